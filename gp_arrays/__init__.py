@@ -1,0 +1,80 @@
+"""A declarative tree of volumetric arrays, compiled into the voxels people train on, look at and store."""
+
+from funlib.geometry import Coordinate, Roi
+
+from .array import Array
+from .base import ArrayConfig, PointwiseConfig, SourceConfig
+from .errors import (
+    ComputeError,
+    ConfigError,
+    GpArraysError,
+    RequestError,
+    StoreError,
+    TreeError,
+)
+from .pipeline import compile_pipeline
+from .plan import compile_plan
+from .sources.dummy import DummyArrayConfig, DummySource
+from .sources.numpy_ import NumpyArrayConfig, NumpySource
+from .sources.zarr_ import ZarrArrayConfig, ZarrSource
+from .stores import constant_like, create_zarr, ones_like, open_zarr
+from .transforms.binarize import Binarize, BinarizeArrayConfig
+from .transforms.concat import Concat, ConcatArrayConfig
+from .transforms.constant import Constant, ConstantArrayConfig
+from .transforms.crop import Crop, CropArrayConfig
+from .transforms.intensities import Intensities, IntensitiesArrayConfig
+from .transforms.logical_or import LogicalOr, LogicalOrArrayConfig
+from .transforms.ones import Ones, OnesArrayConfig
+from .transforms.select import Select, SelectArrayConfig
+from .transforms.sum import Sum, SumArrayConfig
+from .transforms.threshold import Threshold, ThresholdArrayConfig
+from .tree import load_tree, save_tree
+
+__all__ = [
+    "Array",
+    "ArrayConfig",
+    "Binarize",
+    "BinarizeArrayConfig",
+    "ComputeError",
+    "Concat",
+    "ConcatArrayConfig",
+    "ConfigError",
+    "Constant",
+    "ConstantArrayConfig",
+    "Coordinate",
+    "Crop",
+    "CropArrayConfig",
+    "DummyArrayConfig",
+    "DummySource",
+    "GpArraysError",
+    "Intensities",
+    "IntensitiesArrayConfig",
+    "LogicalOr",
+    "LogicalOrArrayConfig",
+    "NumpyArrayConfig",
+    "NumpySource",
+    "Ones",
+    "OnesArrayConfig",
+    "PointwiseConfig",
+    "RequestError",
+    "Roi",
+    "Select",
+    "SelectArrayConfig",
+    "SourceConfig",
+    "StoreError",
+    "Sum",
+    "SumArrayConfig",
+    "Threshold",
+    "ThresholdArrayConfig",
+    "TreeError",
+    "ZarrArrayConfig",
+    "ZarrSource",
+    "compile_pipeline",
+    "compile_plan",
+    "constant_like",
+    "create_zarr",
+    "load_tree",
+    "ones_like",
+    "open_zarr",
+    "save_tree",
+]

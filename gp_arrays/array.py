@@ -1,0 +1,345 @@
+"""Array: the handle that a user indexes; one generic wrapper over a compiled tree."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from funlib.geometry import Coordinate, Roi
+
+from .config import type_named
+from .errors import RequestError, StoreError
+from .evaluate import evaluate
+from .indexing import Selection, select
+from .meta import Meta, Region
+from .plan import Plan, Step, compile_plan
+from .rules import ArrayRules, Opened
+
+#: A dask graph of ``to_funlib`` has at most about that many chunks, whatever the volume's size.
+FUNLIB_CHUNKS = 4096
+
+
+class Array:
+    """An array of a tree, computed where it is indexed.
+
+    ``array[roi]`` takes a ``funlib.geometry.Roi`` in world units, on the voxel grid and
+    within ``array.roi``; ``array[2:5, :, 10]`` takes voxel indices, as numpy does. Both
+    return a new numpy array. Several threads may read at once, and the global random
+    states stay as they are.
+
+    Args:
+        config: What the array is.
+        mode: How its sources are opened, where not as their config says.
+        unit: The unit of the tree; by default what its file says, else nm.
+    """
+
+    def __init__(self, config: ArrayRules, mode: str | None = None, unit: str | None = None) -> None:
+        self._plan = compile_plan({config.name: config}, unit, mode)
+        self._index = self._plan.outputs[config.name]
+
+    @classmethod
+    def _of_step(cls, plan: Plan, index: int) -> Array:
+        made = cls.__new__(cls)
+        made._plan, made._index = plan, index
+        return made
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
+
+    @property
+    def _step(self) -> Step:
+        return self._plan.steps[self._index]
+
+    @property
+    def meta(self) -> Meta:
+        """All that is known without reading a voxel."""
+        return self._step.meta
+
+    @property
+    def config(self) -> ArrayRules:
+        return self._step.config
+
+    @property
+    def name(self) -> str:
+        return self._step.config.name
+
+    @property
+    def roi(self) -> Roi:
+        """The extent in world units."""
+        return self.meta.region.roi
+
+    @property
+    def voxel_size(self) -> Coordinate:
+        return self.meta.voxel_size
+
+    @property
+    def unit(self) -> str:
+        return self.meta.unit
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of all axes, as in ``shape``: leading ones, then spatial ones."""
+        return self.meta.axes
+
+    @property
+    def spatial_axes(self) -> tuple[str, ...]:
+        return self.meta.spatial_axes
+
+    @property
+    def dims(self) -> int:
+        """The number of spatial axes."""
+        return self.meta.dims
+
+    @property
+    def ndim(self) -> int:
+        """The number of all axes."""
+        return len(self.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.meta.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        assert self.meta.dtype is not None
+        return self.meta.dtype
+
+    @property
+    def num_channels(self) -> int | None:
+        """The length of the channel axis; None where there is none."""
+        return None if self.meta.channel_axis is None else self.meta.channel_axis.size
+
+    @property
+    def channels(self) -> tuple[str, ...] | None:
+        """Names of the channels; None where there is no channel axis."""
+        return self.meta.channels
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the store that it comes from, geometry aside."""
+        return dict(self.meta.attrs)
+
+    @property
+    def interpolatable(self) -> bool:
+        return self.meta.interpolatable
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that it is computed from."""
+        return tuple(Array._of_step(self._plan, i) for i in self._step.sources)
+
+    @property
+    def writable(self) -> bool:
+        return self._step.opened is not None and self._step.opened.writable
+
+    @property
+    def data(self) -> Any:
+        """A source's own lazily read array. Raises StoreError for a computed array."""
+        return self._source("has no data of its own: it is computed").data
+
+    def _source(self, otherwise: str) -> Opened:
+        if self._step.opened is None:
+            names = ", ".join(source.name for source in self.sources)
+            raise StoreError(f"{type(self.config).__name__} {otherwise}", allowed=f"its sources: {names}",
+                             path=(self.name,))  # fmt: skip
+        return self._step.opened
+
+    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+        if isinstance(key, Roi):
+            return self._read(self._region(key))
+        selection = self._select(key)
+        if selection.empty:
+            return np.zeros(selection.shape, self.dtype)
+        return selection.apply(self._read(self._region_of(selection)))
+
+    def __setitem__(self, key: Any, values: Any) -> None:
+        opened = self._source("cannot be written")
+        if not opened.writable:
+            raise StoreError("opened read-only", allowed='mode="r+"', path=(self.name,))
+        if isinstance(key, Roi):
+            index: tuple[Any, ...] = opened.index_of(self._region(key), self.meta, self.unit)
+            shape = tuple(s.stop - s.start for s in index)
+        else:
+            selection = self._select(key)
+            if selection.empty:
+                return
+            if not selection.contiguous:
+                raise RequestError("only whole boxes can be written", found=repr(key),
+                                   allowed="slices with step 1 and integers", path=(self.name,))  # fmt: skip
+            index = opened.index_of(self._region_of(selection), self.meta, self.unit)
+            shape = selection.shape
+        values = np.asarray(values)
+        if not np.can_cast(values.dtype, self.dtype, "same_kind") and values.ndim:
+            raise StoreError("the values do not fit the array's dtype", found=values.dtype,
+                             allowed=self.dtype, path=(self.name,))  # fmt: skip
+        try:
+            values = np.broadcast_to(values, shape)
+        except ValueError:
+            raise RequestError("the values do not fit the region", found=f"shape {values.shape}",
+                               allowed=f"shape {shape}", path=(self.name,)) from None  # fmt: skip
+        full = tuple(s.stop - s.start for s in index)
+        opened.write(index, np.ascontiguousarray(values.reshape(full), dtype=self.dtype))
+
+    def to_ndarray(self, roi: Roi | None = None, fill_value: Any = None) -> np.ndarray[Any, Any]:
+        """The voxels of a roi (all by default); where it reaches outside, ``fill_value``.
+
+        Without a fill value a roi that reaches outside is a RequestError.
+        """
+        if roi is None:
+            return self._read(self.meta.region)
+        if fill_value is None:
+            return self._read(self._region(roi))
+        wanted = self._on_grid(Region.of(roi))
+        out = np.full(self.meta.shape_of(wanted), fill_value, self.dtype)
+        inside = wanted.intersect(self.meta.region)
+        if not inside.empty:
+            place = tuple(
+                slice((b - o) // v, (e - o) // v)
+                for b, e, o, v in zip(inside.begin, inside.end, wanted.begin, self.voxel_size, strict=True)
+            )
+            lead = (slice(None),) * (self.ndim - self.dims)
+            out[lead + place] = self._read(inside)
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ValueError("the voxels are computed: an array without a copy cannot be had")
+        data = self.to_ndarray()
+        return data if dtype is None else data.astype(dtype)
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Add attributes to the store of a writable source."""
+        opened = self._source("takes no metadata")
+        if not opened.writable:
+            raise StoreError("opened read-only", allowed='mode="r+"', path=(self.name,))
+        opened.add_metadata(metadata)
+        self._plan = compile_plan(self._plan.roots, self._plan.unit, self._plan.mode)
+
+    def to_funlib(self) -> Any:
+        """The same array as a ``funlib.persistence.Array``, computed where it is read."""
+        import dask.array
+        from funlib.persistence import Array as FunlibArray
+
+        chunks = self._funlib_chunks()
+        lazy = dask.array.from_array(_Lazy(self), chunks=chunks, name=False, meta=np.empty((0,) * self.ndim, self.dtype))  # fmt: skip
+        types = ["channel" if axis == "c" else "time" if axis == "t" else "space" for axis in self.axes]
+        leading = self.ndim - self.dims
+        types = ["channel"] * leading + types[leading:]
+        names = [f"{axis}^" for axis in self.axes[:leading]] + list(self.spatial_axes)
+        return FunlibArray(
+            lazy, self.roi.offset, self.voxel_size, axis_names=names, units=[self.unit] * self.dims, types=types
+        )  # fmt: skip
+
+    def _funlib_chunks(self) -> tuple[int, ...]:
+        chunks = [max(1, min(n, 64)) for n in self.shape]
+        while math.prod(-(-n // c) for n, c in zip(self.shape, chunks, strict=True)) > FUNLIB_CHUNKS:
+            axis = max(range(self.ndim), key=lambda i: -(-self.shape[i] // chunks[i]))
+            chunks[axis] *= 2
+        return tuple(chunks)
+
+    @classmethod
+    def from_numpy(
+        cls,
+        data: np.ndarray[Any, Any],
+        roi: Roi | None = None,
+        voxel_size: Sequence[Any] | None = None,
+        axes: Sequence[str] | None = None,
+        name: str | None = None,
+        unit: str | None = None,
+    ) -> Array:
+        """An array over numpy data, which is not copied; ``array[roi] = values`` writes to it.
+
+        Args:
+            data: The voxels; leading axes first.
+            roi: Where they are, in world units; by default at the origin.
+            voxel_size: By default what roi and shape give, else 1.
+            axes: Names of all axes; spatial ones last.
+            name: By default one that no other array has.
+            unit: The world unit; nm by default.
+        """
+        data = np.asarray(data)
+        if voxel_size is None and roi is not None:
+            shape = data.shape[data.ndim - roi.dims :]
+            if len(shape) != roi.dims or any(s % max(n, 1) for s, n in zip(roi.shape, shape, strict=True)):
+                raise RequestError("the roi is not a whole number of voxels", found=f"{roi}, shape {data.shape}")
+            voxel_size = [s // n for s, n in zip(roi.shape, shape, strict=True)]
+        kind: Any = type_named("NumpyArrayConfig")
+        config = kind(
+            name or f"numpy-{next(_COUNTER)}",
+            data=data,
+            offset=None if roi is None else tuple(roi.offset),
+            voxel_size=voxel_size,
+            axes=axes,
+        )
+        array = cls(config, unit=unit)
+        if roi is not None and array.roi != roi:
+            raise RequestError("roi, voxel size and shape do not agree", found=f"roi {roi}", allowed=f"{array.roi}")
+        return array
+
+    @classmethod
+    def from_gunpowder(cls, array: Any, name: str | None = None) -> Array:
+        """An array over the voxels of a ``gunpowder.Array``, as it comes in a batch."""
+        spec = array.spec
+        if spec.roi is None or spec.voxel_size is None:
+            raise RequestError("a gunpowder array without roi and voxel size has no place")
+        return cls.from_numpy(array.data, spec.roi, tuple(spec.voxel_size), name=name)
+
+    def __repr__(self) -> str:
+        return (
+            f"<gp_arrays.Array {self.name!r} {self.dtype}{list(self.shape)} axes={','.join(self.axes)} "
+            f"roi={self.meta.region} voxel_size={tuple(self.voxel_size)} {self.unit}>"
+        )
+
+    def _read(self, region: Region) -> np.ndarray[Any, Any]:
+        return evaluate(self._plan, [(self._index, region)])[0]
+
+    def _on_grid(self, region: Region) -> Region:
+        if len(region.begin) != self.dims or not self.meta.on_grid(region):
+            raise RequestError(
+                "the roi is not on the voxel grid", found=region, path=(self.name,),
+                allowed=f"{self.dims} axes, steps of {tuple(self.voxel_size)} from {self.roi.begin}",
+            )  # fmt: skip
+        return region
+
+    def _region(self, roi: Roi) -> Region:
+        if None in roi.offset or None in roi.shape:
+            raise RequestError("the roi is unbounded", found=roi, path=(self.name,))
+        region = self._on_grid(Region.of(roi))
+        if region.empty or not self.meta.region.contains(region):
+            raise RequestError("the roi reaches outside of the array", found=region, path=(self.name,),
+                               allowed=f"within {self.meta.region}; to_ndarray(roi, fill_value=) pads")  # fmt: skip
+        return region
+
+    def _select(self, key: Any) -> Selection:
+        try:
+            return select(key, self.shape)
+        except RequestError as error:
+            raise error.at(self.name) from None
+
+    def _region_of(self, selection: Selection) -> Region:
+        leading = self.ndim - self.dims
+        begin, voxel_size = self.meta.region.begin, self.voxel_size
+        spans = selection.bounds[leading:]
+        return Region(
+            tuple(o + a * v for o, (a, _), v in zip(begin, spans, voxel_size, strict=True)),
+            tuple(o + b * v for o, (_, b), v in zip(begin, spans, voxel_size, strict=True)),
+            selection.bounds[:leading],
+        )
+
+
+_COUNTER = itertools.count()
+
+
+class _Lazy:
+    """What dask reads an array through: numpy indexing, and nothing in memory."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+        return self.array[key]

@@ -1,0 +1,148 @@
+"""attrs converters and validators that configs share. Errors name the field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+from funlib.geometry import Roi
+
+from .config import Config
+from .errors import ConfigError
+from .rules import ArrayRules
+from .units import Quantity, parse_unit
+
+Field: TypeAlias = "attrs.Attribute[Any]"
+
+
+def is_array_config(_: Any, field: Field, value: Any) -> None:
+    """attrs validator: one array config."""
+    if not isinstance(value, ArrayRules):
+        raise ConfigError(f"{field.name} is not an array config", found=repr(value))
+
+
+def are_array_configs(_: Any, field: Field, value: Any) -> None:
+    """attrs validator: at least one array config, in a tuple or a mapping."""
+    if not value:
+        raise ConfigError(f"{field.name} is empty", allowed="at least one array config")
+    for item in value.values() if isinstance(value, Mapping) else value:
+        is_array_config(_, field, item)
+
+
+def to_configs(value: Any) -> tuple[Any, ...]:
+    """attrs converter: several array configs."""
+    if isinstance(value, (Config, str, Mapping)) or not isinstance(value, Sequence):
+        raise ConfigError("not a list of array configs", found=repr(value))
+    return tuple(value)
+
+
+def to_number(value: Any) -> int | float:
+    """attrs converter: a finite number, as a Python int or float."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise ConfigError("not a number", found=repr(value))
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if not math.isfinite(value):
+        raise ConfigError("not finite", found=repr(value))
+    return float(value)
+
+
+def to_integer(value: Any) -> int:
+    """attrs converter: an integer; a float that is whole counts as one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise ConfigError("not an integer", found=repr(value))
+    return int(value)
+
+
+def to_scale(value: Any) -> int | None:
+    """attrs converter: a level of a pyramid, or None."""
+    return None if value is None else to_integer(value)
+
+
+def to_unit(value: Any) -> str | None:
+    """attrs converter: a unit by its SI name, or None."""
+    return None if value is None else parse_unit(value)
+
+
+def to_bool(value: Any) -> bool:
+    """attrs converter: true or false, and nothing that merely looks like it."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ConfigError("not true or false", found=repr(value))
+    return bool(value)
+
+
+def to_dtype(value: Any) -> np.dtype[Any] | None:
+    """attrs converter: a dtype of voxels, or None."""
+    if value is None:
+        return None
+    try:
+        dtype: np.dtype[Any] = np.dtype(value).newbyteorder("=")
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "buif":
+        raise ConfigError("not a dtype of voxels", found=repr(value), allowed="bool, integers, floats")
+    return dtype
+
+
+def to_path(value: Any) -> Path:
+    """attrs converter: a path on disk."""
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise ConfigError("not a path", found=repr(value))
+    return Path(value)
+
+
+def to_names(value: Any) -> tuple[str, ...] | None:
+    """attrs converter: several texts, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(v, str) for v in value):
+        raise ConfigError("not a list of names", found=repr(value))
+    return tuple(value)
+
+
+def to_lengths(value: Any) -> tuple[Quantity, ...] | None:
+    """attrs converter: one length per axis, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise ConfigError("not a list of lengths", found=repr(value))
+    return tuple(Quantity.parse(item) for item in value)
+
+
+def positive_lengths(_: Any, field: Field, value: tuple[Quantity, ...] | None) -> None:
+    """attrs validator: lengths above zero, or None."""
+    if value is not None and any(quantity.value <= 0 for quantity in value):
+        raise ConfigError(f"{field.name} must be positive", found=f"({', '.join(map(str, value))})")
+
+
+@attrs.frozen
+class Box:
+    """A roi as a config gives it: exact lengths, ``((offset), (shape))``."""
+
+    offset: tuple[Quantity, ...]
+    shape: tuple[Quantity, ...]
+
+    def canonical(self) -> list[list[str]]:
+        return [[str(q) for q in self.offset], [str(q) for q in self.shape]]
+
+
+def to_box(value: Any) -> Box:
+    """attrs converter: a Roi, or ``[[offset], [shape]]``."""
+    if isinstance(value, Box):
+        return value
+    if isinstance(value, Roi):
+        value = (tuple(value.offset), tuple(value.shape))
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+        raise ConfigError("not a roi", found=repr(value), allowed="a Roi, or [[offset], [shape]]")
+    offset, shape = (to_lengths(part) for part in value)
+    if offset is None or shape is None or len(offset) != len(shape) or not offset:
+        raise ConfigError("not a roi", found=repr(value), allowed="[[offset], [shape]], equally long")
+    if any(length.value <= 0 for length in shape):
+        raise ConfigError("empty", found=repr(value), allowed="a shape above zero on every axis")
+    return Box(offset, shape)

@@ -1,0 +1,173 @@
+"""Arrays in memory."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import uuid
+import weakref
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import SourceConfig
+from ..errors import ConfigError
+from ..meta import Axis
+from ..nodes import SourceNode
+from ..rules import Opened
+from ..storage.geometry import axis_roles
+from ..units import Quantity
+
+_TOKENS: dict[int, tuple[weakref.ref[Any], str]] = {}
+_LOCK = threading.RLock()
+
+
+def _forget(key: int, _: Any) -> None:
+    with _LOCK:
+        known = _TOKENS.get(key)
+        if known is not None and known[0]() is None:
+            del _TOKENS[key]
+
+
+@attrs.frozen(eq=False, repr=False)
+class Voxels:
+    """An array in memory and a token that says which: voxels are told apart by where they live."""
+
+    data: np.ndarray[Any, Any]
+    token: str
+
+    def canonical(self) -> str:
+        return self.token
+
+    def __repr__(self) -> str:
+        return f"<{self.data.dtype}{list(self.data.shape)}>"
+
+    @classmethod
+    def of(cls, data: Any) -> Voxels:
+        if isinstance(data, Voxels):
+            return data
+        if not isinstance(data, np.ndarray):
+            raise ConfigError("data is not a numpy array", found=type(data).__name__)
+        if data.dtype.kind not in "buif":
+            raise ConfigError(
+                "data does not hold voxels", found=f"dtype {data.dtype}", allowed="bool, integers, floats"
+            )
+        if data.ndim == 0:
+            raise ConfigError("data has no axes", found=repr(data))
+        key = id(data)
+        with _LOCK:
+            known = _TOKENS.get(key)
+            if known is None or known[0]() is not data:
+                token = uuid.uuid4().hex
+                _TOKENS[key] = weakref.ref(data, functools.partial(_forget, key)), token
+            return cls(data, _TOKENS[key][1])
+
+
+def to_voxels(value: Any) -> Voxels:
+    """attrs converter: a numpy array of voxels."""
+    return Voxels.of(value)
+
+
+@attrs.frozen(eq=False, repr=False)
+class NumpyArrayConfig(SourceConfig):
+    """Voxels in memory.
+
+    They are not copied: ``array[roi] = values`` writes to ``data``, unless numpy says it is
+    read-only. Two configs over one numpy array are computed once. It cannot be written to
+    a tree file.
+
+    Args:
+        name: The array's name.
+        data: The voxels, bool, integer or float; leading axes first.
+        offset: The corner of the first voxel, a length per spatial axis; 0 by default.
+        voxel_size: A length per spatial axis; 1 by default.
+        axes: Names of all axes, or of the spatial ones; by default the last three are z, y, x.
+        unit: The unit of bare lengths here; by default that of the tree.
+        interpolatable: Overrides the rule by dtype.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> config = gpa.NumpyArrayConfig("a", data=np.arange(6).reshape(2, 3), voxel_size=(2, 1))
+    >>> config.array()[:, 1]
+    array([1, 4])
+    """
+
+    data: Voxels = attrs.field(converter=to_voxels)
+    offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)  # fmt: skip
+    voxel_size: tuple[Quantity, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths,
+        validator=fields.positive_lengths,
+    )  # fmt: skip
+    axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)  # fmt: skip
+    unit: str | None = attrs.field(default=None, converter=fields.to_unit)
+    interpolatable: bool | None = None
+
+    def check(self) -> None:
+        self.open()
+
+    def open(self, mode: str | None = None) -> NumpyOpened:
+        return NumpyOpened(self)
+
+
+class NumpyOpened(Opened):
+    """Voxels in memory, as a source."""
+
+    def __init__(self, config: NumpyArrayConfig) -> None:
+        data = config.data.data
+        lengths = config.voxel_size or config.offset
+        try:
+            names, roles = axis_roles(config.axes, data.ndim, None if lengths is None else len(lengths))
+        except ValueError as error:
+            raise ConfigError("axes do not fit the data", found=str(error)) from None
+        count = sum(roles)
+        if roles != (True,) * count + (False,) * (data.ndim - count):
+            raise ConfigError("leading axes come first", found=", ".join(names), allowed="such as s, c, z, y, x")
+        dims = data.ndim - count
+        for what in ("offset", "voxel_size"):
+            values = getattr(config, what)
+            if values is not None and len(values) != dims:
+                raise ConfigError(
+                    f"{what} does not have one length per spatial axis", found=f"{len(values)} for {dims}"
+                )
+        if 0 in data.shape:
+            raise ConfigError("data is empty", found=f"shape {data.shape}")
+        self._data = data
+        self.shape, self.dtype = data.shape, data.dtype.newbyteorder("=")
+        self.leading = tuple(Axis(n, s) for n, s in zip(names[:count], data.shape, strict=False))
+        self.spatial_axes = names[count:]
+        self.voxel_size = _in(config.unit, config.voxel_size or (Quantity.parse(1),) * dims)
+        self.offset = _in(config.unit, config.offset or (Quantity.parse(0),) * dims)
+        self.attrs = {}
+        self.place = f"numpy array of shape {data.shape}"
+        self.writable = bool(data.flags.writeable)
+        self.interpolatable = interpolatable(data.dtype) if config.interpolatable is None else config.interpolatable
+
+    def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        view = self._data[index].astype(self.dtype, copy=False).view()
+        view.flags.writeable = False
+        return view
+
+    def write(self, index: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
+        self._data[index] = values
+
+    @property
+    def data(self) -> np.ndarray[Any, Any]:
+        return self._data
+
+
+def _in(unit: str | None, lengths: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
+    return tuple(Quantity(q.value, q.unit or unit) for q in lengths)
+
+
+def interpolatable(dtype: np.dtype[Any]) -> bool:
+    """Whether values of a dtype may be interpolated, where nothing else says so."""
+    return dtype.kind == "f" or (dtype.kind in "ui" and dtype.itemsize <= 2)
+
+
+class NumpySource(SourceNode):
+    """Provides an array in memory. Arguments after the key are those of NumpyArrayConfig."""
+
+    def __init__(self, key: gp.ArrayKey, data: Any, unit: str | None = None, **options: Any) -> None:
+        super().__init__(key, NumpyArrayConfig(str(key), data=data, **options), unit)

@@ -1,0 +1,1 @@
+"""Chunked-store access that sources and output share."""

@@ -1,0 +1,162 @@
+"""Zarr metadata documents of a local store, v2 and v3, read without opening an array."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..errors import StoreError, nearest
+
+#: How many datasets are looked at to name the nearest ones in an error.
+LISTED = 2000
+
+
+@attrs.frozen
+class Node:
+    """An array or group of a store, as its metadata document says.
+
+    Attributes:
+        path: Within the store, without slashes at its ends.
+        format: 2 or 3.
+        attrs: The attributes.
+        shape, dtype, chunks: Of an array; None for a group. Chunks are what a read decodes.
+        shards: What a write touches, where chunks lie in shards; else the chunks.
+        document: The array's metadata document, as read.
+    """
+
+    path: str
+    format: int
+    attrs: Mapping[str, Any]
+    shape: tuple[int, ...] | None = None
+    dtype: np.dtype[Any] | None = None
+    chunks: tuple[int, ...] | None = None
+    shards: tuple[int, ...] | None = None
+    document: Mapping[str, Any] | None = None
+
+    @property
+    def is_array(self) -> bool:
+        return self.shape is not None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, None where there is no such file. Raises StoreError where it is unreadable."""
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError("cannot read metadata", found=f"{path}: {error.strerror}") from error
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise StoreError("metadata is not JSON", found=f"{path}: {error}") from None
+    if not isinstance(value, dict):
+        raise StoreError("metadata is not a JSON object", found=str(path))
+    return value
+
+
+def read_node(root: Path, path: str) -> Node | None:
+    """The array or group at a path, None where there is none."""
+    folder = root / path if path else root
+    document = read_json(folder / "zarr.json")
+    if document is not None:
+        return _node_v3(document, path, folder)
+    document = read_json(folder / ".zarray")
+    if document is not None:
+        return _array_v2(document, path, folder)
+    if read_json(folder / ".zgroup") is not None:
+        return Node(path, 2, read_json(folder / ".zattrs") or {})
+    return None
+
+
+def _array_v2(document: dict[str, Any], path: str, folder: Path) -> Node:
+    try:
+        shape, chunks = _ints(document["shape"]), _ints(document["chunks"])
+        dtype = _dtype(document["dtype"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError("metadata of the array is malformed", found=f"{folder / '.zarray'}: {error!r}") from None
+    return Node(path, 2, read_json(folder / ".zattrs") or {}, shape, dtype, chunks, chunks, document)
+
+
+def _node_v3(document: dict[str, Any], path: str, folder: Path) -> Node:
+    try:
+        attributes = dict(document.get("attributes") or {})
+        if document["node_type"] == "group":
+            return Node(path, 3, attributes)
+        shape, dtype = _ints(document["shape"]), _dtype(document["data_type"])
+        shards = _ints(document["chunk_grid"]["configuration"]["chunk_shape"])
+        chunks = shards
+        for codec in document["codecs"]:
+            if codec["name"] == "sharding_indexed":
+                chunks = _ints(codec["configuration"]["chunk_shape"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError("metadata of the array is malformed", found=f"{folder / 'zarr.json'}: {error!r}") from None
+    return Node(path, 3, attributes, shape, dtype, chunks, shards, document)
+
+
+def _ints(values: Any) -> tuple[int, ...]:
+    return tuple(int(value) for value in values)
+
+
+def _dtype(value: Any) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(value)
+    if dtype.kind not in "buif":
+        raise TypeError(f"dtype {value}: only bool, integers and floats are voxels")
+    return dtype
+
+
+def find_node(root: Path, path: str) -> Node:
+    """The array or group at a path. Raises StoreError that names the nearest existing ones."""
+    if not root.exists():
+        siblings = [p.name for p in root.parent.iterdir()] if root.parent.is_dir() else []
+        near = nearest(root.name, siblings)
+        raise StoreError("no such store", found=str(root), allowed=near and f"{root.parent} has {near}")
+    if not root.is_dir():
+        raise StoreError("not a Zarr store on disk", found=f"{root} is a file", allowed="a folder")
+    node = read_node(root, path)
+    if node is None:
+        known = list(datasets(root))
+        near = nearest(path, known) or ", ".join(known[:8]) or "the store holds no arrays"
+        raise StoreError("no such dataset", found=f"{path!r} in {root}", allowed=near)
+    return node
+
+
+def datasets(root: Path, limit: int = LISTED) -> Iterator[str]:
+    """Paths of the arrays in a store, nearest to its root first; it looks at no chunk."""
+    frontier, looked = [""], 0
+    for path in frontier:
+        looked += 1
+        if looked > limit:
+            return
+        folder = root / path if path else root
+        if (folder / ".zarray").exists() or _is_array_v3(folder):
+            yield path
+            continue
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        except OSError:
+            continue
+        frontier.extend(f"{path}/{name}" if path else name for name in names)
+
+
+def _is_array_v3(folder: Path) -> bool:
+    try:
+        document = read_json(folder / "zarr.json")
+    except StoreError:
+        return False
+    return document is not None and document.get("node_type") == "array"
+
+
+def ancestors(root: Path, path: str) -> Iterator[tuple[Node, str]]:
+    """The groups above a path, nearest first, each with the rest of the path below it."""
+    parts = path.split("/") if path else []
+    for i in range(len(parts) - 1, -1, -1):
+        node = read_node(root, "/".join(parts[:i]))
+        if node is not None and not node.is_array:
+            yield node, "/".join(parts[i:])

@@ -1,0 +1,164 @@
+"""What differs between zarr 2 and zarr 3: opening and creating arrays, and missed chunks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import zarr
+
+from ..errors import StoreError
+from .documents import Node
+
+MAJOR = int(zarr.__version__.split(".")[0])
+
+#: Formats that the installed zarr reads and writes.
+FORMATS = (2,) if MAJOR == 2 else (2, 3)
+
+COMPRESSORS = ("zstd", "blosc", "gzip", "none")
+
+
+class MissCounter:
+    """Tells whether a read met a chunk that is not there. Each miss writes a value of its own."""
+
+    def __init__(self) -> None:
+        self._next = itertools.count(1)
+        self.last = 0
+
+    def missed(self) -> None:
+        self.last = next(self._next)
+
+
+if MAJOR == 2:
+
+    class LocalStore(zarr.storage.DirectoryStore):  # type: ignore[misc]
+        """A folder whose unreadable chunks are errors and whose absent ones are counted."""
+
+        misses: MissCounter
+
+        def __getitem__(self, key: str) -> bytes:
+            try:
+                return Path(self.path, self._normalize_key(key)).read_bytes()
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                self.misses.missed()
+                raise KeyError(key) from None
+
+        def getitems(self, keys: Iterable[str], *, contexts: Any = None) -> dict[str, bytes]:
+            found = {}
+            for key in keys:
+                try:
+                    found[key] = self[key]
+                except KeyError:
+                    continue
+            return found
+
+    def open_array(root: Path, node: Node, writable: bool) -> tuple[Any, MissCounter]:
+        """The zarr array of a node, and what counts its absent chunks."""
+        _refuse_format(node.format, str(root / node.path))
+        store = LocalStore(str(root))
+        store.misses = MissCounter()
+        array = zarr.Array(store, path=node.path, read_only=not writable, cache_attrs=False)
+        return array, store.misses
+
+    def _compressor(name: str, format: int) -> Any:
+        return _codec(name)
+
+else:
+
+    class LocalStore(zarr.storage.LocalStore):  # type: ignore[misc, no-redef]
+        """A folder whose absent chunks are counted."""
+
+        misses: MissCounter
+
+        async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
+            value = await super().get(key, *args, **kwargs)
+            if value is None:
+                self.misses.missed()
+            return value
+
+        def get_sync(self, key: str, *args: Any, **kwargs: Any) -> Any:
+            value = super().get_sync(key, *args, **kwargs)
+            if value is None:
+                self.misses.missed()
+            return value
+
+    def open_array(root: Path, node: Node, writable: bool) -> tuple[Any, MissCounter]:
+        """The zarr array of a node, and what counts its absent chunks."""
+        store = LocalStore(root, read_only=not writable)
+        store.misses = MissCounter()
+        array = zarr.open_array(store=store, path=node.path, mode="r+" if writable else "r", zarr_format=node.format)
+        return array, store.misses
+
+    def _compressor(name: str, format: int) -> Any:
+        if format == 2:
+            return _codec(name)
+        codecs = {"zstd": zarr.codecs.ZstdCodec(level=3), "gzip": zarr.codecs.GzipCodec(level=5),
+                  "blosc": zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")}  # fmt: skip
+        return codecs.get(name)
+
+
+def _codec(name: str) -> Any:
+    codecs = {"zstd": numcodecs.Zstd(level=3), "gzip": numcodecs.GZip(level=5),
+              "blosc": numcodecs.Blosc(cname="zstd", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE)}  # fmt: skip
+    return codecs.get(name)
+
+
+def _refuse_format(format: int, place: str) -> None:
+    if format not in FORMATS:
+        raise StoreError(f"Zarr v{format} needs another zarr", found=f"{place}, zarr {zarr.__version__}",
+                         allowed="zarr 3, on Python 3.12 or newer")  # fmt: skip
+
+
+def create_array(
+    root: Path,
+    path: str,
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    dtype: Any,
+    attributes: Mapping[str, Any],
+    compressor: str = "zstd",
+    format: int = 2,
+    shards: Sequence[int] | None = None,
+    fill_value: Any = 0,
+) -> None:
+    """Create an array where there is none, with the groups above it.
+
+    Chunk keys are nested (``0/1/2``), so that no folder holds every chunk.
+    """
+    place = str(root / path)
+    _refuse_format(format, place)
+    if compressor not in COMPRESSORS:
+        raise StoreError("unknown compressor", found=repr(compressor), allowed=", ".join(COMPRESSORS))
+    if shards is not None and format != 3:
+        raise StoreError("shards need Zarr v3", found=f"format {format}")
+    options: dict[str, Any] = {"shape": tuple(shape), "chunks": tuple(chunks), "dtype": dtype, "fill_value": fill_value}
+    if MAJOR == 2:
+        store = zarr.storage.DirectoryStore(str(root))
+        zarr.storage.init_group(store, path="") if not _exists(root, "") else None
+        array = zarr.create(store=store, path=path, compressor=_compressor(compressor, 2), dimension_separator="/",
+                            overwrite=False, **options)  # fmt: skip
+    else:
+        store = zarr.storage.LocalStore(root)
+        if not _exists(root, "") and path:
+            zarr.create_group(store=store, zarr_format=format)
+        array = zarr.create_array(
+            store=store, name=path or None, zarr_format=format, overwrite=False, shards=shards,
+            compressors=_compressor(compressor, format),
+            chunk_key_encoding={"name": "v2" if format == 2 else "default", "separator": "/"}, **options,
+        )  # fmt: skip
+    array.attrs.update(dict(attributes))
+
+
+def _exists(root: Path, path: str) -> bool:
+    folder = root / path
+    return any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def update_attributes(root: Path, node: Node, attributes: Mapping[str, Any]) -> None:
+    """Add attributes to an array or group."""
+    mode = "r+"
+    opened = zarr.open(str(root), mode=mode, path=node.path) if node.path else zarr.open(str(root), mode=mode)
+    opened.attrs.update(dict(attributes))

@@ -1,0 +1,297 @@
+"""Where the voxels of a store are: the metadata dialects that say so.
+
+Sources of the definitions: OME-NGFF 0.4 and 0.5 (multiscales, coordinateTransformations),
+the COSEM/OpenOrganelle ``transform`` attribute, and the ``voxel_size`` / ``resolution``,
+``offset``, ``axis_names`` / ``axes``, ``units`` attributes of funlib.persistence and DaCapo.
+Offsets of the latter are voxel corners; translations of the former mark voxel centres.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigError, StoreError
+from ..units import DEFAULT_UNIT, Quantity, metres
+from .documents import Node, ancestors
+
+logger = logging.getLogger(__name__)
+
+GEOMETRY_KEYS = frozenset(
+    [
+        "voxel_size",
+        "resolution",
+        "offset",
+        "axes",
+        "axis_names",
+        "units",
+        "transform",
+        "multiscales",
+        "ome",
+        "coordinateTransformations",
+        "types",
+        "channel_names",
+        "_ARRAY_DIMENSIONS",
+    ]
+)
+_LEADING = {"c": "c", "channel": "c", "channels": "c", "s": "s", "sample": "s", "samples": "s", "t": "t", "time": "t"}
+_LABEL_PATH = re.compile(r"(^|[/_.\-])labels?([/_.\-]|$)")
+_LABEL_KEYS = ("labels", "image-label", "annotation_type")
+
+
+@attrs.frozen
+class Geometry:
+    """What a store says of where its voxels are; None where it says nothing.
+
+    Attributes:
+        axes: Names of all axes in the store's order; leading ones as ``s``, ``c``, ``t``.
+        leading: For each axis whether it is a leading (non-spatial) one.
+        voxel_size, offset: Per spatial axis, in the store's order.
+        squeeze: Whether singleton leading axes are dropped (multiscale stores).
+    """
+
+    axes: tuple[str, ...]
+    leading: tuple[bool, ...]
+    voxel_size: tuple[Quantity, ...]
+    offset: tuple[Quantity, ...]
+    squeeze: bool = False
+
+
+def multiscales_of(node: Node) -> Mapping[str, Any] | None:
+    """The first multiscale image of a group, NGFF 0.4 or 0.5 or COSEM, or None."""
+    for attributes in (node.attrs.get("ome"), node.attrs):
+        if isinstance(attributes, Mapping):
+            found = attributes.get("multiscales")
+            if isinstance(found, Sequence) and found and isinstance(found[0], Mapping):
+                return found[0]
+    return None
+
+
+def levels(multiscale: Mapping[str, Any]) -> list[str]:
+    """Paths of the levels of a multiscale image, finest first."""
+    try:
+        return [str(level["path"]).strip("/") for level in multiscale["datasets"]]
+    except (KeyError, TypeError) as error:
+        raise StoreError("malformed multiscales", found=repr(error)) from None
+
+
+def read_geometry(root: Path, node: Node, axes: Sequence[str] | None = None) -> Geometry:
+    """The geometry of an array, from its attributes or the pyramid that it is a level of.
+
+    Args:
+        root: The store.
+        node: The array.
+        axes: Names of its axes, where the caller knows better.
+    """
+    assert node.shape is not None
+    place = f"{root}/{node.path}"
+    try:
+        own = node.attrs
+        if "voxel_size" in own or "resolution" in own:
+            return _attributes(node, axes)
+        for group, below in ancestors(root, node.path):
+            multiscale = multiscales_of(group)
+            if multiscale is not None and below in levels(multiscale):
+                return _level(node, multiscale, levels(multiscale).index(below), axes)
+        if isinstance(own.get("transform"), Mapping):
+            scale, translation, names, units = _cosem(own["transform"])
+            return _spatial(node, axes or names, scale, translation or [0] * len(scale), units)
+        return _attributes(node, axes)
+    except ConfigError as error:
+        raise StoreError(f"malformed geometry: {error.problem}", found=f"{error.found} in {place}",
+                         allowed=error.allowed) from None  # fmt: skip
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError("malformed geometry", found=f"{error!r} in {place}") from None
+
+
+def _attributes(node: Node, axes: Sequence[str] | None) -> Geometry:
+    own = node.attrs
+    voxel_size = own.get("voxel_size", own.get("resolution"))
+    offset = own.get("offset")
+    names = axes or own.get("axis_names") or own.get("axes") or own.get("_ARRAY_DIMENSIONS")
+    if names is not None and not all(isinstance(name, str) for name in names):
+        names = None
+    dims = len(voxel_size) if voxel_size is not None else len(offset) if offset is not None else None
+    return _spatial(node, names, voxel_size, offset, own.get("units"), own.get("types"), dims)
+
+
+def _spatial(
+    node: Node,
+    names: Sequence[str] | None,
+    voxel_size: Sequence[Any] | None,
+    offset: Sequence[Any] | None,
+    units: Any,
+    types: Sequence[str] | None = None,
+    dims: int | None = None,
+) -> Geometry:
+    assert node.shape is not None
+    ndim = len(node.shape)
+    axes, leading = axis_roles(names, ndim, dims, types)
+    spatial = [i for i in range(ndim) if not leading[i]]
+    if units is None or units == [] or units == "":
+        logger.info("%s says no unit: taken as %s", node.path or "the array", DEFAULT_UNIT)
+    if isinstance(units, str):
+        units = [units] * ndim
+    unit_of = [unit_or_default(unit) for unit in _per_spatial(units, ndim, spatial, None)]
+    sizes = _per_spatial(voxel_size, ndim, spatial, 1)
+    offsets = _per_spatial(offset, ndim, spatial, 0)
+    return Geometry(
+        axes,
+        leading,
+        tuple(Quantity.parse(size, unit) for size, unit in zip(sizes, unit_of, strict=True)),
+        tuple(Quantity.parse(begin, unit) for begin, unit in zip(offsets, unit_of, strict=True)),
+    )
+
+
+def _per_spatial(values: Any, ndim: int, spatial: Sequence[int], default: Any) -> list[Any]:
+    """One value per spatial axis, from values per spatial axis or per axis."""
+    if values is None or len(values) == 0:
+        return [default] * len(spatial)
+    if len(values) == len(spatial):
+        return list(values)
+    if len(values) == ndim:
+        return [values[i] for i in spatial]
+    raise ValueError(f"{list(values)} does not have one value per axis ({len(spatial)} spatial of {ndim})")
+
+
+def unit_or_default(unit: Any) -> str:
+    """A unit that lengths can be converted from. Raises ConfigError for one that is no length."""
+    if unit is None or unit == "" or (isinstance(unit, str) and unit.lower() in ("pixel", "voxel", "dimensionless")):
+        return DEFAULT_UNIT
+    metres(str(unit))
+    return str(unit)
+
+
+def axis_roles(
+    names: Sequence[str] | None, ndim: int, dims: int | None = None, types: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    """Names of all axes, and which of them are leading.
+
+    Without names the last three axes (or as many as there are lengths) are z, y, x. Names
+    may be those of the spatial axes alone.
+
+    >>> axis_roles(None, 4), axis_roles(["c^", "y", "x"], 3)
+    ((('c', 'z', 'y', 'x'), (True, False, False, False)), (('c', 'y', 'x'), (True, False, False)))
+    """
+    if names is not None and len(names) not in (ndim, dims):
+        raise ValueError(f"{len(names)} axis names {list(names)} for {ndim} axes")
+    if names is not None and len(names) == ndim:
+        if types is not None and len(types) == ndim:
+            roles = [kind != "space" for kind in types]
+        else:
+            roles = [name.lower() in _LEADING or name.endswith("^") for name in names]
+        clean = [name.rstrip("^") for name in names]
+        return tuple(
+            _LEADING.get(name.lower(), name) if lead else name for name, lead in zip(clean, roles, strict=True)
+        ), tuple(roles)
+    dims = min(ndim, 3) if dims is None else min(dims, ndim)
+    spatial = list(names) if names is not None else list("zyx"[-dims:]) if dims <= 3 else [f"d{i}" for i in range(dims)]
+    count = ndim - dims
+    leading = ["s", "c"][-count:] if 0 < count <= 2 else [f"a{i}" for i in range(count)]
+    return (*leading, *spatial), (True,) * count + (False,) * dims
+
+
+def _cosem(transform: Mapping[str, Any]) -> tuple[list[Any], list[Any] | None, list[str], Any]:
+    order = slice(None, None, -1) if transform.get("order") == "F" else slice(None)
+    names, scale = list(transform["axes"])[order], list(transform["scale"])[order]
+    translate = transform.get("translate")
+    units = transform.get("units")
+    return (
+        scale,
+        None if translate is None else list(translate)[order],
+        names,
+        list(units)[order] if isinstance(units, (list, tuple)) else units,
+    )
+
+
+def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence[str] | None) -> Geometry:
+    """The geometry of a level of a pyramid, whose translations mark voxel centres."""
+    assert node.shape is not None
+    ndim, datasets = len(node.shape), multiscale["datasets"]
+    if "transform" in datasets[level]:
+        parsed = [_cosem(entry["transform"]) for entry in datasets]
+        names, units = parsed[0][2], parsed[0][3]
+        transforms = [(p[0], p[1]) for p in parsed]
+        roles = axis_roles(axes or names, ndim, len(transforms[level][0]))
+        units = [units] * ndim if isinstance(units, str) or units is None else units
+    else:
+        described = multiscale["axes"]
+        names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in described]
+        kinds = [axis.get("type", "space" if axis["name"].lower() not in _LEADING else "") if isinstance(axis, Mapping)
+                 else "space" if axis.lower() not in _LEADING else "" for axis in described]  # fmt: skip
+        units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in described]
+        outer = _ngff(multiscale.get("coordinateTransformations"), ndim)
+        transforms = [_compose(outer, _ngff(entry["coordinateTransformations"], ndim)) for entry in datasets]
+        roles = axis_roles(axes or names, ndim, types=None if axes else kinds)
+    spatial = [i for i in range(ndim) if not roles[1][i]]
+    unit_of = [unit_or_default(unit) for unit in _per_spatial(units, ndim, spatial, None)]
+    scales = [[Quantity.parse(s).value for s in _per_spatial(scale, ndim, spatial, 1)] for scale, _ in transforms]
+    # levels that carry translations mark centres; where none above the finest does, all begin alike
+    shifted = any(_nonzero(translation) for _, translation in transforms[1:])
+    own = _per_spatial(transforms[level][1], ndim, spatial, 0)
+    begins = [
+        Quantity.parse(t).value - ((scales[level][i] - scales[0][i]) / 2 if shifted else 0) for i, t in enumerate(own)
+    ]
+    return Geometry(
+        roles[0],
+        roles[1],
+        tuple(Quantity(size, unit) for size, unit in zip(scales[level], unit_of, strict=True)),
+        tuple(Quantity(begin, unit) for begin, unit in zip(begins, unit_of, strict=True)),
+        squeeze=True,
+    )
+
+
+def _nonzero(translation: Sequence[Any] | None) -> bool:
+    return translation is not None and any(Quantity.parse(t).value != 0 for t in translation)
+
+
+def _ngff(transformations: Any, ndim: int) -> tuple[list[Any], list[Any] | None]:
+    scale: list[Any] = [1] * ndim
+    translation = None
+    for item in transformations or ():
+        if item["type"] == "scale":
+            scale = list(item["scale"])
+        elif item["type"] == "translation":
+            translation = list(item["translation"])
+        elif item["type"] != "identity":
+            raise ValueError(f"coordinate transformation {item['type']!r}: only scale and translation are read")
+    return scale, translation
+
+
+def _compose(
+    outer: tuple[list[Any], list[Any] | None], inner: tuple[list[Any], list[Any] | None]
+) -> tuple[list[Any], list[Any] | None]:
+    def values(items: Sequence[Any]) -> list[Fraction]:
+        return [Quantity.parse(item).value for item in items]
+
+    scale = [a * b for a, b in zip(values(outer[0]), values(inner[0]), strict=True)]
+    if outer[1] is None and inner[1] is None:
+        return scale, None
+    a = values(outer[1]) if outer[1] is not None else [Fraction(0)] * len(scale)
+    b = values(inner[1]) if inner[1] is not None else [Fraction(0)] * len(scale)
+    return scale, [s * t + u for s, t, u in zip(values(outer[0]), b, a, strict=True)]
+
+
+def declared_labels(root: Path, node: Node) -> bool:
+    """Whether a store says that an array holds labels."""
+    if _LABEL_PATH.search(node.path.lower()):
+        return True
+    holders = [node, *(group for group, _ in list(ancestors(root, node.path))[:1])]
+    for holder in holders:
+        cellmap = holder.attrs.get("cellmap")
+        if isinstance(cellmap, Mapping) and isinstance(cellmap.get("annotation"), Mapping):
+            return "annotation_type" in cellmap["annotation"] or holder is node
+        ome = holder.attrs.get("ome")
+        if any(key in holder.attrs for key in _LABEL_KEYS):
+            return True
+        if isinstance(ome, Mapping) and "image-label" in ome:
+            return True
+    return False

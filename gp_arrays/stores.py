@@ -1,0 +1,179 @@
+"""Opening and creating stored arrays, and arrays shaped like others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from funlib.geometry import Roi
+
+from .array import Array
+from .errors import ConfigError, StoreError
+from .fields import to_dtype
+from .sources.zarr_ import ZarrArrayConfig
+from .storage.documents import read_node
+from .storage.engine import create_array
+from .storage.geometry import axis_roles
+from .transforms.constant import ConstantArrayConfig
+from .transforms.ones import OnesArrayConfig
+from .units import DEFAULT_UNIT, parse_unit
+
+#: Voxels along each spatial axis of a chunk, where nothing else is said.
+CHUNK = 64
+
+
+def open_zarr(path: str | Path, dataset: str, mode: str = "r", unit: str | None = None, **fields: Any) -> Array:
+    """An array of a Zarr store. ``fields`` are those of ZarrArrayConfig."""
+    config = ZarrArrayConfig(dataset or "array", file_name=path, dataset=dataset, mode=mode, **fields)
+    return Array(config, unit=unit)
+
+
+def create_zarr(
+    path: str | Path,
+    dataset: str,
+    roi: Roi,
+    voxel_size: Sequence[int],
+    dtype: Any,
+    axes: Sequence[str] | None = None,
+    num_channels: int | None = None,
+    write_size: Sequence[int] | None = None,
+    mode: str = "r+",
+    overwrite: bool = False,
+    *,
+    unit: str = DEFAULT_UNIT,
+    channel_names: Sequence[str] | None = None,
+    chunks: Sequence[int] | None = None,
+    compressor: str = "zstd",
+    zarr_format: int = 2,
+    shards: Sequence[int] | None = None,
+    fill_value: Any = 0,
+    attributes: Mapping[str, Any] | None = None,
+) -> Array:
+    """Create a Zarr array and return it, ready to be written.
+
+    Args:
+        path: The store's folder; made where it is not there.
+        dataset: The array's path in it.
+        roi: Its extent in world units, a whole number of voxels.
+        voxel_size: In world units.
+        dtype: Of the voxels.
+        axes: Names of all axes, leading ones first; by default ``c`` where there are
+            channels, and the last of z, y, x.
+        num_channels: The length of the channel axis, where there is one.
+        write_size: What is written at once, in world units; chunks are made to fit it.
+        mode: How the returned array is opened.
+        overwrite: Whether an array that is there is replaced. Groups never are.
+        unit: The world unit.
+        channel_names: Names of the channels.
+        chunks: In voxels, of all axes, instead of ``write_size``.
+        compressor: ``"zstd"``, ``"blosc"``, ``"gzip"`` or ``"none"``.
+        zarr_format: 2, or 3 where the installed zarr has it.
+        shards: In voxels, of all axes; Zarr v3 only.
+        fill_value: What unwritten voxels are.
+        attributes: More attributes.
+
+    Raises:
+        ConfigError: Shapes that do not fit.
+        StoreError: An array is there already, or the store cannot be written.
+    """
+    root, dataset = Path(path), dataset.strip("/")
+    unit = parse_unit(unit)
+    array_dtype = to_dtype(dtype)
+    if array_dtype is None:
+        raise ConfigError("an array needs a dtype", path=(dataset,))
+    dims = roi.dims
+    if len(voxel_size) != dims or any(v <= 0 for v in voxel_size):
+        raise ConfigError("voxel_size must be one positive length per axis", found=tuple(voxel_size), path=(dataset,))
+    if roi.empty or any(s % v for s, v in zip(roi.shape, voxel_size, strict=True)):
+        raise ConfigError("the roi is not a whole number of voxels", found=f"{roi}, voxel size {tuple(voxel_size)}",
+                          path=(dataset,))  # fmt: skip
+    if num_channels is None and channel_names is not None:
+        num_channels = len(channel_names)
+    if channel_names is not None and len(channel_names) != num_channels:
+        raise ConfigError("channel_names do not fit num_channels", found=f"{len(channel_names)}, {num_channels}",
+                          path=(dataset,))  # fmt: skip
+    spatial = tuple(s // v for s, v in zip(roi.shape, voxel_size, strict=True))
+    shape = spatial if num_channels is None else (num_channels, *spatial)
+    names, leading = _axes(axes, len(shape), dims, dataset)
+    if chunks is None:
+        inner = [CHUNK] * dims if write_size is None else [w // v for w, v in zip(write_size, voxel_size, strict=True)]
+        chunks = [1] * (len(shape) - dims) + [max(1, min(c, n)) for c, n in zip(inner, spatial, strict=True)]
+    _make_room(root, dataset, overwrite)
+    described = geometry_attributes(roi.offset, voxel_size, unit, names, leading, channel_names)
+    try:
+        create_array(
+            root, dataset, shape, chunks, array_dtype, {**described, **(attributes or {})},
+            compressor, zarr_format, shards, fill_value,
+        )  # fmt: skip
+    except StoreError:
+        raise
+    except Exception as error:
+        raise StoreError("cannot create", found=f"{root}/{dataset}: {type(error).__name__}: {error}") from error
+    return open_zarr(root, dataset, mode, unit)
+
+
+def _axes(axes: Sequence[str] | None, ndim: int, dims: int, dataset: str) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    try:
+        names, leading = axis_roles(axes, ndim, dims)
+    except ValueError as error:
+        raise ConfigError("axes do not fit the shape", found=str(error), path=(dataset,)) from None
+    if leading != (True,) * (ndim - dims) + (False,) * dims:
+        raise ConfigError("axes do not fit the shape", found=", ".join(names), path=(dataset,),
+                          allowed=f"{ndim - dims} leading, then {dims} spatial")  # fmt: skip
+    return names, leading
+
+
+def geometry_attributes(
+    offset: Sequence[int],
+    voxel_size: Sequence[int],
+    unit: str,
+    names: Sequence[str],
+    leading: Sequence[bool],
+    channel_names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Where voxels are, as funlib.persistence and DaCapo read it."""
+    spatial = [name for name, lead in zip(names, leading, strict=True) if not lead]
+    attributes: dict[str, Any] = {
+        "offset": [int(value) for value in offset],
+        "voxel_size": [int(value) for value in voxel_size],
+        "resolution": [int(value) for value in voxel_size],
+        "units": [unit] * len(spatial),
+        "axis_names": [f"{name}^" if lead else name for name, lead in zip(names, leading, strict=True)],
+        "axes": list(names),
+        "types": ["space" if not lead else {"t": "time"}.get(name, "channel")
+                  for name, lead in zip(names, leading, strict=True)],
+    }  # fmt: skip
+    if channel_names is not None:
+        attributes["channel_names"] = list(channel_names)
+    return attributes
+
+
+def _make_room(root: Path, dataset: str, overwrite: bool) -> None:
+    if root.exists() and not root.is_dir():
+        raise StoreError("not a folder", found=str(root), allowed="a folder for the store")
+    folder = root / dataset
+    there = read_node(root, dataset)
+    if there is None:
+        if folder.is_dir() and any(folder.iterdir()) and dataset:
+            raise StoreError("there is something that is not a Zarr array", found=str(folder))
+        return
+    if not there.is_array:
+        if dataset or any(child.is_dir() for child in folder.iterdir()):
+            raise StoreError("a group is there already", found=str(folder), allowed="another dataset name")
+        return
+    if not overwrite:
+        raise StoreError("an array is there already", found=str(folder), allowed="overwrite=True replaces it")
+    shutil.rmtree(folder)
+
+
+def ones_like(array: Array, name: str | None = None) -> Array:
+    """bool ones with the extent, voxel size and axes of an array."""
+    return Array(OnesArrayConfig(name or f"ones-like-{array.name}", array.config), unit=array.unit)
+
+
+def constant_like(array: Array, constant: float, dtype: Any = None, name: str | None = None) -> Array:
+    """One value with the extent, voxel size and axes of an array."""
+    made = ConstantArrayConfig(name or f"constant-like-{array.name}", array.config, constant, dtype)
+    return Array(made, unit=array.unit)

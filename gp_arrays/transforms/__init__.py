@@ -1,0 +1,1 @@
+"""Array types that are computed from other arrays, one type a file."""

@@ -1,0 +1,157 @@
+"""Which voxels carry which ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import ArrayConfig
+from ..config import SOURCE
+from ..errors import ConfigError, TreeError
+from ..meta import CHANNEL, Axis, Block, Meta, Region
+from ..nodes import ArrayNode, upstream
+from ..rules import ArrayRules, require_ids
+
+Groups = tuple[tuple[str, tuple[int, ...]], ...]
+
+#: From so many ids on, one pass over sorted ids beats comparing with each.
+MANY_IDS = 24
+
+
+def binarize(
+    labels: np.ndarray[Any, Any], groups: Sequence[Sequence[int]], background: int = 0
+) -> np.ndarray[Any, Any]:
+    """uint8 of shape ``(len(groups), *labels.shape)``: 1 where a label is among a group's ids.
+
+    A group without ids is every id but ``background``, which is in no group.
+
+    >>> binarize(np.array([0, 1, 2, 3]), [[1, 3], []]).tolist()
+    [[0, 1, 0, 1], [0, 1, 1, 1]]
+    """
+    out = np.empty((len(groups), *labels.shape), np.uint8)
+    if labels.dtype.itemsize == 1:
+        values = np.arange(256, dtype=np.uint8).view(labels.dtype)
+        table = _one_by_one(values, groups, background)
+        for channel, row in zip(out, table, strict=True):
+            np.take(row, labels.view(np.uint8), out=channel, mode="clip")
+        return out
+    return _one_by_one(labels, groups, background, out)
+
+
+def _one_by_one(
+    labels: np.ndarray[Any, Any],
+    groups: Sequence[Sequence[int]],
+    background: int,
+    out: np.ndarray[Any, Any] | None = None,
+) -> np.ndarray[Any, Any]:
+    out = np.empty((len(groups), *labels.shape), np.uint8) if out is None else out
+    another = np.empty(labels.shape, bool)
+    for channel, ids in zip(out.view(bool), groups, strict=True):
+        if not ids:
+            np.not_equal(labels, background, out=channel)
+            continue
+        ids = sorted(set(ids) - {background})
+        if len(ids) >= MANY_IDS:
+            channel[...] = np.isin(labels, np.array(ids, labels.dtype))
+            continue
+        channel[...] = False
+        for i in ids:
+            np.equal(labels, i, out=another)
+            np.logical_or(channel, another, out=channel)
+    return out
+
+
+def to_groups(value: Any) -> Groups:
+    """attrs converter: (name, ids) pairs, or a mapping of names to ids."""
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if isinstance(pairs, str) or not isinstance(pairs, Sequence) or not pairs:
+        raise ConfigError(
+            "groupings is not a list of (name, ids)", found=repr(value), allowed='such as [("axon", [1, 2])]'
+        )
+    groups = []
+    for pair in pairs:
+        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise ConfigError("a grouping is not (name, ids)", found=repr(pair))
+        name, ids = pair
+        if not isinstance(name, str) or not name:
+            raise ConfigError("a grouping has no name", found=repr(pair))
+        if isinstance(ids, (str, bytes)) or not hasattr(ids, "__iter__"):
+            raise ConfigError(f"ids of grouping {name!r} are not a list", found=repr(ids))
+        for i in (ids := list(ids)):
+            if isinstance(i, (bool, np.bool_)) or not isinstance(i, (int, np.integer)):
+                raise ConfigError(f"an id of grouping {name!r} is not an integer", found=repr(i))
+        groups.append((name, tuple(int(i) for i in ids)))
+    names = [name for name, _ in groups]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError("channel names are not unique", found=", ".join(twice), allowed="each name once")
+    return tuple(groups)
+
+
+def require_within(ids: Sequence[int], dtype: np.dtype[Any] | None, what: str) -> None:
+    """Raises TreeError for ids that an array of that dtype cannot hold."""
+    if dtype is None or dtype.kind not in "ui":
+        return
+    info = np.iinfo(dtype)
+    beyond = sorted(i for i in set(ids) if not info.min <= i <= info.max)
+    if beyond:
+        raise TreeError(f"{what} beyond the source's dtype", found=", ".join(map(str, beyond[:8])),
+                        allowed=f"{info.min} to {info.max} ({dtype})")  # fmt: skip
+
+
+@attrs.frozen(eq=False, repr=False)
+class BinarizeArrayConfig(ArrayConfig):
+    """A uint8 channel for each group of ids: 1 where a voxel carries one of them.
+
+    Args:
+        name: The array's name.
+        source_array_config: Integer ids, without channels, never averaged.
+        groupings: (name, ids) pairs; the names are those of the channels. A group without
+            ids is every id but ``background``.
+        background: The id that is in no group, even when listed.
+
+    Raises TreeError where an id is beyond the source's dtype.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> ids = gpa.NumpyArrayConfig("ids", data=np.array([[0, 1, 2]], np.uint64))
+    >>> masks = gpa.BinarizeArrayConfig("masks", ids, groupings=[("one", [1]), ("any", [])]).array()
+    >>> masks.channels, masks[:, 0].tolist()
+    (('one', 'any'), [[0, 1, 0], [0, 1, 1]])
+    """
+
+    splits_leading = True
+
+    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    groupings: Groups = attrs.field(converter=to_groups)
+    background: int = attrs.field(default=0, converter=fields.to_integer)
+
+    def infer(self, *sources: Meta) -> Meta:
+        (source,) = sources
+        require_ids(source, "Binarize")
+        require_within([i for _, ids in self.groupings for i in ids], source.dtype, "ids")
+        require_within([self.background], source.dtype, "background")
+        names = tuple(name for name, _ in self.groupings)
+        return attrs.evolve(source, dtype=np.uint8, leading=(Axis(CHANNEL, len(names), names),), interpolatable=False)
+
+    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
+        return [region.whole()]
+
+    def compute(
+        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
+    ) -> np.ndarray[Any, Any]:
+        (source,) = blocks
+        assert source is not None
+        ((first, last),) = meta.leading_of(region)
+        return binarize(source.data, [ids for _, ids in self.groupings[first:last]], self.background)
+
+
+class Binarize(ArrayNode):
+    """Binarizes ``source`` into ``target``; see BinarizeArrayConfig."""
+
+    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, groupings: Any, background: int = 0) -> None:
+        super().__init__([source], target, BinarizeArrayConfig(str(target), upstream(source), groupings, background))

@@ -1,0 +1,100 @@
+"""One value throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import ArrayConfig
+from ..config import SOURCE
+from ..errors import ConfigError
+from ..meta import Block, Meta, Region
+from ..nodes import ArrayNode, upstream
+from ..rules import ArrayRules
+
+
+def smallest_dtype(low: int, high: int) -> np.dtype[Any] | None:
+    """The smallest integer dtype that holds ``low`` to ``high``, None past 64 bits.
+
+    >>> smallest_dtype(0, 255), smallest_dtype(-1, 255), smallest_dtype(0, 2**64)
+    (dtype('uint8'), dtype('int16'), None)
+    """
+    kind = "uint" if low >= 0 else "int"
+    for bits in (8, 16, 32, 64):
+        info = np.iinfo(f"{kind}{bits}")
+        if info.min <= low and high <= info.max:
+            return info.dtype
+    return None
+
+
+@attrs.frozen(eq=False, repr=False)
+class ConstantArrayConfig(ArrayConfig):
+    """The extent, voxel size and axes of an array, and one value throughout.
+
+    No voxel of the source is read.
+
+    Args:
+        name: The array's name.
+        source_array_config: Any array.
+        constant: The value.
+        dtype: By default the smallest unsigned (for negative values signed) integer that
+            holds it; float32 for a float.
+
+    >>> import gp_arrays as gpa
+    >>> gpa.ConstantArrayConfig("c", gpa.DummyArrayConfig("d"), constant=300).array()[0, 0, :3]
+    array([300, 300, 300], dtype=uint16)
+    """
+
+    splits_leading = True
+
+    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    constant: int | float = attrs.field(default=1, converter=fields.to_number)
+    dtype: np.dtype[Any] | None = attrs.field(default=None, converter=fields.to_dtype)
+
+    def check(self) -> None:
+        dtype = self.value_dtype()
+        if dtype.kind == "f":
+            fits = abs(self.constant) <= float(np.finfo(dtype).max)
+        elif dtype.kind == "b":
+            fits = self.constant in (0, 1)
+        else:
+            info = np.iinfo(dtype)
+            fits = self.constant == int(self.constant) and info.min <= self.constant <= info.max
+        if not fits:
+            raise ConfigError("the constant does not fit its dtype", found=self.constant, allowed=f"a value of {dtype}")
+
+    def value_dtype(self) -> np.dtype[Any]:
+        if self.dtype is not None:
+            return self.dtype
+        if isinstance(self.constant, float):
+            return np.dtype(np.float32)
+        found = smallest_dtype(self.constant, self.constant)
+        if found is None:
+            raise ConfigError("the constant does not fit 64 bits", found=self.constant)
+        return found
+
+    def infer(self, *sources: Meta) -> Meta:
+        return attrs.evolve(sources[0], dtype=self.value_dtype(), interpolatable=False, averaged=False)
+
+    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[None]:
+        return [None]
+
+    def compute(
+        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
+    ) -> np.ndarray[Any, Any]:
+        return np.full(meta.shape_of(region), self.constant, self.value_dtype())
+
+
+class Constant(ArrayNode):
+    """Provides one value where ``source`` is, as ``target``; see ConstantArrayConfig.
+
+    As it reads nothing of ``source``, in a hand-written pipeline ``target`` has spatial axes only.
+    """
+
+    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, constant: float = 1, dtype: Any = None) -> None:
+        super().__init__([source], target, ConstantArrayConfig(str(target), upstream(source), constant, dtype))

@@ -1,0 +1,78 @@
+"""A part of an array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+from funlib.geometry import Roi
+
+from .. import fields
+from ..base import PointwiseConfig
+from ..config import SOURCE
+from ..errors import TreeError
+from ..meta import Meta, Region
+from ..nodes import ArrayNode, upstream
+from ..rules import ArrayRules, NotWhole
+from ..units import whole
+
+
+@attrs.frozen(eq=False, repr=False)
+class CropArrayConfig(PointwiseConfig):
+    """The part of an array that lies within a roi. Nothing is copied.
+
+    Args:
+        name: The array's name.
+        source_array_config: Any array; axes are kept.
+        roi: A ``Roi`` or ``[[offset], [shape]]``, on the source's voxel grid. What reaches
+            outside of the source is cut off; a roi wholly outside is a TreeError.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> raw = gpa.NumpyArrayConfig("raw", data=np.arange(6)[None], voxel_size=(1, 10))
+    >>> gpa.CropArrayConfig("part", raw, roi=[[0, 20], [1, 100]]).array()[:]
+    array([[2, 3, 4, 5]])
+    """
+
+    splits_leading = True
+
+    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    roi: fields.Box = attrs.field(converter=fields.to_box)
+
+    def infer(self, *sources: Meta) -> Meta:
+        (source,) = sources
+        region = self._region(source)
+        if not source.on_grid(region):
+            raise TreeError(
+                "the roi is not on the source's voxel grid", found=f"{region}",
+                allowed=f"steps of {tuple(source.voxel_size)} from {source.origin}",
+            )  # fmt: skip
+        if source.roi is not None:
+            inside = region.intersect(source.region)
+            if inside.empty:
+                raise TreeError(
+                    "the roi lies outside of the source", found=f"{region}", allowed=f"within {source.region}"
+                )
+            region = inside
+        return attrs.evolve(source, roi=region.roi)
+
+    def _region(self, source: Meta) -> Region:
+        numbers = [[whole(length, source.unit) for length in part] for part in (self.roi.offset, self.roi.shape)]
+        if any(number is None for part in numbers for number in part):
+            raise NotWhole(f"the roi is not a whole number of {source.unit}",
+                           found=", ".join(map(str, self.roi.offset + self.roi.shape)))  # fmt: skip
+        if len(self.roi.shape) != source.dims:
+            raise TreeError("the roi has another number of axes than the source",
+                            found=len(self.roi.shape), allowed=source.dims)  # fmt: skip
+        return Region.of(Roi(*numbers))
+
+    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return sources[0]
+
+
+class Crop(ArrayNode):
+    """Provides the part of ``source`` within ``roi`` as ``target``; see CropArrayConfig."""
+
+    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, roi: Any) -> None:
+        super().__init__([source], target, CropArrayConfig(str(target), upstream(source), roi))

@@ -1,0 +1,73 @@
+"""Grey values scaled to what a network expects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import PointwiseConfig
+from ..config import SOURCE
+from ..errors import ConfigError
+from ..meta import Meta
+from ..nodes import ArrayNode, upstream
+from ..rules import ArrayRules
+
+
+def normalize(data: np.ndarray[Any, Any], low: float, high: float, clip: bool = False) -> np.ndarray[Any, Any]:
+    """float32 of ``(data - low) / (high - low)``, computed in float64 where data are wider than 16 bits.
+
+    >>> normalize(np.array([0, 51, 255], np.uint8), 0, 255).tolist() == [0.0, np.float32(0.2), 1.0]
+    True
+    """
+    inside = np.dtype(np.float32 if data.dtype.itemsize <= 2 else np.float64)
+    scaled: np.ndarray[Any, Any] = np.subtract(data, inside.type(low), dtype=inside)
+    scaled /= inside.type(float(high) - float(low))
+    if clip:
+        np.clip(scaled, 0, 1, out=scaled)
+    return scaled.astype(np.float32, copy=False)
+
+
+@attrs.frozen(eq=False, repr=False)
+class IntensitiesArrayConfig(PointwiseConfig):
+    """float32 of ``(x - min) / (max - min)``.
+
+    Args:
+        name: The array's name.
+        source_array_config: Any array; axes are kept.
+        min: The value that becomes 0.
+        max: The value that becomes 1; not that of ``min``. A smaller one inverts.
+        clip: Whether what lies outside becomes 0 or 1.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> raw = gpa.NumpyArrayConfig("raw", data=np.array([[0, 128, 255]], np.uint8))
+    >>> gpa.IntensitiesArrayConfig("norm", raw, min=0, max=128, clip=True).array()[:]
+    array([[0., 1., 1.]], dtype=float32)
+    """
+
+    splits_leading = True
+
+    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    min: float = attrs.field(converter=fields.to_number)
+    max: float = attrs.field(converter=fields.to_number)
+    clip: bool = attrs.field(default=False, converter=fields.to_bool)
+
+    def check(self) -> None:
+        if self.min == self.max:
+            raise ConfigError("min and max are equal", found=self.min, allowed="two different numbers")
+
+    def infer(self, *sources: Meta) -> Meta:
+        return attrs.evolve(sources[0], dtype=np.float32)
+
+    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return normalize(sources[0], self.min, self.max, self.clip)
+
+
+class Intensities(ArrayNode):
+    """Scales ``source`` into ``target``; see IntensitiesArrayConfig."""
+
+    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, min: float, max: float, clip: bool = False) -> None:
+        super().__init__([source], target, IntensitiesArrayConfig(str(target), upstream(source), min, max, clip))

@@ -1,0 +1,71 @@
+"""Where any channel is set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import ArrayConfig
+from ..config import SOURCE
+from ..meta import CHANNEL, Block, Meta, Region
+from ..nodes import ArrayNode, upstream
+from ..rules import ArrayRules
+
+
+def logical_or(data: np.ndarray[Any, Any], axis: int | None) -> np.ndarray[Any, Any]:
+    """uint8: 1 where any entry along ``axis`` is not zero; of each voxel itself where axis is None.
+
+    >>> logical_or(np.array([[0, 2, 0], [0, 1, 1]]), 0)
+    array([0, 1, 1], dtype=uint8)
+    """
+    if axis is None:
+        return np.asarray(data != 0).view(np.uint8)
+    entries = np.moveaxis(data, axis, 0)
+    found = np.asarray(entries[0] != 0)
+    for entry in entries[1:]:
+        np.logical_or(found, entry, out=found)
+    return found.view(np.uint8)
+
+
+@attrs.frozen(eq=False, repr=False)
+class LogicalOrArrayConfig(ArrayConfig):
+    """uint8: 1 where any channel of an array is not zero, else 0. The channel axis goes.
+
+    Args:
+        name: The array's name.
+        source_array_config: Any array; one without channels is compared with zero itself.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> two = gpa.NumpyArrayConfig("two", data=np.array([[[0, 1]], [[0, 5]]]), axes=("c", "y", "x"))
+    >>> gpa.LogicalOrArrayConfig("any", two).array()[:]
+    array([[0, 1]], dtype=uint8)
+    """
+
+    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+
+    def infer(self, *sources: Meta) -> Meta:
+        (source,) = sources
+        leading = source.leading
+        if leading is not None:
+            leading = tuple(axis for axis in leading if axis.name != CHANNEL)
+        return attrs.evolve(source, dtype=np.uint8, leading=leading, interpolatable=False, averaged=False)
+
+    def compute(
+        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
+    ) -> np.ndarray[Any, Any]:
+        (source,) = blocks
+        assert source is not None
+        names = [axis.name for axis in source.meta.leading or ()]
+        return logical_or(source.data, names.index(CHANNEL) if CHANNEL in names else None)
+
+
+class LogicalOr(ArrayNode):
+    """Provides where any channel of ``source`` is set, as ``target``; see LogicalOrArrayConfig."""
+
+    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey) -> None:
+        super().__init__([source], target, LogicalOrArrayConfig(str(target), upstream(source)))

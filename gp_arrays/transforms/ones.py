@@ -1,0 +1,53 @@
+"""Ones throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import ArrayConfig
+from ..config import SOURCE
+from ..meta import Block, Meta, Region
+from ..nodes import ArrayNode, upstream
+from ..rules import ArrayRules
+
+
+@attrs.frozen(eq=False, repr=False)
+class OnesArrayConfig(ArrayConfig):
+    """bool ones with the extent, voxel size and axes of an array, no voxel of which is read.
+
+    Args:
+        name: The array's name.
+        source_array_config: Any array.
+
+    >>> import gp_arrays as gpa
+    >>> gpa.OnesArrayConfig("ones", gpa.DummyArrayConfig("d")).array()[0, 0, :3]
+    array([ True,  True,  True])
+    """
+
+    splits_leading = True
+
+    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+
+    def infer(self, *sources: Meta) -> Meta:
+        return attrs.evolve(sources[0], dtype=np.bool_, interpolatable=False, averaged=False)
+
+    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[None]:
+        return [None]
+
+    def compute(
+        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
+    ) -> np.ndarray[Any, Any]:
+        return np.ones(meta.shape_of(region), np.bool_)
+
+
+class Ones(ArrayNode):
+    """Provides ones where ``source`` is, as ``target``; see OnesArrayConfig."""
+
+    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey) -> None:
+        super().__init__([source], target, OnesArrayConfig(str(target), upstream(source)))

@@ -1,0 +1,148 @@
+"""Arrays added voxel by voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import PointwiseConfig
+from ..config import SOURCE
+from ..errors import ComputeError, TreeError
+from ..meta import Meta
+from ..nodes import ArrayNode, keys_of, upstream
+from ..rules import ArrayRules, common_grid
+from .constant import smallest_dtype
+
+
+def bounds(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """The smallest and largest value of an integer or bool dtype."""
+    if dtype.kind == "b":
+        return 0, 1
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
+def sum_dtype(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+    """The dtype of a sum: the smallest that holds any possible one, 64 bits at most.
+
+    Floats give float32, or float64 where one is, or where 32-bit or wider integers join.
+
+    >>> u1, i1, f4 = np.dtype("u1"), np.dtype("i1"), np.dtype("f4")
+    >>> sum_dtype([u1, u1, u1]), sum_dtype([u1, i1]), sum_dtype([u1, f4])
+    (dtype('uint16'), dtype('int16'), dtype('float32'))
+    """
+    if any(dtype.kind == "f" for dtype in dtypes):
+        wide = any(d.itemsize >= (8 if d.kind == "f" else 4) for d in dtypes)
+        return np.dtype(np.float64 if wide else np.float32)
+    low, high = (sum(limits) for limits in zip(*map(bounds, dtypes), strict=True))
+    signed = any(dtype.kind == "i" for dtype in dtypes)
+    return smallest_dtype(-1 if signed and low == 0 else low, high) or np.dtype(np.int64 if signed else np.uint64)
+
+
+def add(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The sum of arrays in their order, of ``dtype``; exact for integers.
+
+    Raises ComputeError where a sum does not fit ``dtype``.
+
+    >>> add([np.array([250], np.uint8), np.array([10], np.uint8)], np.dtype("uint16"))
+    array([260], dtype=uint16)
+    """
+    if dtype.kind == "f":
+        out = arrays[0].astype(dtype)
+        for array in arrays[1:]:
+            np.add(out, array, out=out, casting="unsafe")
+        return out
+    low, high = (sum(limits) for limits in zip(*(bounds(array.dtype) for array in arrays), strict=True))
+    least, most = bounds(dtype)
+    if least <= low and high <= most:
+        out = arrays[0].astype(dtype)
+        for array in arrays[1:]:
+            np.add(out, array, out=out, casting="unsafe")
+        return out
+    # 32-bit halves, whose sums are exact in 64 bits, whatever the sources
+    upper = np.zeros(np.broadcast_shapes(*(array.shape for array in arrays)), np.int64)
+    lower = np.zeros_like(upper)
+    for array in arrays:
+        wide = array.astype(np.int64 if array.dtype.kind == "i" else np.uint64)
+        upper += (wide >> 32).astype(np.int64)
+        lower += (wide & 0xFFFFFFFF).astype(np.int64)
+    upper += lower >> 32
+    lower &= 0xFFFFFFFF
+    wide_dtype = np.dtype(np.int64 if least < 0 else np.uint64)
+    wide_least, wide_most = bounds(wide_dtype)
+    outside = (upper < wide_least >> 32) | (upper > wide_most >> 32)
+    total = (upper.astype(wide_dtype) << 32) | lower.astype(wide_dtype)
+    outside |= (total < least) | (total > most)
+    if outside.any():
+        place = tuple(int(i) for i in np.argwhere(outside)[0])
+        value = sum(int(array[place]) for array in arrays)
+        raise ComputeError(f"a sum does not fit {dtype}", found=f"{value} at voxel {place} of the block",
+                           allowed=f"{least} to {most}; dtype= sets another")  # fmt: skip
+    return total.astype(dtype)
+
+
+@attrs.frozen(eq=False, repr=False)
+class SumArrayConfig(PointwiseConfig):
+    """The voxelwise sum of arrays, in their order; the roi is their intersection.
+
+    Args:
+        name: The array's name.
+        source_array_configs: At least one; channels all or none, and equally many.
+        dtype: By default the smallest that holds any possible sum (see ``sum_dtype``). A
+            sum that does not fit is a ComputeError where it happens.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> a = gpa.NumpyArrayConfig("a", data=np.array([[200]], np.uint8))
+    >>> b = gpa.NumpyArrayConfig("b", data=np.array([[100]], np.uint8))
+    >>> gpa.SumArrayConfig("sum", [a, b]).array()[:]
+    array([[300]], dtype=uint16)
+    """
+
+    splits_leading = True
+
+    source_array_configs: tuple[ArrayRules, ...] = attrs.field(
+        metadata=SOURCE, converter=fields.to_configs, validator=fields.are_array_configs
+    )
+    dtype: np.dtype[Any] | None = attrs.field(default=None, converter=fields.to_dtype)
+
+    def infer(self, *sources: Meta) -> Meta:
+        names = [config.name for config in self.source_array_configs]
+        meta = common_grid(sources, names)
+        shapes = [tuple((a.name, a.size) for a in s.leading) for s in sources if s.leading is not None]
+        for shape, name in zip(shapes, names, strict=False):
+            if shape != shapes[0]:
+                raise TreeError("leading axes of the sources differ", found=f"{names[0]} {shapes[0]}, {name} {shape}",
+                                allowed="channels all or none, and equally many")  # fmt: skip
+        return attrs.evolve(
+            meta,
+            dtype=self._dtype([source.dtype for source in sources]),
+            interpolatable=all(source.interpolatable for source in sources),
+            averaged=any(source.averaged for source in sources),
+            attrs=sources[0].attrs if len(sources) == 1 else {},
+        )
+
+    def _dtype(self, dtypes: Sequence[np.dtype[Any] | None]) -> np.dtype[Any] | None:
+        known = [dtype for dtype in dtypes if dtype is not None]
+        if self.dtype is not None:
+            if self.dtype.kind != "f" and any(dtype.kind == "f" for dtype in known):
+                raise TreeError(
+                    "floats cannot be summed in an integer dtype", found=self.dtype, allowed="a float dtype"
+                )
+            return self.dtype
+        return sum_dtype(known) if len(known) == len(dtypes) else None
+
+    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return add(sources, dtype)
+
+
+class Sum(ArrayNode):
+    """Provides the sum of ``sources`` as ``target``; see SumArrayConfig."""
+
+    def __init__(self, sources: Sequence[gp.ArrayKey], target: gp.ArrayKey, dtype: Any = None) -> None:
+        keys = keys_of(sources)
+        super().__init__(keys, target, SumArrayConfig(str(target), [upstream(key) for key in keys], dtype))

@@ -1,0 +1,67 @@
+"""Where values exceed a threshold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import PointwiseConfig
+from ..config import SOURCE
+from ..meta import Meta
+from ..nodes import ArrayNode, upstream
+from ..rules import ArrayRules
+
+
+def threshold(data: np.ndarray[Any, Any], value: float, above: bool = True) -> np.ndarray[Any, Any]:
+    """uint8 1 where ``data > value``, or where ``data <= value`` if not ``above``; NaN is 0.
+
+    >>> threshold(np.array([1, 2, 3]), 2).tolist(), threshold(np.array([1, 2, 3]), 2, above=False).tolist()
+    ([0, 0, 1], [1, 1, 0])
+    """
+    if data.dtype.kind != "f" and not math.isinf(value):
+        # integers against the integer below, exactly: no detour through floats
+        value = math.floor(value)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(data > value if above else data <= value).view(np.uint8)
+
+
+@attrs.frozen(eq=False, repr=False)
+class ThresholdArrayConfig(PointwiseConfig):
+    """uint8: 1 where the source is above a threshold, else 0.
+
+    Args:
+        name: The array's name.
+        source_array_config: Any array; axes are kept.
+        threshold: A number. Integers are compared exactly; a float source compares in
+            its own precision.
+        above: False for 1 where the source is not above it.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> raw = gpa.NumpyArrayConfig("raw", data=np.array([[10, 200]], np.uint8))
+    >>> gpa.ThresholdArrayConfig("bright", raw, threshold=128).array()[:]
+    array([[0, 1]], dtype=uint8)
+    """
+
+    splits_leading = True
+
+    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    threshold: float = attrs.field(converter=fields.to_number)
+    above: bool = attrs.field(default=True, converter=fields.to_bool)
+
+    def infer(self, *sources: Meta) -> Meta:
+        return attrs.evolve(sources[0], dtype=np.uint8, interpolatable=False, averaged=False)
+
+    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return threshold(sources[0], self.threshold, self.above)
+
+
+class Threshold(ArrayNode):
+    """Thresholds ``source`` into ``target``; see ThresholdArrayConfig."""
+
+    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, threshold: float, above: bool = True) -> None:
+        super().__init__([source], target, ThresholdArrayConfig(str(target), upstream(source), threshold, above))

@@ -1,0 +1,292 @@
+"""Trees of configs as TOML, YAML or JSON documents, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cattrs
+import numpy as np
+import tomli_w
+import yaml
+from funlib.geometry import Roi
+
+from .config import Config, field_names, source_fields, type_named, walk
+from .errors import ConfigError, StoreError, TreeError, nearest
+from .plan import tree_unit
+from .rules import SourceRules
+from .units import Quantity, parse_unit
+
+T = TypeVar("T")
+
+#: Keys that say which array type an entry is.
+TYPE_KEYS = ("__type__", "type")
+SUFFIXES = {".toml": "TOML", ".yaml": "YAML", ".yml": "YAML", ".json": "JSON"}
+
+
+def load_tree(path: str | Path) -> dict[str, Any]:
+    """The configs of a tree file, by name, in the order of the file.
+
+    Relative paths in it are taken from where the file is. Loading runs no code and
+    reads no voxel.
+
+    Raises:
+        StoreError: The file cannot be read.
+        TreeError, ConfigError: It is not a tree, and where.
+    """
+    path = Path(path)
+    return parse_tree(read_document(path), path.absolute().parent)
+
+
+def save_tree(configs: Mapping[str, Config] | Sequence[Config], path: str | Path) -> None:
+    """Write configs, and all that they are made from, to a TOML, YAML or JSON file."""
+    to_file(list(configs.values() if isinstance(configs, Mapping) else configs), path)
+
+
+def read_document(path: Path) -> Any:
+    """The content of a TOML, YAML or JSON file. Raises StoreError, TreeError."""
+    format = _format(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StoreError("cannot read the tree file", found=f"{path}: {error.strerror}") from error
+    try:
+        if format == "TOML":
+            return tomllib.loads(text)
+        return yaml.safe_load(text) if format == "YAML" else json.loads(text)
+    except (ValueError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise TreeError(f"not a {format} document", found=f"{path}: {error}") from None
+
+
+def _format(path: Path) -> str:
+    try:
+        return SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        raise TreeError("not a tree file", found=str(path), allowed=", ".join(SUFFIXES)) from None
+
+
+def parse_tree(document: Any, base: Path | None = None) -> dict[str, Any]:
+    """The configs of a document, by name. ``base`` is where relative paths start."""
+    if not isinstance(document, Mapping):
+        raise TreeError("a tree is a table of arrays", found=type(document).__name__)
+    document = dict(document)
+    if any(key in document for key in TYPE_KEYS):
+        unit = document.pop("unit", None) if "unit" not in _own_fields(document) else None
+        document = {document.get("name", "array"): document}
+    else:
+        unit = document.pop("unit", None)
+    return _Reader(document, None if unit is None else parse_unit(unit), base).read()
+
+
+def _own_fields(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    kind = next((entry[key] for key in TYPE_KEYS if key in entry), None)
+    return field_names(type_named(kind))
+
+
+class _Reader:
+    """Makes the configs of one document, each once, whatever their order."""
+
+    def __init__(self, document: Mapping[str, Any], unit: str | None, base: Path | None) -> None:
+        self.document, self.unit, self.base = document, unit, base
+        self.made: dict[str, Config] = {}
+
+    def read(self) -> dict[str, Config]:
+        for root in self.document:
+            # depth first without recursion: a chain of a thousand references is fine
+            stack = [root]
+            while stack:
+                name = stack[-1]
+                if name in self.made:
+                    stack.pop()
+                    continue
+                missing = [other for other in self.references(name) if other not in self.made]
+                circle = next((other for other in missing if other in stack), None)
+                if circle is not None:
+                    path = tuple(stack[stack.index(circle) :])
+                    raise TreeError("an array is made from itself", found=" > ".join((*path, circle)), path=(name,))
+                if missing:
+                    stack.append(missing[0])
+                else:
+                    self.made[name] = self.entry(self.document[name], name, (name,))
+                    stack.pop()
+        return {name: self.made[name] for name in self.document}
+
+    def references(self, name: str) -> list[str]:
+        entry = self.document[name]
+        found: list[str] = []
+        pending: list[tuple[Any, tuple[str, ...]]] = [(entry, (name,))]
+        while pending:
+            value, path = pending.pop()
+            fields = self.fields(value, path)
+            for key in source_fields(self.type(value, path)):
+                for item, where in _items(fields.get(key), (*path, key)):
+                    if isinstance(item, str):
+                        if item not in self.document:
+                            near = nearest(item, self.document) or ", ".join(self.document)
+                            raise TreeError("no array of that name", found=repr(item), allowed=near, path=where)
+                        found.append(item)
+                    elif item is not None:
+                        pending.append((item, where))
+        return found
+
+    def type(self, entry: Any, path: tuple[str, ...]) -> type[Config]:
+        if not isinstance(entry, Mapping):
+            raise TreeError("not an array config", found=repr(entry), path=path,
+                            allowed=f"a table with {TYPE_KEYS[0]}, or the name of another entry")  # fmt: skip
+        kind = next((entry[key] for key in TYPE_KEYS if key in entry), None)
+        if kind is None:
+            raise TreeError(f"its type is not given by {TYPE_KEYS[0]}", found=", ".join(map(str, entry)), path=path)
+        try:
+            return type_named(kind)
+        except ConfigError as error:
+            raise error.at(*path) from None
+
+    def fields(self, entry: Any, path: tuple[str, ...]) -> dict[str, Any]:
+        cls = self.type(entry, path)
+        known = field_names(cls)
+        fields = {}
+        for key, value in entry.items():
+            if key in TYPE_KEYS and key not in known:
+                continue
+            field = cls.aliases.get(key, key)
+            if field not in known:
+                raise TreeError(f"{cls.__name__} has no field {key!r}", path=path,
+                                allowed=nearest(str(key), known) or ", ".join(known))  # fmt: skip
+            if field in fields:
+                raise TreeError(f"{field} is given twice", found=key, path=path)
+            fields[field] = value
+        return fields
+
+    def entry(self, entry: Any, name: str, path: tuple[str, ...]) -> Config:
+        cls, fields = self.type(entry, path), self.fields(entry, path)
+        own = fields.get("name", name)
+        if len(path) == 1 and own != name:
+            raise TreeError("an entry's name is its key", found=f"name {own!r}", allowed=repr(name), path=path)
+        fields["name"] = own
+        for key in source_fields(cls):
+            if key in fields:
+                fields[key] = self.sources(fields[key], (*path, key))
+        try:
+            config = cls(**fields)
+        except TypeError as error:
+            missing = [key for key in field_names(cls) if key not in fields and key in str(error)]
+            found = f"missing: {', '.join(missing)}" if missing else str(error)
+            raise TreeError(f"{cls.__name__} lacks fields", found=found, path=path) from None
+        except ConfigError as error:
+            raise type(error)(error.problem, error.found, error.allowed, path) from None
+        if self.base is not None and isinstance(config, SourceRules):
+            config = config.located(self.base)
+        return config if self.unit is None else config.in_unit(self.unit)
+
+    def sources(self, value: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(value, str):
+            return self.made[value]
+        if isinstance(value, Mapping) and not any(key in value for key in TYPE_KEYS):
+            return {key: self.sources(item, (*path, str(key))) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.sources(item, (*path, str(i))) for i, item in enumerate(value)]
+        if value is None:
+            return None
+        return self.entry(value, ".".join(path), path)
+
+
+def _items(value: Any, path: tuple[str, ...]) -> list[tuple[Any, tuple[str, ...]]]:
+    """The references and nested entries of a field that holds configs."""
+    if isinstance(value, Mapping) and not any(key in value for key in TYPE_KEYS):
+        return [pair for key, item in value.items() for pair in _items(item, (*path, str(key)))]
+    if isinstance(value, (list, tuple)):
+        return [pair for i, item in enumerate(value) for pair in _items(item, (*path, str(i)))]
+    return [(value, path)]
+
+
+def tree_document(roots: Sequence[Config]) -> dict[str, Any]:
+    """Configs and all that they are made from, as one plain table.
+
+    Raises TreeError where one name stands for two contents, or an array cannot be
+    written down (voxels in memory).
+    """
+    configs = walk(roots)
+    table: dict[str, Any] = {}
+    if any(config.tree_unit is not None for config in configs):
+        table["unit"] = tree_unit(configs, None)
+    owner: dict[str, Config] = {}
+    for config in configs:
+        other = owner.setdefault(config.name, config)
+        if other.identity != config.identity:
+            raise TreeError(f"two different arrays are named {config.name!r}", found=f"{other!r} and {config!r}",
+                            allowed="one name for one content")  # fmt: skip
+        if config.name == "unit":
+            raise TreeError("an array in a file cannot be named 'unit'", path=(config.name,))
+        table[config.name] = _entry(config)
+    return table
+
+
+def _entry(config: Config) -> dict[str, Any]:
+    entry: dict[str, Any] = {TYPE_KEYS[0]: type(config).__name__}
+    for key, value in config.fields().items():
+        if key != "name" and value is not None:
+            try:
+                entry[key] = _CONVERTER.unstructure(value)
+            except ConfigError as error:
+                raise error.at(config.name, key) from None
+    return entry
+
+
+def _refuse(value: Any) -> Any:
+    raise ConfigError("voxels in memory cannot be written to a tree file", found=f"an array of {value.dtype}",
+                      allowed="create_zarr and ZarrArrayConfig")  # fmt: skip
+
+
+_CONVERTER = cattrs.Converter(unstruct_collection_overrides={tuple: list})
+_CONVERTER.register_unstructure_hook_func(
+    lambda cls: isinstance(cls, type) and issubclass(cls, Config), lambda config: config.name
+)
+_CONVERTER.register_unstructure_hook(Roi, lambda roi: [list(map(int, roi.offset)), list(map(int, roi.shape))])
+_CONVERTER.register_unstructure_hook(Path, str)
+_CONVERTER.register_unstructure_hook(Quantity, lambda q: int(q.value) if q.unit is None and q.value.denominator == 1 else str(q))  # fmt: skip
+_CONVERTER.register_unstructure_hook_func(
+    lambda cls: isinstance(cls, type) and issubclass(cls, np.dtype), lambda dtype: dtype.name
+)
+_CONVERTER.register_unstructure_hook_func(lambda cls: isinstance(cls, type) and issubclass(cls, np.ndarray), _refuse)
+
+
+def to_file(roots: Sequence[Config], path: str | Path) -> None:
+    """Write a tree file; a file that was there is replaced at once or stays as it was."""
+    path = Path(path)
+    format = _format(path)
+    table = tree_document(roots)
+    if format == "TOML":
+        text = tomli_w.dumps(table)
+    elif format == "YAML":
+        text = yaml.safe_dump(table, sort_keys=False, allow_unicode=True)
+    else:
+        text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise StoreError("cannot write the tree file", found=f"{path}: {error.strerror}") from error
+
+
+def from_file(path: str | Path, cls: type[T]) -> T:
+    """The one tree of that type in a file."""
+    configs = load_tree(path)
+    used = {child.identity for config in configs.values() for child in config.children()}
+    roots = [config for config in configs.values() if config.identity not in used]
+    fitting = [config for config in roots if isinstance(config, cls)]
+    if len(fitting) != 1:
+        found = ", ".join(f"{config.name} ({type(config).__name__})" for config in roots)
+        raise TreeError(f"{path} does not hold one tree of type {cls.__name__}", found=found)
+    return fitting[0]

@@ -1,0 +1,173 @@
+"""Lengths: exact numbers with an SI unit, and their conversion to whole numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+import attrs
+import numpy as np
+
+from .errors import ConfigError
+
+DEFAULT_UNIT = "nm"
+
+# exponent of ten of each unit, in metres
+_EXPONENTS = {"fm": -15, "pm": -12, "nm": -9, "um": -6, "mm": -3, "cm": -2, "m": 0}
+_PREFIXES = {
+    "femto": "fm", "pico": "pm", "nano": "nm", "micro": "um", "milli": "mm", "centi": "cm", "": "m"
+}  # fmt: skip
+_ALIASES = {
+    f"{prefix}{root}{plural}": unit
+    for prefix, unit in _PREFIXES.items()
+    for root in ("meter", "metre")
+    for plural in ("", "s")
+} | {"µm": "um", "μm": "um", "micron": "um", "microns": "um"}
+# an angstrom is a unit people's files carry, though a tree is never in it
+_ANGSTROM = {"angstrom", "angstroms", "Å", "å"}
+_QUANTITY = re.compile(r"\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµμÅåÅ]*)\s*")
+
+
+def parse_unit(unit: str) -> str:
+    """The SI name of a unit of a tree.
+
+    >>> parse_unit("nanometers"), parse_unit("um")
+    ('nm', 'um')
+    """
+    if isinstance(unit, str):
+        if unit in _EXPONENTS:
+            return unit
+        if unit.strip().lower() in _ALIASES:
+            return _ALIASES[unit.strip().lower()]
+    raise ConfigError("not a unit of length", found=repr(unit), allowed=", ".join(_EXPONENTS))
+
+
+def metres(unit: str) -> Fraction:
+    """How long a unit is, in metres."""
+    if unit.strip() in _ANGSTROM or unit.strip().lower() in _ANGSTROM:
+        return Fraction(1, 10**10)
+    exponent = _EXPONENTS[parse_unit(unit)]
+    return Fraction(10) ** exponent
+
+
+@attrs.frozen
+class Quantity:
+    """An exact length. Without a unit it is in the unit of the tree that it stands in."""
+
+    value: Fraction
+    unit: str | None = None
+
+    def to(self, unit: str) -> Fraction:
+        """The value in ``unit``.
+
+        >>> Quantity.parse("5.24 nm").to("pm")
+        Fraction(5240, 1)
+        """
+        if self.unit is None or self.unit == unit:
+            return self.value
+        return self.value * metres(self.unit) / metres(unit)
+
+    def __str__(self) -> str:
+        value = decimal_text(self.value)
+        return value if self.unit is None else f"{value} {self.unit}"
+
+    @classmethod
+    def parse(cls, value: Any, unit: str | None = None) -> Quantity:
+        """A number, or a text such as ``"5.24 nm"``; ``unit`` is that of a bare number.
+
+        A float means the shortest decimal at its stored precision: a float64 that
+        is exactly a float32 counts as a float32.
+        """
+        if isinstance(value, Quantity):
+            return value
+        if isinstance(value, str):
+            match = _QUANTITY.fullmatch(value)
+            if match:
+                try:
+                    number = Fraction(Decimal(match.group(1)))
+                except InvalidOperation:
+                    pass
+                else:
+                    own = match.group(2)
+                    if own:
+                        metres(own)
+                    return cls(number, own or unit)
+        elif isinstance(value, (bool, np.bool_)):
+            pass
+        elif isinstance(value, (int, np.integer)):
+            return cls(Fraction(int(value)), unit)
+        elif isinstance(value, (float, np.floating)) and math.isfinite(value):
+            return cls(Fraction(shortest_decimal(value)), unit)
+        elif isinstance(value, (Decimal, Fraction)):
+            return cls(Fraction(value), unit)
+        raise ConfigError("not a length", found=repr(value), allowed='a number, or such as "5.24 nm"')
+
+
+def shortest_decimal(value: float | np.floating[Any]) -> Decimal:
+    """The decimal that a float stands for.
+
+    >>> shortest_decimal(float(np.float32(5.24))), shortest_decimal(0.1)
+    (Decimal('5.24'), Decimal('0.1'))
+    """
+    as_float = float(value)
+    with np.errstate(over="ignore"):
+        single = np.float32(as_float)
+    if float(single) == as_float:
+        return Decimal(str(single))
+    return Decimal(repr(as_float))
+
+
+def decimal_text(value: Fraction) -> str:
+    """A fraction as people write it.
+
+    >>> decimal_text(Fraction(524, 100)), decimal_text(Fraction(4)), decimal_text(Fraction(1, 3))
+    ('5.24', '4', '1/3')
+    """
+    if value.denominator == 1:
+        return str(value.numerator)
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest != 1:
+        return f"{value.numerator}/{value.denominator}"
+    digits = 0
+    while (value * 10**digits).denominator != 1:
+        digits += 1
+    sign = "-" if value < 0 else ""
+    text = str(abs(value.numerator) * 10**digits // value.denominator).rjust(digits + 1, "0")
+    return f"{sign}{text[:-digits]}.{text[-digits:]}"
+
+
+def coarsest_unit(quantities: Iterable[Quantity], unit: str) -> str | None:
+    """The coarsest unit in which all quantities are whole; bare ones are in ``unit``.
+
+    Units coarser than ``unit`` are not offered: bare numbers would cease to be whole.
+
+    >>> coarsest_unit([Quantity.parse("5.24 nm"), Quantity.parse("4 nm")], "nm")
+    'pm'
+    """
+    values = [quantity.to("m") if quantity.unit else quantity.to(unit) * metres(unit) for quantity in quantities]
+    for candidate in sorted(_EXPONENTS, key=lambda name: -_EXPONENTS[name]):
+        if candidate != "cm" and all((v / metres(candidate)).denominator == 1 for v in values):
+            return candidate
+    return None
+
+
+def whole(quantity: Quantity, unit: str) -> int | None:
+    """The quantity as an integer number of ``unit``, or None where it is not whole."""
+    value = quantity.to(unit)
+    return int(value) if value.denominator == 1 else None
+
+
+def to_quantities(values: Sequence[Any] | None) -> tuple[Quantity, ...] | None:
+    """attrs converter: lengths per axis, as given in a config."""
+    if values is None:
+        return None
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError("not a list of lengths", found=repr(values), allowed="one length per axis")
+    return tuple(Quantity.parse(value) for value in values)
