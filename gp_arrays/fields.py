@@ -14,7 +14,7 @@ from funlib.geometry import Roi
 from .config import Config
 from .errors import ConfigError
 from .rules import ArrayRules
-from .units import Quantity, parse_unit
+from .units import Quantity, parse_unit, plain_length
 
 Field: TypeAlias = "attrs.Attribute[Any]"
 
@@ -127,6 +127,9 @@ class Box:
 
     offset: tuple[Quantity, ...]
     shape: tuple[Quantity, ...]
+
+    def document(self) -> list[list[int | str]]:
+        return [[plain_length(q) for q in part] for part in (self.offset, self.shape)]
 
     def canonical(self) -> list[list[str]]:
         return [[str(q) for q in self.offset], [str(q) for q in self.shape]]

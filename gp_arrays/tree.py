@@ -14,13 +14,12 @@ import cattrs
 import numpy as np
 import tomli_w
 import yaml
-from funlib.geometry import Roi
 
 from .config import Config, field_names, source_fields, type_named, walk
 from .errors import ConfigError, StoreError, TreeError, nearest
 from .plan import tree_unit
 from .rules import SourceRules
-from .units import Quantity, parse_unit
+from .units import Quantity, parse_unit, plain_length
 
 T = TypeVar("T")
 
@@ -237,22 +236,17 @@ def _entry(config: Config) -> dict[str, Any]:
     return entry
 
 
-def _refuse(value: Any) -> Any:
-    raise ConfigError("voxels in memory cannot be written to a tree file", found=f"an array of {value.dtype}",
-                      allowed="create_zarr and ZarrArrayConfig")  # fmt: skip
-
-
 _CONVERTER = cattrs.Converter(unstruct_collection_overrides={tuple: list})
 _CONVERTER.register_unstructure_hook_func(
     lambda cls: isinstance(cls, type) and issubclass(cls, Config), lambda config: config.name
 )
-_CONVERTER.register_unstructure_hook(Roi, lambda roi: [list(map(int, roi.offset)), list(map(int, roi.shape))])
 _CONVERTER.register_unstructure_hook(Path, str)
-_CONVERTER.register_unstructure_hook(Quantity, lambda q: int(q.value) if q.unit is None and q.value.denominator == 1 else str(q))  # fmt: skip
+_CONVERTER.register_unstructure_hook(Quantity, plain_length)
 _CONVERTER.register_unstructure_hook_func(
     lambda cls: isinstance(cls, type) and issubclass(cls, np.dtype), lambda dtype: dtype.name
 )
-_CONVERTER.register_unstructure_hook_func(lambda cls: isinstance(cls, type) and issubclass(cls, np.ndarray), _refuse)
+# values of a type of their own say how they are written, or why they cannot be
+_CONVERTER.register_unstructure_hook_func(lambda cls: hasattr(cls, "document"), lambda value: value.document())
 
 
 def to_file(roots: Sequence[Config], path: str | Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
@@ -164,10 +164,7 @@ def whole(quantity: Quantity, unit: str) -> int | None:
     return int(value) if value.denominator == 1 else None
 
 
-def to_quantities(values: Sequence[Any] | None) -> tuple[Quantity, ...] | None:
-    """attrs converter: lengths per axis, as given in a config."""
-    if values is None:
-        return None
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ConfigError("not a list of lengths", found=repr(values), allowed="one length per axis")
-    return tuple(Quantity.parse(value) for value in values)
+def plain_length(quantity: Quantity) -> int | str:
+    """A length as a document holds it: a number where it is whole and has no unit, else text."""
+    whole_number = quantity.unit is None and quantity.value.denominator == 1
+    return int(quantity.value) if whole_number else str(quantity)

@@ -39,6 +39,13 @@ class Voxels:
     data: np.ndarray[Any, Any]
     token: str
 
+    def document(self) -> Any:
+        raise ConfigError(
+            "voxels in memory cannot be written to a tree file",
+            found=repr(self),
+            allowed="create_zarr and ZarrArrayConfig",
+        )
+
     def canonical(self) -> str:
         return self.token
 
