@@ -12,6 +12,7 @@ from .errors import (
     StoreError,
     TreeError,
 )
+from .explain import explain
 from .pipeline import compile_pipeline
 from .plan import compile_plan
 from .sources.dummy import DummyArrayConfig, DummySource
@@ -73,6 +74,7 @@ __all__ = [
     "compile_plan",
     "constant_like",
     "create_zarr",
+    "explain",
     "load_tree",
     "ones_like",
     "open_zarr",

@@ -1,0 +1,72 @@
+"""``gp-arrays info | verify | explain``: what a tree file holds, whether it can be delivered, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..array import Array
+from ..config import Config
+from ..errors import GpArraysError, TreeError, nearest
+from ..explain import describe
+from ..explain import explain as explain_tree
+from ..tree import load_tree
+
+TREE = click.argument("tree", type=click.Path(path_type=Path))
+NAMES = click.argument("names", nargs=-1)
+UNIT = click.option("--unit", help="Unit of the tree, where its file says none: nm, pm, um ...")
+
+
+def pick(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """The named arrays of a tree file, all by default."""
+    configs: dict[str, Config] = load_tree(path)
+    if not configs:
+        raise TreeError("the file holds no arrays", found=str(path))
+    for name in names:
+        if name not in configs:
+            near = nearest(name, configs) or ", ".join(configs)
+            raise TreeError("no array of that name", found=f"{name!r} in {path}", allowed=near)
+    return {name: configs[name] for name in names or configs}
+
+
+@click.command()
+@TREE
+@NAMES
+@UNIT
+def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
+    """Show what each array of TREE is: dtype, shape, axes, roi, voxel size."""
+    status = 0
+    for name, config in pick(tree, names).items():
+        try:
+            array = Array(config, unit=unit)
+        except GpArraysError as error:
+            click.echo(f"{name}: error: {error}")
+            status = 1
+            continue
+        click.echo(f"{name}: {type(config).__name__}, {describe(array.meta)}")
+    return status
+
+
+@click.command()
+@TREE
+@NAMES
+@UNIT
+def verify(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
+    """Check that each array of TREE can be delivered: exit code 1 and the reason if not."""
+    status = 0
+    for name, config in pick(tree, names).items():
+        good, reason = config.verify(unit)
+        click.echo(f"{name}: {reason}")
+        status = status if good else 1
+    return status
+
+
+@click.command()
+@TREE
+@NAMES
+@UNIT
+def explain(tree: Path, names: tuple[str, ...], unit: str | None) -> None:
+    """Show the plan of TREE: steps, what is shared, what context is read."""
+    click.echo(explain_tree(pick(tree, names), unit))

@@ -1,0 +1,113 @@
+"""``gp-arrays why``: the value at one place in every array that an array is made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ..config import Config
+from ..errors import GpArraysError
+from ..evaluate import contexts, evaluate
+from ..meta import Region
+from ..plan import Plan, compile_plan
+from .tree import TREE, UNIT, pick
+
+#: Values of a context that are listed one by one.
+SHOWN = 12
+
+
+def place(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in value.replace(" ", "").split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not integers z,y,x in world units") from None
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@TREE
+@click.argument("name")
+@click.argument("position", callback=place, metavar="Z,Y,X")
+@UNIT
+def why(tree: Path, name: str, position: tuple[int, ...], unit: str | None) -> int:
+    """Show the value at Z,Y,X (world units) in NAME and in every array that it is made from.
+
+    The first thing to run when a voxel looks wrong: it goes down to dataset and chunk.
+    """
+    config: Config = pick(tree, (name,))[name]
+    plan = compile_plan({name: config}, unit)  # type: ignore[dict-item]
+    lines, good = explain_voxel(plan, plan.outputs[name], position)
+    click.echo("\n".join(lines))
+    return 0 if good else 1
+
+
+def explain_voxel(plan: Plan, index: int, position: tuple[int, ...]) -> tuple[list[str], bool]:
+    """Lines that say the value at a world position in each array, and whether all could be read."""
+    lines: list[str] = []
+    good = True
+    step = plan.steps[index]
+    if len(position) != step.meta.dims:
+        raise click.UsageError(f"{step.config.name} has {step.meta.dims} spatial axes, found {len(position)} numbers")
+    first = _voxel_at(plan, index, position)
+    if first is None:
+        lines.append(f"{step.config.name}: outside, roi {step.meta.region}")
+        return lines, False
+    # each array once, with the region of it that the voxel depends on
+    pending: list[tuple[int, Region, int]] = [(index, first, 0)]
+    seen: set[tuple[int, Region]] = set()
+    while pending:
+        at, region, depth = pending.pop()
+        indent = "  " * depth
+        if (at, region) in seen:
+            lines.append(f"{indent}{plan.steps[at].config.name}: as above")
+            continue
+        seen.add((at, region))
+        shown, readable = _values(plan, at, region)
+        good = good and readable
+        lines.extend(indent + line for line in shown)
+        step = plan.steps[at]
+        parts = list(zip(step.sources, contexts(plan, at, region), strict=True)) if step.sources else []
+        for source, part in reversed(parts):
+            if part is None:
+                continue
+            pending.append((source, part, depth + 1))
+    return lines, good
+
+
+def _voxel_at(plan: Plan, index: int, position: tuple[int, ...]) -> Region | None:
+    meta = plan.steps[index].meta
+    begin = tuple(o + (p - o) // v * v for p, o, v in zip(position, meta.origin, meta.voxel_size, strict=True))
+    region = Region(begin, tuple(b + v for b, v in zip(begin, meta.voxel_size, strict=True)))
+    return region if meta.region.contains(region) else None
+
+
+def _values(plan: Plan, index: int, region: Region) -> tuple[list[str], bool]:
+    step = plan.steps[index]
+    title = f"{step.config.name} ({type(step.config).__name__}) at {region} {plan.unit}"
+    try:
+        (voxels,) = evaluate(plan, [(index, region)])
+    except GpArraysError as error:
+        return [f"{title}: error: {error}"], False
+    channels = step.meta.channels
+    if channels is not None and region.leading is None and len(step.meta.leading or ()) == 1:
+        text = ", ".join(f"{c} {_brief(v)}" for c, v in zip(channels, voxels, strict=True))
+    else:
+        text = _brief(voxels)
+    lines = [f"{title}: {text}"]
+    if step.opened is not None:
+        where = step.opened.index_of(region, step.meta, plan.unit)
+        lines.append(f"  read from {step.opened.place}, voxel {tuple(part.start for part in where)}")
+        chunk = step.opened.chunk_of([part.start for part in where])
+        if chunk is not None:
+            lines.append(f"  chunk {chunk[0]} ({chunk[1]})")
+    return lines, True
+
+
+def _brief(voxels: np.ndarray) -> str:  # type: ignore[type-arg]
+    values = voxels.ravel()
+    if values.size <= SHOWN:
+        return " ".join(str(value) for value in values.tolist())
+    found = np.unique(values)
+    shown = " ".join(str(value) for value in found[:SHOWN].tolist())
+    return f"{values.size} voxels with {found.size} values: {shown}{' ...' if found.size > SHOWN else ''}"

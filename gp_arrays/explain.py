@@ -1,0 +1,105 @@
+"""A plan in words: its steps, what they are, what is shared, what context is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .evaluate import contexts
+from .meta import Meta, Region
+from .plan import Plan, Step, compile_plan
+from .rules import ArrayRules
+
+#: Voxels along each axis of the block whose context is shown.
+PROBE = 64
+
+
+def explain(array: ArrayRules | Mapping[str, ArrayRules], unit: str | None = None) -> str:
+    """What will be done for an array, or several in one pass. No voxel is read.
+
+    Args:
+        array: A config, or several by name.
+        unit: The unit of the tree; by default what its file says, else nm.
+
+    >>> import gp_arrays as gpa
+    >>> zeros = gpa.DummyArrayConfig("zeros")
+    >>> print(gpa.explain(gpa.ThresholdArrayConfig("high", zeros, threshold=1)))
+    2 steps
+    1. zeros: DummyArrayConfig
+       float64[100, 50, 50] z,y,x, roi [0:100, 0:100, 0:100], voxel size (1, 2, 2) nm, interpolatable
+       read from a dummy array
+    2. high: ThresholdArrayConfig of zeros
+       uint8[100, 50, 50] z,y,x, roi [0:100, 0:100, 0:100], voxel size (1, 2, 2) nm, not interpolatable
+       needs of zeros just the region asked for
+    """
+    outputs = dict(array) if isinstance(array, Mapping) else {array.name: array}
+    return explain_plan(compile_plan(outputs, unit))
+
+
+def explain_plan(plan: Plan) -> str:
+    """The same of a plan that is compiled already."""
+    count = len(plan.steps)
+    lines = [f"{count} step{'s' if count > 1 else ''}"]
+    shared = plan.shared()
+    width = len(str(count))
+    for index, step in enumerate(plan.steps):
+        names = [plan.steps[source].config.name for source in step.sources]
+        title = f"{index + 1:>{width}}. {step.config.name}: {type(step.config).__name__}"
+        title += f" of {', '.join(dict.fromkeys(names))}" if names else ""
+        indent = " " * (width + 2)
+        lines.append(title)
+        lines.append(indent + describe(step.meta))
+        lines.extend(indent + line for line in _details(plan, index, step, names))
+        if index in shared:
+            lines.append(f"{indent}computed once a request, used by {shared[index]} arrays")
+    return "\n".join(lines)
+
+
+def describe(meta: Meta) -> str:
+    """A meta in one line."""
+    axes = ",".join(meta.axes)
+    text = f"{meta.dtype}{list(meta.shape)} {axes}, roi {meta.region}, voxel size {tuple(meta.voxel_size)} {meta.unit}"
+    text += ", interpolatable" if meta.interpolatable else ", not interpolatable"
+    text += ", averaged" if meta.averaged else ""
+    if meta.channel_axis is not None and meta.channels is not None:
+        shown = ", ".join(meta.channels[:8]) + (", ..." if len(meta.channels) > 8 else "")
+        text += f", channels {shown}"
+    return text
+
+
+def _details(plan: Plan, index: int, step: Step, names: list[str]) -> list[str]:
+    if step.opened is not None:
+        chunks = step.opened.chunks
+        return [f"read from {step.opened.place}" + (f" in chunks of {chunks}" if chunks else "")]
+    region = probe(step.meta)
+    lines: dict[str, None] = {}
+    metas = plan.metas(step)
+    for name, part, meta in zip(names, contexts(plan, index, region), metas, strict=True):
+        lines[f"needs of {name} {_context_text(region, part, meta)}"] = None
+    return list(lines)
+
+
+def probe(meta: Meta) -> Region:
+    """A block in the middle of an array, on its grid."""
+    extent, begin, end = meta.region, [], []
+    for b, n, v in zip(extent.begin, meta.spatial_shape, meta.voxel_size, strict=True):
+        size = min(n, PROBE)
+        first = b + (n - size) // 2 * v
+        begin.append(int(first))
+        end.append(int(first + size * v))
+    return Region(tuple(begin), tuple(end))
+
+
+def _context_text(region: Region, part: Region | None, meta: Meta) -> str:
+    if part is None:
+        return "its meta alone, no voxel"
+    before = tuple(b - p for b, p in zip(region.begin, part.begin, strict=True))
+    after = tuple(p - e for e, p in zip(region.end, part.end, strict=True))
+    text = "just the region asked for"
+    if any(before) or any(after):
+        text = f"{before} before and {after} {meta.unit} after the region asked for (middle block)"
+    if part.leading is not None and part.leading != meta.leading_of(part.whole()):
+        spans = ", ".join(
+            f"{axis.name} {low}:{high}" for axis, (low, high) in zip(meta.leading or (), part.leading, strict=True)
+        )
+        text += f", {spans}"
+    return text
