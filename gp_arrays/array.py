@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,13 +12,11 @@ from funlib.geometry import Coordinate, Roi
 from .config import type_named
 from .errors import RequestError, StoreError
 from .evaluate import evaluate
+from .export import to_funlib
 from .indexing import Selection, select
 from .meta import Meta, Region
 from .plan import Plan, Step, compile_plan
 from .rules import ArrayRules, Opened
-
-#: A dask graph of ``to_funlib`` has at most about that many chunks, whatever the volume's size.
-FUNLIB_CHUNKS = 4096
 
 
 class Array:
@@ -172,17 +169,27 @@ class Array:
                                    allowed="slices with step 1 and integers", path=(self.name,))  # fmt: skip
             index = opened.index_of(self._region_of(selection), self.meta, self.unit)
             shape = selection.shape
-        values = np.asarray(values)
-        if not np.can_cast(values.dtype, self.dtype, "same_kind") and values.ndim:
-            raise StoreError("the values do not fit the array's dtype", found=values.dtype,
-                             allowed=self.dtype, path=(self.name,))  # fmt: skip
+        values = self._held(np.asarray(values))
         try:
             values = np.broadcast_to(values, shape)
         except ValueError:
             raise RequestError("the values do not fit the region", found=f"shape {values.shape}",
                                allowed=f"shape {shape}", path=(self.name,)) from None  # fmt: skip
         full = tuple(s.stop - s.start for s in index)
-        opened.write(index, np.ascontiguousarray(values.reshape(full), dtype=self.dtype))
+        opened.write(index, np.ascontiguousarray(values.reshape(full)))
+
+    def _held(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The values in the array's dtype. Integers must be held exactly; floats may round."""
+        if np.can_cast(values.dtype, self.dtype, "safe"):
+            return values.astype(self.dtype, copy=False)
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = values.astype(self.dtype)
+        if self.dtype.kind != "f" and not np.array_equal(cast, values):
+            raise StoreError(
+                "the values do not fit the array's dtype", found=f"{values.dtype} from {values.min()} to {values.max()}",
+                allowed=f"what {self.dtype} holds exactly", path=(self.name,),
+            )  # fmt: skip
+        return cast
 
     def to_ndarray(self, roi: Roi | None = None, fill_value: Any = None) -> np.ndarray[Any, Any]:
         """The voxels of a roi (all by default); where it reaches outside, ``fill_value``.
@@ -221,25 +228,7 @@ class Array:
 
     def to_funlib(self) -> Any:
         """The same array as a ``funlib.persistence.Array``, computed where it is read."""
-        import dask.array
-        from funlib.persistence import Array as FunlibArray
-
-        chunks = self._funlib_chunks()
-        lazy = dask.array.from_array(_Lazy(self), chunks=chunks, name=False, meta=np.empty((0,) * self.ndim, self.dtype))  # fmt: skip
-        types = ["channel" if axis == "c" else "time" if axis == "t" else "space" for axis in self.axes]
-        leading = self.ndim - self.dims
-        types = ["channel"] * leading + types[leading:]
-        names = [f"{axis}^" for axis in self.axes[:leading]] + list(self.spatial_axes)
-        return FunlibArray(
-            lazy, self.roi.offset, self.voxel_size, axis_names=names, units=[self.unit] * self.dims, types=types
-        )  # fmt: skip
-
-    def _funlib_chunks(self) -> tuple[int, ...]:
-        chunks = [max(1, min(n, 64)) for n in self.shape]
-        while math.prod(-(-n // c) for n, c in zip(self.shape, chunks, strict=True)) > FUNLIB_CHUNKS:
-            axis = max(range(self.ndim), key=lambda i: -(-self.shape[i] // chunks[i]))
-            chunks[axis] *= 2
-        return tuple(chunks)
+        return to_funlib(self, self.meta)
 
     @classmethod
     def from_numpy(
@@ -332,14 +321,3 @@ class Array:
 
 
 _COUNTER = itertools.count()
-
-
-class _Lazy:
-    """What dask reads an array through: numpy indexing, and nothing in memory."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
-        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
-
-    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
-        return self.array[key]

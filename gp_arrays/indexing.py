@@ -35,7 +35,9 @@ class Selection:
         return all(item == 0 or (isinstance(item, slice) and item.step in (None, 1)) for item in self.rest)
 
     def apply(self, box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.ascontiguousarray(box[self.rest]) if self.rest != _all(len(self.bounds)) else box
+        taken = box[self.rest]
+        # a single voxel stays the scalar that numpy makes of it
+        return np.ascontiguousarray(taken) if taken.ndim else taken
 
 
 def _all(ndim: int) -> tuple[slice, ...]:

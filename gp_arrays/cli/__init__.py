@@ -52,7 +52,9 @@ def cli(ctx: click.Context, show_traceback: bool, verbose: bool) -> None:
     A TREE file is TOML, YAML or JSON: a table of arrays.
     """
     ctx.obj = {"traceback": show_traceback}
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -104,7 +105,7 @@ def _values(plan: Plan, index: int, region: Region) -> tuple[list[str], bool]:
     return lines, True
 
 
-def _brief(voxels: np.ndarray) -> str:  # type: ignore[type-arg]
+def _brief(voxels: np.ndarray[Any, Any]) -> str:
     values = voxels.ravel()
     if values.size <= SHOWN:
         return " ".join(str(value) for value in values.tolist())
