@@ -1,0 +1,159 @@
+"""What arrays mean: whole volumes in plain numpy, slowly, sharing no code with what computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import attrs
+import numpy as np
+
+from ..config import Config
+from ..units import Quantity
+
+_EXPONENTS = {"fm": -15, "pm": -12, "angstrom": -10, "nm": -9, "um": -6, "mm": -3, "cm": -2, "m": 0}
+_NAMES = {
+    "femtometer": "fm",
+    "picometer": "pm",
+    "nanometer": "nm",
+    "micrometer": "um",
+    "millimeter": "mm",
+    "meter": "m",
+}
+
+
+@attrs.frozen(eq=False)
+class Volume:
+    """All voxels of an array, and where they are.
+
+    Attributes:
+        data: The voxels; leading axes first, spatial axes last.
+        begin: The corner of the first voxel, in world units.
+        voxel_size: In world units.
+        leading: Names of the axes before the spatial ones.
+        channels: Names of the channels, None where there is no channel axis.
+        interpolatable: Whether values between voxels mean anything.
+        averaged: Whether values were interpolated or averaged on the way.
+    """
+
+    data: np.ndarray[Any, Any]
+    begin: tuple[int, ...]
+    voxel_size: tuple[int, ...]
+    leading: tuple[str, ...] = ()
+    channels: tuple[str, ...] | None = None
+    interpolatable: bool = False
+    averaged: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.data.ndim != len(self.leading) + len(self.begin) or len(self.begin) != len(self.voxel_size):
+            raise ValueError(f"{self.data.ndim} axes, leading {self.leading}, begin {self.begin}, {self.voxel_size}")
+        if ("c" in self.leading) != (self.channels is not None):
+            raise ValueError(f"channels {self.channels} of leading axes {self.leading}")
+
+    @property
+    def dims(self) -> int:
+        """The number of spatial axes."""
+        return len(self.begin)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of voxels along each spatial axis."""
+        shape: tuple[int, ...] = self.data.shape
+        return shape[len(self.leading) :]
+
+    @property
+    def end(self) -> tuple[int, ...]:
+        """The far corner, in world units."""
+        return tuple(b + n * v for b, n, v in zip(self.begin, self.shape, self.voxel_size, strict=True))
+
+    def part(self, begin: Iterable[int], end: Iterable[int]) -> np.ndarray[Any, Any]:
+        """The voxels between two corners, which lie on the grid and within the volume."""
+        cut: list[Any] = [slice(None)] * len(self.leading)
+        for low, high, own, size in zip(begin, end, self.begin, self.voxel_size, strict=True):
+            cut.append(slice((low - own) // size, (high - own) // size))
+        found: np.ndarray[Any, Any] = self.data[tuple(cut)]
+        return found
+
+    def with_data(self, data: np.ndarray[Any, Any], **changes: Any) -> Volume:
+        """Other voxels in the same place."""
+        return attrs.evolve(self, data=data, **changes)
+
+
+class Naive:
+    """Evaluates configs, and remembers what it evaluated."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self._done: dict[Config, Volume] = {}
+
+    def __call__(self, config: Config) -> Volume:
+        """The whole volume of a config. Raises LookupError where no meaning is registered."""
+        if config not in self._done:
+            meaning = next((_MEANINGS[cls] for cls in type(config).__mro__ if cls in _MEANINGS), None)
+            if meaning is None:
+                raise LookupError(
+                    f"the meaning of {type(config).__name__} is not registered: see gp_arrays.testing.naive"
+                )
+            self._done[config] = meaning(config, self)
+        return self._done[config]
+
+    def lengths(self, values: Iterable[Any], unit: str | None = None) -> tuple[int, ...]:
+        """Lengths as whole numbers of the unit; bare ones are in ``unit``, else in that of the tree."""
+        return tuple(self._length(value, unit) for value in values)
+
+    def _length(self, value: Any, unit: str | None) -> int:
+        quantity = Quantity.parse(value)
+        own = quantity.unit or unit or self.unit
+        own = _NAMES.get(own.removesuffix("s"), own)
+        exact = quantity.value * Fraction(10) ** (_EXPONENTS[own] - _EXPONENTS[self.unit])
+        if exact.denominator != 1:
+            raise ValueError(f"{quantity} is not a whole number of {self.unit}")
+        return int(exact)
+
+
+_MEANINGS: dict[type[Any], Callable[[Any, Naive], Volume]] = {}
+
+F = TypeVar("F", bound=Callable[[Any, Naive], Volume])
+
+
+def naive(kind: type[Any]) -> Callable[[F], F]:
+    """Register the meaning of an array type: a function of a config that returns its whole volume.
+
+    The function gets the config and a ``Naive``: call that on a source config for the
+    source's volume. Write it from the meaning of the type, in another way than the kernel:
+    loops over voxels, Python integers, fractions. Where voxels cannot be computed it raises
+    ``gp_arrays.ComputeError``, as the array does.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> @naive(gpa.OnesArrayConfig)
+    ... def ones(config, naive):
+    ...     source = naive(config.source_array_config)
+    ...     return source.with_data(np.ones(source.data.shape, bool), interpolatable=False, averaged=False)
+    """
+
+    def register(function: F) -> F:
+        _MEANINGS[kind] = function
+        return function
+
+    return register
+
+
+def evaluate_naively(config: Any, unit: str = "nm") -> Volume:
+    """The whole volume of a config, as its meaning says.
+
+    Args:
+        config: The root of a tree whose volumes fit memory.
+        unit: The unit of the tree.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> raw = gpa.NumpyArrayConfig("raw", data=np.array([[10, 200]], np.uint8))
+    >>> evaluate_naively(gpa.ThresholdArrayConfig("bright", raw, threshold=128)).data
+    array([[0, 1]], dtype=uint8)
+    """
+    return Naive(config.tree_unit or unit)(config)
+
+
+def meanings() -> Mapping[type[Any], Callable[[Any, Naive], Volume]]:
+    """The registered meanings, by array type."""
+    return dict(_MEANINGS)
