@@ -13,6 +13,7 @@ from .errors import (
     TreeError,
 )
 from .explain import explain
+from .materialize import materialize
 from .pipeline import compile_pipeline
 from .plan import compile_plan
 from .sources.dummy import DummyArrayConfig, DummySource
@@ -76,6 +77,7 @@ __all__ = [
     "create_zarr",
     "explain",
     "load_tree",
+    "materialize",
     "ones_like",
     "open_zarr",
     "save_tree",

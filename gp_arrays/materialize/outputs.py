@@ -1,0 +1,126 @@
+"""The arrays that a job writes: made once by its master, written by its workers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..errors import ConfigError, GpArraysError, StoreError
+from ..meta import Meta, Region
+from ..storage.documents import read_node
+from ..storage.engine import COMPRESSORS, FORMATS, create_array, open_array
+from ..stores import geometry_attributes
+
+
+@attrs.frozen
+class Storage:
+    """How outputs are stored.
+
+    Attributes:
+        compressor: ``"zstd"``, ``"blosc"``, ``"gzip"`` or ``"none"``.
+        format: Zarr 2, or 3 where the installed zarr has it.
+    """
+
+    compressor: str = "zstd"
+    format: int = 2
+
+    def __attrs_post_init__(self) -> None:
+        if self.compressor not in COMPRESSORS:
+            raise ConfigError("unknown compressor", found=repr(self.compressor), allowed=", ".join(COMPRESSORS))
+        if self.format not in FORMATS:
+            raise ConfigError("a Zarr format that the installed zarr does not write", found=repr(self.format),
+                              allowed=", ".join(map(str, FORMATS)))  # fmt: skip
+
+
+def array_attributes(meta: Meta) -> dict[str, Any]:
+    """Where the voxels are and what is known of them, for whoever opens the array."""
+    leading = tuple(True for _ in meta.leading or ()) + (False,) * meta.dims
+    channel = meta.channel_axis
+    described = geometry_attributes(
+        meta.region.begin, meta.voxel_size, meta.unit, meta.axes, leading, None if channel is None else channel.labels
+    )
+    return {**meta.attrs, **described}
+
+
+def what_is_there(root: Path, dataset: str) -> str | None:
+    """ "array" or "group" where a dataset is, or None. Raises StoreError where it cannot be one."""
+    if root.exists() and not root.is_dir():
+        raise StoreError("not a folder", found=str(root), allowed="a folder for the store")
+    node = read_node(root, dataset)
+    folder = root / dataset
+    if node is None:
+        if dataset and folder.is_dir() and any(folder.iterdir()):
+            raise StoreError("there is something that is not a Zarr array", found=str(folder))
+        return None
+    return "array" if node.is_array else "group"
+
+
+def remove(root: Path, dataset: str) -> None:
+    """Remove a dataset at once: a reader sees all of it, or nothing."""
+    folder = root / dataset
+    if folder.exists():
+        aside = folder.with_name(f".{folder.name}.removed")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        shutil.rmtree(aside)
+
+
+def create(
+    root: Path,
+    dataset: str,
+    meta: Meta,
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...] | None,
+    storage: Storage,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Make an array whose voxels are still all fill value. Raises StoreError."""
+    try:
+        create_array(
+            root, dataset, meta.shape, chunks, meta.dtype, attributes,
+            compressor=storage.compressor, format=storage.format, shards=shards,
+        )  # fmt: skip
+    except GpArraysError:
+        raise
+    except Exception as error:
+        raise StoreError("cannot create", found=f"{root}/{dataset}: {type(error).__name__}: {error}") from error
+
+
+class Writer:
+    """Writes boxes of one output, and refuses where the array is not what it was when opened."""
+
+    def __init__(self, root: Path, dataset: str, meta: Meta) -> None:
+        self.root, self.dataset, self.meta = root, dataset, meta
+        node = read_node(root, dataset)
+        if node is None or not node.is_array or node.shape != meta.shape or node.dtype != meta.dtype:
+            raise StoreError("the output is not what the job says", found=f"{root}/{dataset}")
+        self.node = node
+        self.array, _ = open_array(root, node, True)
+
+    def require_there(self) -> None:
+        """Raises StoreError where the array has vanished or changed: zarr would write into nothing."""
+        now = read_node(self.root, self.dataset)
+        if now is None or (now.shape, now.chunks, now.shards, now.dtype) != (
+            self.node.shape, self.node.chunks, self.node.shards, self.node.dtype
+        ):  # fmt: skip
+            raise StoreError("the output has vanished or changed", found=f"{self.root}/{self.dataset}")
+
+    def write(self, region: Region, values: np.ndarray[Any, Any]) -> None:
+        """Write the voxels of a region, whole chunks of it. Raises StoreError."""
+        begin, voxel_size = self.meta.region.begin, self.meta.voxel_size
+        index = tuple(slice(a, b) for a, b in self.meta.leading_of(region)) + tuple(
+            slice((b - o) // v, (e - o) // v)
+            for b, e, o, v in zip(region.begin, region.end, begin, voxel_size, strict=True)
+        )
+        self.require_there()
+        try:
+            self.array[index] = values
+        except Exception as error:
+            found = f"{self.root}/{self.dataset}: {type(error).__name__}: {error}"
+            raise StoreError("cannot write", found=found) from error
+        self.require_there()

@@ -1,0 +1,77 @@
+"""``gp-arrays materialize``: exit codes, and one line for each error."""
+
+import numpy as np
+import pytest
+
+import gp_arrays as gpa
+from gp_arrays.cli import run
+
+
+@pytest.fixture
+def tree(tmp_path):
+    made = gpa.create_zarr(
+        tmp_path / "in.zarr", "ids", gpa.Roi((0, 0), (64, 96)), (2, 2), "uint16", chunks=(16, 16)
+    )  # fmt: skip
+    made[:] = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)
+    path = tmp_path / "tree.toml"
+    path.write_text(
+        '[ids]\n__type__ = "ZarrArrayConfig"\nfile_name = "in.zarr"\ndataset = "ids"\n'
+        '[big]\n__type__ = "ThresholdArrayConfig"\nsource_array_config = "ids"\nthreshold = 700\n'
+    )
+    return path
+
+
+def arguments(tree, *more):
+    out = tree.parent / "out.zarr"
+    return ["materialize", str(tree), "big", str(out), "--quiet", "--chunks", "16,16", *more]
+
+
+def expected():
+    return (np.arange(32 * 48).reshape(32, 48) > 700).astype(np.uint8)
+
+
+def test_writes_the_array(tree, capsys):
+    assert run(arguments(tree, "--block", "32,32", "--num-workers", "1")) == 0
+    np.testing.assert_array_equal(gpa.open_zarr(tree.parent / "out.zarr", "big")[:], expected())
+    assert "6 of 6 blocks done" in capsys.readouterr().out
+
+
+def test_works_within_a_roi_grown_to_whole_blocks(tree):
+    assert run(arguments(tree, "--block", "32,32", "--roi", "40:44,0:40", "--dataset", "part/big")) == 0
+    want = expected()
+    want[:16] = 0
+    want[16:, 32:] = 0
+    np.testing.assert_array_equal(gpa.open_zarr(tree.parent / "out.zarr", "part/big")[:], want)
+
+
+def test_a_block_that_fails_is_exit_code_1(tree, capsys):
+    chunk = tree.parent / "in.zarr/ids/1/2"
+    chunk.write_bytes(b"not a chunk")
+    assert run(arguments(tree, "--block", "32,32")) == 1
+    out = capsys.readouterr().out
+    assert "5 of 6 blocks done, 1 failed" in out
+    assert "big [32:64, 64:96]: big > ids: cannot read" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        (["--roi", "0:10"], 1, "the roi does not fit the outputs"),
+        (["--roi", "5:5,0:10"], 2, "is no roi"),
+        (["--memory", "much"], 2, "is no size"),
+        (["--chunks", "0,4"], 2, "is not positive numbers"),
+        (["--num-workers", "0"], 2, "num-workers"),
+        (["--memory", "1M"], 1, "does not fit into a worker's memory"),
+    ],
+)
+def test_errors_are_one_line_and_make_nothing(tree, capsys, more, code, says):
+    assert run(arguments(tree, *more)) == code
+    assert says in capsys.readouterr().err
+    assert not (tree.parent / "out.zarr").exists()
+
+
+def test_an_unknown_name_offers_the_nearest(tree, capsys):
+    assert run(["materialize", str(tree), "bog", str(tree.parent / "out.zarr")]) == 1
+    error = capsys.readouterr().err
+    assert "allowed: big" in error
+    assert len(error.splitlines()) == 1
