@@ -79,6 +79,9 @@ class SourceNode(gp.BatchProvider):  # type: ignore[misc]
 
     def provide(self, request: gp.BatchRequest) -> gp.Batch:
         assert self.plan is not None
+        if self.key not in request:
+            # asked for by a type that reads no voxel of it
+            return gp.Batch()
         from_roi = request[self.key].roi
         region = Region.of(from_roi.shift(self.shift))
         timing = gp.profiling.Timing(self)
@@ -113,6 +116,7 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         target: The key to provide.
         config: The array type's config, its sources made by ``upstream``.
         step: The step of the compiled tree that it runs, and the metas of its sources.
+        attributes: Of the sources, in a hand-written pipeline, whose specs carry none.
     """
 
     def __init__(
@@ -121,12 +125,14 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         target: gp.ArrayKey,
         config: ArrayRules,
         compiled: tuple[Meta, tuple[Meta, ...]] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
         upstream(target)  # refuses what is not a key
         self.sources = tuple(sources)
         self.target = target
         self.config = config
         self.compiled = compiled
+        self.attributes = dict(attributes or {})
         self._by_shape: dict[Any, tuple[Meta, tuple[Meta, ...]]] = {}
 
     def setup(self) -> None:
@@ -140,7 +146,7 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
                     raise TreeError(f"{key} is not provided upstream", allowed=provided,
                                     path=(self.config.name,))  # fmt: skip
             specs = [self.spec[key] for key in self.sources]
-            self.source_metas = tuple(_meta_of(spec) for spec in specs)
+            self.source_metas = tuple(_meta_of(spec, self.attributes) for spec in specs)
             try:
                 self.announced = self.config.infer(*self.source_metas)
             except GpArraysError as error:
@@ -177,6 +183,10 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
                 if key in deps:
                     spec.roi = deps[key].roi.union(spec.roi)
                 deps[key] = spec
+        if self.compiled is None and not deps.array_specs:
+            # nothing is read, but gunpowder's own nodes upstream need a request to place, and one that is real
+            others = any(key != self.target and not spec.placeholder for key, spec in request.array_specs.items())
+            deps[self.sources[0]] = gp.ArraySpec(roi=region.roi, placeholder=others)
         return deps
 
     def _context(self, region: Region) -> Sequence[Region | None]:
@@ -242,8 +252,8 @@ def spec_of(meta: Meta, roi: Roi | None) -> gp.ArraySpec:
     )
 
 
-def _meta_of(spec: gp.ArraySpec) -> Meta:
-    """What a gunpowder spec tells of an array from somewhere upstream."""
+def _meta_of(spec: gp.ArraySpec, attributes: Mapping[str, Any]) -> Meta:
+    """What a gunpowder spec, and attributes told beside it, say of an array from somewhere upstream."""
     unknown = spec.roi is None or spec.roi.unbounded or None in spec.roi.offset
     if spec.nonspatial:
         voxel_size = Coordinate(())
@@ -260,6 +270,7 @@ def _meta_of(spec: gp.ArraySpec) -> Meta:
         dtype=spec.dtype,
         leading=None,
         interpolatable=bool(spec.interpolatable),
+        attrs=attributes,
     )  # fmt: skip
 
 

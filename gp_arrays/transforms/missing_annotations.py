@@ -1,0 +1,233 @@
+"""Which voxels of a dense label volume are usable for a loss, class by class."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import ArrayConfig
+from ..config import SOURCE, Config
+from ..errors import ConfigError, TreeError
+from ..meta import CHANNEL, Axis, Block, Meta, Region
+from ..nodes import ArrayNode, upstream
+from ..rules import ArrayRules, require_ids
+from .binarize import Groups, binarize, require_within, to_groups
+
+logger = logging.getLogger(__name__)
+
+#: The attribute of a label volume that lists its classes.
+LABELS = "labels"
+SPARSE = ("labelled", "ids")
+#: What ``annotationState.annotated`` may say, and what it means.
+ANNOTATED = {True: "dense", False: "empty", "dense": "dense", "sparse": "sparse", "empty": "empty"}
+
+
+def usable_voxels(labels: np.ndarray[Any, Any], groups: Sequence[Collection[int] | bool]) -> np.ndarray[Any, Any]:
+    """uint8 of shape ``(len(groups), *labels.shape)``: 1 where a voxel is usable.
+
+    For each group: True for every voxel above 0, False for none, or the ids that a voxel
+    above 0 must carry.
+
+    >>> usable_voxels(np.array([0, 3, 7]), [True, False, {7}]).tolist()
+    [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
+    """
+    out = np.empty((len(groups), *labels.shape), np.uint8)
+    labelled: np.ndarray[Any, Any] | None = None
+    for channel, group in zip(out, groups, strict=True):
+        if group is False:
+            channel[...] = 0
+        elif group is True:
+            if labelled is None:
+                labelled = np.greater(labels, 0, out=channel.view(bool))
+            else:
+                channel.view(bool)[...] = labelled
+        else:
+            above = [i for i in group if 0 < i <= np.iinfo(labels.dtype).max]
+            channel[...] = binarize(labels, [above])[0] if above else 0
+    return out
+
+
+@attrs.frozen
+class Annotations:
+    """What the metadata of a label volume list: ids, those missing and those sparsely annotated."""
+
+    listed: frozenset[int]
+    missing: frozenset[int]
+    sparse: frozenset[int]
+
+    def channel(self, ids: Collection[int], sparse: str) -> Collection[int] | bool:
+        """What a group's channel shows, as ``usable_voxels`` takes it."""
+        ids = frozenset(ids) or self.listed
+        if ids & self.missing:
+            return False
+        return ids if sparse == "ids" and ids & self.sparse else True
+
+
+def parse_labels(value: Any) -> Annotations:
+    """The ``labels`` attribute of a label volume, in any of its dialects.
+
+    Raises TreeError that names the key, such as ``labels[2].annotationState.annotated``.
+
+    >>> state = {"present": True, "annotated": "empty"}
+    >>> parse_labels([{"value": 5, "annotationState": state}]).missing
+    frozenset({5})
+    """
+    path = LABELS
+    if isinstance(value, Mapping):
+        value, path = _at(value, LABELS, path), f"{LABELS}.{LABELS}"
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise _malformed(path, value, "a list of labels")
+    states: dict[int, tuple[bool, str]] = {}
+    for i, item in enumerate(value):
+        where = f"{path}[{i}]"
+        label = _at(item, "value", where)
+        if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+            raise _malformed(f"{where}.value", label, "an integer id")
+        state, where_state = _at(item, "annotationState", where), f"{where}.annotationState"
+        present = _at(state, "present", where_state)
+        if not isinstance(present, bool):
+            raise _malformed(f"{where_state}.present", present, "true or false")
+        annotated = _at(state, "annotated", where_state)
+        # 1 and 0 would look up as true and false
+        if not isinstance(annotated, (bool, str)) or annotated not in ANNOTATED:
+            raise _malformed(f"{where_state}.annotated", annotated, 'true, false, "dense", "sparse" or "empty"')
+        says = present, ANNOTATED[annotated]
+        if states.setdefault(int(label), says) != says:
+            raise _malformed(f"{where}.value", label, "each id once, or the same said of it")
+    return Annotations(
+        frozenset(states),
+        frozenset(i for i, says in states.items() if says == (True, "empty")),
+        frozenset(i for i, says in states.items() if says == (True, "sparse")),
+    )
+
+
+def _at(value: Any, key: str, path: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise _malformed(path, value, f"an object with {key!r}")
+    if key not in value:
+        raise _malformed(f"{path}.{key}", "nothing", "it is required")
+    return value[key]
+
+
+def _malformed(path: str, found: Any, allowed: str) -> TreeError:
+    return TreeError(f"malformed annotation metadata at {path}",
+                     found=found if found == "nothing" else repr(found), allowed=allowed)  # fmt: skip
+
+
+def _sparse(_: Any, field: attrs.Attribute[str], value: Any) -> None:
+    if value not in SPARSE:
+        raise ConfigError(f"unknown {field.name}", found=repr(value), allowed=" or ".join(map(repr, SPARSE)))
+
+
+#: Configs that were told of as lacking metadata, so that each is told of once.
+_TOLD: weakref.WeakSet[Config] = weakref.WeakSet()
+
+
+@attrs.frozen(eq=False, repr=False)
+class MissingAnnotationsMaskConfig(ArrayConfig):
+    """A uint8 channel for each group of ids: 1 where a voxel is usable for the group's loss.
+
+    A voxel is usable where its label is above 0 (label 0 says that nobody looked there),
+    unless the metadata say that an id of the group is present in the volume and not
+    annotated: then the whole channel is 0. The metadata are the attribute ``labels`` of
+    the label volume, a list of ``{"value": id, "annotationState": {"present": ...,
+    "annotated": ...}}``, or the same wrapped as ``{"labels": [...]}``. It reaches this array
+    through crops and resampling. What its dialects say of an id that is present:
+
+    ========================================  =======================  ===================
+    fibsem_tools before March 2023            later, cellmap_schemas   for the mask
+    ========================================  =======================  ===================
+    ``true``                                  ``"dense"``              annotated
+    ``false``                                 ``"empty"``              missing: channel is 0
+    (cannot be said)                          ``"sparse"``             see ``sparse``
+    ========================================  =======================  ===================
+
+    An id that is not present (``"present": false``) is a known negative and usable, whatever
+    ``annotated`` says; an id that is not listed counts as annotated. Without the attribute
+    every voxel above 0 is usable in every channel, and that is logged as a warning.
+
+    Args:
+        name: The array's name.
+        source_array_config: Integer ids, without channels, never averaged.
+        groupings: (name, ids) pairs as in BinarizeArrayConfig; the names are those of the
+            channels. A group without ids is all listed ids.
+        sparse: For a group with a sparsely annotated id: ``"labelled"`` keeps every voxel
+            above 0, ``"ids"`` only voxels that carry an id of the group, as all others
+            could be unlabelled voxels of it.
+
+    Raises TreeError for malformed metadata, with path and key, and where an id is beyond
+    the source's dtype.
+
+    >>> import gp_arrays as gpa, numpy as np, tempfile
+    >>> said = [{"value": 3, "annotationState": {"present": True, "annotated": "dense"}},
+    ...         {"value": 5, "annotationState": {"present": True, "annotated": "empty"}}]
+    >>> made = gpa.create_zarr(tempfile.mkdtemp() + "/a.zarr", "ids", roi=gpa.Roi((0, 0), (1, 3)),
+    ...                        voxel_size=(1, 1), dtype="uint8", attributes={"labels": said})
+    >>> made[:] = np.array([[0, 3, 7]])
+    >>> mask = gpa.MissingAnnotationsMaskConfig("mask", made.config, [("three", [3]), ("five", [5])])
+    >>> mask.array()[:, 0].tolist()
+    [[0, 1, 1], [0, 0, 0]]
+    """
+
+    splits_leading = True
+
+    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    groupings: Groups = attrs.field(converter=to_groups)
+    sparse: str = attrs.field(default="labelled", validator=_sparse)
+
+    def infer(self, *sources: Meta) -> Meta:
+        (source,) = sources
+        require_ids(source, "MissingAnnotationsMask")
+        require_within([i for _, ids in self.groupings for i in ids], source.dtype, "ids")
+        self._channels(source)
+        if LABELS not in source.attrs and self not in _TOLD:
+            _TOLD.add(self)
+            logger.warning(
+                "%s: %s has no attribute %r: every voxel above 0 counts as annotated for every group",
+                self.name, self.source_array_config.name, LABELS,
+            )  # fmt: skip
+        names = tuple(name for name, _ in self.groupings)
+        return attrs.evolve(source, dtype=np.uint8, leading=(Axis(CHANNEL, len(names), names),), interpolatable=False)
+
+    def _channels(self, source: Meta) -> list[Collection[int] | bool]:
+        if LABELS not in source.attrs:
+            return [True] * len(self.groupings)
+        annotations = parse_labels(source.attrs[LABELS])
+        return [annotations.channel(ids, self.sparse) for _, ids in self.groupings]
+
+    def _wanted(self, region: Region, meta: Meta, source: Meta) -> list[Collection[int] | bool]:
+        ((first, last),) = meta.leading_of(region)
+        return self._channels(source)[first:last]
+
+    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:
+        # of channels that are 0 throughout no voxel is read
+        return [region.whole() if any(group is not False for group in self._wanted(region, meta, sources[0])) else None]
+
+    def compute(
+        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
+    ) -> np.ndarray[Any, Any]:
+        (source,) = blocks
+        if source is None:
+            return np.zeros(meta.shape_of(region), np.uint8)
+        return usable_voxels(source.data, self._wanted(region, meta, sources[0]))
+
+
+class MissingAnnotations(ArrayNode):
+    """Provides the usable voxels of ``source`` as ``target``; see MissingAnnotationsMaskConfig.
+
+    In a hand-written pipeline no attributes come with a key: ``labels`` is the value of the
+    label volume's attribute of that name, where it has one.
+    """
+
+    def __init__(
+        self, source: gp.ArrayKey, target: gp.ArrayKey, groupings: Any, sparse: str = "labelled", labels: Any = None
+    ) -> None:
+        config = MissingAnnotationsMaskConfig(str(target), upstream(source), groupings, sparse)
+        super().__init__([source], target, config, attributes={} if labels is None else {LABELS: labels})
