@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +102,17 @@ def create_zarr(
     if chunks is None:
         inner = [CHUNK] * dims if write_size is None else [w // v for w, v in zip(write_size, voxel_size, strict=True)]
         chunks = [1] * (len(shape) - dims) + [max(1, min(c, n)) for c, n in zip(inner, spatial, strict=True)]
-    _make_room(root, dataset, overwrite)
+    if len(chunks) != len(shape) or any(chunk < 1 for chunk in chunks):
+        raise ConfigError("chunks must be one positive size per axis", found=tuple(chunks), path=(dataset,))
+    if shards is not None and (len(shards) != len(shape) or any(s % c for s, c in zip(shards, chunks, strict=True))):
+        raise ConfigError("shards must be whole chunks", found=f"{tuple(shards)} of {tuple(chunks)}", path=(dataset,))
+    _refuse_to_replace(root, dataset, overwrite)
     described = geometry_attributes(roi.offset, voxel_size, unit, names, leading, channel_names)
-    try:
+    with _replacing(root / dataset, root):
         create_array(
             root, dataset, shape, chunks, array_dtype, {**described, **(attributes or {})},
             compressor, zarr_format, shards, fill_value,
         )  # fmt: skip
-    except StoreError:
-        raise
-    except Exception as error:
-        raise StoreError("cannot create", found=f"{root}/{dataset}: {type(error).__name__}: {error}") from error
     return open_zarr(root, dataset, mode, unit)
 
 
@@ -150,7 +152,7 @@ def geometry_attributes(
     return attributes
 
 
-def _make_room(root: Path, dataset: str, overwrite: bool) -> None:
+def _refuse_to_replace(root: Path, dataset: str, overwrite: bool) -> None:
     if root.exists() and not root.is_dir():
         raise StoreError("not a folder", found=str(root), allowed="a folder for the store")
     folder = root / dataset
@@ -165,7 +167,25 @@ def _make_room(root: Path, dataset: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise StoreError("an array is there already", found=str(folder), allowed="overwrite=True replaces it")
-    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path, root: Path) -> Iterator[None]:
+    """What is made in ``folder`` meanwhile replaces what was there, or all stays as it was."""
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.replaced")
+    new_store = not root.exists()
+    try:
+        if folder.exists():
+            folder.rename(aside)
+        yield
+    except Exception as error:
+        shutil.rmtree(root if new_store else folder, ignore_errors=True)
+        if aside.exists():
+            aside.rename(folder)
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError("cannot create", found=f"{folder}: {type(error).__name__}: {error}") from error
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def ones_like(array: Array, name: str | None = None) -> Array:

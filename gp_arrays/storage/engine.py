@@ -137,7 +137,8 @@ def create_array(
     options: dict[str, Any] = {"shape": tuple(shape), "chunks": tuple(chunks), "dtype": dtype, "fill_value": fill_value}
     if MAJOR == 2:
         store = zarr.storage.DirectoryStore(str(root))
-        zarr.storage.init_group(store, path="") if not _exists(root, "") else None
+        if path and not _exists(root, ""):
+            zarr.storage.init_group(store, path="")
         array = zarr.create(store=store, path=path, compressor=_compressor(compressor, 2), dimension_separator="/",
                             overwrite=False, **options)  # fmt: skip
     else:

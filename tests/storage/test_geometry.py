@@ -1,0 +1,272 @@
+"""Where stored voxels are, in every dialect, with literals from the definitions."""
+
+import json
+
+import numpy as np
+import pytest
+from funlib.geometry import Coordinate, Roi
+
+import gp_arrays as gpa
+from gp_arrays.storage.geometry import axis_roles
+
+
+def write(root, path, attributes=None, shape=(4, 6, 8), dtype="|u1", group=False):
+    """Metadata documents as people's stores have them, without the library's own writer."""
+    folder = root / path
+    folder.mkdir(parents=True, exist_ok=True)
+    if group:
+        (folder / ".zgroup").write_text('{"zarr_format": 2}')
+    else:
+        (folder / ".zarray").write_text(
+            json.dumps(
+                {"zarr_format": 2, "shape": shape, "chunks": [4] * len(shape), "dtype": dtype, "compressor": None,
+                 "fill_value": 0, "filters": None, "order": "C"}
+            )
+        )  # fmt: skip
+    if attributes is not None:
+        (folder / ".zattrs").write_text(json.dumps(attributes))
+
+
+def opened(root, path="a", unit="nm", **fields):
+    return gpa.ZarrArrayConfig("a", root, path, **fields).array(unit=unit)
+
+
+def ngff(*levels, axes="zyx", unit="nanometer", **more):
+    kinds = {"c": "channel", "t": "time"}
+    return {
+        "multiscales": [
+            {
+                "version": "0.4",
+                "axes": [
+                    {"name": a, "type": kinds[a]} if a in kinds else {"name": a, "type": "space", "unit": unit}
+                    for a in axes
+                ],
+                "datasets": [
+                    {
+                        "path": path,
+                        "coordinateTransformations": [{"type": "scale", "scale": scale}]
+                        + ([] if translation is None else [{"type": "translation", "translation": translation}]),
+                    }
+                    for path, scale, translation in levels
+                ],
+                **more,
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("attributes", "begin", "voxel_size"),
+    [
+        ({"offset": [40, 0, 8], "resolution": [4, 4, 8]}, (40, 0, 8), (4, 4, 8)),
+        ({"offset": [40.0, 0, 8], "voxel_size": [4.0, 4, 8], "units": ["nm"] * 3}, (40, 0, 8), (4, 4, 8)),
+        ({"voxel_size": [1, 2, 3], "units": ["um"] * 3}, (0, 0, 0), (1000, 2000, 3000)),
+        ({"voxel_size": [1, 2, 3], "units": "angstrom", "offset": [10, 0, 0]}, None, None),
+        ({}, (0, 0, 0), (1, 1, 1)),
+    ],
+)
+def test_attributes(tmp_path, attributes, begin, voxel_size):
+    write(tmp_path, "a", attributes)
+    if begin is None:
+        with pytest.raises(gpa.TreeError, match='not a whole number of nm.*set unit = "pm"'):
+            opened(tmp_path)
+        assert opened(tmp_path, unit="pm").voxel_size == Coordinate(100, 200, 300)
+    else:
+        array = opened(tmp_path)
+        assert (tuple(array.roi.begin), tuple(array.voxel_size)) == (begin, voxel_size)
+
+
+def test_floats_at_their_stored_precision(tmp_path):
+    write(tmp_path, "a", {"resolution": [float(np.float32(5.24)), 4, 4], "offset": [float(np.float32(10.48)), 0, 0]})
+    array = opened(tmp_path, unit="pm")
+    assert array.voxel_size == Coordinate(5240, 4000, 4000)
+    assert array.roi.begin == Coordinate(10480, 0, 0)
+
+
+def test_channels_anywhere_are_moved_first(tmp_path):
+    write(tmp_path, "a", {"axis_names": ["z", "y", "x", "c^"], "voxel_size": [2, 3, 4]}, shape=(4, 6, 8, 2))
+    array = opened(tmp_path)
+    assert (array.axes, array.shape) == (("c", "z", "y", "x"), (2, 4, 6, 8))
+    assert array.roi == Roi((0, 0, 0), (8, 18, 32))
+
+
+def test_lengths_of_all_axes_are_stripped(tmp_path):
+    attributes = {
+        "axis_names": ["c^", "z", "y", "x"], "types": ["channel", "space", "space", "space"],
+        "voxel_size": [1, 2, 3, 4], "offset": [0, 20, 0, 0], "units": ["", "nm", "nm", "nm"],
+    }  # fmt: skip
+    write(tmp_path, "a", attributes, shape=(2, 4, 6, 8))
+    assert opened(tmp_path).roi == Roi((20, 0, 0), (8, 18, 32))
+
+
+def test_axes_of_a_store_that_does_not_say(tmp_path):
+    write(tmp_path, "a", shape=(2, 4, 6, 8))
+    assert opened(tmp_path).axes == ("c", "z", "y", "x")
+    write(tmp_path, "b", shape=(6, 8))
+    assert opened(tmp_path, "b").axes == ("y", "x")
+    assert opened(tmp_path, axes=("t", "z", "y", "x")).axes == ("t", "z", "y", "x")
+    with pytest.raises(gpa.StoreError, match="a: malformed geometry.*3 axis names"):
+        opened(tmp_path, axes=("z", "y", "x"))
+
+
+def test_levels_of_a_pyramid_begin_at_the_same_place(tmp_path):
+    # translations mark voxel centres: level k is (scale_k - scale_0) / 2 further than where it begins
+    write(
+        tmp_path,
+        "p",
+        ngff(("s0", [4, 4, 4], [40, 0, 0]), ("s1", [8, 8, 8], [42, 2, 2]), ("s2", [16, 16, 16], [46, 6, 6])),
+        group=True,
+    )
+    for level, size in (("s0", 4), ("s1", 8), ("s2", 16)):
+        write(tmp_path, f"p/{level}")
+        array = opened(tmp_path, f"p/{level}")
+        assert (tuple(array.roi.begin), tuple(array.voxel_size)) == ((40, 0, 0), (size,) * 3)
+
+
+def test_levels_without_translations_begin_where_they_say(tmp_path):
+    write(tmp_path, "p", ngff(("0", [4, 4, 4], [40, 0, 0]), ("1", [8, 8, 8], None)), group=True)
+    write(tmp_path, "p/0")
+    write(tmp_path, "p/1")
+    assert opened(tmp_path, "p/0").roi.begin == Coordinate(40, 0, 0)
+    assert opened(tmp_path, "p/1").roi.begin == Coordinate(0, 0, 0)
+
+
+def test_transformations_of_the_whole_image_apply_after(tmp_path):
+    outer = [{"type": "scale", "scale": [2, 2, 2]}, {"type": "translation", "translation": [100, 0, 0]}]
+    write(tmp_path, "p", ngff(("0", [4, 4, 4], [10, 0, 0]), coordinateTransformations=outer), group=True)
+    write(tmp_path, "p/0")
+    array = opened(tmp_path, "p/0")
+    assert (tuple(array.roi.begin), tuple(array.voxel_size)) == ((120, 0, 0), (8, 8, 8))
+
+
+def test_ngff_05_and_units_and_squeezed_axes(tmp_path):
+    inner = ngff(("0", [1, 1, 0.004, 0.004, 0.008], None), axes="tczyx", unit="micrometer")
+    write(tmp_path, "p", {"ome": {"version": "0.5", **inner}}, group=True)
+    write(tmp_path, "p/0", shape=(1, 1, 4, 6, 8))
+    array = opened(tmp_path, "p/0")
+    assert (array.axes, array.shape) == (("z", "y", "x"), (4, 6, 8))
+    assert array.voxel_size == Coordinate(4, 4, 8)
+    write(tmp_path, "p/0", shape=(3, 1, 4, 6, 8))
+    assert opened(tmp_path, "p/0").axes == ("t", "z", "y", "x")
+
+
+def test_a_pyramid_by_its_group(tmp_path):
+    write(tmp_path, "em", ngff(("s0", [4, 4, 4], None), ("s1", [8, 8, 8], [2, 2, 2])), group=True)
+    write(tmp_path, "em/s0", shape=(8, 8, 8))
+    write(tmp_path, "em/s1", shape=(4, 4, 4))
+    assert opened(tmp_path, "em").shape == (8, 8, 8)
+    assert opened(tmp_path, "em", scale=1).voxel_size == Coordinate(8, 8, 8)
+    with pytest.raises(gpa.StoreError, match="no such scale; found 2; allowed: 0 to 1"):
+        opened(tmp_path, "em", scale=2)
+    with pytest.raises(gpa.StoreError, match="scale picks a level of a pyramid"):
+        opened(tmp_path, "em/s0", scale=1)
+
+
+def test_cosem(tmp_path):
+    def transform(scale, translate):
+        return {"axes": ["z", "y", "x"], "scale": scale, "translate": translate, "units": ["nm"] * 3}
+
+    levels = [("s0", [5.24, 4, 4], [0, 0, 0]), ("s1", [10.48, 8, 8], [2.62, 2, 2])]
+    write(
+        tmp_path,
+        "v",
+        {"multiscales": [{"datasets": [{"path": p, "transform": transform(s, t)} for p, s, t in levels]}]},
+        group=True,
+    )
+    for path, scale, translate in levels:
+        write(tmp_path, f"v/{path}", {"transform": transform(scale, translate)})
+    fine, coarse = opened(tmp_path, "v/s0", "pm"), opened(tmp_path, "v/s1", "pm")
+    assert fine.roi.begin == coarse.roi.begin == Coordinate(0, 0, 0)
+    assert coarse.voxel_size == Coordinate(10480, 8000, 8000)
+    write(tmp_path, "alone", {"transform": transform([4, 4, 4], [8, 0, 0])})
+    assert opened(tmp_path, "alone").roi.begin == Coordinate(8, 0, 0)
+
+
+def test_own_attributes_win_over_the_pyramid(tmp_path):
+    write(tmp_path, "p", ngff(("s0", [4, 4, 4], [40, 0, 0])), group=True)
+    write(tmp_path, "p/s0", {"voxel_size": [4, 4, 4], "offset": [12, 0, 0]})
+    assert opened(tmp_path, "p/s0").roi.begin == Coordinate(12, 0, 0)
+
+
+def test_overrides_win(tmp_path):
+    write(tmp_path, "a", {"voxel_size": [4, 4, 4], "offset": [12, 0, 0], "units": ["nm"] * 3})
+    array = opened(tmp_path, voxel_size=(8, 8, 8), offset=("0.01 um", 0, 0))
+    assert (tuple(array.roi.begin), tuple(array.voxel_size)) == ((10, 0, 0), (8, 8, 8))
+    assert gpa.ZarrArrayConfig("a", tmp_path, "a", unit="um").array().voxel_size == Coordinate(4000, 4000, 4000)
+
+
+def test_snap_to_grid_shrinks(tmp_path):
+    write(tmp_path, "a", {"voxel_size": [4, 4, 4], "offset": [4, 0, 0]}, shape=(10, 10, 10))
+    assert opened(tmp_path, snap_to_grid=(8, 8, 8)).roi == Roi((8, 0, 0), (32, 40, 40))
+    with pytest.raises(gpa.TreeError, match="a: no voxel is left"):
+        opened(tmp_path, snap_to_grid=(400, 8, 8))
+    write(tmp_path, "b", {"voxel_size": [4, 4, 4], "offset": [2, 0, 0]}, shape=(10, 10, 10))
+    with pytest.raises(gpa.TreeError, match="does not agree with the voxel grid"):
+        opened(tmp_path, "b", snap_to_grid=(8, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("path", "attributes", "expected"),
+    [
+        ("raw", {}, True),
+        ("labels/neurons", {}, False),
+        ("volumes/labels", {}, False),
+        ("gt_labels", {}, False),
+        ("unlabelled", {}, True),
+        ("a", {"labels": []}, False),
+        ("a", {"image-label": {}}, False),
+        ("a", {"cellmap": {"annotation": {"class_name": "mito", "annotation_type": {}}}}, False),
+    ],
+)
+def test_declared_labels_are_not_interpolatable(tmp_path, path, attributes, expected):
+    write(tmp_path, path, attributes)
+    assert opened(tmp_path, path).interpolatable is expected
+    assert opened(tmp_path, path, interpolatable=not expected).interpolatable is not expected
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [("|u1", True), ("<u2", True), ("<i2", True), ("<u4", False), ("<u8", False), ("<f4", True), ("|b1", False)],
+)
+def test_interpolatable_by_dtype(tmp_path, dtype, expected):
+    write(tmp_path, "a", dtype=dtype)
+    assert opened(tmp_path).interpolatable is expected
+
+
+def test_attributes_pass_without_geometry(tmp_path):
+    write(tmp_path, "a", {"voxel_size": [4, 4, 4], "offset": [0, 0, 0], "labels": [1], "note": "kept"})
+    array = gpa.CropArrayConfig("c", gpa.ZarrArrayConfig("a", tmp_path, "a"), [[0, 0, 0], [8, 8, 8]]).array()
+    assert array.attrs == {"labels": [1], "note": "kept"}
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"voxel_size": [4, 4]}, {"voxel_size": "large"}, {"voxel_size": [4, 4, 4], "units": ["nm", "nm"]},
+        {"voxel_size": [4, 4, 4], "units": ["parsec"] * 3}, {"voxel_size": [4, None, 4]}, {"transform": {"axes": ["z"]}},
+    ],
+)  # fmt: skip
+def test_malformed_geometry_names_the_place(tmp_path, attributes):
+    write(tmp_path, "a", attributes)
+    try:
+        array = opened(tmp_path)
+    except gpa.StoreError as error:
+        assert str(tmp_path) in str(error)
+    else:
+        # two lengths of three axes: the first axis is taken for channels, as it says
+        assert attributes == {"voxel_size": [4, 4]}
+        assert array.axes == ("c", "y", "x")
+
+
+@pytest.mark.parametrize("sizes", [[0, 4, 4], [-4, 4, 4]])
+def test_voxel_sizes_are_positive(tmp_path, sizes):
+    write(tmp_path, "a", {"voxel_size": sizes})
+    with pytest.raises(gpa.TreeError, match="a: its voxel_size must be positive"):
+        opened(tmp_path)
+
+
+def test_axis_roles():
+    assert axis_roles(["sample", "channel", "y", "x"], 4) == (("s", "c", "y", "x"), (True, True, False, False))
+    assert axis_roles(["z", "y", "x"], 4, 3) == (("c", "z", "y", "x"), (True, False, False, False))
+    assert axis_roles(None, 5) == (("s", "c", "z", "y", "x"), (True, True, False, False, False))
+    assert axis_roles(["a", "b"], 2, types=["channel", "space"]) == (("a", "b"), (True, False))

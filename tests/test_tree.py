@@ -1,0 +1,201 @@
+"""Trees as TOML, YAML and JSON: what is written is what is read, and errors say where."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+import gp_arrays as gpa
+from gp_arrays.tree import parse_tree, tree_document
+
+DUMMY = {"__type__": "DummyArrayConfig"}
+
+
+def tree():
+    raw = gpa.ZarrArrayConfig(
+        "raw", file_name="/data/a.zarr", dataset="raw", snap_to_grid=(10, 10), voxel_size=["5.24 nm", 4]
+    )
+    labels = gpa.ZarrArrayConfig("labels", file_name="/data/a.zarr", dataset="labels", axes=("y", "x"), scale=1)
+    masks = gpa.BinarizeArrayConfig("masks", labels, [("big", [2**64 - 1, 2]), ("any", [])])
+    part = gpa.CropArrayConfig("part", masks, roi=[[0, "8 nm"], [100, 80]])
+    norm = gpa.IntensitiesArrayConfig("norm", raw, min=-0.5, max=255, clip=True)
+    return gpa.ConcatArrayConfig("all", ["p", "n"], {"n": norm, "p": part}, default_config=gpa.DummyArrayConfig("d"))
+
+
+@pytest.mark.parametrize("suffix", [".toml", ".yaml", ".yml", ".json"])
+def test_round_trip(tmp_path, suffix):
+    config = tree()
+    path = tmp_path / f"tree{suffix}"
+    config.to_toml(path)
+    again = gpa.ConcatArrayConfig.from_toml(path)
+    assert again == config
+    assert hash(again) == hash(config)
+    assert list(gpa.load_tree(path)) == ["raw", "norm", "labels", "masks", "part", "d", "all"]
+
+
+def test_save_tree_keeps_all_roots(tmp_path):
+    configs = {"a": gpa.DummyArrayConfig("a"), "t": gpa.ThresholdArrayConfig("t", gpa.DummyArrayConfig("b"), 1)}
+    gpa.save_tree(configs, tmp_path / "t.toml")
+    assert set(gpa.load_tree(tmp_path / "t.toml")) == {"a", "b", "t"}
+
+
+def test_a_deep_chain_of_references(tmp_path):
+    config = gpa.DummyArrayConfig("d")
+    for i in range(1500):
+        config = gpa.ThresholdArrayConfig(f"t{i}", config, threshold=i)
+    document = tree_document([config])
+    backwards = dict(reversed(document.items()))
+    assert parse_tree(backwards)["t1499"] == config
+
+
+def test_thirty_levels_of_sharing_stay_small(tmp_path):
+    config = gpa.DummyArrayConfig("d")
+    for i in range(30):
+        config = gpa.SumArrayConfig(f"s{i}", [config, config], dtype="float32")
+    config.to_toml(tmp_path / "s.toml")
+    assert len(gpa.load_tree(tmp_path / "s.toml")) == 31
+    assert gpa.SumArrayConfig.from_toml(tmp_path / "s.toml") == config
+
+
+def test_dacapos_documents_load_as_they_are(tmp_path):
+    document = {
+        "__type__": "BinarizeArrayConfig",
+        "name": "masks",
+        "source_array_config": {
+            "__type__": "ZarrArrayConfig", "name": "labels", "file_name": "/a.zarr", "dataset": "l",
+            "snap_to_grid": None, "_axes": ["z", "y", "x"],
+        },
+        "groupings": [["axon", [115, 182]], ["any", []]],
+        "background": 0,
+    }  # fmt: skip
+    path = tmp_path / "one.yaml"
+    path.write_text(json.dumps(document))
+    loaded = gpa.BinarizeArrayConfig.from_toml(path)
+    labels = gpa.ZarrArrayConfig("labels", file_name="/a.zarr", dataset="l", axes=("z", "y", "x"))
+    assert loaded == gpa.BinarizeArrayConfig("masks", labels, [("axon", [115, 182]), ("any", [])])
+
+
+def test_nested_entries_may_go_without_a_name():
+    loaded = parse_tree({"t": {"type": "ThresholdArrayConfig", "threshold": 1, "source_array_config": DUMMY}})
+    assert loaded["t"].source_array_config.name == "t.source_array_config"
+
+
+def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    path = tmp_path / "sub" / "t.toml"
+    path.write_text('[raw]\n__type__ = "ZarrArrayConfig"\nfile_name = "../a.zarr"\ndataset = "raw"\n')
+    monkeypatch.chdir(tmp_path)
+    loaded = gpa.load_tree("sub/t.toml")["raw"]
+    assert loaded.file_name.is_absolute()
+    assert os.path.normpath(loaded.file_name) == str(tmp_path / "a.zarr")  # noqa: PTH
+
+
+def test_the_unit_of_a_file(tmp_path):
+    path = tmp_path / "t.toml"
+    path.write_text('unit = "pm"\n[d]\n__type__ = "DummyArrayConfig"\n')
+    config = gpa.load_tree(path)["d"]
+    assert config.array().unit == "pm"
+    with pytest.raises(gpa.TreeError, match="one tree has one unit"):
+        config.array(unit="nm")
+    other = gpa.load_tree(path)["d"]
+    gpa.save_tree([config], tmp_path / "u.toml")
+    assert gpa.load_tree(tmp_path / "u.toml")["d"] == other
+    assert config != gpa.DummyArrayConfig("d")
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ([], "a tree is a table of arrays; found list"),
+        ({"a": 5}, "a: not an array config; found 5"),
+        ({"a": {}}, "a: its type is not given by __type__"),
+        (
+            {"a": {"__type__": "DumyArrayConfig"}},
+            "a: unknown array type; found 'DumyArrayConfig'; allowed: DummyArrayConfig",
+        ),
+        ({"a": {**DUMMY, "nmae": "a"}}, "a: DummyArrayConfig has no field 'nmae'; allowed: name"),
+        ({"a": {**DUMMY, "name": "b"}}, "a: an entry's name is its key; found name 'b'; allowed: 'a'"),
+        ({"a": {"__type__": "OnesArrayConfig"}}, "a: OnesArrayConfig lacks fields; found missing: source_array_config"),
+        (
+            {"raw": DUMMY, "t": {"__type__": "OnesArrayConfig", "source_array_config": "rwa"}},
+            "t > source_array_config: no array of that name; found 'rwa'; allowed: raw",
+        ),
+        (
+            {"t": {"__type__": "SumArrayConfig", "source_array_configs": [DUMMY, {"__type__": "Nope"}]}},
+            "t > source_array_configs > 1: unknown array type",
+        ),
+        (
+            {"t": {"__type__": "SumArrayConfig", "source_array_configs": [{**DUMMY, "x": 1}]}},
+            "t > source_array_configs > 0: DummyArrayConfig has no field 'x'",
+        ),
+        (
+            {"t": {"__type__": "ThresholdArrayConfig", "source_array_config": DUMMY, "threshold": "a"}},
+            "t: threshold: not a number; found 'a'",
+        ),
+        ({"unit": "miles", "d": DUMMY}, "not a unit of length; found 'miles'"),
+        (
+            {"t": {"__type__": "ZarrArrayConfig", "file_name": "a", "dataset": "b", "axes": ["x"], "_axes": ["x"]}},
+            "t: axes is given twice",
+        ),
+    ],
+)
+def test_errors_say_where(document, error):
+    with pytest.raises((gpa.TreeError, gpa.ConfigError)) as caught:
+        parse_tree(document)
+    assert str(caught.value).startswith(error)
+
+
+def test_cycles_are_errors():
+    ones = {"__type__": "OnesArrayConfig"}
+    with pytest.raises(gpa.TreeError, match="an array is made from itself; found a > b > a"):
+        parse_tree({"a": {**ones, "source_array_config": "b"}, "b": {**ones, "source_array_config": "a"}})
+    with pytest.raises(gpa.TreeError, match="found a > a"):
+        parse_tree({"a": {**ones, "source_array_config": "a"}})
+
+
+def test_loading_runs_no_code(tmp_path):
+    path = tmp_path / "evil.yaml"
+    path.write_text("a: !!python/object/apply:os.system ['touch hacked']\n")
+    with pytest.raises(gpa.TreeError, match="not a YAML document"):
+        gpa.load_tree(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error", "match"),
+    [
+        ("t.toml", "a = = 1", gpa.TreeError, "not a TOML document"),
+        ("t.json", "{", gpa.TreeError, "not a JSON document"),
+        ("t.txt", "", gpa.TreeError, "not a tree file"),
+        ("t.toml", None, gpa.StoreError, "cannot read the tree file"),
+    ],
+)
+def test_files_that_are_none(tmp_path, name, text, error, match):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(error, match=match):
+        gpa.load_tree(tmp_path / name)
+
+
+def test_voxels_in_memory_are_not_written(tmp_path):
+    config = gpa.ThresholdArrayConfig("t", gpa.NumpyArrayConfig("n", data=np.zeros((2, 2))), 1)
+    with pytest.raises(gpa.ConfigError, match="n > data: voxels in memory cannot be written"):
+        config.to_toml(tmp_path / "t.toml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_stays_as_it_was_where_writing_fails(tmp_path):
+    path = tmp_path / "t.toml"
+    path.write_text("before")
+    a, b = gpa.DummyArrayConfig("a"), gpa.OnesArrayConfig("a", gpa.DummyArrayConfig("b"))
+    with pytest.raises(gpa.TreeError, match="two different arrays are named 'a'"):
+        gpa.save_tree([a, b], path)
+    assert path.read_text() == "before"
+    with pytest.raises(gpa.StoreError, match="cannot write"):
+        gpa.save_tree([a], tmp_path / "none" / "t.toml")
+
+
+def test_from_toml_wants_one_root_of_its_type(tmp_path):
+    gpa.save_tree([gpa.DummyArrayConfig("a"), gpa.DummyArrayConfig("b")], tmp_path / "t.toml")
+    with pytest.raises(gpa.TreeError, match="does not hold one tree of type DummyArrayConfig"):
+        gpa.DummyArrayConfig.from_toml(tmp_path / "t.toml")
