@@ -26,7 +26,9 @@ from .transforms.constant import Constant, ConstantArrayConfig
 from .transforms.crop import Crop, CropArrayConfig
 from .transforms.intensities import Intensities, IntensitiesArrayConfig
 from .transforms.logical_or import LogicalOr, LogicalOrArrayConfig
+from .transforms.missing_annotations import MissingAnnotations, MissingAnnotationsMaskConfig
 from .transforms.ones import Ones, OnesArrayConfig
+from .transforms.resample import Resample, ResampledArrayConfig
 from .transforms.select import Select, SelectArrayConfig
 from .transforms.sum import Sum, SumArrayConfig
 from .transforms.threshold import Threshold, ThresholdArrayConfig
@@ -53,12 +55,16 @@ __all__ = [
     "IntensitiesArrayConfig",
     "LogicalOr",
     "LogicalOrArrayConfig",
+    "MissingAnnotations",
+    "MissingAnnotationsMaskConfig",
     "NumpyArrayConfig",
     "NumpySource",
     "Ones",
     "OnesArrayConfig",
     "PointwiseConfig",
     "RequestError",
+    "Resample",
+    "ResampledArrayConfig",
     "Roi",
     "Select",
     "SelectArrayConfig",
