@@ -242,20 +242,22 @@ def test_attributes_pass_without_geometry(tmp_path):
 @pytest.mark.parametrize(
     "attributes",
     [
-        {"voxel_size": [4, 4]}, {"voxel_size": "large"}, {"voxel_size": [4, 4, 4], "units": ["nm", "nm"]},
-        {"voxel_size": [4, 4, 4], "units": ["parsec"] * 3}, {"voxel_size": [4, None, 4]}, {"transform": {"axes": ["z"]}},
+        {"voxel_size": "large"},
+        {"voxel_size": [4, 4, 4], "units": ["nm", "nm"]},
+        {"voxel_size": [4, 4, 4], "units": ["parsec"] * 3},
+        {"voxel_size": [4, None, 4]},
+        {"transform": {"axes": ["z"]}},
     ],
-)  # fmt: skip
+)
 def test_malformed_geometry_names_the_place(tmp_path, attributes):
     write(tmp_path, "a", attributes)
-    try:
-        array = opened(tmp_path)
-    except gpa.StoreError as error:
-        assert str(tmp_path) in str(error)
-    else:
-        # two lengths of three axes: the first axis is taken for channels, as it says
-        assert attributes == {"voxel_size": [4, 4]}
-        assert array.axes == ("c", "y", "x")
+    with pytest.raises(gpa.StoreError, match=str(tmp_path)):
+        opened(tmp_path)
+
+
+def test_fewer_lengths_than_axes_are_those_of_the_spatial_ones(tmp_path):
+    write(tmp_path, "a", {"voxel_size": [4, 4]})
+    assert opened(tmp_path).axes == ("c", "y", "x")
 
 
 @pytest.mark.parametrize("sizes", [[0, 4, 4], [-4, 4, 4]])
