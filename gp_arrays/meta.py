@@ -114,6 +114,8 @@ class Meta:
         interpolatable: Whether values between voxels mean anything.
         averaged: Whether values were interpolated or averaged on the way.
         attrs: The attributes of the store it comes from, geometry aside.
+        phase: Of a resampled array that is off the world's grid: the corner that its voxel
+            grid shares with those of the arrays it was resampled from.
     """
 
     roi: Roi | None
@@ -125,6 +127,7 @@ class Meta:
     interpolatable: bool = False
     averaged: bool = False
     attrs: Mapping[str, Any] = attrs.field(factory=dict)
+    phase: tuple[int, ...] | None = None
 
     @property
     def dims(self) -> int:
