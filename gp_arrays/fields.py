@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -45,6 +46,8 @@ def to_number(value: Any) -> int | float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise ConfigError("not a number", found=repr(value))
     if isinstance(value, (int, np.integer)):
+        if abs(int(value)) > sys.float_info.max:
+            raise ConfigError("beyond what float64 holds", found=f"an integer of {int(value).bit_length()} bits")
         return int(value)
     if not math.isfinite(value):
         raise ConfigError("not finite", found=repr(value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import gunpowder as gp
@@ -20,6 +20,9 @@ from .rules import ArrayRules, SourceRules
 @attrs.frozen(eq=False, repr=False)
 class Upstream(ArrayRules):
     """Stands, in the config of a node, for an array that comes from upstream."""
+
+    #: No array type of its own: a tree file cannot ask for it.
+    abstract: ClassVar[bool] = True
 
 
 def upstream(key: gp.ArrayKey) -> Upstream:

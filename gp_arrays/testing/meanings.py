@@ -138,8 +138,11 @@ def binarize(config: BinarizeArrayConfig, naive: Naive) -> Volume:
 @naive(IntensitiesArrayConfig)
 def intensities(config: IntensitiesArrayConfig, naive: Naive) -> Volume:
     source = naive(config.source_array_config)
-    number: Any = float if source.data.dtype.itemsize > 2 else np.float32
-    low, span = number(config.min), number(float(config.max) - float(config.min))
+    exact = float(config.min), float(config.max) - float(config.min)
+    # float32 serves narrow sources, unless it would round the numbers to infinity or to nothing
+    fits = all(size == 0 or 2.0**-126 <= abs(size) < 2.0**128 for size in exact)
+    number: Any = np.float32 if source.data.dtype.itemsize <= 2 and fits else float
+    low, span = map(number, exact)
     values = []
     with np.errstate(all="ignore"):
         for value in source.data.ravel().tolist():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -18,17 +19,29 @@ from ..rules import ArrayRules
 
 
 def normalize(data: np.ndarray[Any, Any], low: float, high: float, clip: bool = False) -> np.ndarray[Any, Any]:
-    """float32 of ``(data - low) / (high - low)``, computed in float64 where data are wider than 16 bits.
+    """float32 of ``(data - low) / (high - low)``.
+
+    Computed in float64 where data are wider than 16 bits, or where ``low`` or the
+    difference is beyond what float32 holds; what float32 cannot hold becomes infinite.
 
     >>> normalize(np.array([0, 51, 255], np.uint8), 0, 255).tolist() == [0.0, np.float32(0.2), 1.0]
     True
     """
-    inside = np.dtype(np.float32 if data.dtype.itemsize <= 2 else np.float64)
-    scaled: np.ndarray[Any, Any] = np.subtract(data, inside.type(low), dtype=inside)
-    scaled /= inside.type(float(high) - float(low))
-    if clip:
-        np.clip(scaled, 0, 1, out=scaled)
-    return scaled.astype(np.float32, copy=False)
+    low, span = float(low), float(high) - float(low)
+    narrow = data.dtype.itemsize <= 2 and _within_float32(low) and _within_float32(span)
+    inside = np.dtype(np.float32 if narrow else np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: np.ndarray[Any, Any] = np.subtract(data, inside.type(low), dtype=inside)
+        scaled /= inside.type(span)
+        if clip:
+            np.clip(scaled, 0, 1, out=scaled)
+        return scaled.astype(np.float32, copy=False)
+
+
+def _within_float32(value: float) -> bool:
+    """Whether float32 has a normal number for it: neither infinity nor next to nothing."""
+    info = np.finfo(np.float32)
+    return value == 0 or float(info.tiny) <= abs(value) <= float(info.max)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -58,6 +71,10 @@ class IntensitiesArrayConfig(PointwiseConfig):
     def check(self) -> None:
         if self.min == self.max:
             raise ConfigError("min and max are equal", found=self.min, allowed="two different numbers")
+        span = float(self.max) - float(self.min)
+        if span == 0 or not math.isfinite(span):
+            raise ConfigError("max - min is not a number that float64 holds", found=f"{self.min}, {self.max}",
+                              allowed="two numbers that float64 tells apart")  # fmt: skip
 
     def infer(self, *sources: Meta) -> Meta:
         return attrs.evolve(sources[0], dtype=np.float32)

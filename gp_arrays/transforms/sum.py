@@ -47,15 +47,22 @@ def sum_dtype(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
 def add(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """The sum of arrays in their order, of ``dtype``; exact for integers.
 
-    Raises ComputeError where a sum does not fit ``dtype``.
+    Floats are added in the precision of ``dtype``. Raises ComputeError where a sum does
+    not fit ``dtype``; infinity is the sum of infinities only.
 
     >>> add([np.array([250], np.uint8), np.array([10], np.uint8)], np.dtype("uint16"))
     array([260], dtype=uint16)
     """
     if dtype.kind == "f":
-        out = arrays[0].astype(dtype)
-        for array in arrays[1:]:
-            np.add(out, array, out=out, casting="unsafe")
+        try:
+            with np.errstate(over="raise", invalid="ignore", under="ignore"):
+                out = arrays[0].astype(dtype)
+                for array in arrays[1:]:
+                    # each in the sum's own precision, whatever its own is
+                    np.add(out, array.astype(dtype, copy=False), out=out)
+        except FloatingPointError:
+            raise ComputeError(f"a sum does not fit {dtype}", found="a finite sum that becomes infinite",
+                               allowed=f"{np.finfo(dtype).min} to {np.finfo(dtype).max}; dtype= sets another") from None  # fmt: skip
         return out
     low, high = (sum(limits) for limits in zip(*(bounds(array.dtype) for array in arrays), strict=True))
     least, most = bounds(dtype)
@@ -113,10 +120,15 @@ class SumArrayConfig(PointwiseConfig):
     def infer(self, *sources: Meta) -> Meta:
         names = [config.name for config in self.source_array_configs]
         meta = common_grid(sources, names)
-        shapes = [tuple((a.name, a.size) for a in s.leading) for s in sources if s.leading is not None]
-        for shape, name in zip(shapes, names, strict=False):
-            if shape != shapes[0]:
-                raise TreeError("leading axes of the sources differ", found=f"{names[0]} {shapes[0]}, {name} {shape}",
+        shapes = {
+            name: tuple((axis.name, axis.size) for axis in source.leading)
+            for name, source in zip(names, sources, strict=True)
+            if source.leading is not None
+        }
+        for name, shape in shapes.items():
+            first = next(iter(shapes))
+            if shape != shapes[first]:
+                raise TreeError("leading axes of the sources differ", found=f"{first} {shapes[first]}, {name} {shape}",
                                 allowed="channels all or none, and equally many")  # fmt: skip
         return attrs.evolve(
             meta,

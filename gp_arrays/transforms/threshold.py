@@ -23,8 +23,13 @@ def threshold(data: np.ndarray[Any, Any], value: float, above: bool = True) -> n
     >>> threshold(np.array([1, 2, 3]), 2).tolist(), threshold(np.array([1, 2, 3]), 2, above=False).tolist()
     ([0, 0, 1], [1, 1, 0])
     """
-    if data.dtype.kind != "f" and not math.isinf(value):
+    if data.dtype.kind == "f":
+        # one beyond the dtype's range would round to infinity, which infinity does not exceed
+        most = float(np.finfo(data.dtype).max)
+        value = most if value > most else -math.inf if value < -most else value
+    else:
         # integers against the integer below, exactly: no detour through floats
+        data = data.view(np.uint8) if data.dtype.kind == "b" else data
         value = math.floor(value)
     with np.errstate(invalid="ignore"):
         return np.asarray(data > value if above else data <= value).view(np.uint8)
@@ -48,6 +53,7 @@ class ThresholdArrayConfig(PointwiseConfig):
     """
 
     splits_leading = True
+    is_mask = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
     threshold: float = attrs.field(converter=fields.to_number)
