@@ -26,6 +26,7 @@ from .transforms.constant import Constant, ConstantArrayConfig
 from .transforms.crop import Crop, CropArrayConfig
 from .transforms.intensities import Intensities, IntensitiesArrayConfig
 from .transforms.logical_or import LogicalOr, LogicalOrArrayConfig
+from .transforms.merge_instances import MergeInstances, MergeInstancesArrayConfig, source_of_id
 from .transforms.missing_annotations import MissingAnnotations, MissingAnnotationsMaskConfig
 from .transforms.ones import Ones, OnesArrayConfig
 from .transforms.resample import Resample, ResampledArrayConfig
@@ -55,6 +56,8 @@ __all__ = [
     "IntensitiesArrayConfig",
     "LogicalOr",
     "LogicalOrArrayConfig",
+    "MergeInstances",
+    "MergeInstancesArrayConfig",
     "MissingAnnotations",
     "MissingAnnotationsMaskConfig",
     "NumpyArrayConfig",
@@ -87,4 +90,5 @@ __all__ = [
     "ones_like",
     "open_zarr",
     "save_tree",
+    "source_of_id",
 ]

@@ -55,10 +55,11 @@ class Config:
 
     def _seal(self, tree_unit: str | None) -> None:
         fields = {key: value for key, value in self.fields().items() if key != "name"}
+        meant = {**fields, **self.meaning_of_names()}
         kind = type(self).__name__
         set_ = functools.partial(object.__setattr__, self)
         set_("tree_unit", tree_unit)
-        set_("content", _digest([kind, tree_unit, _canonical(fields, "content")]))
+        set_("content", _digest([kind, tree_unit, _canonical(meant, "content")]))
         set_("identity", _digest([kind, tree_unit, self.name, _canonical(fields, "identity")]))
 
     @classmethod
@@ -71,6 +72,10 @@ class Config:
 
     def check(self) -> None:
         """Checks across fields, for array types to add to."""
+
+    def meaning_of_names(self) -> dict[str, Any]:
+        """Fields that name sources, said without their names: what ``content`` takes of them."""
+        return {}
 
     def fields(self) -> dict[str, Any]:
         """The values that make this config, by field name."""

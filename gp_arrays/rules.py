@@ -95,6 +95,13 @@ class Opened(abc.ABC):
         """The store's own array, read lazily."""
         raise StoreError("this array has no data of its own", found=self.place)
 
+    def fingerprint(self) -> str | None:
+        """What changes when the store does, as far as can be told without reading its voxels.
+
+        None, the default, for a source that cannot tell, such as voxels in memory.
+        """
+        return None
+
     def chunk_of(self, index: Sequence[int]) -> tuple[str, str] | None:
         """The store key of the chunk that holds a voxel and its state, for ``why``."""
         return None

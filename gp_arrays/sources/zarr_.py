@@ -19,6 +19,7 @@ from ..nodes import SourceNode
 from ..rules import Opened
 from ..storage.documents import Node, find_node, read_node
 from ..storage.engine import open_array, update_attributes
+from ..storage.fingerprint import fingerprint
 from ..storage.geometry import (
     GEOMETRY_KEYS,
     declared_labels,
@@ -216,6 +217,9 @@ class ZarrOpened(Opened):
             update_attributes(self.root, self.node, metadata)
         except Exception as error:
             raise StoreError("cannot write metadata", found=f"{self.place}: {error}") from error
+
+    def fingerprint(self) -> str:
+        return fingerprint(self.root, self.node)
 
     def chunk_of(self, index: Any) -> tuple[str, str] | None:
         assert self.node.chunks is not None

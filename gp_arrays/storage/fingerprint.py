@@ -1,0 +1,57 @@
+"""Whether a stored array is still what it was, told without reading its chunks."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from .documents import Node
+
+#: How many folders of chunks are looked at; a store with more is known by the first ones.
+FOLDERS = 2000
+DOCUMENTS = ("zarr.json", ".zarray", ".zattrs")
+
+
+def fingerprint(root: Path, node: Node) -> str:
+    """A digest of where an array is, its documents and the times at which its folders changed.
+
+    Chunks are written beside their place and moved there, which changes the time of their
+    folder: so a rewritten chunk is noticed in any of the folders that are looked at.
+    """
+    folder = root / node.path
+    said: list[object] = [str(folder.resolve())]
+    for path in (*(folder / name for name in DOCUMENTS), folder, *_chunk_folders(folder, node)):
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        size = found.st_size if path.suffix == ".json" or path.name.startswith(".z") else 0
+        said.append([str(path.relative_to(folder)), size, found.st_mtime_ns])
+    return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+
+
+def _chunk_folders(folder: Path, node: Node) -> Iterator[Path]:
+    document = node.document or {}
+    stored = node.shards or node.chunks
+    if node.shape is None or not stored:
+        return
+    if node.format == 2:
+        separator = document.get("dimension_separator", ".")
+    else:
+        encoding = document.get("chunk_key_encoding", {})
+        default = encoding.get("name", "default") == "default"
+        separator = encoding.get("configuration", {}).get("separator", "/" if default else ".")
+        folder = folder / "c" if default and separator == "/" else folder
+        yield folder
+    if separator != "/":
+        return
+    grid = [-(-n // c) for n, c in zip(node.shape, stored, strict=True)]
+    left = FOLDERS
+    for depth in range(1, len(grid)):
+        for position in itertools.islice(itertools.product(*map(range, grid[:depth])), left):
+            yield folder.joinpath(*map(str, position))
+        left -= min(left, math.prod(grid[:depth]))

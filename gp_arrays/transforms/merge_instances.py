@@ -1,0 +1,307 @@
+"""Instances of several label volumes in one, each keeping an id of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import ArrayConfig
+from ..config import SOURCE
+from ..errors import ComputeError, ConfigError, GpArraysError, RequestError, TreeError, nearest
+from ..meta import Block, Meta, Region, world_text
+from ..nodes import ArrayNode, Upstream, keys_of, upstream
+from ..plan import Plan
+from ..rules import ArrayRules, common_grid, require_ids
+from ..units import DEFAULT_UNIT
+from .dense_ids import IdTable, check_again, rank, table_of
+
+#: The room that each source has by default.
+ROOM = 2**40
+LARGEST = 2**64 - 1
+OVERLAPS = ("first", "last", "error")
+#: Voxels that are worked on at once, so that all passes over them stay in the processor's cache.
+AT_ONCE = 2**16
+
+
+def merge(
+    labels: Sequence[np.ndarray[Any, Any]], offsets: Sequence[int], last_wins: bool = False
+) -> np.ndarray[Any, Any]:
+    """uint64: ids above 0 plus their source's offset; 0 where no source has one.
+
+    Where several have one the first wins, or the last.
+
+    >>> merge([np.array([0, 1, 1]), np.array([2, 2, 0])], [0, 10]).tolist()
+    [12, 1, 1]
+    """
+    out = np.empty(labels[0].shape, np.uint64)
+    pairs = list(zip(labels, offsets, strict=True))
+    if last_wins:
+        pairs.reverse()
+    planes = max(1, AT_ONCE * len(out) // max(out.size, 1))
+    for part in (slice(i, i + planes) for i in range(0, len(out), planes)):
+        target = out[part]
+        for k, (source, offset) in enumerate(pairs):
+            ids = source[part]
+            if not k and not offset:
+                np.copyto(target, ids, casting="unsafe")
+                continue
+            there = np.not_equal(ids, 0)
+            if k:
+                np.logical_and(there, target == 0, out=there)
+            else:
+                target[...] = 0
+            if there.any():
+                np.add(ids.astype(np.uint64, copy=False), np.uint64(offset), out=target, where=there)
+    return out
+
+
+def beyond(labels: np.ndarray[Any, Any], room: int) -> tuple[int, ...] | None:
+    """The place of a label that is negative or above ``room``, None where there is none.
+
+    >>> beyond(np.array([[0, 7]]), 6)
+    (0, 1)
+    """
+    info = np.iinfo(labels.dtype)
+    if labels.size == 0 or (info.min == 0 and info.max <= room):
+        return None
+    low, high = (0 if info.min == 0 else int(labels.min())), int(labels.max())
+    if low >= 0 and high <= room:
+        return None
+    at = labels.argmin() if low < 0 else labels.argmax()
+    return tuple(int(i) for i in np.unravel_index(at, labels.shape))
+
+
+def overlap_of(labels: Sequence[np.ndarray[Any, Any]]) -> tuple[tuple[int, ...], int, int] | None:
+    """A place where two sources have an id, and which two; None where there is none.
+
+    >>> overlap_of([np.array([1, 0, 1]), np.array([0, 2, 2])])
+    ((2,), 0, 1)
+    """
+    taken = labels[0] != 0
+    for k, source in enumerate(labels[1:], 1):
+        there = source != 0
+        both = taken & there
+        if both.any():
+            place = tuple(int(i) for i in np.unravel_index(both.argmax(), both.shape))
+            return place, next(j for j in range(k) if labels[j][place] != 0), k
+        taken |= there
+    return None
+
+
+def to_offsets(value: Any) -> tuple[int, ...] | None:
+    """attrs converter: integers, or None."""
+    if value is None:
+        return None
+    if isinstance(value, (str, Mapping)) or not hasattr(value, "__iter__"):
+        raise ConfigError("not a list of integers", found=repr(value))
+    return tuple(fields.to_integer(item) for item in value)
+
+
+def to_dense(value: Any) -> tuple[str, ...]:
+    """attrs converter: names of sources, each once."""
+    return tuple(dict.fromkeys(fields.to_names(value) or ()))
+
+
+@attrs.frozen(eq=False, repr=False)
+class MergeInstancesArrayConfig(ArrayConfig):
+    """The instances of several label volumes in one uint64 volume; the roi is their intersection.
+
+    Ids of source k get offset k added; id 0 is background. A source's room is its ids from
+    1 up to the next larger offset minus its own, that of the largest offset up to 2^64 - 1.
+    ``source_of_id`` tells where an id comes from.
+
+    Args:
+        name: The array's name.
+        source_array_configs: Integer ids, without channels, never averaged.
+        id_offsets: One for each source, all different, none negative, each below 2^64 - 1
+            (beyond, no id has room); by default 0, 2^40, 2 * 2^40, ...
+        overlap: Where several sources have an instance, the ``"first"`` or the ``"last"`` of
+            them wins; ``"error"`` makes it a ComputeError.
+        dense: Names of sources whose ids are too large for their room. They are renumbered
+            1, 2, ... in ascending order. The table is made by one pass over the whole source
+            when a voxel is first asked for, and kept in the folder that the environment variable
+            ``GP_ARRAYS_CACHE`` names, by default in the user's cache.
+
+    Raises ComputeError for an id beyond its room (a negative one is) and, with
+    ``overlap="error"``, for an overlap, with the place in world units.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> cells = gpa.NumpyArrayConfig("cells", data=np.array([[0, 1, 1]], np.uint64))
+    >>> other = gpa.NumpyArrayConfig("other", data=np.array([[5, 5, 0]], np.uint8))
+    >>> both = gpa.MergeInstancesArrayConfig("both", [cells, other], id_offsets=[0, 1000])
+    >>> both.array()[:].tolist(), gpa.source_of_id(both, 1005)
+    ([[1005, 1, 1]], ('other', 5))
+    """
+
+    source_array_configs: tuple[ArrayRules, ...] = attrs.field(
+        metadata=SOURCE, converter=fields.to_configs, validator=fields.are_array_configs
+    )
+    id_offsets: tuple[int, ...] | None = attrs.field(default=None, converter=to_offsets)
+    overlap: str = attrs.field(default="first")
+    dense: tuple[str, ...] = attrs.field(default=(), converter=to_dense)
+
+    def check(self) -> None:
+        names = [config.name for config in self.source_array_configs]
+        offsets = self.offsets
+        if len(offsets) != len(names):
+            raise ConfigError("id_offsets does not have one offset per source",
+                              found=f"{len(offsets)} for {', '.join(names)}", allowed=len(names))  # fmt: skip
+        if any(not 0 <= offset < LARGEST for offset in offsets):
+            raise ConfigError("id_offsets leave no room", found=list(offsets), allowed=f"0 to {LARGEST - 1}")
+        if len(set(offsets)) != len(offsets):
+            raise ConfigError("id_offsets are not all different", found=list(offsets))
+        if self.overlap not in OVERLAPS:
+            raise ConfigError("unknown overlap", found=repr(self.overlap), allowed=", ".join(map(repr, OVERLAPS)))
+        unknown = [name for name in self.dense if name not in names]
+        if unknown:
+            raise ConfigError("dense names no source", found=", ".join(unknown),
+                              allowed=nearest(unknown[0], names) or ", ".join(names))  # fmt: skip
+
+    def meaning_of_names(self) -> dict[str, Any]:
+        return {"dense": [i for i, config in enumerate(self.source_array_configs) if config.name in self.dense]}
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """What is added to the ids of each source."""
+        if self.id_offsets is not None:
+            return self.id_offsets
+        return tuple(k * ROOM for k in range(len(self.source_array_configs)))
+
+    @property
+    def rooms(self) -> tuple[int, ...]:
+        """The largest id that each source may have."""
+        return tuple(
+            min((other - offset for other in self.offsets if other > offset), default=LARGEST - offset)
+            for offset in self.offsets
+        )
+
+    def tables(self, unit: str = DEFAULT_UNIT) -> dict[str, IdTable]:
+        """The table of each dense source, by its name, not made before its ids are asked for.
+
+        Args:
+            unit: The unit of the tree.
+        """
+        return {c.name: table_of(c, unit) for c in self.source_array_configs if c.name in self.dense}
+
+    def infer(self, *sources: Meta) -> Meta:
+        for config, source in zip(self.source_array_configs, sources, strict=True):
+            try:
+                require_ids(source, "MergeInstances")
+            except TreeError as error:
+                raise TreeError(f"source {config.name}: {error.problem}", error.found, error.allowed) from None
+            if config.name in self.dense:
+                if isinstance(config, Upstream):
+                    raise TreeError("a dense source must be known as a whole", found=config.name,
+                                    allowed="a compiled tree, or ids that fit their room")  # fmt: skip
+                check_again(config, source.unit)
+        meta = common_grid(sources, [config.name for config in self.source_array_configs])
+        return attrs.evolve(
+            meta, dtype=np.uint64, interpolatable=False, attrs=sources[0].attrs if len(sources) == 1 else {}
+        )
+
+    def compute(
+        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
+    ) -> np.ndarray[Any, Any]:
+        labels = [block.data for block in blocks if block is not None]
+
+        def place(at: Sequence[int]) -> str:
+            if not region.begin:
+                return f"voxel {tuple(at)}"
+            return world_text([b + i * v for b, i, v in zip(region.begin, at, meta.voxel_size, strict=True)], meta.unit)
+
+        for k, (config, room) in enumerate(zip(self.source_array_configs, self.rooms, strict=True)):
+            if config.name in self.dense:
+                labels[k] = self._renumbered(labels[k], config, room, meta.unit, place)
+                continue
+            at = beyond(labels[k], room)
+            if at is not None:
+                raise ComputeError(
+                    f"an id of {config.name} is beyond its room", found=f"{labels[k][at]} at {place(at)}",
+                    allowed=f"1 to {room}, as id_offsets are {list(self.offsets)}; set id_offsets, or dense=",
+                )  # fmt: skip
+        if self.overlap == "error":
+            found = overlap_of(labels)
+            if found is not None:
+                at, *pair = found
+                # of the blocks, as renumbered ids are not those that people know
+                ids = [f"{block.data[at]} of {self.source_array_configs[k].name}" for k in pair
+                       if (block := blocks[k]) is not None]  # fmt: skip
+                raise ComputeError("instances overlap", found=f"{' and '.join(ids)} at {place(at)}",
+                                   allowed='overlap="first" or "last"')  # fmt: skip
+        return merge(labels, self.offsets, self.overlap == "last")
+
+    def _renumbered(
+        self, labels: np.ndarray[Any, Any], config: ArrayRules, room: int, unit: str, place: Any
+    ) -> np.ndarray[Any, Any]:
+        try:
+            ids = table_of(config, unit).ids()
+        except GpArraysError as error:
+            problem = f"dense source {config.name}: {error.problem}"
+            raise type(error)(problem, error.found, error.allowed) from error.__cause__
+        if len(ids) > room:
+            raise ComputeError(f"{config.name} has more ids than room", found=f"{len(ids)} ids",
+                               allowed=f"{room}, as id_offsets are {list(self.offsets)}")  # fmt: skip
+        ranks, unknown = rank(labels, ids)
+        if unknown is not None:
+            at = tuple(int(i) for i in np.unravel_index(unknown, labels.shape))
+            raise ComputeError(
+                f"dense source {config.name} changed since the table of its ids was made",
+                found=f"{labels[at]} at {place(at)}", allowed="a source that stays as it is while it is read",
+            )  # fmt: skip
+        return ranks
+
+
+def source_of_id(config: MergeInstancesArrayConfig, id: int, unit: str = DEFAULT_UNIT) -> tuple[str, int]:
+    """The name of the source that an id of merged instances came from, and its id there.
+
+    Where the source is dense, its table of ids is read, or made.
+
+    Args:
+        config: The merged instances.
+        id: An id of them.
+        unit: The unit of the tree.
+
+    Raises:
+        RequestError: An id that no source has room for: 0, one between rooms, one beyond a table.
+    """
+    if not isinstance(config, MergeInstancesArrayConfig):
+        raise RequestError("not a MergeInstancesArrayConfig", found=repr(config))
+    id = fields.to_integer(id)
+    for source, offset, room in zip(config.source_array_configs, config.offsets, config.rooms, strict=True):
+        if 0 < id - offset <= room:
+            if source.name not in config.dense:
+                return source.name, id - offset
+            ids = table_of(source, unit).ids()
+            if id - offset <= len(ids):
+                return source.name, int(ids[id - offset - 1])
+    raise RequestError("no source has that id", found=id, path=(config.name,))
+
+
+def tables_of(plan: Plan) -> list[IdTable]:
+    """All tables of ids that a compiled tree needs, to be made once and kept beside its outputs."""
+    found = {
+        table.key: table
+        for step in plan.steps
+        if isinstance(step.config, MergeInstancesArrayConfig)
+        for table in step.config.tables(plan.unit).values()
+    }
+    return list(found.values())
+
+
+class MergeInstances(ArrayNode):
+    """Provides the instances of ``sources`` as ``target``; see MergeInstancesArrayConfig.
+
+    Sources cannot be dense here: a node does not see the whole of them.
+    """
+
+    def __init__(
+        self, sources: Any, target: gp.ArrayKey, id_offsets: Sequence[int] | None = None, overlap: str = "first"
+    ) -> None:
+        keys = keys_of(sources)
+        config = MergeInstancesArrayConfig(str(target), [upstream(key) for key in keys], id_offsets, overlap)
+        super().__init__(keys, target, config)

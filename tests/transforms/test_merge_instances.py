@@ -1,0 +1,392 @@
+"""Instances of several volumes in one, the same for whoever asks."""
+
+import logging
+
+import gunpowder as gp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gp_arrays as gpa
+from gp_arrays.transforms.merge_instances import beyond, merge, overlap_of
+
+TOP = 2**64 - 1
+ROOM = 2**40
+
+
+def memory(name, data, dtype=np.uint64, **options):
+    return gpa.NumpyArrayConfig(name, np.array(data, dtype), **options)
+
+
+def loop(volumes, offsets, overlap="first", dense=()):
+    """Voxel by voxel, in Python integers, from the words of the definition."""
+    tables = {k: sorted(set(map(int, volumes[k].ravel())) - {0}) for k in dense}
+    out = np.zeros(volumes[0].shape, np.uint64)
+    for place in np.ndindex(*out.shape):
+        found = [
+            offsets[k] + (tables[k].index(int(v[place])) + 1 if k in dense else int(v[place]))
+            for k, v in enumerate(volumes)
+            if v[place] != 0
+        ]
+        if found:
+            out[place] = found[0] if overlap == "first" else found[-1]
+    return out
+
+
+# kernels
+
+
+@pytest.mark.parametrize(
+    ("last", "offsets", "expected"),
+    [
+        (False, [0, 10, 20], [0, 1, 1, 12, 13, 29]),
+        (True, [0, 10, 20], [0, 11, 28, 12, 13, 29]),
+        (False, [5, 10, 0], [0, 6, 6, 12, 13, 9]),
+        (True, [5, 10, 0], [0, 11, 8, 12, 13, 9]),
+    ],
+)
+def test_merge(last, offsets, expected):
+    labels = [
+        np.array([0, 1, 1, 0, 0, 0], np.uint64),
+        np.array([0, 1, 0, 2, 3, 0], np.int8),
+        np.array([0, 0, 8, 0, 0, 9], np.uint16),
+    ]
+    found = merge(labels, offsets, last)
+    assert found.tolist() == expected
+    assert found.dtype == np.uint64
+
+
+def test_merge_at_the_largest_id():
+    assert merge([np.array([TOP, 0], np.uint64), np.array([1, 2**63 - 1], np.int64)], [0, 2**63]).tolist() == [TOP, TOP]
+
+
+def test_merge_does_not_modify_its_sources():
+    a, b = np.array([[1, 0]], np.uint64), np.array([[0, 1]], np.uint64)
+    for labels in (a, b):
+        labels.flags.writeable = False
+    assert merge([a, b], [7, 9]).tolist() == [[8, 10]]
+
+
+def test_beyond():
+    assert beyond(np.array([[1, 2], [3, 9]], np.int32), 8) == (1, 1)
+    assert beyond(np.array([[1, 2], [3, 9]], np.int32), 9) is None
+    assert beyond(np.array([5, -1], np.int64), TOP) == (1,)
+    assert beyond(np.array([255], np.uint8), 255) is None
+    assert beyond(np.array([255], np.uint8), 254) == (0,)
+    assert beyond(np.array([TOP], np.uint64), TOP - 1) == (0,)
+
+
+def test_overlap_of():
+    a, b, c = np.array([0, 1, 0]), np.array([1, 0, 0]), np.array([0, 2, 2])
+    assert overlap_of([a, b]) is None
+    assert overlap_of([a, b, c]) == ((1,), 0, 2)
+
+
+# the array
+
+
+def test_meta_and_voxels():
+    a = memory("a", [[0, 1, 1], [0, 0, 2]], offset=(0, 10), voxel_size=(10, 10))
+    b = memory("b", [[7, 7, 0], [7, 0, 7]], np.int16, offset=(0, 20), voxel_size=(10, 10))
+    merged = gpa.MergeInstancesArrayConfig("merged", [a, b]).array()
+    assert merged.dtype == np.uint64
+    assert merged.roi == gpa.Roi((0, 20), (20, 20))
+    assert not merged.interpolatable
+    assert merged.channels is None
+    assert merged.attrs == {}
+    assert merged[:].tolist() == [[1, 1], [ROOM + 7, 2]]
+    last = gpa.MergeInstancesArrayConfig("last", [a, b], overlap="last").array()
+    assert last[:].tolist() == [[ROOM + 7, ROOM + 7], [ROOM + 7, 2]]
+
+
+def test_one_source_keeps_its_attributes(tmp_path):
+    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", roi=gpa.Roi((0, 0), (2, 2)), voxel_size=(1, 1), dtype="uint64",
+                           attributes={"who": "me"})  # fmt: skip
+    assert gpa.MergeInstancesArrayConfig("one", [made.config]).array().attrs["who"] == "me"
+
+
+@pytest.mark.parametrize(
+    ("offsets", "rooms"),
+    [
+        (None, (ROOM, ROOM, TOP - 2 * ROOM)),
+        ([0, 5, 100], (5, 95, TOP - 100)),
+        ([100, 0, 5], (TOP - 100, 5, 95)),
+        ([TOP - 1, 0, 1], (1, 1, TOP - 2)),
+    ],
+)
+def test_rooms(offsets, rooms):
+    config = gpa.MergeInstancesArrayConfig("m", [memory(name, [[0]]) for name in "abc"], id_offsets=offsets)
+    assert config.rooms == rooms
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"id_offsets": [0, 0]}, "id_offsets are not all different; found [0, 0]"),
+        ({"id_offsets": [0, -1]}, "id_offsets leave no room; found [0, -1]"),
+        ({"id_offsets": [0, TOP]}, f"id_offsets leave no room; found [0, {TOP}]; allowed: 0 to {TOP - 1}"),
+        ({"id_offsets": [0]}, "id_offsets does not have one offset per source; found 1 for a, b; allowed: 2"),
+        ({"id_offsets": "01"}, "id_offsets: not a list of integers; found '01'"),
+        ({"id_offsets": [0, 0.5]}, "id_offsets: not an integer; found 0.5"),
+        ({"overlap": "sum"}, "unknown overlap; found 'sum'; allowed: 'first', 'last', 'error'"),
+        ({"dense": ["aa"]}, "dense names no source; found aa; allowed: a"),
+        ({"dense": "a"}, "dense: not a list of names; found 'a'"),
+        ({"source_array_configs": []}, "source_array_configs is empty"),
+        ({"source_array_configs": ["a"]}, "source_array_configs is not an array config; found 'a'"),
+    ],
+)
+def test_bad_values_are_refused_when_the_config_is_made(fields, problem):
+    good = {"source_array_configs": [memory("a", [[0]]), memory("b", [[0]])]}
+    with pytest.raises(gpa.ConfigError) as caught:
+        gpa.MergeInstancesArrayConfig("merged", **{**good, **fields})
+    assert str(caught.value).startswith(f"merged: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("other", "problem"),
+    [
+        (memory("b", [[0.0]], np.float32), "source b: MergeInstances reads ids; found dtype float32"),
+        (memory("b", [[True]], bool), "source b: MergeInstances reads ids; found dtype bool"),
+        (memory("b", [[[0]]], axes=("c", "y", "x")), "source b: MergeInstances takes a source without channels"),
+        (memory("b", [[0]], voxel_size=(2, 2)), "voxel size of the sources differ; found a (1, 1), b (2, 2)"),
+        (memory("b", [[0]], offset=(5, 5)), "the rois of the sources do not overlap"),
+    ],
+)
+def test_bad_combinations_are_refused_when_the_tree_is_compiled(other, problem):
+    top = gpa.OnesArrayConfig("top", gpa.MergeInstancesArrayConfig("merged", [memory("a", [[0]]), other]))
+    with pytest.raises(gpa.TreeError) as caught:
+        top.array()
+    assert str(caught.value).startswith(f"top > merged: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype", "offsets", "id"),
+    [
+        ([[0, 0], [0, 6]], np.uint64, [10, 15], 6),
+        ([[0, 0], [0, -3]], np.int32, [15, 10], -3),
+        ([[0, 0], [0, TOP]], np.uint64, [1, 0], TOP),
+        ([[0, 0], [0, ROOM + 1]], np.uint64, None, ROOM + 1),
+    ],
+)
+def test_an_id_beyond_its_room(data, dtype, offsets, id):
+    a = memory("a", data, dtype, offset=(100, 200), voxel_size=(10, 20))
+    b = memory("b", [[0, 0], [0, 0]], offset=(100, 200), voxel_size=(10, 20))
+    merged = gpa.MergeInstancesArrayConfig("merged", [a, b], id_offsets=offsets).array()
+    assert merged[0].tolist() == [0, 0]
+    with pytest.raises(gpa.ComputeError) as caught:
+        merged[:]
+    text = str(caught.value)
+    assert text.startswith(f"merged: an id of a is beyond its room; found {id} at (110, 220) nm")
+    assert "id_offsets" in text
+
+
+def test_the_largest_ids_in_the_last_room():
+    a, b = memory("a", [[TOP - 5, 0]]), memory("b", [[0, 5]])
+    merged = gpa.MergeInstancesArrayConfig("merged", [a, b], id_offsets=[5, 0])
+    assert merged.array()[:].tolist() == [[TOP, 5]]
+    assert gpa.source_of_id(merged, TOP) == ("a", TOP - 5)
+    alone = gpa.MergeInstancesArrayConfig("alone", [memory("t", [[TOP, TOP - 1]])])
+    assert alone.array()[:].tolist() == [[TOP, TOP - 1]]
+
+
+def test_overlap_error_names_place_and_both_ids():
+    a = memory("a", [[0, 1], [3, 0]], offset=(100, 0), voxel_size=(10, 1))
+    b = memory("b", [[2, 0], [2**59, 0]], offset=(100, 0), voxel_size=(10, 1))
+    merged = gpa.MergeInstancesArrayConfig("merged", [a, b], overlap="error", dense=["b"]).array()
+    assert merged[0].tolist() == [ROOM + 1, 1]
+    with pytest.raises(
+        gpa.ComputeError, match=rf"merged: instances overlap; found 3 of a and {2**59} of b at \(110, 0\) nm"
+    ):
+        merged[:]
+
+
+def test_source_of_id():
+    a, b = memory("a", [[0, 5]]), memory("b", [[2**59, 2**60]])
+    merged = gpa.MergeInstancesArrayConfig("merged", [a, b], dense=["b"])
+    assert gpa.source_of_id(merged, 5) == ("a", 5)
+    assert gpa.source_of_id(merged, np.uint64(ROOM)) == ("a", ROOM)
+    assert gpa.source_of_id(merged, ROOM + 1) == ("b", 2**59)
+    assert gpa.source_of_id(merged, ROOM + 2) == ("b", 2**60)
+    for none in (0, -1, ROOM + 3, TOP, TOP + 1):
+        with pytest.raises(gpa.RequestError, match=f"merged: no source has that id; found {none}"):
+            gpa.source_of_id(merged, none)
+    gap = gpa.MergeInstancesArrayConfig("gap", [a], id_offsets=[10])
+    with pytest.raises(gpa.RequestError):
+        gpa.source_of_id(gap, 10)
+    with pytest.raises(gpa.RequestError, match="not a MergeInstancesArrayConfig"):
+        gpa.source_of_id(a, 1)
+
+
+def test_every_id_is_traced_back():
+    rng = np.random.default_rng(5)
+    volumes = {
+        "a": rng.integers(0, 4, (6, 6), np.uint64),
+        "b": rng.integers(0, 4, (6, 6), np.uint64) * np.uint64(2**60 + 3),
+        "c": rng.integers(0, 2, (6, 6), np.uint64) * np.uint64(TOP),
+    }
+    merged = gpa.MergeInstancesArrayConfig("m", [memory(n, v) for n, v in volumes.items()], dense=["b", "c"])
+    voxels = merged.array()[:]
+    for place in np.ndindex(6, 6):
+        there = [(name, int(volume[place])) for name, volume in volumes.items() if volume[place]]
+        if there:
+            assert gpa.source_of_id(merged, voxels[place]) == there[0]
+        else:
+            assert voxels[place] == 0
+
+
+def test_content_tells_which_source_is_dense_whatever_its_name():
+    a, b = np.array([[1, 2]], np.uint64), np.array([[7, 0]], np.uint64)
+
+    def of(first, second, dense):
+        sources = [gpa.NumpyArrayConfig(first, a), gpa.NumpyArrayConfig(second, b)]
+        return gpa.MergeInstancesArrayConfig("m", sources, dense=dense)
+
+    assert of("a", "b", ["b"]).content == of("x", "y", ["y"]).content
+    assert of("a", "b", ["a"]).content != of("b", "a", ["a"]).content
+    assert of("a", "b", ["b", "a", "b"]).content == of("a", "b", ["a", "b"]).content
+
+
+def test_the_tree_file_keeps_it(tmp_path):
+    made = [
+        gpa.create_zarr(tmp_path / "a.zarr", n, gpa.Roi((0, 0), (2, 2)), (1, 1), "uint64").config for n in ("p", "q")
+    ]
+    merged = gpa.MergeInstancesArrayConfig("merged", made, id_offsets=[2**63, 5], overlap="last", dense=["q"])
+    for suffix in ("toml", "yaml", "json"):
+        merged.to_toml(tmp_path / f"tree.{suffix}")
+        assert gpa.MergeInstancesArrayConfig.from_toml(tmp_path / f"tree.{suffix}") == merged
+
+
+# the laws
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_block_law(data):
+    shape = (4, 5, 6)
+    count = data.draw(st.integers(1, 3))
+    rng = np.random.default_rng(data.draw(st.integers(0, 100)))
+    pool = np.array([0, 0, 1, 2, 3], np.uint64)
+    big = np.array([0, 0, 9, 2**59, TOP], np.uint64)
+    dense = [k for k in range(count) if data.draw(st.booleans())]
+    volumes = [rng.choice(big if k in dense else pool, shape) for k in range(count)]
+    overlap = data.draw(st.sampled_from(["first", "last"]))
+    offsets = data.draw(st.permutations([0, 2**40, TOP - 10]))[:count]
+    sources = [gpa.NumpyArrayConfig(f"s{k}", volume) for k, volume in enumerate(volumes)]
+    merged = gpa.MergeInstancesArrayConfig("m", sources, offsets, overlap, [f"s{k}" for k in dense]).array()
+    expected = loop(volumes, offsets, overlap, dense)
+    low = [data.draw(st.integers(0, n - 1)) for n in shape]
+    box = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(low, shape, strict=True))
+    assert (merged[box] == expected[box]).all()
+    assert (merged[:] == expected).all()
+
+
+def test_any_partition_stitches_to_the_whole():
+    rng = np.random.default_rng(7)
+    volumes = [rng.integers(0, 3, (6, 5, 4), np.uint64), rng.integers(0, 3, (6, 5, 4), np.uint64) << np.uint64(60)]
+    sources = [gpa.NumpyArrayConfig(f"s{k}", volume) for k, volume in enumerate(volumes)]
+    merged = gpa.MergeInstancesArrayConfig("m", sources, dense=["s1"]).array()
+    expected = loop(volumes, [0, ROOM], dense=[1])
+    for axis, n in enumerate((6, 5, 4)):
+        for plane in range(1, n):
+            parts = []
+            for part in (slice(plane, None), slice(None, plane)):
+                parts.insert(0, merged[(slice(None),) * axis + (part,)])
+            assert (np.concatenate(parts, axis) == expected).all()
+
+
+def test_compiled_pipeline_and_node_after_random_augmentation():
+    rng = np.random.default_rng(3)
+    volumes = [rng.integers(0, 3, (12, 12, 12), np.uint64), rng.integers(0, 3, (12, 12, 12), np.uint16)]
+    sources = [gpa.NumpyArrayConfig(f"s{k}", volume) for k, volume in enumerate(volumes)]
+    expected = loop(volumes, [0, ROOM])
+    a, b, merged = gp.ArrayKey("A"), gp.ArrayKey("B"), gp.ArrayKey("MERGED")
+    compiled = gpa.compile_pipeline({merged: gpa.MergeInstancesArrayConfig("m", sources, dense=["s1"])})
+    with gp.build(compiled):
+        batch = compiled.request_batch(gp.BatchRequest({merged: gp.ArraySpec(roi=gp.Roi((1, 2, 3), (5, 6, 7)))}))
+    assert (batch[merged].data == expected[1:6, 2:8, 3:10]).all()
+
+    pipeline = (
+        tuple(
+            gpa.NumpySource(key, volume) + gp.Pad(key, gp.Coordinate(4, 4, 4))
+            for key, volume in zip((a, b), volumes, strict=True)
+        )
+        + gp.MergeProvider()
+        + gp.RandomLocation()
+        + gp.SimpleAugment()
+        + gpa.MergeInstances([a, b], merged, overlap="last")
+    )
+    request = gp.BatchRequest(random_seed=11)
+    for key in (a, b, merged):
+        request.add(key, (6, 6, 6))
+    with gp.build(pipeline):
+        for _ in range(4):
+            batch = pipeline.request_batch(request)
+            assert batch[merged].data.dtype == np.uint64
+            assert (batch[merged].data == loop([batch[a].data, batch[b].data], [0, ROOM], "last")).all()
+
+
+def test_node_in_an_unbounded_pad_and_errors_there():
+    a, b, merged = gp.ArrayKey("A"), gp.ArrayKey("B"), gp.ArrayKey("MERGED")
+    pipeline = (
+        (gpa.NumpySource(a, np.array([[1, 0]], np.uint8)), gpa.NumpySource(b, np.array([[0, -1]], np.int32)))
+        + gp.MergeProvider()
+        + gp.Pad(a, None)
+        + gp.Pad(b, None)
+        + gpa.MergeInstances({"first": a, "second": b}, merged, id_offsets=[7, 0])
+    )
+    with gp.build(pipeline):
+        batch = pipeline.request_batch(gp.BatchRequest({merged: gp.ArraySpec(roi=gp.Roi((0, -1), (2, 2)))}))
+        assert batch[merged].data.tolist() == [[0, 8], [0, 0]]
+        with pytest.raises(gp.PipelineRequestError, match=r"an id of B is beyond its room; found -1 at \(0, 1\) nm"):
+            pipeline.request_batch(gp.BatchRequest({merged: gp.ArraySpec(roi=gp.Roi((0, 0), (1, 2)))}))
+
+
+# tables of dense sources are tested in test_dense_ids.py; here what they mean
+
+
+def test_dense_sources_are_renumbered_in_ascending_order():
+    a = memory("a", [[2**59 + 7, 3, 0], [3, 2**63, 2**59 + 7]])
+    merged = gpa.MergeInstancesArrayConfig("merged", [a], dense=["a"]).array()
+    assert merged[:].tolist() == [[2, 1, 0], [1, 3, 2]]
+    assert merged[1:].tolist() == [[1, 3, 2]]
+
+
+def test_ids_outside_of_the_intersection_count():
+    a = memory("a", [[9, 8, 7]])
+    b = memory("b", [[0]], offset=(0, 0))
+    assert gpa.MergeInstancesArrayConfig("merged", [a, b], dense=["a"]).array()[:].tolist() == [[3]]
+
+
+def test_more_ids_than_room():
+    a, b = memory("a", [[9, 8, 7]]), memory("b", [[0, 0, 0]])
+    merged = gpa.MergeInstancesArrayConfig("merged", [a, b], id_offsets=[0, 2], dense=["a"]).array()
+    with pytest.raises(
+        gpa.ComputeError, match="merged: a has more ids than room; found 3 ids; allowed: 2, as id_offsets"
+    ):
+        merged[:]
+
+
+def test_negative_ids_of_a_dense_source():
+    a = memory("a", [[9, 8, -7]], np.int64, offset=(0, 100), voxel_size=(1, 10))
+    merged = gpa.MergeInstancesArrayConfig("merged", [a], dense=["a"]).array()
+    with pytest.raises(gpa.ComputeError, match=r"dense source a: an id is negative; found -7 at \(0, 120\) nm"):
+        merged[:, 0:1]
+
+
+def test_a_dense_source_of_nothing():
+    a = memory("a", [[0, 0]])
+    assert gpa.MergeInstancesArrayConfig("merged", [a], dense=["a"]).array()[:].tolist() == [[0, 0]]
+
+
+def test_compiling_makes_no_table(monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv("GP_ARRAYS_CACHE", str(tmp_path / "cache"))
+    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0), (2, 2)), (1, 1), "uint64", chunks=(1, 1))
+    made[:] = np.array([[1, 2], [3, 4]], np.uint64)
+    merged = gpa.MergeInstancesArrayConfig("merged", [made.config], dense=["ids"])
+    with caplog.at_level(logging.INFO):
+        array = merged.array()
+        assert merged.verify() == (True, "ok")
+    assert not (tmp_path / "cache").exists()
+    assert array[0].tolist() == [1, 2]
+    assert len(list((tmp_path / "cache").glob("*.ids"))) == 1
