@@ -1,0 +1,120 @@
+"""What array[roi], compiling and a gunpowder request cost, beside the least that numpy and zarr take.
+
+    python tests/benchmarks/bench_core.py [STORE]
+
+STORE is a Zarr store with uint8 ``raw`` and uint64 ``labels/neurons``; by default the real
+data beside the checkout, else the demo's sample. Medians of runs taken in turn; ratios are
+to the peer of the same row.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gunpowder as gp
+import numpy as np
+import zarr
+
+import gp_arrays as gpa
+from gp_arrays.sample import make_sample
+
+RUNS = 9
+
+
+def medians(*functions: Callable[[], Any]) -> list[float]:
+    """Milliseconds of each, run in turn so that a noisy moment meets all."""
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(RUNS):
+        for spent, function in zip(times, functions, strict=True):
+            began = time.perf_counter()
+            function()
+            spent.append((time.perf_counter() - began) * 1e3)
+    return [statistics.median(spent) for spent in times]
+
+
+def row(name: str, ours: Callable[[], Any], peer: Callable[[], Any]) -> None:
+    a, b = medians(ours, peer)
+    print(f"{name:34} {a:9.2f} ms   peer {b:9.2f} ms   ratio {a / b:5.2f}")
+
+
+def reading(store: str) -> None:
+    plain = zarr.open(store, mode="r")
+    raw = gpa.ZarrArrayConfig("raw", store, "raw")
+    labels = gpa.ZarrArrayConfig("labels", store, "labels/neurons")
+    size = min(192, *(n - 8 for n in raw.array().shape))
+    voxel = raw.array().voxel_size
+    for n in (size, 64):
+        roi = gpa.Roi(raw.array().roi.begin + voxel * 8, voxel * n)
+        box = (slice(8, 8 + n),) * 3
+        grey, ids = np.asarray(plain["raw"][box]), np.asarray(plain["labels/neurons"][box])
+        some = np.unique(ids)[1:6].tolist()
+        groups = [(f"g{i}", [i]) for i in some]
+        print(f"{n} cubed")
+        arrays = {"raw": raw.array(), "labels": labels.array()}
+        row("zarr uint8", lambda: arrays["raw"][roi], lambda: plain["raw"][box])
+        row("zarr uint64", lambda: arrays["labels"][roi], lambda: plain["labels/neurons"][box])
+        # kernels alone: voxels in memory against the plainest numpy
+        mem = {name: gpa.NumpyArrayConfig(name, data=data) for name, data in (("grey", grey), ("ids", ids))}
+        everything = gpa.Roi((0, 0, 0), (n, n, n))
+
+        def kernel(name: str, config: Any, peer: Callable[[], Any]) -> None:
+            array = config.array()
+            row(name, lambda: array[everything], peer)
+
+        kernel(
+            "intensities", gpa.IntensitiesArrayConfig("i", mem["grey"], 0, 255), lambda: grey.astype(np.float32) / 255
+        )
+        kernel("binarize 5 groups, uint64", gpa.BinarizeArrayConfig("b", mem["ids"], groups),
+               lambda: np.stack([ids == i for i in some]).astype(np.uint8))  # fmt: skip
+        kernel("binarize 5 groups, uint8", gpa.BinarizeArrayConfig("b8", mem["grey"], [(f"g{i}", [i]) for i in range(5)]),
+               lambda: np.stack([grey == i for i in range(5)]).astype(np.uint8))  # fmt: skip
+        kernel("sum of 3", gpa.SumArrayConfig("s", [mem["grey"]] * 3), lambda: grey.astype(np.uint16) + grey + grey)
+        kernel("concat of 3", gpa.ConcatArrayConfig("c", ["a", "b", "d"], dict.fromkeys("abd", mem["grey"])),
+               lambda: np.stack([grey] * 3))  # fmt: skip
+        kernel("ones", gpa.OnesArrayConfig("o", mem["grey"]), lambda: np.ones((n, n, n), bool))
+
+
+def compiling() -> None:
+    base = gpa.NumpyArrayConfig("n", data=np.zeros((32, 32, 32), np.uint8))
+    chain = base
+    for i in range(999):
+        chain = gpa.ThresholdArrayConfig(f"c{i}", chain, 0)
+    shared = base
+    for i in range(30):
+        shared = gpa.SumArrayConfig(f"s{i}", [shared, shared], dtype="float64")
+    print("compile, build, one request of 8 cubed")
+    for name, config in (("1000 nodes in a chain", chain), ("30 levels of sharing", shared)):
+        key = gp.ArrayKey(name)
+        began = time.perf_counter()
+        pipeline = gpa.compile_pipeline({key: config})
+        compiled = time.perf_counter()
+        with gp.build(pipeline):
+            built = time.perf_counter()
+            pipeline.request_batch(gp.BatchRequest({key: gp.ArraySpec(roi=gpa.Roi((0, 0, 0), (8, 8, 8)))}))
+            served = time.perf_counter()
+        times = [(b - a) * 1e3 for a, b in ((began, compiled), (compiled, built), (built, served))]
+        print(f"{name:34} {times[0]:7.1f} ms {times[1]:7.1f} ms {times[2]:7.1f} ms")
+
+
+def main() -> None:
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data" / "fib25.zarr"
+    if len(sys.argv) > 1:
+        store = sys.argv[1]
+    elif beside.exists():
+        store = str(beside)
+    else:
+        folder = Path(tempfile.mkdtemp())
+        make_sample(folder)
+        store = str(folder / "sample.zarr")
+    reading(store)
+    compiling()
+
+
+if __name__ == "__main__":
+    main()
