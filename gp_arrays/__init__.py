@@ -16,6 +16,7 @@ from .explain import explain
 from .materialize import materialize
 from .pipeline import compile_pipeline
 from .plan import compile_plan
+from .sources.cellmap import CellMapArrayConfig, CellMapSource
 from .sources.dummy import DummyArrayConfig, DummySource
 from .sources.numpy_ import NumpyArrayConfig, NumpySource
 from .sources.zarr_ import ZarrArrayConfig, ZarrSource
@@ -40,6 +41,8 @@ __all__ = [
     "ArrayConfig",
     "Binarize",
     "BinarizeArrayConfig",
+    "CellMapArrayConfig",
+    "CellMapSource",
     "ComputeError",
     "Concat",
     "ConcatArrayConfig",

@@ -1,0 +1,288 @@
+"""Annotations stored as one array per class: targets, and where they may be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+
+from .. import fields
+from ..base import SourceConfig
+from ..errors import ComputeError, ConfigError, StoreError, TreeError
+from ..meta import CHANNEL, Axis
+from ..nodes import SourceNode
+from ..rules import Opened
+from ..storage.annotations import Encoding, class_names, encoding_of, malformed, wholly_unknown
+from ..storage.documents import Node, find_node, read_node
+from ..storage.geometry import GEOMETRY_KEYS, multiscales_of
+from ..units import Quantity
+from .zarr_ import ZarrArrayConfig, ZarrOpened
+
+OUTPUTS = ("target", "mask")
+Class = str | tuple[str, tuple[str, ...]]
+
+
+def decode(voxels: np.ndarray[Any, Any], encoding: Encoding, output: str) -> np.ndarray[Any, Any]:
+    """bool: where a class is (``"target"``), or where that is known (``"mask"``).
+
+    >>> decode(np.array([0, 1, 255]), Encoding(absent=0, present=1, unknown=255), "mask").tolist()
+    [True, True, False]
+    """
+    if output == "target" and encoding.present is not None:
+        return np.asarray(voxels == encoding.present)
+    known = np.ones(voxels.shape, bool) if encoding.unknown is None else np.asarray(voxels != encoding.unknown)
+    if output == "target" and encoding.absent is not None:
+        known &= voxels != encoding.absent
+    return known
+
+
+def unexplained(voxels: np.ndarray[Any, Any], encoding: Encoding) -> tuple[int, ...] | None:
+    """The place of a value that an encoding with ``present`` does not have, None where there is none."""
+    if encoding.present is None:
+        return None
+    explained = voxels == encoding.present
+    for value in encoding.known:
+        explained |= voxels == value
+    if explained.all():
+        return None
+    return tuple(int(i) for i in np.unravel_index(int(explained.argmin()), explained.shape))
+
+
+def to_classes(value: Any) -> tuple[Class, ...]:
+    """attrs converter: names, or (name, parts) pairs, or a mapping of names to parts."""
+    items = list(value.items()) if isinstance(value, Mapping) else value
+    if isinstance(items, str) or not isinstance(items, Sequence) or not items:
+        raise ConfigError("not a list of classes", found=repr(value), allowed='such as ["er", ["mito", ["mito_mem"]]]')
+    classes: list[Class] = []
+    for item in items:
+        if isinstance(item, str):
+            item = (item, [item])
+        if isinstance(item, str) or not isinstance(item, Sequence) or len(item) != 2 or not isinstance(item[0], str):
+            raise ConfigError("a class is not a name or (name, parts)", found=repr(item))
+        name, parts = item
+        if isinstance(parts, str) or not isinstance(parts, Sequence) or not parts:
+            raise ConfigError(f"parts of class {name!r} are not a list of names", found=repr(parts))
+        for text in (name, *parts):
+            if not isinstance(text, str) or not text.strip("/"):
+                raise ConfigError("the name of a class is not a text", found=repr(text))
+        parts = tuple(dict.fromkeys(parts))
+        classes.append(name if parts == (name,) else (name, parts))
+    names = [_name(item) for item in classes]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError("channel names are not unique", found=", ".join(twice), allowed="each name once")
+    return tuple(classes)
+
+
+def _name(item: Class) -> str:
+    return item if isinstance(item, str) else item[0]
+
+
+def _parts(item: Class) -> tuple[str, ...]:
+    return (item,) if isinstance(item, str) else item[1]
+
+
+def _output(_: Any, field: attrs.Attribute[str], value: Any) -> None:
+    if value not in OUTPUTS:
+        raise ConfigError(f"unknown {field.name}", found=repr(value), allowed=" or ".join(map(repr, OUTPUTS)))
+
+
+@attrs.frozen(eq=False, repr=False)
+class CellMapArrayConfig(SourceConfig):
+    """Annotations in CellMap's layout: a crop group with a pyramid for each annotated class.
+
+    A uint8 channel per class, of one of two things. The target is 1 where the class is. The
+    mask is 1 where that is known: everywhere in a class that the crop's ``class_names`` list,
+    save for voxels of the encoding's ``unknown`` value; nowhere in a class that they do not
+    list (its target is 0), whether or not a group of that name exists. A listed class
+    whose voxels are all absent is known to be absent: mask 1, target 0.
+
+    What values mean is said by ``annotation_type`` in the attributes of the class's array,
+    else of its group: ``present`` of a semantic annotation is the class, and so is, where the
+    encoding has no ``present``, every value but ``absent`` and ``unknown``.
+
+    Args:
+        name: The array's name.
+        file_name: The store's folder.
+        dataset: The crop's path in it.
+        classes: Names, in the order of the channels. A class composed of others is a pair (name,
+            names of its parts), or ``classes`` is a mapping of such: its target is 1
+            where any part is, its mask where all parts are known.
+        scale: The level of the pyramids; 0, the finest, by default. Values of a level are
+            read as they are, never interpolated.
+        output: ``"target"`` or ``"mask"``.
+
+    Raises:
+        StoreError: Metadata that are missing or malformed, with path and key.
+        TreeError: Classes that do not lie on one grid at that scale.
+        ComputeError: A voxel whose value an encoding with ``present`` does not have.
+
+    >>> import gp_arrays as gpa
+    >>> crop = gpa.CellMapArrayConfig("crop", "a.zarr", "crop1", ["er", ("mito", ["mito_mem", "mito_lum"])])
+    >>> crop.classes, crop.verify()[0]
+    (('er', ('mito', ('mito_mem', 'mito_lum'))), False)
+    """
+
+    file_name: Path = attrs.field(converter=fields.to_path)
+    dataset: str = attrs.field(validator=attrs.validators.instance_of(str))
+    classes: tuple[Class, ...] = attrs.field(converter=to_classes)
+    scale: int | None = attrs.field(default=None, converter=fields.to_scale)
+    output: str = attrs.field(default="target", validator=_output)
+
+    def open(self, mode: str | None = None) -> CellMapOpened:
+        return CellMapOpened(self)
+
+    def located(self, base: Path) -> CellMapArrayConfig:
+        return self if self.file_name.is_absolute() else self.with_fields(file_name=base / self.file_name)
+
+
+@attrs.frozen(eq=False)
+class _Part:
+    """A class that is stored: its array, what its values mean, and whether it has a known voxel at all."""
+
+    array: ZarrOpened
+    encoding: Encoding
+    unknown: bool
+
+    def tells(self, output: str) -> bool:
+        """Whether its voxels are to be read: some encodings leave nothing to be found."""
+        return output == "target" or self.encoding.unknown is not None or self.encoding.present is not None
+
+
+class CellMapOpened(Opened):
+    """An opened crop. Its metadata are read when it is made, voxels of the classes asked for."""
+
+    dtype = np.dtype("uint8")
+    interpolatable = False
+
+    def __init__(self, config: CellMapArrayConfig) -> None:
+        if "://" in str(config.file_name):
+            raise StoreError("not a folder", found=str(config.file_name), allowed="a store on a local disk")
+        self._config = config
+        self._dataset = config.dataset.strip("/")
+        self.place = f"{config.file_name}/{self._dataset}"
+        crop = find_node(config.file_name, self._dataset)
+        if crop.is_array:
+            raise StoreError("an array, not a crop of one group per class", found=self.place)
+        listed = class_names(crop, self.place)
+        wanted = dict.fromkeys(part for item in config.classes for part in _parts(item))
+        self._stored = {part: self._open_part(part) for part in wanted if part in listed and self._group(part)}
+        arrays = {part: stored.array for part, stored in self._stored.items()}
+        if not arrays:
+            # nothing asked for was annotated: the grid is still that of the crop
+            some = next((name for name in listed if self._group(name)), None)
+            if some is None:
+                raise StoreError("the crop holds no class that it lists, so nothing says where it lies",
+                                 found=self.place)  # fmt: skip
+            arrays = {some: self._open_array(some)}
+        _require_one_grid(arrays, config.scale or 0)
+        base = next(iter(arrays.values()))
+        names = tuple(map(_name, config.classes))
+        self.leading = (Axis(CHANNEL, len(names), names),)
+        self.spatial_axes, self.voxel_size, self.offset = base.spatial_axes, base.voxel_size, base.offset
+        self.shape = (len(names), *base.shape)
+        self.chunks = (1, *base.chunks) if base.chunks else None
+        self.attrs = {key: value for key, value in crop.attrs.items() if key not in GEOMETRY_KEYS}
+
+    def _path(self, name: str) -> str:
+        return f"{self._dataset}/{name}".strip("/")
+
+    def _group(self, name: str) -> Node | None:
+        return read_node(self._config.file_name, self._path(name))
+
+    def _open_array(self, name: str) -> ZarrOpened:
+        group = self._group(name)
+        if group is not None and not group.is_array and multiscales_of(group) is None:
+            found = group.attrs.get("multiscales")
+            raise malformed("multiscales", f"{self.place}/{name}", found, "the levels of the class's pyramid")
+        array = ZarrOpened(ZarrArrayConfig(name, self._config.file_name, self._path(name), scale=self._config.scale), False)  # fmt: skip
+        if array.leading or array.dtype.kind not in "bui":
+            axes = ", ".join((*(axis.name for axis in array.leading), *array.spatial_axes))
+            raise StoreError("the array of a class is not one of integers along spatial axes",
+                             found=f"{array.dtype} along {axes} in {array.place}")  # fmt: skip
+        return array
+
+    def _open_part(self, name: str) -> _Part:
+        array, group = self._open_array(name), self._group(name)
+        places = array.place, f"{self.place}/{name}"
+        encoding = encoding_of(array.node, group, places)
+        return _Part(array, encoding, wholly_unknown(array.node, encoding, array.place))
+
+    def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        first, *spatial = index
+        box, output = tuple(spatial), self._config.output
+        classes = self._config.classes[first]
+        out = np.zeros((len(classes), *(part.stop - part.start for part in box)), np.uint8)
+        seen: dict[str, np.ndarray[Any, Any]] = {}
+        for channel, item in zip(out.view(bool), classes, strict=True):
+            parts = [self._stored.get(name) for name in _parts(item)]
+            told = [part for part in parts if part is not None and not part.unknown]
+            if output == "mask":
+                if len(told) < len(parts):
+                    continue
+                channel[...] = True
+            for part in told:
+                if not part.tells(output):
+                    continue
+                place = part.array.place
+                if place not in seen:
+                    seen[place] = self._decoded(part, box)
+                (np.logical_and if output == "mask" else np.logical_or)(channel, seen[place], out=channel)
+        return out
+
+    def _decoded(self, part: _Part, box: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        voxels = part.array.read(box)
+        at = unexplained(voxels, part.encoding)
+        if at is not None:
+            where = [
+                str(Quantity(o.value + (part_.start + i) * v.to(o.unit or "nm"), o.unit))
+                for o, v, part_, i in zip(self.offset, self.voxel_size, box, at, strict=True)
+            ]
+            raise ComputeError(
+                "a voxel's value is not in the encoding", found=f"{voxels[at]} at ({', '.join(where)}) in {part.array.place}",
+                allowed=", ".join(map(str, part.encoding.known)),
+            )  # fmt: skip
+        return decode(voxels, part.encoding, self._config.output)
+
+    def fingerprint(self) -> str:
+        return " ".join(part.array.fingerprint() for part in self._stored.values())
+
+    def chunk_of(self, index: Any) -> tuple[str, str] | None:
+        for name in _parts(self._config.classes[index[0]]):
+            if name in self._stored:
+                found = self._stored[name].array.chunk_of(index[1:])
+                return found and (f"{self._stored[name].array.node.path}/{found[0]}", found[1])
+        return None
+
+
+def _require_one_grid(arrays: Mapping[str, ZarrOpened], scale: int) -> None:
+    """Raises TreeError where two classes do not have the same voxels, naming both."""
+    names = list(arrays)
+    for name in names[1:]:
+        pair = arrays[names[0]], arrays[name]
+        if _grid(pair[0]) != _grid(pair[1]):
+            found = ", ".join(
+                f"{which}: {array.shape} voxels of ({', '.join(map(str, array.voxel_size))}) "
+                f"from ({', '.join(map(str, array.offset))})"
+                for which, array in zip((names[0], name), pair, strict=True)
+            )
+            raise TreeError(f"classes do not lie on one grid at scale {scale}", found=found)
+
+
+def _grid(array: ZarrOpened) -> tuple[Any, ...]:
+    lengths = [quantity.to("m") for quantity in (*array.voxel_size, *array.offset)]
+    return array.shape, array.spatial_axes, lengths
+
+
+class CellMapSource(SourceNode):
+    """Provides targets or masks of a crop. Arguments after the key are those of CellMapArrayConfig."""
+
+    def __init__(
+        self, key: gp.ArrayKey, file_name: str | Path, dataset: str, classes: Any, scale: int | None = None,
+        output: str = "target", unit: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(key, CellMapArrayConfig(str(key), file_name, dataset, classes, scale, output), unit)
