@@ -44,44 +44,47 @@ def row(name: str, ours: Callable[[], Any], peer: Callable[[], Any]) -> None:
 
 
 def reading(store: str) -> None:
+    shape = gpa.open_zarr(store, "raw").shape
+    for n in (min(192, *(size - 8 for size in shape)), 64):
+        stored(store, n)
+        kernels(store, n)
+
+
+def stored(store: str, n: int) -> None:
     plain = zarr.open(store, mode="r")
-    raw = gpa.ZarrArrayConfig("raw", store, "raw")
-    labels = gpa.ZarrArrayConfig("labels", store, "labels/neurons")
-    size = min(192, *(n - 8 for n in raw.array().shape))
-    voxel = raw.array().voxel_size
-    for n in (size, 64):
-        roi = gpa.Roi(raw.array().roi.begin + voxel * 8, voxel * n)
-        box = (slice(8, 8 + n),) * 3
-        grey, ids = np.asarray(plain["raw"][box]), np.asarray(plain["labels/neurons"][box])
-        some = np.unique(ids)[1:6].tolist()
-        groups = [(f"g{i}", [i]) for i in some]
-        print(f"{n} cubed")
-        arrays = {"raw": raw.array(), "labels": labels.array()}
-        row("zarr uint8", lambda: arrays["raw"][roi], lambda: plain["raw"][box])
-        row("zarr uint64", lambda: arrays["labels"][roi], lambda: plain["labels/neurons"][box])
-        # kernels alone: voxels in memory against the plainest numpy
-        mem = {name: gpa.NumpyArrayConfig(name, data=data) for name, data in (("grey", grey), ("ids", ids))}
-        everything = gpa.Roi((0, 0, 0), (n, n, n))
+    raw, labels = gpa.open_zarr(store, "raw"), gpa.open_zarr(store, "labels/neurons")
+    roi = gpa.Roi(raw.roi.begin + raw.voxel_size * 8, raw.voxel_size * n)
+    box = (slice(8, 8 + n),) * 3
+    print(f"{n} cubed")
+    row("zarr uint8", lambda: raw[roi], lambda: plain["raw"][box])
+    row("zarr uint64", lambda: labels[roi], lambda: plain["labels/neurons"][box])
 
-        def kernel(name: str, config: Any, peer: Callable[[], Any]) -> None:
-            array = config.array()
-            row(name, lambda: array[everything], peer)
 
-        kernel(
-            "intensities", gpa.IntensitiesArrayConfig("i", mem["grey"], 0, 255), lambda: grey.astype(np.float32) / 255
-        )
-        kernel("binarize 5 groups, uint64", gpa.BinarizeArrayConfig("b", mem["ids"], groups),
-               lambda: np.stack([ids == i for i in some]).astype(np.uint8))  # fmt: skip
-        kernel("binarize 5 groups, uint8", gpa.BinarizeArrayConfig("b8", mem["grey"], [(f"g{i}", [i]) for i in range(5)]),
-               lambda: np.stack([grey == i for i in range(5)]).astype(np.uint8))  # fmt: skip
-        kernel("sum of 3", gpa.SumArrayConfig("s", [mem["grey"]] * 3), lambda: grey.astype(np.uint16) + grey + grey)
-        kernel("concat of 3", gpa.ConcatArrayConfig("c", ["a", "b", "d"], dict.fromkeys("abd", mem["grey"])),
-               lambda: np.stack([grey] * 3))  # fmt: skip
-        kernel("ones", gpa.OnesArrayConfig("o", mem["grey"]), lambda: np.ones((n, n, n), bool))
+def kernels(store: str, n: int) -> None:
+    """Kernels alone: voxels in memory, against the plainest numpy."""
+    box = (slice(8, 8 + n),) * 3
+    grey, ids = gpa.open_zarr(store, "raw")[box], gpa.open_zarr(store, "labels/neurons")[box]
+    some = np.unique(ids)[1:6].tolist()
+    mem = {name: gpa.NumpyArrayConfig(name, data=data) for name, data in (("grey", grey), ("ids", ids))}
+    everything = gpa.Roi((0, 0, 0), (n, n, n))
+
+    def kernel(name: str, config: Any, peer: Callable[[], Any]) -> None:
+        array = config.array()
+        row(name, lambda: array[everything], peer)
+
+    kernel("intensities", gpa.IntensitiesArrayConfig("i", mem["grey"], 0, 255), lambda: grey.astype(np.float32) / 255)
+    kernel("binarize 5 groups, uint64", gpa.BinarizeArrayConfig("b", mem["ids"], [(f"g{i}", [i]) for i in some]),
+           lambda: np.stack([ids == i for i in some]).astype(np.uint8))  # fmt: skip
+    kernel("binarize 5 groups, uint8", gpa.BinarizeArrayConfig("b8", mem["grey"], [(f"g{i}", [i]) for i in range(5)]),
+           lambda: np.stack([grey == i for i in range(5)]).astype(np.uint8))  # fmt: skip
+    kernel("sum of 3", gpa.SumArrayConfig("s", [mem["grey"]] * 3), lambda: grey.astype(np.uint16) + grey + grey)
+    kernel("concat of 3", gpa.ConcatArrayConfig("c", ["a", "b", "d"], dict.fromkeys("abd", mem["grey"])),
+           lambda: np.stack([grey] * 3))  # fmt: skip
+    kernel("ones", gpa.OnesArrayConfig("o", mem["grey"]), lambda: np.ones((n, n, n), bool))
 
 
 def compiling() -> None:
-    base = gpa.NumpyArrayConfig("n", data=np.zeros((32, 32, 32), np.uint8))
+    base: Any = gpa.NumpyArrayConfig("n", data=np.zeros((32, 32, 32), np.uint8))
     chain = base
     for i in range(999):
         chain = gpa.ThresholdArrayConfig(f"c{i}", chain, 0)
