@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from funlib.geometry import Coordinate, Roi
@@ -32,6 +32,9 @@ class Array:
         mode: How its sources are opened, where not as their config says.
         unit: The unit of the tree; by default what its file says, else nm.
     """
+
+    #: Entered by the view, which is made of arrays and so cannot be imported here.
+    _make_layer: ClassVar[staticmethod[[Array, bool], Any]]
 
     def __init__(self, config: ArrayRules, mode: str | None = None, unit: str | None = None) -> None:
         self._plan = compile_plan({config.name: config}, unit, mode)
@@ -276,6 +279,14 @@ class Array:
         if spec.roi is None or spec.voxel_size is None:
             raise RequestError("a gunpowder array without roi and voxel size has no place")
         return cls.from_numpy(array.data, spec.roi, tuple(spec.voxel_size), name=name)
+
+    def neuroglancer_layer(self, visible: bool = True) -> Any:
+        """A layer that shows the computed voxels, for a ``neuroglancer.Viewer`` of one's own.
+
+        Its kind follows from what the values are; see ``gp_arrays.view``. Append it to
+        ``state.layers``: it has the array's name.
+        """
+        return self._make_layer(self, visible)
 
     def __repr__(self) -> str:
         return (

@@ -31,6 +31,8 @@ class ArrayRules(Config):
     #: Whether ``context`` and ``compute`` understand a region that takes only part of
     #: the leading axes. Where not, they are asked for all and the result is cropped.
     splits_leading: ClassVar[bool] = False
+    #: Whether the values say yes or no (not 0, or 0), where dtype uint8 could also mean ids.
+    is_mask: ClassVar[bool] = False
 
     def infer(self, *sources: Meta) -> Meta:
         """The meta of the result. Raises TreeError where the sources do not fit."""
@@ -94,6 +96,13 @@ class Opened(abc.ABC):
     def data(self) -> Any:
         """The store's own array, read lazily."""
         raise StoreError("this array has no data of its own", found=self.place)
+
+    def coarser(self) -> Sequence[Opened]:
+        """Stored copies of the same voxels at larger voxel sizes, finest first.
+
+        They have its axes and dtype, and each tells its own geometry. None by default.
+        """
+        return ()
 
     def fingerprint(self) -> str | None:
         """What changes when the store does, as far as can be told without reading its voxels.

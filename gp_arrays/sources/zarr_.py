@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from ..errors import ConfigError, StoreError
 from ..meta import Axis
 from ..nodes import SourceNode
 from ..rules import Opened
-from ..storage.documents import Node, find_node, read_node
+from ..storage.documents import Node, ancestors, find_node, read_node
 from ..storage.engine import open_array, update_attributes
 from ..storage.fingerprint import fingerprint
 from ..storage.geometry import (
@@ -107,6 +107,7 @@ class ZarrOpened(Opened):
     def __init__(self, config: ZarrArrayConfig, writable: bool) -> None:
         if "://" in str(config.file_name):
             raise StoreError("not a folder", found=str(config.file_name), allowed="a store on a local disk")
+        self._config = config
         self.root = config.file_name
         self.node = node = _find_array(self.root, config.dataset.strip("/"), config.scale)
         self.place = f"{self.root}/{node.path}"
@@ -217,6 +218,21 @@ class ZarrOpened(Opened):
             update_attributes(self.root, self.node, metadata)
         except Exception as error:
             raise StoreError("cannot write metadata", found=f"{self.place}: {error}") from error
+
+    def coarser(self) -> Sequence[ZarrOpened]:
+        """The coarser levels of the pyramid that the array is a level of."""
+        config = self._config
+        if config.voxel_size or config.offset:
+            return ()  # it does not lie where the pyramid says
+        for group, below in ancestors(self.root, self.node.path):
+            multiscale = multiscales_of(group)
+            paths = [] if multiscale is None else levels(multiscale)
+            if below in paths:
+                above = [f"{group.path}/{path}".strip("/") for path in paths[paths.index(below) + 1 :]]
+                level = functools.partial(config.with_fields, scale=None, snap_to_grid=None)
+                opened = [ZarrOpened(level(dataset=path), False) for path in above]
+                return [o for o in opened if (o.dtype, o.leading) == (self.dtype, self.leading)]
+        return ()
 
     def fingerprint(self) -> str:
         return fingerprint(self.root, self.node)

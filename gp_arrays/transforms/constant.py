@@ -51,6 +51,7 @@ class ConstantArrayConfig(ArrayConfig):
     """
 
     splits_leading = True
+    is_mask = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
     constant: int | float = attrs.field(default=1, converter=fields.to_number)

@@ -46,6 +46,8 @@ class LogicalOrArrayConfig(ArrayConfig):
     array([[0, 1]], dtype=uint8)
     """
 
+    is_mask = True
+
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
 
     def infer(self, *sources: Meta) -> Meta:

@@ -1,0 +1,33 @@
+"""``gp-arrays view``: a tree in Neuroglancer, or a picture of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .. import view as show
+from .tree import NAMES, TREE, UNIT, pick
+
+
+@click.command()
+@TREE
+@NAMES
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="0, the default, picks a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="What to listen on: this machine alone.")
+@UNIT
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Write a picture and end; needs Chromium.")
+def view(tree: Path, names: tuple[str, ...], port: int, host: str, unit: str | None, png: Path | None) -> None:
+    """Show arrays of TREE in Neuroglancer, all by default.
+
+    Voxels are computed where they are looked at. Ctrl-C ends it.
+    """
+    shown = show(pick(tree, names), host, port, unit, quiet=png is not None)
+    if png is None:
+        shown.serve()
+        return
+    try:
+        shown.screenshot(png)
+    finally:
+        shown.close()
+    click.echo(png)

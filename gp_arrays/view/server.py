@@ -1,0 +1,94 @@
+"""The server behind a view: local and with a token, and gone at once when it is to end."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import getpass
+import logging
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import neuroglancer
+import neuroglancer.server
+
+from ..errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+class Workers(concurrent.futures.Executor):
+    """Threads that compute chunks and that nobody waits for at the end of the program.
+
+    Those of the standard library are joined when the interpreter exits, however long the
+    chunk in flight takes.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._tasks: queue.SimpleQueue[tuple[concurrent.futures.Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        for i in range(count):
+            threading.Thread(target=self._work, name=f"gp_arrays-view-{i}", daemon=True).start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._tasks.put((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def _work(self) -> None:
+        while True:
+            future, task = self._tasks.get()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(task())
+            except BaseException as error:
+                future.set_exception(error)
+
+
+def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
+    """A viewer on the one server of this process, which is started where it does not run yet.
+
+    Raises ConfigError where host or port cannot be had.
+    """
+    if neuroglancer.server.is_server_running():
+        running = neuroglancer.server.global_server
+        if (host, port) not in ((running._bind_address, running.port), (running._bind_address, 0)):
+            raise ConfigError("a view is served already, and a process has one server", found=f"{host}:{port}",
+                              allowed=f"{running._bind_address}:{running.port}, or close() that view")  # fmt: skip
+    else:
+        neuroglancer.set_server_bind_address(host, port)
+    try:
+        viewer = neuroglancer.Viewer(allow_credentials=False)
+    except (OSError, OverflowError) as error:
+        raise ConfigError("cannot listen", found=f"{host}:{port}: {error}", allowed="another host or port") from error
+    running = neuroglancer.server.global_server
+    if not isinstance(running.executor, Workers):
+        running.executor.shutdown(wait=False)
+        running.executor = Workers(max(2, os.cpu_count() or 2))
+    if host not in LOCAL:
+        logger.warning("%s: whoever can reach this machine and knows the address sees the data", host)
+    return viewer
+
+
+def remote_line(url: str) -> str:
+    """How to see a local view from another machine: a command for a shell there.
+
+    >>> " ".join(remote_line("http://127.0.0.1:8080/v/0/").split()[:4])
+    'ssh -N -L 8080:127.0.0.1:8080'
+    """
+    port = url.split("/")[2].rsplit(":", 1)[1]
+    try:
+        user = f"{getpass.getuser()}@"
+    except (OSError, KeyError):
+        user = ""
+    return f"ssh -N -L {port}:127.0.0.1:{port} {user}{socket.gethostname()}"
+
+
+def stop() -> None:
+    """Stop the server. Chunks in flight are given up."""
+    neuroglancer.stop()
