@@ -186,10 +186,12 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
                 if key in deps:
                     spec.roi = deps[key].roi.union(spec.roi)
                 deps[key] = spec
-        if self.compiled is None and not deps.array_specs:
+        first = self.sources[0]
+        asked = first in request and first != self.target and not request[first].placeholder
+        if self.compiled is None and not deps.array_specs and not asked:
             # nothing is read, but gunpowder's own nodes upstream need a request to place, and one that is real
             others = any(key != self.target and not spec.placeholder for key, spec in request.array_specs.items())
-            deps[self.sources[0]] = gp.ArraySpec(roi=region.roi, placeholder=others)
+            deps[first] = gp.ArraySpec(roi=region.roi, placeholder=others)
         return deps
 
     def _context(self, region: Region) -> Sequence[Region | None]:

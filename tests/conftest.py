@@ -82,7 +82,9 @@ def check_node(
     """
     outside_seen = False
     for order in ORDERS:
-        sources = tuple(gpa.NumpySource(key, voxels, offset=(4, 6), voxel_size=(2, 3), axes=axes) for key, voxels in data.items())
+        sources = tuple(
+            gpa.NumpySource(key, voxels, offset=(4, 6), voxel_size=(2, 3), axes=axes) for key, voxels in data.items()
+        )
         pipeline = gp.Pipeline(sources[0]) if len(sources) == 1 else sources + gp.MergeProvider()
         if order not in ("alone", "padded last"):
             # RandomLocation refuses what is unbounded, and what follows it is unbounded

@@ -178,7 +178,9 @@ def test_threads_read_one_array_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("links", [3, 120])
 def test_a_chain_of_any_length_is_padded_and_sampled(links: int) -> None:
     """Short chains are gunpowder nodes; beyond a hundred they are one node. Both stand in a training pipeline."""
-    raw = gpa.NumpyArrayConfig("raw", data=np.arange(1, 25, dtype=np.uint8).reshape(4, 6), offset=(4, 0), voxel_size=(2, 2))
+    raw = gpa.NumpyArrayConfig(
+        "raw", data=np.arange(1, 25, dtype=np.uint8).reshape(4, 6), offset=(4, 0), voxel_size=(2, 2)
+    )
     config: Any = raw
     for i in range(links):
         config = gpa.SumArrayConfig(f"s{i}", [config], dtype="uint8")

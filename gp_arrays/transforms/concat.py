@@ -47,6 +47,11 @@ def common_dtype(dtypes: Mapping[str, np.dtype[Any]]) -> np.dtype[Any]:
     return common
 
 
+def repeated(names: Sequence[str]) -> list[str]:
+    """The names that come more than once."""
+    return sorted({name for name in names if names.count(name) > 1})
+
+
 def to_mapping(value: Any) -> dict[str, Any]:
     if isinstance(value, Config) or not isinstance(value, Mapping):
         raise ConfigError("not a mapping of channels to array configs", found=repr(value))
@@ -85,10 +90,11 @@ class ConcatArrayConfig(ArrayConfig):
     )
 
     def check(self) -> None:
-        twice = sorted({name for name in self.channels if self.channels.count(name) > 1})
-        if twice or not self.channels:
-            raise ConfigError("channel names are not unique" if twice else "no channels", found=", ".join(twice) or None,
-                              allowed="each name once")  # fmt: skip
+        if not self.channels:
+            raise ConfigError("no channels", found=repr(self.channels), allowed="at least one name")
+        twice = repeated(self.channels)
+        if twice:
+            raise ConfigError("channel names are not unique", found=", ".join(twice), allowed="each name once")
         unknown = [name for name in self.source_array_configs if name not in self.channels]
         if unknown:
             raise ConfigError("sources that are not among the channels", found=", ".join(map(str, unknown)),
@@ -123,6 +129,9 @@ class ConcatArrayConfig(ArrayConfig):
                 for label, index in zip(self.channels, self._sources(), strict=True)
                 for own in (("",) if index is None else sources[index].channels or ("",))
             ]
+            if repeated(labels):
+                raise TreeError("two channels get one name", found=", ".join(repeated(labels)),
+                                allowed="names of which none is another's with that of a source's channel")  # fmt: skip
             leading = (Axis(CHANNEL, len(labels), tuple(labels)),)
         return attrs.evolve(
             grid,

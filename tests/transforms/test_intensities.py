@@ -49,7 +49,12 @@ def test_kernel(values: list[Any], dtype: str, low: float, high: float, clip: bo
 def test_meta() -> None:
     source = gpa.NumpyArrayConfig("raw", data=np.zeros((2, 3, 4), "u1"), axes=("c", "y", "x"), offset=(5, 6))
     made = gpa.IntensitiesArrayConfig("n", source, 0, 255).array()
-    assert (made.dtype, made.axes, made.shape, tuple(made.roi.begin)) == (np.float32, ("c", "y", "x"), (2, 3, 4), (5, 6))
+    assert (made.dtype, made.axes, made.shape, tuple(made.roi.begin)) == (
+        np.float32,
+        ("c", "y", "x"),
+        (2, 3, 4),
+        (5, 6),
+    )
     assert made.interpolatable
     ids = gpa.NumpyArrayConfig("ids", data=np.zeros((3, 4), "u8"))
     assert not gpa.IntensitiesArrayConfig("n", ids, 0, 255).array().interpolatable

@@ -58,7 +58,9 @@ def test_meta() -> None:
 
 def test_node(check_node: Any) -> None:
     data = np.random.default_rng(0).integers(0, 256, (16, 12)).astype(np.uint8)
-    check_node({RAW: data}, lambda: gpa.Threshold(RAW, MASK, 100), MASK, lambda a: np.where(a >= 101, 1, 0).astype("u1"))
+    check_node(
+        {RAW: data}, lambda: gpa.Threshold(RAW, MASK, 100), MASK, lambda a: np.where(a >= 101, 1, 0).astype("u1")
+    )
 
 
 def test_node_with_channels(check_node: Any) -> None:
