@@ -9,6 +9,7 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.config import TYPES, type_named, walk
+from gp_arrays.tree import parse_tree
 
 
 def dummy(name="d"):
@@ -126,6 +127,27 @@ def test_an_own_type_registers_itself():
         assert type_named("DoubledArrayConfig") is DoubledArrayConfig
     finally:
         del TYPES["DoubledArrayConfig"]
+
+
+def test_types_of_installed_packages(tmp_path, monkeypatch):
+    (tmp_path / "people.py").write_text(
+        "import attrs, gp_arrays as gpa\n"
+        "@attrs.frozen(eq=False, repr=False)\n"
+        "class PeoplesArrayConfig(gpa.OnesArrayConfig):\n"
+        "    pass\n"
+    )
+    info = tmp_path / "people-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: people\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[gp_arrays.types]\nPeoplesArrayConfig = people:PeoplesArrayConfig\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        document = {"ones": {"__type__": "PeoplesArrayConfig", "source_array_config": {"__type__": "DummyArrayConfig"}}}
+        assert parse_tree(document)["ones"].array().dtype == bool
+        with pytest.raises(gpa.ConfigError, match="allowed: PeoplesArrayConfig"):
+            type_named("PeopleArrayConfig")
+    finally:
+        TYPES.pop("PeoplesArrayConfig", None)
 
 
 def test_a_type_must_not_bring_its_own_equality():
