@@ -112,28 +112,34 @@ def _weighed(data: np.ndarray[Any, Any], axes: list[Any]) -> np.ndarray[Any, Any
     if not axes:
         return data
     floats, cubic = data.dtype.kind == "f", any(method == "cubic" for _, method, _, _ in axes)
-    values = (
-        data.astype(object) if floats else data.astype(int if data.dtype.kind == "b" else data.dtype).astype(object)
-    )
-    for axis, _, whole, rows in axes:
-        planes = np.moveaxis(values, axis, 0)
-        made = []
-        for row in rows:
-            # of floats whole multiples are added up, and divided at the end; fractions are exact anyhow
-            parts = [planes[j] * (int(share * whole) if floats else share) for j, share in row]
-            total = parts[0]
-            for part in parts[1:]:
-                total = total + part
-            made.append(total)
-        values = np.stack(made, axis=axis)
+    values = (data.astype(int) if data.dtype.kind == "b" else data).astype(object)
     denominator = math.prod(whole for _, _, whole, _ in axes)
+    scaled = 1.0
+    if data.dtype == np.float64:
+        # so that no sum exceeds the largest float
+        for _, method, whole, _ in axes:
+            largest = Fraction(5, 4) * whole if method == "cubic" else whole
+            scaled /= next(2**k for k in itertools.count() if 2**k >= largest)
+        values = values * scaled
+    with np.errstate(all="ignore"):
+        for axis, _, whole, rows in axes:
+            planes = np.moveaxis(values, axis, 0)
+            made = []
+            for row in rows:
+                # of floats whole multiples are added up, and divided at the end; fractions are exact anyhow
+                parts = [planes[j] * (int(share * whole) if floats else share) for j, share in row]
+                total = parts[0]
+                for part in parts[1:]:
+                    total = total + part
+                made.append(total)
+            values = np.stack(made, axis=axis)
     out = np.empty(values.shape, data.dtype)
     info: Any = np.finfo(data.dtype) if floats else None if data.dtype.kind == "b" else np.iinfo(data.dtype)
     least, most = (0, 1) if info is None else (info.min.item(), info.max.item()) if floats else (info.min, info.max)
     for place, value in np.ndenumerate(values):
         if floats:
-            value = value / denominator
-            if cubic and math.isfinite(value):
+            finite, value = math.isfinite(value), value / (denominator * scaled)
+            if finite and (cubic or data.dtype == np.float64):
                 value = min(max(value, least), most)
         else:
             value = min(max(round(value), least), most)

@@ -33,7 +33,8 @@ def resample(
     fraction of integers rounded once, ties to even, and cut to the dtype; of floats
     in float64: axis by axis, means from the first axis to the last, then interpolation from
     the last axis to the first; source voxels ascending, each times its whole
-    numerator; one division by the product of denominators at the end.
+    numerator; one division by the product of denominators at the end. (Values of
+    float64 are first divided by a power of two, so that no sum exceeds the largest float.)
 
     >>> mean, linear = Sampling("mean", 1, 2), Sampling("linear", 2, 1)
     >>> resample(np.array([1, 2, 4, 5], np.uint8), [mean], [0], [0], [2])
@@ -111,13 +112,17 @@ def _run(data: Array, passes: Sequence[Axis], dtype: Any) -> Array:
 
 def _weigh_floats(data: Array, passes: Sequence[Axis], denominator: int, cubic: bool) -> Array:
     inside = np.promote_types(data.dtype, np.float64)
+    # narrower floats never come near the largest of these
+    wide = data.dtype == inside
+    scale = 0.5 ** sum((axis.sampling.gain - 1).bit_length() for axis in passes) if wide else 1.0
     # infinities and what is not a number are values like others
     with np.errstate(over="ignore", invalid="ignore"):
-        values = _run(data, passes, inside)
-        values /= denominator
-        if cubic:
+        values = _run(data * scale if wide else data, passes, inside)
+        finite = np.isfinite(values) if wide or cubic else None
+        values /= denominator * scale
+        if finite is not None:
             most = np.finfo(data.dtype).max
-            np.copyto(values, np.clip(values, -most, most), where=np.isfinite(values))
+            np.clip(values, -most, most, out=values, where=finite)
         return values.astype(data.dtype, copy=False)
 
 

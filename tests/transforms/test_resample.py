@@ -184,6 +184,16 @@ def test_mode_of_floats():
     assert not np.signbit(got[1])
 
 
+def test_the_largest_floats_do_not_overflow():
+    most = np.finfo(np.float64).max
+    row = np.array([most, most, most, -most, -most, most], np.float64)
+    assert run(row, 1, 3, 1).tolist() == [most, -most / 3]
+    assert run(row, 1, 2, 1).tolist() == [most, 0, 0]
+    assert run(row, 3, 1, 1)[1:8].tolist() == [most] * 7
+    assert np.isfinite(run(row, 2, 1, 3)).all()
+    assert run(row, 2, 1, 3)[3:5].tolist() == [most] * 2
+
+
 def test_infinities_and_nan_stay_where_they_are():
     data = np.array([[1.0, 1.0, np.inf, 1.0, np.nan, 1.0, 1.0, 1.0]], np.float32)
     half = resampled(numpy_source(data, (1, 1)), (1, 1), (1, 2)).array()[0]
