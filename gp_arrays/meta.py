@@ -75,6 +75,11 @@ class Region:
             leading = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(self.leading, other.leading, strict=True))
         return Region(tuple(map(min, self.begin, other.begin)), tuple(map(max, self.end, other.end)), leading)
 
+    def shift(self, by: Sequence[int]) -> Region:
+        """The same box elsewhere."""
+        begin = tuple(b + d for b, d in zip(self.begin, by, strict=True))
+        return Region(begin, tuple(e + d for e, d in zip(self.end, by, strict=True)), self.leading)
+
     def snap(self, grid: Sequence[int], origin: Sequence[int]) -> Region:
         """The smallest box around this one whose corners lie on the grid through ``origin``."""
         begin = tuple(o + (b - o) // g * g for b, g, o in zip(self.begin, grid, origin, strict=True))

@@ -1,5 +1,6 @@
 """Materialization: the arrays of a tree written to disk, block by block, at any size."""
 
-from .run import Failed, Result, materialize
+from .result import Failed, Result
+from .run import materialize
 
 __all__ = ["Failed", "Result", "materialize"]

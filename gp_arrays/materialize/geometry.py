@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -28,18 +28,16 @@ CHUNK = 64
 
 @attrs.frozen(eq=False)
 class Output:
-    """An array that is written: which step of the plan, and how it is stored.
+    """An array that is written, and how it is stored.
 
     Attributes:
-        dataset: Its path in the store.
-        step: The step of the plan.
-        meta: That of the step.
+        dataset: Its path in the store, and its name in the plan.
+        meta: What it is.
         chunks: In voxels, of all axes.
         shards: What is written at once where chunks lie in shards, in voxels, else None.
     """
 
     dataset: str
-    step: int
     meta: Meta
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None = None
@@ -61,6 +59,7 @@ class Pass:
         begin: The corner of the first block, in world units.
         block: The shape of a block.
         grid: How many blocks there are along each axis.
+        after: The pass whose outputs this one reads, or None.
     """
 
     name: str
@@ -68,6 +67,7 @@ class Pass:
     begin: tuple[int, ...]
     block: tuple[int, ...]
     grid: tuple[int, ...]
+    after: str | None = None
 
     @property
     def count(self) -> int:
@@ -88,8 +88,9 @@ class Pass:
         spans = zip(region.begin, region.end, self.begin, self.block, self.grid, strict=True)
         return tuple(slice(min(n, max(0, (b - o) // s)), max(0, min(n, -((o - e) // s)))) for b, e, o, s, n in spans)
 
-    def positions(self) -> Iterator[tuple[int, ...]]:
-        return np.ndindex(*self.grid)
+    @property
+    def everything(self) -> tuple[slice, ...]:
+        return tuple(slice(0, n) for n in self.grid)
 
 
 def coincide(a: Output, b: Output) -> bool:
@@ -192,7 +193,8 @@ def plan_pass(
 def block_bytes(plan: Plan, made: Pass) -> int:
     """What a worker holds while it works on a block, with all that it always holds."""
     # somewhere in the middle, where context is read on every side
-    wanted = [(output.step, part) for output, part in made.wanted(made.region([n // 2 for n in made.grid]))]
+    middle = made.region([n // 2 for n in made.grid])
+    wanted = [(plan.outputs[output.dataset], part) for output, part in made.wanted(middle)]
     return BASE_MEMORY + peak_bytes(plan, wanted)
 
 

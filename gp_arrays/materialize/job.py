@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-import pickle
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+import cloudpickle
+import numpy as np
 
+from ..config import walk
 from ..errors import ConfigError, StoreError
+from ..evaluate import evaluate
+from ..meta import Meta, Region
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
 from ..tree import parse_tree, tree_document
 from .geometry import Output, Pass
 
 JOB = "job.json"
-TREE = "tree.pickle"
+TREE = "tree-{}.pickle"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,52 +36,48 @@ def write_text(path: Path, text: str) -> None:
     Path(temporary).replace(path)
 
 
-def tree_of(roots: Mapping[str, ArrayRules]) -> dict[str, Any] | None:
-    """The tree as a plain document, or None where it holds voxels in memory."""
+def describe_tree(roots: Mapping[str, ArrayRules]) -> dict[str, Any]:
+    """A tree as a plain document; none where it holds what no document can."""
+    modules = {type(config).__module__ for config in walk(roots.values())}
     try:
-        return tree_document(list(roots.values()))
+        document = tree_document(list(roots.values()))
     except ConfigError:
-        return None
-
-
-def describe(plan: Plan, passes: Sequence[Pass], root: Path) -> dict[str, Any]:
-    """The job as plain data. Paths in it are taken from ``cwd``."""
+        document = None
     return {
-        "root": str(root.absolute()),
-        "cwd": str(Path.cwd()),
-        "unit": plan.unit,
-        "arrays": {dataset: config.name for dataset, config in plan.roots.items()},
-        "tree": tree_of(plan.roots),
-        "modules": sorted({type(step.config).__module__ for step in plan.steps} - {"__main__"}),
-        "passes": [
-            {
-                "name": made.name,
-                "begin": made.begin,
-                "block": made.block,
-                "grid": made.grid,
-                "outputs": [
-                    {"dataset": o.dataset, "chunks": o.chunks, "shards": o.shards} for o in made.outputs
-                ],
-            }
-            for made in passes
-        ],
-    }  # fmt: skip
+        "arrays": {dataset: config.name for dataset, config in roots.items()},
+        "document": document,
+        # those that register the array types; what a script defines itself goes by pickle
+        "modules": sorted(modules),
+    }
 
 
-def save(folder: Path, job: Mapping[str, Any], plan: Plan) -> None:
-    """Write a job where its workers find it."""
-    if job["tree"] is None:
-        (folder / TREE).write_bytes(pickle.dumps(dict(plan.roots)))
+def describe_pass(made: Pass, tree: int) -> dict[str, Any]:
+    """A pass as plain data; ``tree`` is which of the job's trees it evaluates."""
+    return {
+        "name": made.name,
+        "tree": tree,
+        "after": made.after,
+        "begin": made.begin,
+        "block": made.block,
+        "grid": made.grid,
+        "outputs": [{"dataset": o.dataset, "chunks": o.chunks, "shards": o.shards} for o in made.outputs],
+    }
+
+
+def save(folder: Path, job: Mapping[str, Any], roots: Sequence[Mapping[str, ArrayRules]]) -> None:
+    """Write a job where its workers find it. Raises ConfigError for what cannot be sent to them."""
+    for i, (tree, configs) in enumerate(zip(job["trees"], roots, strict=True)):
+        if by_pickle(tree):
+            try:
+                (folder / TREE.format(i)).write_bytes(cloudpickle.dumps(dict(configs)))
+            except Exception as error:
+                raise ConfigError("the tree cannot be sent to workers", found=f"{type(error).__name__}: {error}") from error  # fmt: skip
     write_text(folder / JOB, json.dumps(job, indent=1))
 
 
-@attrs.frozen(eq=False)
-class Loaded:
-    """A job as read from its folder."""
-
-    root: Path
-    plan: Plan
-    passes: tuple[Pass, ...]
+def by_pickle(tree: Mapping[str, Any]) -> bool:
+    """Whether a tree goes to workers by pickle, on this machine only."""
+    return tree["document"] is None or "__main__" in tree["modules"]
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -88,31 +89,57 @@ def read(folder: Path) -> dict[str, Any]:
     return value
 
 
-def load(folder: Path) -> Loaded:
-    """The job in a folder, compiled. Raises StoreError, TreeError."""
+@attrs.frozen(eq=False)
+class Loaded:
+    """A pass of a job as a worker needs it.
+
+    ``frame`` is where the origin of the plan is in the world: levels of pyramids are
+    computed as if the pyramid began at 0.
+    """
+
+    root: Path
+    plan: Plan
+    made: Pass
+    skip_empty: bool
+    frame: tuple[int, ...]
+
+    def evaluate(self, block: Region) -> list[tuple[Output, Region, np.ndarray[Any, Any]]]:
+        """The voxels of each output that a block covers, and where they are."""
+        parts = self.made.wanted(block)
+        wanted = [(self.plan.outputs[output.dataset], part.shift([-f for f in self.frame])) for output, part in parts]
+        return [(*part, voxels) for part, voxels in zip(parts, evaluate(self.plan, wanted), strict=True)]
+
+
+def load(folder: Path, name: str) -> Loaded:
+    """A pass of the job in a folder, compiled. Raises StoreError, TreeError."""
     job = read(folder)
-    if job["tree"] is None:
-        roots = pickle.loads((folder / TREE).read_bytes())
-    else:
-        tree = parse_tree(job["tree"], Path(job["cwd"]))
-        roots = {dataset: tree[name] for dataset, name in job["arrays"].items()}
-    plan = compile_plan(roots, job["unit"])
-    return Loaded(Path(job["root"]), plan, passes_of(job, plan))
+    described = next(made for made in job["passes"] if made["name"] == name)
+    plan = compile_plan(load_tree(folder, job, described["tree"]), job["unit"])
+    frame = tuple(described["begin"]) if described["after"] else (0,) * len(described["begin"])
+    metas = {dataset: plan.steps[step].meta for dataset, step in plan.outputs.items()}
+    metas = {dataset: attrs.evolve(meta, roi=meta.region.shift(frame).roi) for dataset, meta in metas.items()}
+    return Loaded(Path(job["root"]), plan, read_pass(described, metas), job["skip_empty"], frame)
 
 
-def passes_of(job: Mapping[str, Any], plan: Plan) -> tuple[Pass, ...]:
-    """The passes of a job, for its compiled tree."""
-    return tuple(
-        Pass(
-            made["name"],
-            tuple(
-                Output(
-                    o["dataset"], plan.outputs[o["dataset"]], plan.steps[plan.outputs[o["dataset"]]].meta,
-                    tuple(o["chunks"]), None if o["shards"] is None else tuple(o["shards"]),
-                )
-                for o in made["outputs"]
-            ),
-            tuple(made["begin"]), tuple(made["block"]), tuple(made["grid"]),
-        )
-        for made in job["passes"]
+def load_tree(folder: Path, job: Mapping[str, Any], index: int) -> dict[str, ArrayRules]:
+    """One of the trees of a job, by dataset."""
+    tree = job["trees"][index]
+    if by_pickle(tree):
+        configs: dict[str, ArrayRules] = cloudpickle.loads((folder / TREE.format(index)).read_bytes())
+        return configs
+    for module in tree["modules"]:
+        importlib.import_module(module)
+    configs = parse_tree(tree["document"], Path(job["cwd"]))
+    return {dataset: configs[name] for dataset, name in tree["arrays"].items()}
+
+
+def read_pass(described: Mapping[str, Any], metas: Mapping[str, Meta]) -> Pass:
+    """A pass from plain data."""
+    outputs = tuple(
+        Output(o["dataset"], metas[o["dataset"]], tuple(o["chunks"]), o["shards"] and tuple(o["shards"]))
+        for o in described["outputs"]
+    )
+    return Pass(
+        described["name"], outputs, tuple(described["begin"]), tuple(described["block"]), tuple(described["grid"]),
+        described["after"],
     )  # fmt: skip

@@ -13,8 +13,7 @@ import numpy as np
 from ..errors import ConfigError, GpArraysError, StoreError
 from ..meta import Meta, Region
 from ..storage.documents import read_node
-from ..storage.engine import COMPRESSORS, FORMATS, create_array, open_array
-from ..stores import geometry_attributes
+from ..storage.engine import COMPRESSORS, FORMATS, create_array, make_group, open_array
 
 
 @attrs.frozen
@@ -35,16 +34,6 @@ class Storage:
         if self.format not in FORMATS:
             raise ConfigError("a Zarr format that the installed zarr does not write", found=repr(self.format),
                               allowed=", ".join(map(str, FORMATS)))  # fmt: skip
-
-
-def array_attributes(meta: Meta) -> dict[str, Any]:
-    """Where the voxels are and what is known of them, for whoever opens the array."""
-    leading = tuple(True for _ in meta.leading or ()) + (False,) * meta.dims
-    channel = meta.channel_axis
-    described = geometry_attributes(
-        meta.region.begin, meta.voxel_size, meta.unit, meta.axes, leading, None if channel is None else channel.labels
-    )
-    return {**meta.attrs, **described}
 
 
 def what_is_there(root: Path, dataset: str) -> str | None:
@@ -83,7 +72,7 @@ def create(
     try:
         create_array(
             root, dataset, meta.shape, chunks, meta.dtype, attributes,
-            compressor=storage.compressor, format=storage.format, shards=shards,
+            compressor=storage.compressor, format=storage.format, shards=shards, dimension_names=meta.axes,
         )  # fmt: skip
     except GpArraysError:
         raise
@@ -91,16 +80,27 @@ def create(
         raise StoreError("cannot create", found=f"{root}/{dataset}: {type(error).__name__}: {error}") from error
 
 
-class Writer:
-    """Writes boxes of one output, and refuses where the array is not what it was when opened."""
+def create_group(root: Path, path: str, format: int) -> None:
+    """Make a group where there is none. Raises StoreError."""
+    try:
+        make_group(root, path, format)
+    except Exception as error:
+        raise StoreError("cannot create", found=f"{root}/{path}: {type(error).__name__}: {error}") from error
 
-    def __init__(self, root: Path, dataset: str, meta: Meta) -> None:
+
+class Writer:
+    """Writes boxes of one output, and refuses where the array is not what it was when opened.
+
+    With ``skip_empty`` a chunk that is fill value throughout is left out.
+    """
+
+    def __init__(self, root: Path, dataset: str, meta: Meta, skip_empty: bool = False) -> None:
         self.root, self.dataset, self.meta = root, dataset, meta
         node = read_node(root, dataset)
         if node is None or not node.is_array or node.shape != meta.shape or node.dtype != meta.dtype:
             raise StoreError("the output is not what the job says", found=f"{root}/{dataset}")
         self.node = node
-        self.array, _ = open_array(root, node, True)
+        self.array, _ = open_array(root, node, True, write_empty=not skip_empty)
 
     def require_there(self) -> None:
         """Raises StoreError where the array has vanished or changed: zarr would write into nothing."""

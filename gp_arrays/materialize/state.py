@@ -1,9 +1,15 @@
-"""What a job remembers on disk: which blocks are done, what failed, who is at work."""
+"""What a job remembers on disk: what it is, which blocks are done, what failed, who is at work."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Sequence
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +17,34 @@ import numpy as np
 
 from ..errors import StoreError
 from . import job as jobs
-from .worker import FAILURES
 
 TRACKING = "tracking"
 LOGS = "logs"
+FAILURES = "failures"
+WORKERS = "workers"
+LAUNCHERS = "launchers"
+SUMMARY = "summary.json"
+CREATED = "created"
+RUN = "run"
+LOCK = "lock"
 
 
-def state_folder(root: Path, datasets: Sequence[str], state: Path | None = None) -> Path:
-    """Where a job keeps its state: beside the store, by the names of its outputs.
+def state_base(root: Path) -> Path:
+    """Where the jobs of a store keep their states: beside it.
 
-    >>> state_folder(Path("out.zarr"), ["raw", "labels/masks"]).as_posix()
-    'out.zarr.gp_arrays/raw+labels.masks'
+    >>> state_base(Path("data/out.zarr")).as_posix()
+    'data/out.zarr.gp_arrays'
     """
-    base = root.with_name(f"{root.name}.gp_arrays") if state is None else state
-    return base / "+".join(name.replace("/", ".") or "root" for name in datasets)
+    return root.with_name(f"{root.name}.gp_arrays")
+
+
+def state_name(datasets: Sequence[str]) -> str:
+    """The folder of a job within it: the names of its outputs.
+
+    >>> state_name(["raw", "labels/masks"])
+    'raw+labels.masks'
+    """
+    return "+".join(name.replace("/", ".") or "root" for name in datasets)
 
 
 class State:
@@ -37,25 +57,89 @@ class State:
     def exists(self) -> bool:
         return (self.folder / jobs.JOB).exists()
 
+    @property
+    def created(self) -> bool:
+        """Whether its outputs were all made."""
+        return (self.folder / CREATED).exists()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other masters out; the lock ends with this process, whatever ends it.
+
+        Raises StoreError that says who holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / LOCK
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise StoreError("another run is at work on these outputs", found=file.read().strip() or str(path),
+                                 allowed="one run at a time") from None  # fmt: skip
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            file.flush()
+            yield
+
+    def clear(self) -> None:
+        """Forget everything but the lock."""
+        for entry in self.folder.iterdir():
+            if entry.name == LOCK:
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def tidy(self) -> None:
+        """Remove the folder where no job is in it."""
+        if not self.exists:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the folder, and the one above it where nothing else is in it."""
+        shutil.rmtree(self.folder)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()
+
+    def begin(self, run: str) -> None:
+        """Announce a run: workers of earlier ones write nothing from now on."""
+        for name in (WORKERS, LAUNCHERS, FAILURES):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir()
+        (self.folder / TRACKING).mkdir(exist_ok=True)
+        (self.folder / LOGS).mkdir(exist_ok=True)
+        jobs.write_text(self.folder / RUN, run)
+
     def tracking(self, name: str) -> Path:
         """Where daisy marks the blocks of a pass as done."""
         return self.folder / TRACKING / name
 
-    def marks(self, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
-        """Which blocks of a pass are done, as a bool grid, read anew."""
-        path = self.tracking(name) / "done" / "c" / "/".join("0" for _ in grid)
+    def _tracked(self, name: str, what: str, grid: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
+        path = self.tracking(name) / what / "c" / "/".join("0" for _ in grid)
         try:
-            marks: np.ndarray[Any, Any] = np.fromfile(path, np.uint8)
+            values: np.ndarray[Any, Any] = np.fromfile(path, dtype)
         except FileNotFoundError:
-            return np.zeros(tuple(grid), bool)
-        if marks.size != np.prod(grid):
-            raise StoreError("the block tracking does not fit the job", found=str(path), allowed="overwrite=True")
-        return marks.reshape(tuple(grid)).astype(bool)
+            return np.zeros(tuple(grid), dtype)
+        if values.size != np.prod(grid):
+            raise StoreError(
+                "the block tracking does not fit the job", found=str(path), allowed="overwrite starts anew"
+            )
+        return values.reshape(tuple(grid))
 
-    def clear_failures(self) -> None:
-        for note in (self.folder / FAILURES).glob("*.json"):
-            note.unlink()
+    def done(self, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Which blocks of a pass are done, as a bool grid, read anew."""
+        return self._tracked(name, "done", grid, np.uint8).astype(bool)
+
+    def attempts_failed(self, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
+        """How often each block failed, over all runs."""
+        return self._tracked(name, "failures", grid, "<u4")
 
     def failures(self) -> list[dict[str, Any]]:
-        """What workers noted of blocks that failed."""
-        return [json.loads(note.read_text()) for note in sorted((self.folder / FAILURES).glob("*.json"))]
+        """What workers noted of blocks that failed in the last run."""
+        notes = []
+        for path in sorted((self.folder / FAILURES).glob("*.json")):
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                notes.append(json.loads(path.read_text(encoding="utf-8")))
+        return notes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
+import signal
+import socket
 import sys
 import threading
 import time
@@ -12,71 +13,135 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ..errors import GpArraysError
-from ..evaluate import evaluate
+from ..errors import GpArraysError, StoreError
 from ..meta import Region
 from . import job as jobs
 from .geometry import Output, Pass
 from .outputs import Writer
+from .state import FAILURES, RUN, WORKERS
 
-logger = logging.getLogger(__name__)
+#: Seconds between a failure and the next block, at first and at most: what has vanished may come back.
+PAUSE, LONGEST_PAUSE = 0.05, 10.0
 
-FAILURES = "failures"
+
+class Stale(Exception):
+    """The run that this worker belongs to is over."""
 
 
 class Worker:
-    """Computes and writes the blocks of one pass of a job."""
+    """Computes and writes the blocks of one pass of a job.
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self.job = jobs.load(folder)
-        self.made: Pass = next(made for made in self.job.passes if made.name == name)
+    Args:
+        folder: The job's.
+        name: Of the pass.
+        run: The run that it belongs to.
+    """
+
+    def __init__(self, folder: Path, name: str, run: str) -> None:
+        self.folder, self.run = folder, run
+        self.job = jobs.load(folder, name)
+        self.made: Pass = self.job.made
         self._writers: dict[str, Writer] = {}
 
     def _writer(self, output: Output) -> Writer:
         if output.dataset not in self._writers:
-            self._writers[output.dataset] = Writer(self.job.root, output.dataset, output.meta)
+            self._writers[output.dataset] = Writer(self.job.root, output.dataset, output.meta, self.job.skip_empty)
         return self._writers[output.dataset]
+
+    def require_current(self) -> None:
+        """Raises Stale where another run has begun since."""
+        try:
+            current = (self.folder / RUN).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            current = None
+        if current != self.run:
+            raise Stale
 
     def process(self, block: Region) -> None:
         """Compute the outputs of a block and write them."""
-        wanted = self.made.wanted(block)
-        voxels = evaluate(self.job.plan, [(output.step, part) for output, part in wanted])
-        for (output, part), values in zip(wanted, voxels, strict=True):
-            self._writer(output).write(part, values)
+        for output, part, voxels in self.job.evaluate(block):
+            writer = self._writer(output)
+            self.require_current()
+            writer.write(part, voxels)
 
     def failed(self, block: Region, error: Exception) -> None:
         """Leave a note of a block that failed, for the master to report."""
         path = error.path if isinstance(error, GpArraysError) else ()
         text = str(error) if isinstance(error, GpArraysError) else f"{type(error).__name__}: {error}"
-        note = {
-            "pass": self.made.name, "begin": block.begin, "end": block.end,
-            "path": path, "error": text, "time": time.time(),
-        }  # fmt: skip
-        folder = self.folder / FAILURES
-        folder.mkdir(exist_ok=True)
-        jobs.write_text(folder / f"{self.made.name}-{'_'.join(map(str, block.begin))}.json", json.dumps(note))
+        note = {"pass": self.made.name, "begin": block.begin, "end": block.end, "path": path, "error": text}
+        jobs.write_text(self.folder / FAILURES / f"{note_name(self.made.name, block)}.json", json.dumps(note))
 
 
-def run(folder: str, master: int | None = None) -> None:
-    """The loop of a worker. daisy's context is in the environment."""
+def note_name(name: str, block: Region) -> str:
+    """What the note of a failed block is called."""
+    return f"{name}-{'_'.join(map(str, block.begin))}"
+
+
+class Sign:
+    """A file that tells the master what this worker does, and since when."""
+
+    def __init__(self, folder: Path, worker_id: int) -> None:
+        path = folder / WORKERS / str(worker_id)
+        self._file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
+        os.write(self._file, f"- {os.getpid()} {socket.gethostname()}\n".encode())
+
+    def busy(self, is_busy: bool) -> None:
+        os.pwrite(self._file, b"+" if is_busy else b"-", 0)
+
+
+def run(folder: str, run: str, master: int | None = None) -> None:
+    """The loop of a worker. daisy's context is in the environment.
+
+    Args:
+        folder: The job's.
+        run: The run that it works for.
+        master: The process that it dies with, where that is its parent.
+    """
     import daisy.v2 as daisy
 
     if master is not None:
+        # a Ctrl-C in the terminal is the master's to handle: the block at work is finished
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         _die_with(master)
     client = daisy.Client()
-    worker = Worker(Path(folder), client.task_id)
+    if not client.connected:
+        return
+    worker = Worker(Path(folder), client.task_id, run)
+    sign = Sign(worker.folder, client.worker_id)
+    pause = PAUSE
     while True:
-        with client.acquire_block() as block:
-            if block is None:
-                return
-            region = Region.of(block.write_roi)
-            try:
-                worker.process(region)
-            except Exception as error:
-                traceback.print_exc()
-                worker.failed(region, error)
-                block.status = daisy.BlockStatus.FAILED
+        try:
+            with client.acquire_block() as block:
+                if block is None:
+                    return
+                sign.busy(True)
+                region = Region.of(block.write_roi)
+                try:
+                    worker.require_current()
+                    worker.process(region)
+                    pause = PAUSE
+                except Stale:
+                    print("another run has begun: this worker ends", file=sys.stderr)
+                    # returning from within would count as success
+                    block.status = daisy.BlockStatus.FAILED
+                    return
+                except Exception as error:
+                    traceback.print_exc()
+                    block.status = daisy.BlockStatus.FAILED
+                    _note(worker, region, error)
+                    if isinstance(error, (StoreError, OSError)):
+                        time.sleep(pause)
+                        pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            sign.busy(False)
+
+
+def _note(worker: Worker, region: Region, error: Exception) -> None:
+    try:
+        worker.failed(region, error)
+    except OSError:
+        # the disk of the state may be what is full; the log above says it all
+        traceback.print_exc()
 
 
 def _die_with(master: int) -> None:
@@ -91,9 +156,10 @@ def _die_with(master: int) -> None:
 
 
 def main(arguments: Any = None) -> None:
-    """``python -m gp_arrays.materialize.worker FOLDER``: a worker started by some command."""
-    (folder,) = sys.argv[1:] if arguments is None else arguments
-    run(folder)
+    """``python -m gp_arrays.materialize.worker FOLDER RUN CONTEXT``: a worker started by some command."""
+    folder, name, context = sys.argv[1:] if arguments is None else arguments
+    os.environ["DAISY_CONTEXT"] = context
+    run(folder, name)
 
 
 if __name__ == "__main__":

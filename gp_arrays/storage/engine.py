@@ -55,12 +55,15 @@ if MAJOR == 2:
                     continue
             return found
 
-    def open_array(root: Path, node: Node, writable: bool) -> tuple[Any, MissCounter]:
-        """The zarr array of a node, and what counts its absent chunks."""
+    def open_array(root: Path, node: Node, writable: bool, write_empty: bool = True) -> tuple[Any, MissCounter]:
+        """The zarr array of a node, and what counts its absent chunks.
+
+        Without ``write_empty`` chunks that are fill value throughout are left out.
+        """
         _refuse_format(node.format, str(root / node.path))
         store = LocalStore(str(root))
         store.misses = MissCounter()
-        array = zarr.Array(store, path=node.path, read_only=not writable, cache_attrs=False)
+        array = zarr.Array(store, path=node.path, read_only=not writable, cache_attrs=False, write_empty_chunks=write_empty)  # fmt: skip
         return array, store.misses
 
     def _compressor(name: str, format: int) -> Any:
@@ -85,11 +88,15 @@ else:
                 self.misses.missed()
             return value
 
-    def open_array(root: Path, node: Node, writable: bool) -> tuple[Any, MissCounter]:
-        """The zarr array of a node, and what counts its absent chunks."""
+    def open_array(root: Path, node: Node, writable: bool, write_empty: bool = True) -> tuple[Any, MissCounter]:
+        """The zarr array of a node, and what counts its absent chunks.
+
+        Without ``write_empty`` chunks that are fill value throughout are left out.
+        """
         store = LocalStore(root, read_only=not writable)
         store.misses = MissCounter()
-        array = zarr.open_array(store=store, path=node.path, mode="r+" if writable else "r", zarr_format=node.format)
+        array = zarr.open_array(store=store, path=node.path, mode="r+" if writable else "r", zarr_format=node.format,
+                                config={"write_empty_chunks": write_empty})  # fmt: skip
         return array, store.misses
 
     def _compressor(name: str, format: int) -> Any:
@@ -123,10 +130,12 @@ def create_array(
     format: int = 2,
     shards: Sequence[int] | None = None,
     fill_value: Any = 0,
+    dimension_names: Sequence[str] | None = None,
 ) -> None:
     """Create an array where there is none, with the groups above it.
 
-    Chunk keys are nested (``0/1/2``), so that no folder holds every chunk.
+    Chunk keys are nested (``0/1/2``), so that no folder holds every chunk. Names of
+    dimensions have a place of their own in Zarr v3 only; elsewhere they are attributes.
     """
     place = str(root / path)
     _refuse_format(format, place)
@@ -148,9 +157,22 @@ def create_array(
         array = zarr.create_array(
             store=store, name=path or None, zarr_format=format, overwrite=False, shards=shards,
             compressors=_compressor(compressor, format),
+            dimension_names=dimension_names if format == 3 else None,
             chunk_key_encoding={"name": "v2" if format == 2 else "default", "separator": "/"}, **options,
         )  # fmt: skip
     array.attrs.update(dict(attributes))
+
+
+def make_group(root: Path, path: str, format: int) -> None:
+    """Create a group where there is none, with those above it."""
+    parts = path.split("/") if path else []
+    for i in range(len(parts) + 1):
+        above = "/".join(parts[:i])
+        if not _exists(root, above):
+            if MAJOR == 2:
+                zarr.storage.init_group(zarr.storage.DirectoryStore(str(root)), path=above)
+            else:
+                zarr.create_group(store=zarr.storage.LocalStore(root), path=above, zarr_format=format)
 
 
 def _exists(root: Path, path: str) -> bool:

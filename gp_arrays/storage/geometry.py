@@ -37,6 +37,7 @@ GEOMETRY_KEYS = frozenset(
         "coordinateTransformations",
         "types",
         "channel_names",
+        "dimension_units",
         "_ARRAY_DIMENSIONS",
     ]
 )
@@ -181,6 +182,8 @@ def axis_roles(
     >>> axis_roles(None, 4), axis_roles(["c^", "y", "x"], 3)
     ((('c', 'z', 'y', 'x'), (True, False, False, False)), (('c', 'y', 'x'), (True, False, False)))
     """
+    if names is not None and len(set(names)) != len(names):
+        raise ValueError(f"an axis is named twice: {', '.join(names)}")
     if names is not None and len(names) not in (ndim, dims):
         raise ValueError(f"{len(names)} axis names {list(names)} for {ndim} axes")
     if names is not None and len(names) == ndim:
@@ -283,6 +286,9 @@ def _compose(
 def declared_labels(root: Path, node: Node) -> bool:
     """Whether a store says that an array holds labels."""
     if _LABEL_PATH.search(node.path.lower()):
+        return True
+    made = node.attrs.get("gp_arrays")
+    if isinstance(made, Mapping) and made.get("interpolatable") is False:
         return True
     holders = [node, *(group for group, _ in list(ancestors(root, node.path))[:1])]
     for holder in holders:

@@ -1,0 +1,268 @@
+"""Runs the blocks of a job through daisy, and says how it went."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import logging
+import math
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from funlib.geometry import Roi
+from tqdm.auto import tqdm
+
+from ..errors import StoreError
+from ..meta import Region
+from . import job as jobs
+from .geometry import Pass
+from .prepare import Job
+from .result import Failed, Result
+from .schedule import Schedule
+from .state import LAUNCHERS, LOGS, SUMMARY, State
+from .watch import Breaker, Watchdog
+from .worker import run as run_worker
+
+LOCAL = "127.0.0.1"
+
+
+@attrs.frozen
+class Workers:
+    """How the workers of a run are started and what they are allowed.
+
+    Attributes:
+        count: How many at once, for each pass.
+        command: What starts one elsewhere, with ``{worker}`` for the worker's own command.
+        host: The address that workers reach the master by; this machine alone by default,
+            and with a command the one that other machines reach it by.
+        retries: How often a failed block is tried again.
+        timeout: Seconds after which a block counts as stuck, or None.
+    """
+
+    count: int = 2
+    command: str | None = None
+    host: str | None = None
+    retries: int = 2
+    timeout: float | None = 600
+
+    def start(self, state: State, run: str) -> Callable[[], Any]:
+        """What daisy calls, in a process of its own, to have one worker."""
+        folder = str(state.folder)
+        if self.command is None:
+            return functools.partial(run_worker, folder, run, os.getpid())
+        worker = shlex.join([sys.executable, "-m", "gp_arrays.materialize.worker", folder, run])
+        command = self.command.replace("{worker}", f'{worker} "$DAISY_CONTEXT"')
+        # the shell becomes the command, so that its number is the one to end it by
+        script = f'printf %s "$DAISY_CONTEXT" > "$0/$$"; exec {command}'
+        launchers = str(state.folder / LAUNCHERS)
+        return functools.partial(subprocess.check_call, ["sh", "-c", script, launchers], start_new_session=True)
+
+
+def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progress: bool) -> Result:
+    """Do what is missing. Raises KeyboardInterrupt where that is what happened."""
+    started = time.monotonic()
+    run = uuid.uuid4().hex
+    state.begin(run)
+    watchdog = Watchdog(state, schedule, workers.retries, workers.timeout, workers.command is not None)
+    stopped: list[str] = []
+    interrupted = False
+    lost = 0
+    if any(schedule.missing(made.name).any() for made in job.passes):
+        try:
+            with _messages_to(state.folder / LOGS / "master.log") as screen:
+                lost = _run_daisy(job, state, schedule, workers, run, watchdog, stopped, screen if progress else None)
+        except KeyboardInterrupt as error:
+            interrupted = not stopped
+            lost = sum(s.worker_failure_count for s in (getattr(error, "daisy_states", None) or {}).values())
+        except RuntimeError as error:
+            # daisy gives a task up where its workers die too often
+            stopped.append(str(error).strip().splitlines()[0])
+        # nobody who is left over from this run writes from now on
+        jobs.write_text(state.folder / "run", f"{run} is over")
+    result = _report(job, state, schedule, watchdog, started, lost, next(iter(stopped), None))
+    jobs.write_text(state.folder / SUMMARY, json.dumps(result.document(), indent=1))
+    if interrupted:
+        logging.getLogger(__name__).warning("stopped: %s of %s blocks are done", result.done, result.blocks)
+        raise KeyboardInterrupt
+    return result
+
+
+def _run_daisy(
+    job: Job,
+    state: State,
+    schedule: Schedule,
+    workers: Workers,
+    run: str,
+    watchdog: Watchdog,
+    stopped: list[str],
+    screen: Any,
+) -> int:
+    import daisy.v2 as daisy
+    from daisy import logging as daisy_logging
+
+    main = threading.current_thread() is threading.main_thread()
+    patience = 5 + 2 * workers.count
+    start = workers.start(state, run)
+    tasks = {}
+    for made in job.passes:
+        total = tuple(n * s for n, s in zip(made.grid, made.block, strict=True))
+        box = Roi(made.begin, made.block)
+        tasks[made.name] = daisy.Task(
+            made.name, Roi(made.begin, total), box, box, start,
+            read_write_conflict=False, fit="overhang", max_workers=workers.count, max_retries=workers.retries,
+            timeout=workers.timeout, tracking_path=str(state.tracking(made.name)),
+            # outside of the main thread nothing but daisy can give a run up
+            max_worker_restarts=10**6 if main else patience,
+            skip_mask=~(schedule.chosen[made.name] & schedule.active[made.name]),
+        )  # fmt: skip
+    edges = [(tasks[made.after], tasks[made.name]) for made in job.passes if made.after is not None]
+
+    def stop(why: str) -> None:
+        if main:
+            stopped.append(why)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def interrupt(number: int, frame: Any) -> None:
+        watchdog.stopping = watchdog.stopping or time.time()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt) if main else None
+    logs, level = daisy_logging.get_log_basedir(), daisy_logging.get_log_level()
+    daisy_logging.set_log_basedir(state.folder / LOGS)
+    daisy_logging.set_log_level(logging.CRITICAL)
+    watchdog.start()
+    host = workers.host or (LOCAL if workers.command is None else None)
+    try:
+        with tqdm(total=schedule.count(schedule.missing), unit="block", disable=screen is None, file=screen) as bar:
+            observer = _Observer(bar, job, schedule, Breaker(patience, stop))
+            states = daisy.Server().run_blockwise(
+                daisy.Pipeline(list(tasks.values()), edges), progress=observer, host=host, summary=False
+            )
+    except (OSError, ValueError) as error:
+        raise StoreError("the run cannot begin", found=f"{type(error).__name__}: {error}") from error
+    finally:
+        watchdog.end()
+        daisy_logging.set_log_basedir(logs)
+        daisy_logging.set_log_level(level)
+        if main:
+            signal.signal(signal.SIGINT, before)
+    return sum(s.worker_failure_count for s in states.values())
+
+
+@contextlib.contextmanager
+def _messages_to(log: Path) -> Iterator[Any]:
+    """Send to a file what daisy's scheduler writes past Python; gives what is the screen meanwhile."""
+    try:
+        own = sys.stderr.fileno() == 2
+    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
+        own = False
+    if not own:
+        yield sys.stderr
+        return
+    sys.stderr.flush()
+    kept, before = os.dup(2), sys.stderr
+    with log.open("ab") as file, os.fdopen(kept, "w", buffering=1, encoding="utf-8", errors="replace") as screen:
+        os.dup2(file.fileno(), 2)
+        sys.stderr = screen
+        try:
+            yield screen
+        finally:
+            sys.stderr = before
+            os.dup2(kept, 2)
+
+
+class _Observer:
+    """Shows daisy's counts as one bar and looks for workers that die in vain."""
+
+    def __init__(self, bar: Any, job: Job, schedule: Schedule, breaker: Breaker) -> None:
+        self.bar, self.breaker = bar, breaker
+        blocks = schedule.count(schedule.missing)
+        self.voxels = sum(_voxels(p, schedule.missing(p.name)) for p in job.passes) / max(blocks, 1)
+        self.all = sum(made.count for made in job.passes)
+        self.started = time.monotonic()
+
+    def on_start(self, states: Mapping[str, Any]) -> None:
+        self.on_progress(states)
+
+    def on_progress(self, states: Mapping[str, Any]) -> None:
+        missing = sum(s.total_block_count - s.completed_count for s in states.values())
+        done = max(self.bar.n, self.bar.total - missing)
+        rate = done * self.voxels / max(time.monotonic() - self.started, 1e-9)
+        shown = {"Mvoxel/s": f"{rate / 1e6:.1f}"}
+        for what, count in (
+            ("failed", sum(s.failed_count for s in states.values())),
+            ("workers lost", sum(s.worker_failure_count for s in states.values())),
+        ):
+            if count:
+                shown[what] = str(count)
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update(done - self.bar.n)
+        self.breaker.look(states)
+
+    def on_finish(self, states: Mapping[str, Any]) -> None:
+        self.on_progress(states)
+
+
+def _voxels(made: Pass, blocks: np.ndarray[Any, Any]) -> int:
+    """How many voxels the outputs of some blocks have, about: those at the edge count as whole."""
+    of_one = sum(
+        math.prod(b // int(v) for b, v in zip(made.block, o.meta.voxel_size, strict=True))
+        * math.prod(axis.size for axis in o.meta.leading or ())
+        for o in made.outputs
+    )
+    whole = sum(math.prod(o.meta.shape) for o in made.outputs)
+    return min(whole, int(blocks.sum()) * of_one)
+
+
+def _report(
+    job: Job,
+    state: State,
+    schedule: Schedule,
+    watchdog: Watchdog,
+    started: float,
+    lost: int,
+    stopped: str | None,
+) -> Result:
+    done = {made.name: state.done(made.name, made.grid) for made in job.passes}
+    outputs = {made.name: tuple(o.dataset for o in made.outputs) for made in job.passes}
+    failed = []
+    given_up = {name: grid & ~done[name] for name, grid in watchdog.failed().items()}
+    for note in state.failures():
+        made = next(made for made in job.passes if made.name == note["pass"])
+        region = Region(tuple(note["begin"]), tuple(note["end"]))
+        position = tuple(s.start for s in made.within(region))
+        if not done[made.name][position]:
+            given_up[made.name][position] = False
+            failed.append(Failed(outputs[made.name], region.roi, tuple(note["path"]), note["error"]))
+    reason = "its worker died, or took longer than the block timeout, each time"
+    for made in job.passes:
+        for block in np.argwhere(given_up[made.name]).tolist():
+            failed.append(Failed(outputs[made.name], made.region(block).roi, (), reason))
+    new = sum(_voxels(p, schedule.missing(p.name) & done[p.name]) for p in job.passes)
+    return Result(
+        job.root,
+        job.datasets,
+        schedule.count(lambda name: schedule.chosen[name]),
+        schedule.count(lambda name: schedule.chosen[name] & (done[name] | ~schedule.active[name])),
+        schedule.count(lambda name: schedule.chosen[name] & schedule.active[name] & schedule.before[name]),
+        schedule.count(lambda name: schedule.chosen[name] & ~schedule.active[name]),
+        tuple(failed),
+        new,
+        time.monotonic() - started,
+        lost,
+        state.folder / LOGS,
+        stopped,
+    )

@@ -1,0 +1,160 @@
+"""A second run does what is missing and nothing else, or says why it cannot."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from job_helpers import masks_of, stamps
+
+import gp_arrays as gpa
+from gp_arrays.materialize.state import State
+from gp_arrays.materialize.worker import Stale, Worker
+
+CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
+
+
+def test_only_what_failed_is_done_again(labels, tmp_path):
+    config, data = labels
+    broken = tmp_path / "in.zarr/ids/1/0/0"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:20])
+    first = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
+    assert (first.done, first.ok) == (23, False)
+    before = stamps(tmp_path / "out.zarr/masks")
+    broken.write_bytes(whole)
+    second = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
+    assert (second.blocks, second.done, second.before, second.failed) == (24, 24, 23, ())
+    np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "masks")[0], (data == 1).astype(np.uint8))
+    after = stamps(tmp_path / "out.zarr/masks")
+    assert {key: after[key] for key in before} == before
+    # the one block, in both channels: 16 x 16 x 16 voxels in one chunk each
+    assert sorted(set(after) - set(before)) == ["0/1/0/0", "1/1/0/0"]
+    third = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
+    assert (third.before, third.done, third.voxels) == (24, 24, 0)
+    assert stamps(tmp_path / "out.zarr/masks") == after
+
+
+def test_a_roi_at_a_time(labels, tmp_path):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    # z 460 to 470 touches the blocks of z 400 to 464 and of 464 to 528: 2 x 2 x 4 of them
+    first = gpa.materialize(masks_of(config), out, roi=gpa.Roi((460, 0, -80), (10, 240, 400)), **CUT)
+    assert (first.blocks, first.done, first.ok) == (16, 16, True)
+    want = (data == 1).astype(np.uint8)
+    partial = want.copy()
+    partial[32:] = 0
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], partial)
+    rest = gpa.materialize(masks_of(config), out, **CUT)
+    assert (rest.blocks, rest.before, rest.done) == (24, 16, 24)
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], want)
+
+
+def test_blocks_of_an_earlier_run_are_kept(labels, tmp_path):
+    cut = {"chunks": (16, 16, 16), "progress": False}
+    first = gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", block=(64, 256, 128), **cut)
+    again = gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", memory=10 * 2**30, **cut)
+    assert again.before == first.blocks == 3 * 1 * 4
+
+
+@pytest.mark.parametrize("change", ["tree", "voxel size", "chunks", "block", "compressor", "output", "foreign"])
+def test_what_has_changed_is_said(labels, tmp_path, change):
+    config, _ = labels
+    out = tmp_path / "out.zarr"
+    assert gpa.materialize(masks_of(config), out, **CUT).ok
+    before = stamps(out / "masks")
+    masks, options = masks_of(config), dict(CUT)
+    says = "overwrite"
+    if change == "tree":
+        masks = gpa.BinarizeArrayConfig("masks", config, groupings=[("one", [1]), ("two", [2, 3])])
+        says = "tree.masks was"
+    elif change == "voxel size":
+        path = tmp_path / "in.zarr/ids/.zattrs"
+        attributes = json.loads(path.read_text())
+        attributes["voxel_size"] = [4, 8, 16]
+        path.write_text(json.dumps(attributes))
+        options["block"] = None
+        says = r"sources.ids.voxel_size was \['4 nm', '8 nm', '8 nm'\], is \['4 nm', '8 nm', '16 nm'\]"
+    elif change == "chunks":
+        options["chunks"] = (8, 16, 16)
+        says = r"outputs.masks.chunks was \[1, 16, 16, 16\], is \[1, 8, 16, 16\]"
+    elif change == "block":
+        options["block"] = (128, 128, 128)
+        says = r"outputs.masks.block was \[64, 128, 128\], is \[128, 128, 128\]"
+    elif change == "compressor":
+        options["compressor"] = "gzip"
+        says = "compressor was zstd, is gzip"
+    elif change == "output":
+        (out / "masks").rename(tmp_path / "elsewhere")
+        says = "not the one that the job made"
+    elif change == "foreign":
+        path = out / "masks/.zattrs"
+        attributes = json.loads(path.read_text())
+        attributes["gp_arrays"]["job"] = "another"
+        path.write_text(json.dumps(attributes))
+        says = "not the one that the job made"
+    with pytest.raises(gpa.StoreError, match=says):
+        gpa.materialize(masks, out, **options)
+    if change != "output":
+        assert stamps(out / "masks") == before
+    assert gpa.materialize(masks, out, overwrite=True, **options).ok
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[:], masks.array()[:])
+
+
+def test_one_master_at_a_time(labels, tmp_path):
+    state = State(tmp_path / "out.zarr.gp_arrays/masks")
+    holder = subprocess.Popen(
+        [
+            sys.executable, "-c",
+            "import sys, pathlib\nfrom gp_arrays.materialize.state import State\n"
+            "with State(pathlib.Path(sys.argv[1])).locked():\n print('held', flush=True)\n sys.stdin.read()",
+            str(state.folder),
+        ],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(gpa.StoreError, match=f"another run is at work.*process {holder.pid} on"):
+            gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", **CUT)
+        assert not (tmp_path / "out.zarr").exists()
+    finally:
+        holder.kill()
+        holder.communicate()
+    # the lock has ended with its holder
+    assert gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", **CUT).ok
+
+
+def test_a_worker_of_an_earlier_run_writes_nothing(labels, tmp_path):
+    config, _ = labels
+    assert gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT).ok
+    state = State(tmp_path / "out.zarr.gp_arrays/masks")
+    state.begin("first")
+    worker = Worker(state.folder, "pass0", "first")
+    block = worker.made.region((0, 0, 0))
+    worker.process(block)
+    state.begin("second")
+    before = stamps(tmp_path / "out.zarr/masks")
+    with pytest.raises(Stale):
+        worker.process(block)
+    assert stamps(tmp_path / "out.zarr/masks") == before
+
+
+def test_a_master_killed_while_it_made_the_outputs(labels, tmp_path):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    assert gpa.materialize(masks_of(config), out, **CUT).ok
+    state = Path(f"{out}.gp_arrays/masks")
+    (state / "created").unlink()
+    (out / "masks/.zattrs").unlink()
+    result = gpa.materialize(masks_of(config), out, **CUT)
+    assert (result.ok, result.before) == (True, 0)
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
+
+
+def test_a_store_that_cannot_be_made_leaves_nothing(labels, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises((gpa.StoreError, OSError)):
+        gpa.materialize(masks_of(labels[0]), tmp_path / "file/out.zarr", **CUT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in.zarr"]
