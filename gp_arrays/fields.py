@@ -80,6 +80,27 @@ def to_bool(value: Any) -> bool:
     return bool(value)
 
 
+def to_choice(value: Any) -> bool | None:
+    """attrs converter: true, false, or None for what follows from the rest."""
+    return None if value is None else to_bool(value)
+
+
+def to_text(value: Any) -> str:
+    """attrs converter: a text."""
+    if not isinstance(value, str):
+        raise ConfigError("not a text", found=repr(value))
+    return value
+
+
+def to_options(value: Any) -> dict[str, Any] | None:
+    """attrs converter: options by name, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError("not a table of options", found=repr(value))
+    return dict(value)
+
+
 def to_dtype(value: Any) -> np.dtype[Any] | None:
     """attrs converter: a dtype of voxels, or None."""
     if value is None:

@@ -33,6 +33,9 @@ class ArrayRules(Config):
     splits_leading: ClassVar[bool] = False
     #: Whether the values say yes or no (not 0, or 0), where dtype uint8 could also mean ids.
     is_mask: ClassVar[bool] = False
+    #: Whether it shows about what its one source shows at the same place, with the same dtype
+    #: and leading axes: a view that is zoomed far out may then look at the source instead.
+    keeps_places: ClassVar[bool] = False
 
     def infer(self, *sources: Meta) -> Meta:
         """The meta of the result. Raises TreeError where the sources do not fit."""
@@ -154,7 +157,8 @@ class Opened(abc.ABC):
         )
         if region.empty:
             raise TreeError("no voxel is left", found=f"roi {region}")
-        if any((b - o) % v for b, o, v in zip(region.begin, offset, voxel_size, strict=True)):
+        edges = zip(region.begin, region.end, offset, voxel_size, strict=True)
+        if any((b - o) % v or (e - o) % v for b, e, o, v in edges):
             raise TreeError("snap_to_grid does not agree with the voxel grid",
                             found=lengths["snap_to_grid"], allowed=f"multiples of {voxel_size}")  # fmt: skip
         return meta

@@ -109,7 +109,7 @@ class NumpyArrayConfig(SourceConfig):
     )  # fmt: skip
     axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)  # fmt: skip
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
-    interpolatable: bool | None = None
+    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
 
     def check(self) -> None:
         self.open()
@@ -123,9 +123,10 @@ class NumpyOpened(Opened):
 
     def __init__(self, config: NumpyArrayConfig) -> None:
         data = config.data.data
-        lengths = config.voxel_size or config.offset
+        # what there is one of for each spatial axis; axes may name them all, or those alone
+        spatial = config.voxel_size or config.offset or config.axes
         try:
-            names, roles = axis_roles(config.axes, data.ndim, None if lengths is None else len(lengths))
+            names, roles = axis_roles(config.axes, data.ndim, None if spatial is None else len(spatial))
         except ValueError as error:
             raise ConfigError("axes do not fit the data", found=str(error)) from None
         count = sum(roles)

@@ -70,7 +70,7 @@ class ZarrArrayConfig(SourceConfig):
     """
 
     file_name: Path = attrs.field(converter=fields.to_path)
-    dataset: str = attrs.field(validator=attrs.validators.instance_of(str))
+    dataset: str = attrs.field(converter=fields.to_text)
     snap_to_grid: tuple[Quantity, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )
@@ -82,13 +82,13 @@ class ZarrArrayConfig(SourceConfig):
         default=None,
         converter=fields.to_scale,
     )
-    storage_options: Mapping[str, Any] | None = None
+    storage_options: dict[str, Any] | None = attrs.field(default=None, converter=fields.to_options)
     voxel_size: tuple[Quantity, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )
     offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
-    interpolatable: bool | None = None
+    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
 
     aliases: ClassVar[Mapping[str, str]] = {"_axes": "axes"}
 

@@ -64,6 +64,9 @@ if MAJOR == 2:
         store = LocalStore(str(root))
         store.misses = MissCounter()
         array = zarr.Array(store, path=node.path, read_only=not writable, cache_attrs=False, write_empty_chunks=write_empty)  # fmt: skip
+        if array.fill_value is None:
+            # zarr 2 leaves memory as it is where a chunk is absent: other voxels at every read
+            array._fill_value = array.dtype.type(0)
         return array, store.misses
 
     def _compressor(name: str, format: int) -> Any:

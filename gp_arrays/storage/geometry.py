@@ -191,11 +191,15 @@ def axis_roles(
             roles = [kind != "space" for kind in types]
         else:
             roles = [name.lower() in _LEADING or name.endswith("^") for name in names]
+        if all(roles):
+            raise ValueError(f"no spatial axis among {', '.join(names)}")
         clean = [name.rstrip("^") for name in names]
         return tuple(
             _LEADING.get(name.lower(), name) if lead else name for name, lead in zip(clean, roles, strict=True)
         ), tuple(roles)
     dims = min(ndim, 3) if dims is None else min(dims, ndim)
+    if not dims:
+        raise ValueError("no spatial axis")
     spatial = list(names) if names is not None else list("zyx"[-dims:]) if dims <= 3 else [f"d{i}" for i in range(dims)]
     count = ndim - dims
     leading = ["s", "c"][-count:] if 0 < count <= 2 else [f"a{i}" for i in range(count)]

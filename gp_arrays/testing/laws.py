@@ -174,7 +174,7 @@ class ArrayTypeLaws:
     def test_bad_values_are_refused(self, examples: Sequence[Any]) -> None:
         for make in self.refused():
             with pytest.raises(ConfigError) as caught:
-                make()
+                pytest.fail(f"{make()!r} was not refused")
             assert caught.value.path, f"{caught.value}: where?"
         example = next(each for config in examples for each in walk([config]) if isinstance(each, self.type))
         nonsense: Any = object()
@@ -190,7 +190,7 @@ class ArrayTypeLaws:
     def test_bad_combinations_are_refused(self, tmp_path: Path) -> None:
         for config in self.misfits(tmp_path):
             with pytest.raises(TreeError) as caught:
-                config.array()
+                pytest.fail(f"{config.array()!r} of {config!r} was not refused")
             assert caught.value.path[:1] == (config.name,), f"{caught.value}: where?"
             assert config.verify() == (False, str(caught.value))
 
