@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from .resample_axes import Array, Axis, Sampling
-from .resample_mode import mode
+from .resample_mode import from_sortable, mode, sortable
+
+#: Weights are applied to slabs of about so many voxels, which a core's cache holds, ...
+VOXELS = 1 << 20
+
+#: ... but no thinner than this: neighbouring slabs read some of the same voxels.
+THINNEST = 8
 
 
 def resample(
@@ -44,6 +50,23 @@ def resample(
     """
     if data.dtype.kind == "b":
         return resample(data.view(np.uint8), samplings, start, first, shape).astype(np.bool_)
+    lead = data.ndim - len(samplings)
+    made = math.prod(data.shape[:lead]) * math.prod(shape[1:])
+    used = data.size // data.shape[lead] * samplings[0].down // samplings[0].up
+    thick = max(THINNEST, VOXELS // max(made, used, 1))
+    if thick >= shape[0] or not any(sampling.weighted for sampling in samplings):
+        return _resample(data, samplings, start, first, shape)
+    out = np.empty((*data.shape[:lead], *shape), data.dtype)
+    for at in range(0, shape[0], thick):
+        count = min(thick, shape[0] - at)
+        slab = (slice(None),) * lead + (slice(at, at + count),)
+        out[slab] = _resample(data, samplings, start, [first[0] + at, *first[1:]], [count, *shape[1:]])
+    return out
+
+
+def _resample(
+    data: Array, samplings: Sequence[Sampling], start: Sequence[int], first: Sequence[int], shape: Sequence[int]
+) -> Array:
     data, start = _padded(data, samplings, start, first, shape)
     axes = [
         Axis(data.ndim - len(samplings) + k, sampling, start[k], first[k], shape[k])
@@ -55,10 +78,11 @@ def resample(
             data = axis.nearest(data)
     votes = [axis for axis in axes if axis.sampling.method == "mode"]
     if votes:
-        parts = [data]
+        floats = data.dtype if data.dtype.kind == "f" else None
+        parts = [data if floats is None else sortable(data)]
         for axis in votes:
             parts = [vote for part in parts for vote in axis.votes(part)]
-        data = mode(parts)
+        data = mode(parts) if floats is None else from_sortable(mode(parts), floats)
     passes = [axis for axis in axes if axis.sampling.method == "mean"]
     passes += [axis for axis in reversed(axes) if axis.sampling.method in ("linear", "cubic")]
     if passes:

@@ -19,28 +19,34 @@ WIDEST_NETWORK = 32
 
 
 def mode(votes: Sequence[Array]) -> Array:
-    """Voxel by voxel the value that most of the arrays have, the smallest of those that as many have.
-
-    Of floats -0.0 counts as 0.0, and nan as one value above all others.
-    """
-    if votes[0].dtype.kind == "f":
-        bits = np.dtype(f"i{votes[0].dtype.itemsize}")
-        return _unsorted(mode([_sortable(vote, bits) for vote in votes]), bits).view(votes[0].dtype)
+    """Voxel by voxel the integer that most of the arrays have, the smallest of those that as many have."""
     out = np.empty(votes[0].shape, votes[0].dtype)
     _count(votes, out)
     return out
 
 
-def _sortable(floats: Array, bits: np.dtype[Any]) -> Array:
-    """The bits of floats as integers in the order of the values; equal ones only where the values are."""
+def sortable(floats: Array) -> Array:
+    """Floats as integers in the same order, equal where the values are: -0.0 is 0.0, nan one value above all others.
+
+    >>> keys = sortable(np.array([np.nan, np.inf, 0.0, -0.0, -1.0, -np.inf], np.float32))
+    >>> np.diff(keys) < 0
+    array([ True,  True, False,  True,  True])
+    >>> from_sortable(keys, np.dtype("float32"))
+    array([ nan,  inf,   0.,   0.,  -1., -inf], dtype=float32)
+    """
     plain = floats + floats.dtype.type(0)
     plain[np.isnan(plain)] = np.nan
-    return _unsorted(plain.view(bits), bits)
+    return _turned(plain.view(f"i{floats.dtype.itemsize}"))
 
 
-def _unsorted(keys: Array, bits: np.dtype[Any]) -> Array:
+def from_sortable(keys: Array, dtype: np.dtype[Any]) -> Array:
+    """The floats that ``sortable`` made integers of."""
+    return _turned(keys).view(dtype)
+
+
+def _turned(keys: Array) -> Array:
     # the bits of negative numbers run backwards
-    found: Array = keys ^ ((keys >> (8 * bits.itemsize - 1)) & np.iinfo(bits).max)
+    found: Array = keys ^ ((keys >> (8 * keys.itemsize - 1)) & np.iinfo(keys.dtype).max)
     return found
 
 

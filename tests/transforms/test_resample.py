@@ -443,6 +443,10 @@ def test_bad_combinations():
     assert '(2.5, 2); allowed: set unit = "pm"' in refused(source, (2, 2), (1, 1))
     assert "(5/3, 4); allowed: factors that divide the voxel size" in refused(source, (3, 1), (1, 1))
     assert "no voxel is left" in refused(source, (1, 1), (5, 1))
+    if np.dtype(np.longdouble).itemsize > 8:
+        wide = numpy_source(np.ones((4, 4), np.longdouble), (1, 1))
+        assert "64 bits at most" in refused(wide, (1, 1), (2, 2), 0, "mode")
+        assert resampled(wide, (1, 1), (2, 2)).array()[:].tolist() == [[1, 1], [1, 1]]
     in_pm = resampled(numpy_source(np.zeros((4, 4)), voxel_size=("5 nm", "4 nm")), (2, 2), (1, 1)).array(unit="pm")
     assert in_pm.voxel_size == gpa.Coordinate(2500, 2000)
 

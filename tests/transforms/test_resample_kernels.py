@@ -75,6 +75,20 @@ def test_any_width_of_accumulator(ways, dtype, monkeypatch):
     assert np.array_equal(resample(data, samplings, [0, 0, 0], first, shape), want)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "bool"])
+@pytest.mark.parametrize("ways", WEIGHED[:3], ids=str)
+def test_any_thickness_of_slabs(ways, dtype, monkeypatch):
+    samplings = [Sampling(*way) for way in ways]
+    data = (RNG.normal(size=(2, 14, 5, 6)) * 9).astype(dtype)
+    first = [1, 0, 1]
+    shape = [n * s.up // s.down - f for n, s, f in zip(data.shape[1:], samplings, first, strict=True)]
+    want = resample(data, samplings, [0, 0, 0], first, shape)
+    monkeypatch.setattr(resample_kernels, "THINNEST", 1)
+    for voxels in (1, 150, 400):
+        monkeypatch.setattr(resample_kernels, "VOXELS", voxels)
+        assert np.array_equal(resample(data, samplings, [0, 0, 0], first, shape), want)
+
+
 def test_accumulators_are_the_smallest_that_do():
     found = resample_kernels._accumulator
     assert found(0, 255, 8, 8, False) is np.uint16
