@@ -1,0 +1,150 @@
+"""Imports flow one way: a module imports only from its left."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "gp_arrays"
+
+#: Modules and packages from left to right; those of one line do not know each other.
+LAYERS = [
+    ["errors", "py.typed"],
+    ["units"],
+    ["config"],
+    ["meta"],
+    ["rules"],
+    ["plan"],
+    ["evaluate"],
+    ["nodes"],
+    ["pipeline"],
+    ["indexing", "export"],
+    ["array"],
+    ["tree"],
+    ["base"],
+    ["fields"],
+    ["storage"],
+    ["sources"],
+    ["transforms"],
+    ["stores"],
+    ["explain", "sample", "materialize", "view", "testing"],
+    ["__init__"],
+    ["cli"],
+    ["__main__"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+#: Third-party packages that not every user needs, and where alone they may be imported.
+ONLY_IN = {
+    "pytest": {"testing"},
+    "hypothesis": {"testing"},
+    "neuroglancer": {"view"},
+    "daisy": {"materialize"},
+    "click": {"cli"},
+    "zarr": {"storage", "testing"},
+    "numcodecs": {"storage"},
+}
+
+MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(name: str) -> Iterator[tuple[str, bool]]:
+    """What a module imports, absolutely named, and whether at once, not in a function."""
+    path = MODULES[name]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    later = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    folder = ["gp_arrays", *name.split(".")[:-1]]
+    for node in ast.walk(tree):
+        now = id(node) not in later
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, now) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = folder[: len(folder) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield from ((f"{module}.{alias.name}", now) for alias in node.names)
+
+
+def own(module: str) -> str | None:
+    """The module of this package that a dotted name lies in, or None."""
+    if module.split(".")[0] != "gp_arrays":
+        return None
+    parts = module.split(".")[1:]
+    while True:
+        name = ".".join(parts)
+        if name in MODULES:
+            return name
+        if ".".join([*parts, "__init__"]) in MODULES:
+            return ".".join([*parts, "__init__"])
+        parts.pop()
+
+
+def inside(name: str, at_once: bool = False) -> set[str]:
+    """The package's modules that one imports; only those that it needs to be imported itself if ``at_once``."""
+    return {found for module, now in imports(name) if (now or not at_once) and (found := own(module)) is not None}
+
+
+def top(name: str) -> str:
+    return name.split(".")[0]
+
+
+def test_every_module_has_its_place() -> None:
+    assert sorted({top(name) for name in MODULES} - set(RANK)) == []
+    assert sorted(set(RANK) - {path.stem if path.suffix == ".py" else path.name for path in PACKAGE.iterdir()}) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_from_its_left(name: str) -> None:
+    wrong = {other for other in inside(name) if top(other) != top(name) and RANK[top(other)] >= RANK[top(name)]}
+    assert not wrong, f"{name} imports {', '.join(sorted(wrong))}"
+
+
+def test_no_circle_within_a_package() -> None:
+    graph = {name: inside(name, at_once=True) for name in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"modules import each other: {' <- '.join(error.args[1])}")
+
+
+def test_third_party_packages_stay_where_they_belong() -> None:
+    wrong = [
+        f"{name} imports {module}"
+        for name in MODULES
+        for module, _ in imports(name)
+        if module.split(".")[0] in ONLY_IN and top(name) not in ONLY_IN[module.split(".")[0]]
+    ]
+    assert wrong == []
+
+
+def test_the_check_itself() -> None:
+    """What is looked for is found: these are imports that do exist."""
+    assert {"errors", "meta", "nodes", "rules", "transforms.constant"} <= inside("transforms.sum")
+    assert "numpy" in {module for module, _ in imports("transforms.sum")}
+    assert inside("cli.demo") >= {"materialize.__init__", "array", "tree"}
+    assert ("transforms.sum" in inside("__init__"), "base" in inside("meta")) == (True, False)
+
+
+def test_importing_it_starts_no_viewer() -> None:
+    """gp_arrays adds neither Neuroglancer nor a server nor test tools to what gunpowder imports."""
+    code = (
+        "import sys, json, gunpowder; before = set(sys.modules); import gp_arrays; "
+        "print(json.dumps(sorted({name.split('.')[0] for name in set(sys.modules) - before})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    added = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "gp_arrays" in added
+    unwanted = {"neuroglancer", "tornado", "tensorstore", "socketserver", "http", "pytest", "hypothesis", "selenium"}
+    assert sorted(added & unwanted) == []
