@@ -127,8 +127,10 @@ class CellMapArrayConfig(SourceConfig):
     (('er', ('mito', ('mito_mem', 'mito_lum'))), False)
     """
 
+    is_mask = True
+
     file_name: Path = attrs.field(converter=fields.to_path)
-    dataset: str = attrs.field(validator=attrs.validators.instance_of(str))
+    dataset: str = attrs.field(converter=fields.to_text)
     classes: tuple[Class, ...] = attrs.field(converter=to_classes)
     scale: int | None = attrs.field(default=None, converter=fields.to_scale)
     output: str = attrs.field(default="target", validator=_output)
@@ -138,6 +140,24 @@ class CellMapArrayConfig(SourceConfig):
 
     def located(self, base: Path) -> CellMapArrayConfig:
         return self if self.file_name.is_absolute() else self.with_fields(file_name=base / self.file_name)
+
+
+class _ClassOpened(ZarrOpened):
+    """The array of a class, which is lost where its crop is."""
+
+    def __init__(self, config: ZarrArrayConfig, crop: str) -> None:
+        super().__init__(config, False)
+        self._crop = crop
+
+    def _look_again(self) -> None:
+        super()._look_again()
+        require_crop(self.root, self._crop)
+
+
+def require_crop(root: Path, dataset: str) -> None:
+    """Raises StoreError where the group of a crop that was opened is not there any more."""
+    if read_node(root, dataset) is None:
+        raise StoreError("the crop has vanished since it was opened", found=f"{root}/{dataset}")
 
 
 @attrs.frozen(eq=False)
@@ -199,7 +219,8 @@ class CellMapOpened(Opened):
         if group is not None and not group.is_array and multiscales_of(group) is None:
             found = group.attrs.get("multiscales")
             raise malformed("multiscales", f"{self.place}/{name}", found, "the levels of the class's pyramid")
-        array = ZarrOpened(ZarrArrayConfig(name, self._config.file_name, self._path(name), scale=self._config.scale), False)  # fmt: skip
+        config = ZarrArrayConfig(name, self._config.file_name, self._path(name), scale=self._config.scale)
+        array = _ClassOpened(config, self._dataset)
         if array.leading or array.dtype.kind not in "bui":
             axes = ", ".join((*(axis.name for axis in array.leading), *array.spatial_axes))
             raise StoreError("the array of a class is not one of integers along spatial axes",
@@ -232,6 +253,9 @@ class CellMapOpened(Opened):
                 if place not in seen:
                     seen[place] = self._decoded(part, box)
                 (np.logical_and if output == "mask" else np.logical_or)(channel, seen[place], out=channel)
+        if not seen:
+            # what no voxel decides is known from the metadata, as long as there are any
+            require_crop(self._config.file_name, self._dataset)
         return out
 
     def _decoded(self, part: _Part, box: tuple[slice, ...]) -> np.ndarray[Any, Any]:

@@ -8,7 +8,7 @@ way to make a config of it.
 This package needs pytest and hypothesis (the ``test`` extra).
 """
 
-from . import growers, meanings, resampled
+from . import growers, labels, meanings, resampled
 from .checks import (
     assert_same,
     check_blocks,
@@ -51,6 +51,7 @@ __all__ = [
     "growers",
     "growing",
     "grows",
+    "labels",
     "meanings",
     "naive",
     "partitions",

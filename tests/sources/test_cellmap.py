@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 import gp_arrays as gpa
 from gp_arrays.sources.cellmap import decode, unexplained
 from gp_arrays.storage.annotations import Encoding
+from gp_arrays.testing import StoredSourceLaws
+from gp_arrays.testing.labels import StoredClass, write_crop
 
 SEMANTIC = {"absent": 0, "present": 1}
 UNKNOWN = {"absent": 0, "present": 1, "unknown": 255}
@@ -347,13 +349,17 @@ def test_a_value_that_the_encoding_does_not_have(crop, output):
 
 def test_no_silent_zeros(crop):
     made = crop(["mito"]).add("mito", [np.ones((4, 4), np.uint8)], kind(SEMANTIC), chunks=(2, 2))
-    array = made.config(["mito"]).array()
+    array, nothing = made.config(["mito"]).array(), made.config(["golgi"]).array()
     chunk = made.folder / "mito" / "s0" / "0" / "1"
     chunk.unlink()
     assert array[0, :2].tolist() == [[1, 1, 0, 0]] * 2  # an absent chunk is fill value
     (made.folder / "mito" / "s0").rename(made.folder / "mito" / "gone")
-    with pytest.raises(gpa.StoreError, match="vanished"):
+    with pytest.raises(gpa.StoreError, match="the array has vanished"):
         array[:]
+    assert not nothing[:].any()
+    made.folder.rename(made.root / "gone")
+    with pytest.raises(gpa.StoreError, match="crop: the crop has vanished since it was opened; found .*crop1"):
+        nothing[:]
 
 
 def test_stores_that_are_not_crops(crop, tmp_path):
@@ -532,3 +538,39 @@ def test_nothing_is_logged_of_what_the_metadata_say(crop, caplog):
     with caplog.at_level(logging.WARNING, "gp_arrays"):
         crop(["a"]).add("a", [row([0, 1])], kind(SEMANTIC)).read(["a"])
     assert not caplog.records
+
+
+class TestLaws(StoredSourceLaws):
+    type = gpa.CellMapArrayConfig
+
+    def configs(self, folder):
+        rng = np.random.default_rng(6)
+        classes = {
+            "mito": StoredClass(rng.choice(np.array([0, 1, 255], np.uint8), (4, 5, 3)), UNKNOWN),
+            "er": StoredClass(rng.choice(np.array([0, 3, 7, 255], np.uint64), (4, 5, 3)), INSTANCE),
+        }
+        write_crop(folder / "crops.zarr" / "crop", classes, (10, 0, 6), (5, 2, 3), ["golgi"])
+        items = ["er", "golgi", ("both", ["mito", "er"]), "nowhere"]
+        return [
+            gpa.CellMapArrayConfig("target", folder / "crops.zarr", "crop", items),
+            gpa.CellMapArrayConfig("mask", folder / "crops.zarr", "crop", ["mito", "er"], 0, "mask"),
+        ]
+
+    def fill_of(self, config):
+        return int(config.output == "mask")  # the fill value 0 means absent, which is known
+
+    def refused(self):
+        return [
+            lambda: gpa.CellMapArrayConfig("crop", "a.zarr", "crop", []),
+            lambda: gpa.CellMapArrayConfig("crop", "a.zarr", "crop", ["a", "a"]),
+            lambda: gpa.CellMapArrayConfig("crop", "a.zarr", "crop", ["a"], scale="s0"),
+        ]
+
+    def misfits(self, folder):
+        zeros = StoredClass(np.zeros((4, 4), np.uint8), SEMANTIC)
+        write_crop(folder / "crops.zarr" / "one", {"a": zeros}, (0, 0), (2, 2))
+        write_crop(folder / "crops.zarr" / "two", {"b": zeros}, (0, 2), (2, 2))
+        (folder / "crops.zarr" / "two" / "b").rename(folder / "crops.zarr" / "one" / "b")
+        said = {"cellmap": {"annotation": {"class_names": ["a", "b"]}}}
+        (folder / "crops.zarr" / "one" / ".zattrs").write_text(json.dumps(said))
+        return [gpa.CellMapArrayConfig("misfit", folder / "crops.zarr", "one", ["a", "b"])]

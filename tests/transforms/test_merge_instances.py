@@ -1,18 +1,27 @@
 """Instances of several volumes in one, the same for whoever asks."""
 
+import itertools
 import logging
 
 import gunpowder as gp
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gp_arrays as gpa
+from gp_arrays.testing import ArrayTypeLaws
 from gp_arrays.transforms.merge_instances import beyond, merge, overlap_of
 
 TOP = 2**64 - 1
 ROOM = 2**40
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Tables of dense sources are kept here, not where the user keeps them."""
+    monkeypatch.setenv("GP_ARRAYS_CACHE", str(tmp_path / "tables"))
 
 
 def memory(name, data, dtype=np.uint64, **options):
@@ -390,3 +399,61 @@ def test_compiling_makes_no_table(monkeypatch, caplog, tmp_path):
     assert not (tmp_path / "cache").exists()
     assert array[0].tolist() == [1, 2]
     assert len(list((tmp_path / "cache").glob("*.ids"))) == 1
+
+
+@pytest.mark.parametrize("blocks", [(250, 250, 250), (100, 67, 131)])
+def test_real_neurons_and_supervoxels_in_any_block_shape(fib25, blocks):
+    neurons, supervoxels = (zarr.open(str(fib25), mode="r", path=f"labels/{n}")[:] for n in ("neurons", "supervoxels"))
+    plain = np.where(neurons != 0, neurons, np.where(supervoxels != 0, supervoxels + np.uint64(ROOM), 0))
+    ids, ranks = np.unique(neurons, return_inverse=True)
+    assert ids[0] == 0  # so that ranks count from 1
+    ranks = ranks.reshape(neurons.shape).astype(np.uint64)
+    dense = np.where(ranks != 0, ranks, supervoxels + np.uint64(10000))
+    assert supervoxels.min() > 0
+    sources = [gpa.ZarrArrayConfig(n, fib25, f"labels/{n}") for n in ("neurons", "supervoxels")]
+    merged = gpa.MergeInstancesArrayConfig("merged", sources)
+    other = gpa.MergeInstancesArrayConfig("other", sources, [0, 10000], dense=["neurons"])
+    for config, expected in ((merged, plain), (other, dense)):
+        array = config.array()
+        assert array.shape == expected.shape
+        for corner in itertools.product(*(range(0, n, b) for n, b in zip(expected.shape, blocks, strict=True))):
+            box = tuple(slice(a, min(a + b, n)) for a, b, n in zip(corner, blocks, expected.shape, strict=True))
+            assert np.array_equal(array[box], expected[box])
+    assert gpa.source_of_id(other, 10) == ("neurons", ids[10])
+
+
+class TestLaws(ArrayTypeLaws):
+    type = gpa.MergeInstancesArrayConfig
+
+    def configs(self, folder):
+        rng = np.random.default_rng(8)
+        place = {"offset": (3, 10, 5), "voxel_size": (2, 10, 5)}
+        small = gpa.NumpyArrayConfig("small", rng.choice(np.array([0, 0, 1, 5], np.uint8), (4, 5, 6)), **place)
+        signed = gpa.NumpyArrayConfig("signed", rng.choice(np.array([0, 0, 2**40]), (4, 5, 6)), **place)
+        large = gpa.NumpyArrayConfig("large", rng.choice(np.array([0, 9, 2**59, TOP], np.uint64), (4, 5, 6)), **place)
+        part = gpa.CropArrayConfig("part", signed, [[5, 20, 0], [100, 100, 100]])
+        of = gpa.MergeInstancesArrayConfig
+        return [
+            of("first", [small, part, large], dense=["large"]),
+            of("last", [large, small], id_offsets=[2**63, 0], overlap="last", dense=["large"]),
+            of("one", [large]),
+            of("again", [of("inner", [small, signed]), small], id_offsets=[0, 2**62], overlap="last"),
+        ]
+
+    def refused(self):
+        a, b = memory("a", [[0]]), memory("b", [[0]])
+        return [
+            lambda: gpa.MergeInstancesArrayConfig("m", [a, b], [1, 1]),
+            lambda: gpa.MergeInstancesArrayConfig("m", [a, b], [0, -1]),
+            lambda: gpa.MergeInstancesArrayConfig("m", [a, b], overlap="none"),
+            lambda: gpa.MergeInstancesArrayConfig("m", [a, b], dense=["c"]),
+        ]
+
+    def misfits(self, folder):
+        a = memory("a", [[0]])
+        others = [
+            memory("b", [[0.0]], np.float32),
+            memory("b", [[0]], voxel_size=(2, 2)),
+            memory("b", [[0]], offset=(9, 9)),
+        ]
+        return [gpa.MergeInstancesArrayConfig("misfit", [a, other]) for other in others]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gp_arrays as gpa
+from gp_arrays.testing import ArrayTypeLaws, write_plain_zarr
 from gp_arrays.transforms.missing_annotations import parse_labels, usable_voxels
 
 VOLUME = np.array([[0, 3, 7, 3]], np.uint8)
@@ -303,3 +304,38 @@ def test_node_with_malformed_labels():
     assert "MASK: malformed annotation metadata at labels[0].annotationState" in str(
         caught.value.__cause__ or caught.value
     )
+
+
+class TestLaws(ArrayTypeLaws):
+    type = gpa.MissingAnnotationsMaskConfig
+
+    def configs(self, folder):
+        volume = np.random.default_rng(9).integers(0, 6, (4, 5, 6)).astype(np.uint64)
+        place = {"offset": (3, 10, 5), "voxel_size": (2, 10, 5), "units": ["nm"] * 3}
+        said = [item(1, True, "sparse"), item(2, True, "empty"), item(4, False, False)]
+        for name, labels in (("listed", said), ("wrapped", {"labels": said[:1]})):
+            write_plain_zarr(folder / "labels.zarr" / name, volume, (2, 3, 4), {**place, "labels": labels})
+        listed, wrapped = (gpa.ZarrArrayConfig(n, folder / "labels.zarr", n) for n in ("listed", "wrapped"))
+        groups = [("a", [1]), ("b", [2, 3]), ("c", [4]), ("d", [])]
+        of = gpa.MissingAnnotationsMaskConfig
+        return [
+            of("mask", listed, groups),
+            of("ids", gpa.CropArrayConfig("part", wrapped, [[5, 10, 5], [4, 30, 20]]), groups, "ids"),
+            of("nothing", gpa.NumpyArrayConfig("plain", volume.astype(np.int8)), groups),
+        ]
+
+    def refused(self):
+        ids = gpa.NumpyArrayConfig("ids", VOLUME)
+        return [
+            lambda: gpa.MissingAnnotationsMaskConfig("mask", ids, []),
+            lambda: gpa.MissingAnnotationsMaskConfig("mask", ids, [("a", [1])], "dense"),
+        ]
+
+    def misfits(self, folder):
+        said = {"voxel_size": [1, 1], "labels": [{"value": 1}]}
+        write_plain_zarr(folder / "bad.zarr" / "ids", VOLUME, (1, 2), said)
+        return [
+            gpa.MissingAnnotationsMaskConfig("misfit", source, [("a", [300])])
+            for source in (gpa.NumpyArrayConfig("ids", VOLUME), gpa.NumpyArrayConfig("f", VOLUME.astype(np.float32)),
+                           gpa.ZarrArrayConfig("bad", folder / "bad.zarr", "ids"))
+        ]  # fmt: skip

@@ -1,0 +1,226 @@
+"""The meanings of merged instances, missing annotations and CellMap crops, and random trees with them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import zarr
+from hypothesis import strategies as st
+
+from ..config import Config
+from ..errors import ComputeError
+from ..rules import SourceRules
+from ..sources.cellmap import CellMapArrayConfig
+from ..sources.zarr_ import ZarrArrayConfig
+from ..transforms.merge_instances import MergeInstancesArrayConfig
+from ..transforms.missing_annotations import MissingAnnotationsMaskConfig
+from .growers import ids
+from .meanings import common_part
+from .oracle import Naive, Volume, naive
+from .plain_zarr import write_plain_zarr
+from .strategies import Pool, grows
+
+TOP = 2**64 - 1
+
+
+@naive(MergeInstancesArrayConfig)
+def merge_instances(config: MergeInstancesArrayConfig, naive: Naive) -> Volume:
+    sources = [naive(source) for source in config.source_array_configs]
+    offsets = config.id_offsets or [k * 2**40 for k in range(len(sources))]
+    parts = common_part(sources)
+    named = [source.name in config.dense for source in config.source_array_configs]
+    tables = [sorted({int(i) for i in s.data.ravel()} - {0}) if dense else [] for s, dense in zip(sources, named, strict=True)]  # fmt: skip
+    out = np.zeros(parts[0].data.shape, np.uint64)
+    for place in np.ndindex(*out.shape):
+        found = []
+        for k, part in enumerate(parts):
+            own = int(part.data[place])
+            above = [offset for offset in offsets if offset > offsets[k]]
+            room = (min(above) if above else TOP) - offsets[k]
+            if tables[k] and (tables[k][0] < 0 or len(tables[k]) > room):
+                raise ComputeError("the ids of a dense source have no room")
+            if own and named[k]:
+                own = tables[k].index(own) + 1
+            if not 0 <= own <= room:
+                raise ComputeError("an id is beyond its room")
+            if own:
+                found.append(own + offsets[k])
+        if len(found) > 1 and config.overlap == "error":
+            raise ComputeError("instances overlap")
+        if found:
+            out[place] = found[-1 if config.overlap == "last" else 0]
+    return parts[0].with_data(out, interpolatable=False, averaged=False)
+
+
+def listed_labels(config: Config) -> Any:
+    """The ``labels`` attribute of the store that an array comes from by arrays of one source, or None."""
+    while config.children():
+        if len(config.children()) > 1:
+            return None
+        (config,) = config.children()
+    if not isinstance(config, ZarrArrayConfig):
+        return None
+    said = json.loads(Path(config.file_name, config.dataset, ".zattrs").read_text()).get("labels")
+    return said["labels"] if isinstance(said, dict) else said
+
+
+@naive(MissingAnnotationsMaskConfig)
+def missing_annotations(config: MissingAnnotationsMaskConfig, naive: Naive) -> Volume:
+    source = naive(config.source_array_config)
+    states = {item["value"]: item["annotationState"] for item in listed_labels(config) or ()}
+    out = np.zeros((len(config.groupings), *source.data.shape), np.uint8)
+    for channel, (_, group) in enumerate(config.groupings):
+        chosen = list(group) or list(states)
+        said = [states[i]["annotated"] for i in chosen if i in states and states[i]["present"]]
+        if False in said or "empty" in said:
+            continue
+        for place, value in np.ndenumerate(source.data):
+            narrow = config.sparse == "ids" and "sparse" in said
+            out[(channel, *place)] = value > 0 and (not narrow or int(value) in chosen)
+    names = tuple(name for name, _ in config.groupings)
+    return source.with_data(out, leading=("c",), channels=names, interpolatable=False)
+
+
+@naive(CellMapArrayConfig)
+def cellmap(config: CellMapArrayConfig, naive: Naive) -> Volume:
+    crop = Path(config.file_name, config.dataset)
+    level = config.scale or 0
+
+    def attributes(path: Path) -> Any:
+        return json.loads((path / ".zattrs").read_text())
+
+    listed = attributes(crop)["cellmap"]["annotation"]["class_names"]
+    arrays = {}
+    for name in [name for name in listed if (crop / name).exists()]:
+        image = attributes(crop / name)["multiscales"][0]
+        described = image["datasets"][level]
+        folder = crop / name / described["path"]
+        said = attributes(folder).get("cellmap") or attributes(crop / name)["cellmap"]
+        voxels = np.asarray(zarr.open(str(folder), mode="r")[...])
+        arrays[name] = voxels, said["annotation"]["annotation_type"]["encoding"]
+        scale, centre = (described["coordinateTransformations"][i][k] for i, k in enumerate(("scale", "translation")))
+        finest = image["datasets"][0]["coordinateTransformations"][0]["scale"]
+        begin = tuple(int(c - (s - f) / 2) for c, s, f in zip(centre, scale, finest, strict=True))
+    (shape,) = {voxels.shape for voxels, _ in arrays.values()}
+    channels = {}
+    for item in config.classes:
+        name, parts = (item, (item,)) if isinstance(item, str) else item
+        channels[name] = np.zeros(shape, np.uint8)
+        for place in np.ndindex(*shape):
+            known, there = [], []
+            for part in parts:
+                voxels, encoding = arrays.get(part, (np.full(shape, -1), {"unknown": -1}))
+                value = int(voxels[place])
+                if "present" in encoding and value not in encoding.values():
+                    raise ComputeError("a value is not in the encoding")
+                known.append(value != encoding.get("unknown"))
+                there.append(value == encoding["present"] if "present" in encoding else
+                             known[-1] and value != encoding.get("absent"))  # fmt: skip
+            channels[name][place] = all(known) if config.output == "mask" else any(there)
+    return Volume(np.stack(list(channels.values())), begin, tuple(map(int, scale)), ("c",), tuple(channels))
+
+
+@grows(MergeInstancesArrayConfig)
+def grow_merge(pool: Pool, name: str) -> Any:
+    chosen = pool.pick_several(1, 3, ids)
+    if not chosen:
+        return None
+    count = len(chosen)
+    offsets = pool.draw(st.none() | st.lists(st.sampled_from([0, 1, 300, 2**20, 2**40, 2**63, TOP - 1]),
+                                             min_size=count, max_size=count, unique=True))  # fmt: skip
+    # a computed source is computed twice, once for its table, which is no breach of law 4
+    stored = sorted({member.config.name for member in chosen if isinstance(member.config, SourceRules)})
+    dense = pool.draw(st.sets(st.sampled_from(stored))) if stored else ()
+    overlap = pool.draw(st.sampled_from(["first", "last", "error"]))
+    return MergeInstancesArrayConfig(name, [member.config for member in chosen], offsets, overlap, sorted(dense))
+
+
+@grows(MissingAnnotationsMaskConfig)
+def grow_missing(pool: Pool, name: str) -> Any:
+    sparse = pool.draw(st.sampled_from(["labelled", "ids"]))
+    groups = pool.draw(st.lists(st.lists(st.integers(0, 5), max_size=3), min_size=1, max_size=3))
+    groupings = [(f"g{i}", group) for i, group in enumerate(groups)]
+    source = pool.pick(ids)
+    if source is not None and pool.draw(st.booleans()):
+        return MissingAnnotationsMaskConfig(name, source.config, groupings, sparse)
+    annotated = st.sampled_from([True, False, "dense", "sparse", "empty"])
+    states = pool.draw(st.dictionaries(st.integers(0, 5), st.tuples(st.booleans(), annotated), max_size=4))
+    said: Any = [{"value": i, "annotationState": {"present": present, "annotated": how}}
+                 for i, (present, how) in states.items()]  # fmt: skip
+    shape = tuple(pool.draw(st.integers(1, 5)) for _ in range(pool.dims))
+    volume = np.array(
+        pool.draw(st.lists(st.integers(0, 5), min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
+    )
+    attributes = {"voxel_size": pool.voxel_size, "offset": pool.place(shape), "units": ["nm"] * pool.dims,
+                  "labels": {"labels": said} if pool.draw(st.booleans()) else said}  # fmt: skip
+    volume = volume.reshape(shape).astype(pool.draw(st.sampled_from(["uint8", "int16", "uint64"])))
+    path = f"labels/{_name(volume, attributes)}"
+    if not (pool.folder / "random.zarr" / path).exists():
+        write_plain_zarr(pool.folder / "random.zarr" / path, volume, (2,) * pool.dims, attributes)
+    return MissingAnnotationsMaskConfig(
+        name, ZarrArrayConfig(f"{name} labels", pool.folder / "random.zarr", path), groupings, sparse
+    )
+
+
+def _name(data: np.ndarray[Any, Any], said: Any) -> str:
+    return hashlib.blake2b(data.tobytes() + repr((data.shape, data.dtype, said)).encode(), digest_size=12).hexdigest()
+
+
+ENCODINGS: tuple[dict[str, int], ...] = (
+    {"absent": 0, "present": 1}, {"absent": 0, "present": 1, "unknown": 255}, {"unknown": 0, "present": 1},
+    {"absent": 0, "unknown": 255}, {"absent": 3}, {},
+)  # fmt: skip
+
+
+@attrs.frozen
+class StoredClass:
+    """A class of a crop on disk: its voxels and what they mean."""
+
+    voxels: np.ndarray[Any, Any]
+    encoding: dict[str, int]
+
+
+def write_crop(
+    folder: Path, classes: dict[str, StoredClass], begin: Any, voxel_size: Any, more: Any = (), chunks: int = 2
+) -> None:
+    """A crop in CellMap's layout, with one level; ``more`` are classes that are listed and not there."""
+    for path in (folder, *(folder / name for name in classes)):
+        path.mkdir(parents=True)
+        (path / ".zgroup").write_text('{"zarr_format": 2}')
+    said = {"cellmap": {"annotation": {"class_names": [*classes, *more]}}}
+    (folder / ".zattrs").write_text(json.dumps(said))
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"[-len(begin) :]]
+    place = [{"type": "scale", "scale": list(voxel_size)}, {"type": "translation", "translation": list(begin)}]
+    image = [{"version": "0.4", "axes": axes, "datasets": [{"path": "s0", "coordinateTransformations": place}]}]
+    for name, stored in classes.items():
+        (folder / name / ".zattrs").write_text(json.dumps({"multiscales": image}))
+        kind = "semantic_segmentation" if "present" in stored.encoding else "instance_segmentation"
+        own = {"class_name": name, "annotation_type": {"type": kind, "encoding": stored.encoding}}
+        write_plain_zarr(folder / name / "s0", stored.voxels, (chunks,) * len(begin), {"cellmap": {"annotation": own}})
+
+
+@grows(CellMapArrayConfig)
+def grow_cellmap(pool: Pool, name: str) -> Any:
+    shape = tuple(pool.draw(st.integers(1, 4)) for _ in range(pool.dims))
+    count, classes = int(np.prod(shape)), {}
+    for which in ("mito", "er")[: pool.draw(st.integers(1, 2))]:
+        encoding = pool.draw(st.sampled_from(ENCODINGS))
+        values = list(encoding.values()) if "present" in encoding else [0, 3, 7, 255]
+        voxels = pool.draw(st.lists(st.sampled_from(values), min_size=count, max_size=count))
+        classes[which] = StoredClass(np.array(voxels, np.uint8).reshape(shape), encoding)
+    begin = pool.place(shape)
+    said = repr([(which, stored.voxels.tolist(), stored.encoding) for which, stored in classes.items()])
+    path = hashlib.blake2b(repr((shape, begin, pool.voxel_size, said)).encode(), digest_size=12).hexdigest()
+    if not (pool.folder / "crops.zarr" / path).exists():
+        write_crop(pool.folder / "crops.zarr" / path, classes, begin, pool.voxel_size, ["golgi"])
+    items: Any = st.sampled_from(["mito", "er", "golgi", "nowhere"]) | st.tuples(
+        st.sampled_from(["both", "others"]), st.lists(st.sampled_from(["mito", "er", "golgi"]), min_size=1, unique=True)
+    )
+    chosen = pool.draw(st.lists(items, min_size=1, max_size=3, unique_by=lambda i: i if isinstance(i, str) else i[0]))
+    output = pool.draw(st.sampled_from(["target", "mask"]))
+    return CellMapArrayConfig(name, pool.folder / "crops.zarr", path, chosen, output=output)
