@@ -75,6 +75,7 @@ class PointwiseConfig(ArrayConfig):
     """Base of the array types whose every voxel depends on the same voxel of the sources."""
 
     abstract: ClassVar[bool] = True
+    keeps_constant: ClassVar[bool] = True
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]

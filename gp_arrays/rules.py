@@ -33,6 +33,9 @@ class ArrayRules(Config):
     splits_leading: ClassVar[bool] = False
     #: Whether the values say yes or no (not 0, or 0), where dtype uint8 could also mean ids.
     is_mask: ClassVar[bool] = False
+    #: Whether sources that are one value each throughout a context give one value throughout
+    #: the region, the same wherever it is: blocks over absent chunks need no computing then.
+    keeps_constant: ClassVar[bool] = False
     #: Whether it shows about what its one source shows at the same place, with the same dtype
     #: and leading axes: a view that is zoomed far out may then look at the source instead.
     keeps_places: ClassVar[bool] = False
@@ -60,6 +63,21 @@ class ArrayRules(Config):
     def reason(self) -> str | None:
         """Why ``verify`` is to say no although the tree compiles, or None."""
         return None
+
+
+@attrs.frozen(eq=False)
+class Stored:
+    """Which chunks of a source exist; all other voxels are ``fill``.
+
+    Attributes:
+        size: Voxels of a chunk, in the order of the source's ``shape``.
+        index: Where those that exist are in the grid of chunks, one row for each.
+        fill: What the voxels of the others are.
+    """
+
+    size: tuple[int, ...]
+    index: np.ndarray[Any, Any]
+    fill: Any
 
 
 class Opened(abc.ABC):
@@ -112,6 +130,10 @@ class Opened(abc.ABC):
 
         None, the default, for a source that cannot tell, such as voxels in memory.
         """
+        return None
+
+    def stored(self) -> Stored | None:
+        """Which chunks exist, listed once; None, the default, where that cannot be told."""
         return None
 
     def chunk_of(self, index: Sequence[int]) -> tuple[str, str] | None:

@@ -122,7 +122,7 @@ def _run_daisy(
         box = Roi(made.begin, made.block)
         tasks[made.name] = daisy.Task(
             made.name, Roi(made.begin, total), box, box, start,
-            read_write_conflict=False, fit="overhang", max_workers=workers.count, max_retries=workers.retries,
+            read_write_conflict=False, fit="overhang", max_workers=max(1, min(workers.count, int(schedule.missing(made.name).sum()))), max_retries=workers.retries,
             timeout=workers.timeout, tracking_path=str(state.tracking(made.name)),
             # outside of the main thread nothing but daisy can give a run up
             max_worker_restarts=10**6 if main else patience,

@@ -264,10 +264,12 @@ def make_outputs(job: Job, state: State) -> None:
         for made_pass in job.passes:
             for output in made_pass.outputs:
                 made.append(output.dataset)
-                base = next((level.below for level in job.levels if level.made is made_pass), output.dataset)
-                said = {"job": job.document["id"], "level_above": base}
-                if output.dataset in job.plan.roots:
+                level = next((level for level in job.levels if level.made is made_pass), None)
+                if level is None:
                     said = provenance(job.plan, output.dataset, tree, job.document["id"])
+                else:
+                    said = {"job": job.document["id"], "array": level.below, "downsampled": list(level.factors),
+                            "by": level.method, "interpolatable": output.meta.interpolatable}  # fmt: skip
                 attributes = array_attributes(output.meta, said)
                 create(job.root, output.dataset, output.meta, output.chunks, output.shards, job.layout.storage, attributes)  # fmt: skip
         (state.folder / CREATED).touch()

@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import ConfigError, StoreError
-from ..plan import compile_plan
+from ..errors import ConfigError, StoreError, TreeError
+from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
 from . import job as jobs
-from .geometry import MEMORY
+from .geometry import MEMORY, Pass
 from .master import Workers, run_job
 from .outputs import Storage, remove
 from .prepare import Job, Layout, make_job, make_outputs, require_room, require_same
 from .result import Result
 from .schedule import make_schedule, touched
+from .sparse import not_empty, within_mask
 from .state import State, state_base, state_name
 
 
@@ -39,6 +41,7 @@ def materialize(
     zarr_format: int = 2,
     pyramid: str | Mapping[str, str] | None = None,
     skip_empty: bool = False,
+    mask: ArrayRules | None = None,
     retries: int = 2,
     block_timeout: float | None = 600,
     state: str | Path | None = None,
@@ -74,7 +77,10 @@ def materialize(
         pyramid: ``"auto"``, ``"mean"``, ``"mode"`` or ``"nearest"``, or one for each dataset: the
             dataset becomes an OME-NGFF group (0.4 in Zarr v2, 0.5 in v3) with levels ``s0``, ``s1``, ...
             ``"auto"`` takes the mean of intensities, the mode of labels, the nearest of masks.
-        skip_empty: Whether chunks that are 0 throughout stay unwritten.
+        skip_empty: Whether chunks that are 0 throughout stay unwritten. Blocks that are made from
+            absent chunks alone are not even computed, where the array types allow that
+            conclusion.
+        mask: An array on the same world; blocks where it is 0 throughout are left out.
         retries: How often a failed block is tried again.
         block_timeout: Seconds after which a block counts as stuck and its worker is ended;
             None for never.
@@ -106,6 +112,7 @@ def materialize(
     workers = Workers(num_workers, worker_command, host, retries, block_timeout)
     root = Path(path).absolute()
     plan = compile_plan(roots, unit)
+    covered = None if mask is None else compile_plan({"mask": mask}, plan.unit)
     base = state_base(root) if state is None else Path(state).absolute()
     kept = State(base / state_name(list(roots)))
     with kept.locked():
@@ -115,6 +122,7 @@ def materialize(
             for made in job.passes:
                 if made.after is None:
                     touched(made, roi)
+                    _require_same_axes(made, covered)
             if worker_command is not None:
                 _require_documents(job)
             if before is not None:
@@ -130,8 +138,18 @@ def materialize(
             for name in roots:
                 remove(root, name)
             make_outputs(job, kept)
-        schedule = make_schedule(job.passes, roi, {}, kept)
+        schedule = make_schedule(job.passes, roi, active_blocks(job, covered), kept)
         return run_job(job, kept, schedule, workers, progress)
+
+
+def active_blocks(job: Job, mask: Plan | None) -> dict[str, Any]:
+    """The blocks of each pass that may have to be written, as bool grids."""
+    active = {}
+    for made in job.passes:
+        if made.after is None:
+            found = np.ones(made.grid, bool) if mask is None else within_mask(mask, made)
+            active[made.name] = found & not_empty(job.plan, made) if job.layout.skip_empty else found
+    return active
 
 
 def _roots(configs: ArrayRules | Mapping[str, ArrayRules], dataset: str | None) -> dict[str, ArrayRules]:
@@ -160,6 +178,12 @@ def _dataset(name: str) -> str:
     if any(part.startswith(".") or not part for part in clean.split("/")) and clean:
         raise ConfigError("not a path in a store", found=repr(name))
     return clean
+
+
+def _require_same_axes(made: Pass, mask: Plan | None) -> None:
+    if mask is not None and mask.steps[mask.outputs["mask"]].meta.dims != len(made.grid):
+        raise TreeError("the mask does not fit the outputs", found=f"{mask.steps[-1].meta.dims} spatial axes",
+                        allowed=f"{len(made.grid)}")  # fmt: skip
 
 
 def _require_documents(job: Job) -> None:

@@ -16,7 +16,7 @@ from ..base import SourceConfig
 from ..errors import ConfigError, StoreError
 from ..meta import Axis
 from ..nodes import SourceNode
-from ..rules import Opened
+from ..rules import Opened, Stored
 from ..storage.documents import Node, ancestors, find_node, read_node
 from ..storage.engine import open_array, update_attributes
 from ..storage.fingerprint import fingerprint
@@ -27,6 +27,7 @@ from ..storage.geometry import (
     multiscales_of,
     read_geometry,
 )
+from ..storage.listing import list_chunks
 from ..units import Quantity
 from .numpy_ import interpolatable
 
@@ -236,6 +237,16 @@ class ZarrOpened(Opened):
 
     def fingerprint(self) -> str:
         return fingerprint(self.root, self.node)
+
+    def stored(self) -> Stored:
+        size = self.node.shards or self.node.chunks
+        assert size is not None
+        fill = (self.node.document or {}).get("fill_value")
+        index = list_chunks(self.root, self.node)
+        order = self._order
+        # what zarr writes as text (NaN, say) is no 0, and no more is asked of it
+        fill = 0 if fill is None else fill if isinstance(fill, (int, float)) else None
+        return Stored(tuple(size[i] for i in order), index[:, order], fill)
 
     def chunk_of(self, index: Any) -> tuple[str, str] | None:
         assert self.node.chunks is not None

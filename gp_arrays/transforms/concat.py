@@ -79,6 +79,7 @@ class ConcatArrayConfig(ArrayConfig):
     """
 
     splits_leading = True
+    keeps_constant = True
 
     channels: tuple[str, ...] = attrs.field(converter=fields.to_names)
     source_array_configs: dict[str, ArrayRules] = attrs.field(

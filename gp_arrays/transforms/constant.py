@@ -51,6 +51,7 @@ class ConstantArrayConfig(ArrayConfig):
     """
 
     splits_leading = True
+    keeps_constant = True
     is_mask = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)

@@ -46,6 +46,7 @@ class LogicalOrArrayConfig(ArrayConfig):
     array([[0, 1]], dtype=uint8)
     """
 
+    keeps_constant = True
     is_mask = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)

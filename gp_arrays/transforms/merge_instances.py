@@ -138,6 +138,8 @@ class MergeInstancesArrayConfig(ArrayConfig):
     ([[1005, 1, 1]], ('other', 5))
     """
 
+    keeps_constant = True
+
     source_array_configs: tuple[ArrayRules, ...] = attrs.field(
         metadata=SOURCE, converter=fields.to_configs, validator=fields.are_array_configs
     )

@@ -30,6 +30,7 @@ class OnesArrayConfig(ArrayConfig):
     array([ True,  True,  True])
     """
 
+    keeps_constant = True
     splits_leading = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)

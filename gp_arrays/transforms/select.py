@@ -75,6 +75,7 @@ class SelectArrayConfig(ArrayConfig):
     array([[2]])
     """
 
+    keeps_constant = True
     splits_leading = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
