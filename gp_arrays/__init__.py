@@ -35,6 +35,7 @@ from .transforms.select import Select, SelectArrayConfig
 from .transforms.sum import Sum, SumArrayConfig
 from .transforms.threshold import Threshold, ThresholdArrayConfig
 from .tree import load_tree, save_tree
+from .view import view
 
 __all__ = [
     "Array",
@@ -94,4 +95,5 @@ __all__ = [
     "open_zarr",
     "save_tree",
     "source_of_id",
+    "view",
 ]

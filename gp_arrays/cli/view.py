@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -22,10 +23,13 @@ def view(tree: Path, names: tuple[str, ...], port: int, host: str, unit: str | N
 
     Voxels are computed where they are looked at. Ctrl-C ends it.
     """
-    shown = show(pick(tree, names), host, port, unit, quiet=png is not None)
+    arrays = pick(tree, names)
     if png is None:
-        shown.serve()
+        # Ctrl-C ends it well also before it waits
+        with contextlib.suppress(KeyboardInterrupt):
+            show(arrays, host, port, unit).serve()
         return
+    shown = show(arrays, host, port, unit, quiet=True)
     try:
         shown.screenshot(png)
     finally:

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 IMAGE, LABELS, MASK = "image", "labels", "mask"
 #: Voxels along each axis of the sample that a contrast range is taken from.
 SAMPLE = 32
+#: No contrast range reaches further: the browser computes in 32 bits.
+LARGEST = 1e37
 #: So many channels are mixed into one picture; of more a slider picks one.
 MIXED = 12
 
@@ -71,7 +73,8 @@ def contrast(array: Array) -> tuple[float, float]:
     except GpArraysError as error:
         logger.warning("%s: contrast is a guess: %s", array.name, error)
         return limits
-    sample = sample[np.isfinite(sample)]
+    sample = sample[np.isfinite(sample)].astype(np.float64)
+    sample = sample[np.abs(sample) < LARGEST]
     if sample.size == 0:
         return limits
     if array.dtype.itemsize == 1:

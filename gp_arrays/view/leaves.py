@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from ..errors import GpArraysError
-from ..evaluate import evaluate
+from ..evaluate import demands, evaluate
 from ..meta import Region
 from ..plan import Plan
 from ..rules import Opened
@@ -27,8 +27,8 @@ Range = tuple[int, int]
 NEAR = 64
 #: At most so many voxels along an axis are read at once.
 SPAN = 2048
-#: What computing a voxel costs, in voxels read.
-COMPUTED = 16
+#: What computing a voxel costs, in voxels decoded; and one read, in itself.
+COMPUTED, CALL = 16, 2**12
 
 
 @attrs.frozen(eq=False)
@@ -39,7 +39,8 @@ class Level:
         begin, voxel_size: Where they are, in units of the tree; fractions for pyramid levels.
         shape: Of the spatial axes.
         chunks: What a read decodes at least, of the spatial axes.
-        weight: What a voxel costs, all leading axes included.
+        weight: What a voxel costs.
+        least: What a read costs at least, however few its voxels.
         read: The voxels of index ranges of the leading axes and a box.
     """
 
@@ -48,6 +49,7 @@ class Level:
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     weight: int
+    least: int
     read: Callable[[Sequence[Range], Sequence[Range]], Voxels]
 
     def fine_enough(self, spacing: Sequence[int]) -> bool:
@@ -80,11 +82,12 @@ class Picked:
 
     @property
     def cost(self) -> int:
-        """Voxels decoded or computed by ``read``."""
+        """What ``read`` costs, in voxels decoded."""
         spans = []
         for runs, chunk, size in zip(self.runs, self.level.chunks, self.level.shape, strict=True):
             spans.append(sum(min(size, (run[-1] // chunk + 1) * chunk) - run[0] // chunk * chunk for run in runs))
-        return math.prod(spans) * self.level.weight
+        reads = math.prod(map(len, self.runs))
+        return max(math.prod(spans) * self.level.weight, reads * self.level.least)
 
     def read(self, leading: Sequence[Range]) -> Voxels:
         """The voxels, of some ranges of the leading axes."""
@@ -144,6 +147,7 @@ def _level(opened: Opened, unit: str) -> Level:
         opened.shape[lead:],
         opened.chunks[lead:] if opened.chunks is not None else (1,) * (len(opened.shape) - lead),
         1,
+        CALL,
         read,
     )
 
@@ -165,5 +169,23 @@ def computed(plan: Plan, index: int) -> Level:
         meta.spatial_shape,
         (1,) * dims,
         COMPUTED,
+        _cost_of_one(plan, index),
         read,
     )
+
+
+def _cost_of_one(plan: Plan, index: int) -> int:
+    """What computing one voxel in the middle costs, its context and the chunks of that included."""
+    meta, total = plan.steps[index].meta, 0
+    middle = [n // 2 for n in meta.spatial_shape]
+    begin = tuple(int(o + m * v) for o, m, v in zip(meta.region.begin, middle, meta.voxel_size, strict=True))
+    voxel = Region(begin, tuple(int(b + v) for b, v in zip(begin, meta.voxel_size, strict=True)))
+    for step, parts in zip(plan.steps, demands(plan, [(index, voxel)]), strict=True):
+        for part in parts:
+            if step.opened is None or step.opened.chunks is None:
+                total += CALL + COMPUTED * math.prod(step.meta.voxels(part))
+                continue
+            chunks = step.opened.chunks[len(step.opened.leading) :]
+            grid = [c * int(v) for c, v in zip(chunks, step.meta.voxel_size, strict=True)]
+            total += math.prod(step.meta.voxels(part.snap(grid, step.meta.region.begin)))
+    return total

@@ -94,11 +94,16 @@ class Sampler:
             for a, b, f, n in zip(low, high, factor, self.meta.spatial_shape, strict=True)
         ]
         grid = Grid.of(self.meta, places, factor)
-        needed = self._demands(grid, leading)
-        picked = self._pick(grid, needed)
+        through = self._pointwise
+        needed = self._demands(grid, leading, through)
+        picked = self._pick(grid, needed, through)
+        if cost(picked) > EXACT:
+            through = self._through
+            needed = self._demands(grid, leading, through)
+            picked = self._pick(grid, needed, through)
         while cost(picked) > (EXACT if grid.repeat == 1 else SPARSE) and any(n > 1 for n in grid.shape):
             grid = Grid.of(self.meta, places, factor, 2 * grid.repeat)
-            picked = self._pick(grid, needed)
+            picked = self._pick(grid, needed, through)
         data = self._compute(grid, picked, needed)
         for axis, count in enumerate(map(len, places), start=self._lead):
             if count != data.shape[axis]:
@@ -113,6 +118,11 @@ class Sampler:
         is computed from that voxel alone depends on it alone.
         """
         return tuple(step.opened is None and self._is_pointwise(i) for i, step in enumerate(self.plan.steps))
+
+    @functools.cached_property
+    def _through(self) -> tuple[bool, ...]:
+        """Which steps are that, or may be seen as what their source is at the same place."""
+        return tuple(p or step.config.keeps_places for p, step in zip(self._pointwise, self.plan.steps, strict=True))
 
     def _is_pointwise(self, index: int) -> bool:
         step = self.plan.steps[index]
@@ -139,29 +149,34 @@ class Sampler:
             if not self._pointwise[i]
         }
 
-    def _demands(self, grid: Grid, leading: Any) -> dict[int, Region]:
+    def _demands(self, grid: Grid, leading: Any, through: Sequence[bool]) -> dict[int, Region]:
         """What is needed of each step: all samples, of some of its leading axes."""
         needed = {self.index: attrs.evolve(grid.region, leading=leading)}
         for i in reversed(range(self.index + 1)):
-            if i not in needed or not self._pointwise[i]:
+            if i not in needed or not through[i]:
                 continue
-            step = self.plan.steps[i]
-            if not step.config.splits_leading:
+            if not self.plan.steps[i].config.splits_leading:
                 needed[i] = needed[i].whole()
-            metas = [grid.meta(meta) for meta in self.plan.metas(step)]
-            parts = step.config.context(needed[i], grid.meta(step.meta), metas)
-            for source, part in zip(step.sources, parts, strict=True):
+            for source, part in zip(self.plan.steps[i].sources, self._parts(i, grid, needed[i]), strict=True):
                 if part is not None:
                     needed[source] = part if source not in needed else part.union(needed[source])
         return needed
 
-    def _pick(self, grid: Grid, needed: Mapping[int, Region]) -> dict[int, Picked]:
+    def _parts(self, index: int, grid: Grid, region: Region) -> Sequence[Region | None]:
+        """What a step needs of its sources for samples."""
+        if not self._pointwise[index]:
+            return [region]
+        step = self.plan.steps[index]
+        metas = [grid.meta(meta) for meta in self.plan.metas(step)]
+        return step.config.context(region, grid.meta(step.meta), metas)
+
+    def _pick(self, grid: Grid, needed: Mapping[int, Region], through: Sequence[bool]) -> dict[int, Picked]:
         """For each step that is read: its coarsest level that is fine enough, and where."""
         picked = {}
         for i in needed:
-            if not self._pointwise[i]:
+            if not through[i]:
                 levels = [level for level in self._levels[i] if level.fine_enough(grid.spacing)]
-                picked[i] = (levels or self._levels[i])[-1].pick(grid.centres)
+                picked[i] = (levels[-1] if levels else self._levels[i][0]).pick(grid.centres)
         return picked
 
     def _compute(self, grid: Grid, picked: Mapping[int, Picked], needed: Mapping[int, Region]) -> Voxels:
@@ -174,12 +189,16 @@ class Sampler:
                     data = picked[i].read(meta.leading_of(region))
                 else:
                     metas = [grid.meta(source) for source in self.plan.metas(step)]
-                    parts = step.config.context(region, meta, metas)
                     given = [
-                        None if part is None else Block(blocks[source].crop(part), part, meta)
-                        for source, part, meta in zip(step.sources, parts, metas, strict=True)
+                        None if part is None else Block(blocks[source].crop(part), part, blocks[source].meta)
+                        for source, part in zip(step.sources, self._parts(i, grid, region), strict=True)
                     ]
-                    data = step.config.compute(region, meta, metas, given)
+                    if self._pointwise[i]:
+                        data = step.config.compute(region, meta, metas, given)
+                    else:
+                        (only,) = given
+                        assert only is not None
+                        data = only.data
                 data = check(data, attrs.evolve(step, meta=meta), region)
             except GpArraysError as error:
                 raise self.plan.place(error, i) from error.__cause__

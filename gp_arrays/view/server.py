@@ -61,11 +61,14 @@ def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
             raise ConfigError("a view is served already, and a process has one server", found=f"{host}:{port}",
                               allowed=f"{running._bind_address}:{running.port}, or close() that view")  # fmt: skip
     else:
+        try:
+            _try_to_listen(host, port)
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                "cannot listen", found=f"{host}:{port}: {error}", allowed="another host or port"
+            ) from None
         neuroglancer.set_server_bind_address(host, port)
-    try:
-        viewer = neuroglancer.Viewer(allow_credentials=False)
-    except (OSError, OverflowError) as error:
-        raise ConfigError("cannot listen", found=f"{host}:{port}: {error}", allowed="another host or port") from error
+    viewer = neuroglancer.Viewer(allow_credentials=False)
     running = neuroglancer.server.global_server
     if not isinstance(running.executor, Workers):
         running.executor.shutdown(wait=False)
@@ -73,6 +76,14 @@ def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
     if host not in LOCAL:
         logger.warning("%s: whoever can reach this machine and knows the address sees the data", host)
     return viewer
+
+
+def _try_to_listen(host: str, port: int) -> None:
+    """Raises OSError where that cannot be: the server itself would leave an open socket behind."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
 
 
 def remote_line(url: str) -> str:

@@ -11,7 +11,6 @@ import neuroglancer
 
 from ..array import Array
 from ..errors import ConfigError
-from ..plan import compile_plan
 from ..rules import ArrayRules
 from . import screenshot, server
 from .layers import bounds, box_layer, layers_of, screen_axes, screen_space, voxels
@@ -99,15 +98,8 @@ def _arrays(row: str, given: Mapping[str, Any], unit: str | None) -> dict[str, A
     for name, value in given.items():
         if not isinstance(value, (Array, ArrayRules)):
             raise ConfigError("not an array", found=repr(value), allowed="an array or its config", path=(str(name),))
-    configs = {str(name): value for name, value in given.items() if isinstance(value, ArrayRules)}
-    plan = compile_plan(configs, unit) if configs else None
-    made = {}
-    for name, value in given.items():
-        if isinstance(value, Array):
-            made[str(name)] = value
-        elif plan is not None:
-            made[str(name)] = Array._of_step(plan, plan.outputs[str(name)])
-    return made
+    # trees of their own: datasets may each have an array of the same name
+    return {str(name): value if isinstance(value, Array) else Array(value, unit=unit) for name, value in given.items()}
 
 
 def _label(row: str, name: str) -> str:

@@ -81,8 +81,9 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         if any(not 0 <= a < b <= -(-n // f) for a, b, n, f in zip(start, stop, shape, factors, strict=True)):
             raise ValueError(f"chunk {list(start)}:{list(stop)} reaches outside")
         data = self.sampler.read(start, stop, factors)
-        # ids wrap into the unsigned ones that the browser knows
-        return np.ascontiguousarray(data.astype(self.shown, casting="unsafe", copy=False))
+        # ids wrap into the unsigned ones that the browser knows, floats too large for it are infinite
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.ascontiguousarray(data.astype(self.shown, casting="unsafe", copy=False))
 
     def _report(self, error: Exception) -> None:
         """Log a failure with its place in the tree, each text once: many chunks fail alike."""

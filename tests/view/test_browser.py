@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from view_helpers import needs_browser, pixels
+import pytest
+from view_helpers import TIMEOUT, Counted, Counter, Endless, needs_browser, pixels
 
 import gp_arrays as gpa
+from gp_arrays.view import screenshot
 from gp_arrays.view.shown import View
 
 pytestmark = needs_browser
@@ -106,3 +109,79 @@ def test_zoomed_out_a_pixel_shows_a_voxel_of_those_that_it_covers(show: Callable
     raw = gpa.NumpyArrayConfig("raw", data=data, voxel_size=(8, 8, 8))
     seen = pixels(show({"raw": raw}), (60, 40), [256, 256, 34.5], scale=4)
     np.testing.assert_array_equal(seen[..., 0], data[33, 1::4, 1::4][64 - 20 : 64 + 20, 64 - 30 : 64 + 30])
+
+
+@pytest.mark.parametrize(
+    ("pyramid", "scale", "most_read", "most_computed"),
+    [
+        # at full resolution; a plane of 512 x 512 voxels lies in 64 chunks of 64^3
+        (8, 1, 2**30, 2**24),
+        (1, 1, 2**32, 2**24),
+        # sixteen times further out
+        (8, 16, 2**30, 2**24),
+        (1, 16, 2**30, 2**17),
+    ],
+)
+def test_a_look_at_a_petavoxel_volume_is_cheap(
+    pyramid: int,
+    scale: int,
+    most_read: int,
+    most_computed: int,
+    show: Callable[..., View],
+    counters: tuple[Counter, Counter],
+) -> None:
+    """Four panels of together 1000 x 800 pixels in the middle of 10^15 voxels."""
+    read, computed = counters
+    view = show({"big": Counted("big", Endless("raw", pyramid=pyramid))})
+    with view.viewer.txn() as state:
+        assert list(state.position) == [50_000] * 3
+        state.cross_section_scale = scale
+    picture = screenshot.take(view.viewer, (1000, 800), TIMEOUT)
+    assert np.asarray(picture.image_pixels)[..., :3].std() > 20
+    print(
+        f"pyramid {pyramid}, scale {scale}: {read.voxels} voxels read in {read.calls} boxes, {computed.voxels} computed"
+    )
+    assert 0 < read.voxels <= most_read
+    assert 0 < computed.voxels <= most_computed
+
+
+def test_a_petavoxel_store_opens_at_once(tmp_path: Path, show: Callable[..., View]) -> None:
+    """Nearly all of its 3.8 * 10^9 chunks are absent; those in the middle are 200."""
+    made = gpa.create_zarr(
+        tmp_path / "big.zarr", "raw", gpa.Roi((0,) * 3, (4 * 10**5,) * 3), (4,) * 3, "uint8", chunks=(64,) * 3
+    )
+    made[49984:50048, 49920:50048, 49920:50048] = 200
+    raw = gpa.ZarrArrayConfig("raw", tmp_path / "big.zarr", "raw")
+    seen = pixels(show({"raw": raw}), (100, 80), [50_000, 50_000, 50_000.5])
+    # voxels 49950 to 50050 and 49960 to 50040
+    want = np.full((80, 100), 200)
+    want[:, 98:] = 0
+    np.testing.assert_array_equal(seen[..., 0], want)
+
+
+def test_what_fails_ends_a_picture_with_its_place_in_the_tree(tmp_path: Path, show: Callable[..., View]) -> None:
+    made = gpa.create_zarr(
+        tmp_path / "a.zarr", "raw", gpa.Roi((0,) * 3, (64,) * 3), (1, 1, 1), "uint8", chunks=(32,) * 3
+    )
+    made[:] = noise(64, 64, 64)
+    chunk = tmp_path / "a.zarr" / "raw" / "1" / "1" / "1"
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    norm = gpa.IntensitiesArrayConfig("norm", gpa.ZarrArrayConfig("raw", tmp_path / "a.zarr", "raw"), 0, 255)
+    view = show({"norm": norm})
+    with pytest.raises(
+        gpa.ComputeError, match="could not be computed; found norm > raw: cannot read; found chunk 1/1/1"
+    ):
+        view.screenshot(tmp_path / "a.png", timeout=TIMEOUT)
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_real_data(fib25: Path, show: Callable[..., View]) -> None:
+    raw = gpa.ZarrArrayConfig("raw", fib25, "raw")
+    masks = gpa.BinarizeArrayConfig(
+        "masks", gpa.ZarrArrayConfig("ids", fib25, "labels/neurons"), groupings=[("any", [])]
+    )
+    view = show({"raw": gpa.IntensitiesArrayConfig("norm", raw, 0, 255), "masks": masks})
+    with view.viewer.txn() as state:
+        state.layers["masks"].visible = False
+    seen = pixels(view, (120, 80), [125, 125, 2725.5]).astype(int)
+    assert np.abs(seen[..., 0] - raw.array()[125, 85:165, 65:185]).max() <= 1

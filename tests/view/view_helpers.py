@@ -126,3 +126,32 @@ class Counted(gpa.PointwiseConfig):
     def kernel(self, dtype: Any, *sources: Any) -> Any:
         COMPUTED.add(sources[0].size)
         return 255 - sources[0]
+
+
+@attrs.frozen(eq=False, repr=False)
+class Blurred(gpa.ArrayConfig):
+    """The mean of a box of 17 voxels on each axis, cut off at the array's ends."""
+
+    abstract: ClassVar[bool] = True
+
+    source_array_config: Any = attrs.field(metadata={"gp_arrays_source": True})
+
+    def infer(self, *sources: Any) -> Any:
+        return sources[0]
+
+    def context(self, region: Any, meta: Any, sources: Any) -> Any:
+        margin = [8 * int(v) for v in meta.voxel_size]
+        begin = tuple(b - m for b, m in zip(region.begin, margin, strict=True))
+        end = tuple(e + m for e, m in zip(region.end, margin, strict=True))
+        return [attrs.evolve(region, begin=begin, end=end).intersect(sources[0].region)]
+
+    def compute(self, region: Any, meta: Any, sources: Any, blocks: Any) -> Any:
+        data = blocks[0].data.astype(np.int64)
+        begin = [
+            (b - o) // int(v) for b, o, v in zip(region.begin, blocks[0].region.begin, meta.voxel_size, strict=True)
+        ]
+        for axis, (first, n) in enumerate(zip(begin, meta.voxels(region), strict=True)):
+            size = data.shape[axis]
+            parts = [data.take(range(max(i - 8, 0), min(i + 9, size)), axis).sum(axis) for i in range(first, first + n)]
+            data = np.stack(parts, axis)
+        return (data // 17**3).astype(np.uint8)
