@@ -71,7 +71,7 @@ class ResampledArrayConfig(ArrayConfig):
             smallest of several) on axes that get coarser, instead of the order's own.
 
     Raises TreeError where the voxel size would not be whole, where factors do not fit the
-    axes, where ids would be averaged, and for the mode of floats wider than 64 bits.
+    axes, and where ids would be averaged.
 
     >>> import gp_arrays as gpa, numpy as np
     >>> raw = gpa.NumpyArrayConfig("raw", data=np.array([[0, 8, 8, 0]], np.uint8), voxel_size=(4, 4))
@@ -119,9 +119,6 @@ class ResampledArrayConfig(ArrayConfig):
                 found=f"dtype {source.dtype}, interp_order={self.interp_order}, downsample_by={self.downsample_by!r}",
                 allowed='interp_order=0, downsample_by="mode", or a source with `interpolatable=True`',
             )
-        votes = any(sampling.method == "mode" and sampling.changes for sampling in samplings)
-        if votes and source.dtype is not None and source.dtype.itemsize > 8:
-            raise TreeError("the mode of values wider than 64 bits", found=source.dtype, allowed="64 bits at most")
         voxel_size = self._voxel_size(source, samplings)
         meta = attrs.evolve(source, voxel_size=voxel_size, averaged=source.averaged or averaged)
         if source.roi is None:

@@ -135,13 +135,12 @@ def _run(data: Array, passes: Sequence[Axis], dtype: Any) -> Array:
 
 
 def _weigh_floats(data: Array, passes: Sequence[Axis], denominator: int, cubic: bool) -> Array:
-    inside = np.promote_types(data.dtype, np.float64)
-    # narrower floats never come near the largest of these
-    wide = data.dtype == inside
+    # narrower floats never come near the largest float64
+    wide = data.dtype == np.float64
     scale = 0.5 ** sum((axis.sampling.gain - 1).bit_length() for axis in passes) if wide else 1.0
     # infinities and what is not a number are values like others
     with np.errstate(over="ignore", invalid="ignore"):
-        values = _run(data * scale if wide else data, passes, inside)
+        values = _run(data * scale if wide else data, passes, np.float64)
         finite = np.isfinite(values) if wide or cubic else None
         values /= denominator * scale
         if finite is not None:
