@@ -118,8 +118,10 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         sources: The keys to compute from, in the order of the config's sources.
         target: The key to provide.
         config: The array type's config, its sources made by ``upstream``.
-        step: The step of the compiled tree that it runs, and the metas of its sources.
+        compiled: Of a step of a compiled tree: its meta and those of its sources, in world units.
         attributes: Of the sources, in a hand-written pipeline, whose specs carry none.
+        shift: Of a compiled tree: world = pipeline + shift.
+        path: Of a compiled tree: names from the root down to the step.
     """
 
     def __init__(
@@ -129,6 +131,8 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         config: ArrayRules,
         compiled: tuple[Meta, tuple[Meta, ...]] | None = None,
         attributes: Mapping[str, Any] | None = None,
+        shift: Coordinate | None = None,
+        path: tuple[str, ...] = (),
     ) -> None:
         upstream(target)  # refuses what is not a key
         self.sources = tuple(sources)
@@ -136,6 +140,8 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         self.config = config
         self.compiled = compiled
         self.attributes = dict(attributes or {})
+        self.shift = shift
+        self.path = path or (config.name,)
         self._by_shape: dict[Any, tuple[Meta, tuple[Meta, ...]]] = {}
 
     def setup(self) -> None:
@@ -146,15 +152,16 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
             for key in self.sources:
                 if key not in self.spec:
                     provided = ", ".join(map(str, self.spec.array_specs)) if self.spec else "nothing"
-                    raise TreeError(f"{key} is not provided upstream", allowed=provided,
-                                    path=(self.config.name,))  # fmt: skip
+                    raise TreeError(f"{key} is not provided upstream", allowed=provided, path=self.path)
             specs = [self.spec[key] for key in self.sources]
             self.source_metas = tuple(_meta_of(spec, self.attributes) for spec in specs)
             try:
                 self.announced = self.config.infer(*self.source_metas)
             except GpArraysError as error:
-                raise error.at(self.config.name) from None
+                raise error.at(*self.path) from None
         spec = spec_of(self.announced, self.announced.roi)
+        if self.shift is not None:
+            spec.roi = self.announced.region.roi.shift(-self.shift)
         if self.compiled is None and any(self.spec[key].nonspatial for key in self.sources):
             spec = gp.ArraySpec(nonspatial=True, dtype=spec.dtype, interpolatable=spec.interpolatable)
         elif self.announced.roi is None:
@@ -173,16 +180,16 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
             for key in self.sources:
                 deps[key] = gp.ArraySpec(nonspatial=True)
             return deps
-        region = Region.of(request[self.target].roi)
+        region = self._world(request[self.target].roi)
         if region.empty:
             # a Pad asks so for what lies wholly outside; sources are asked for as little
             for key, meta in zip(self.sources, self.source_metas, strict=True):
                 begin = region.begin if meta.roi is None else meta.region.begin
-                deps[key] = gp.ArraySpec(roi=Region(begin, begin).roi)
+                deps[key] = gp.ArraySpec(roi=self._shifted(Region(begin, begin)))
             return deps
         for key, part in zip(self.sources, self._context(region), strict=True):
             if part is not None:
-                spec = gp.ArraySpec(roi=part.roi)
+                spec = gp.ArraySpec(roi=self._shifted(part))
                 if key in deps:
                     spec.roi = deps[key].roi.union(spec.roi)
                 deps[key] = spec
@@ -198,7 +205,13 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         try:
             return self.config.context(region, self.announced, self.source_metas)
         except GpArraysError as error:
-            raise error.at(self.config.name) from None
+            raise error.at(*self.path) from None
+
+    def _world(self, roi: Roi) -> Region:
+        return Region.of(roi if self.shift is None else roi.shift(self.shift))
+
+    def _shifted(self, region: Region) -> Roi:
+        return region.roi if self.shift is None else region.roi.shift(-self.shift)
 
     def process(self, batch: gp.Batch, request: gp.BatchRequest) -> gp.Batch | None:
         if self.target not in request:
@@ -208,22 +221,22 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         dims = 0 if nonspatial else self.announced.dims
         try:
             meta, metas = self._metas(arrays)
-            region = Region((), ()) if nonspatial else Region.of(request[self.target].roi)
+            region = Region((), ()) if nonspatial else self._world(request[self.target].roi)
             if not nonspatial and region.empty:
                 data = np.zeros(meta.shape_of(region), meta.dtype)
             else:
                 parts = [region] * len(arrays) if nonspatial else self._context(region)
                 blocks = [
-                    None if array is None or part is None else _block(array, part, source, dims)
+                    None if array is None or part is None else self._block(array, part, source, dims)
                     for array, part, source in zip(arrays, parts, metas, strict=True)
                 ]
                 data = self.config.compute(region, meta, metas, blocks)
         except GpArraysError as error:
-            raise error.at(self.config.name) from error.__cause__
+            raise error.at(*self.path) from error.__cause__
         announced = self.announced.dtype
         if announced is not None and data.dtype != announced:
             raise ComputeError("delivered is not what was announced", found=f"dtype {data.dtype}",
-                               allowed=f"dtype {announced}", path=(self.config.name,))  # fmt: skip
+                               allowed=f"dtype {announced}", path=self.path)  # fmt: skip
         spec = self.spec[self.target].copy()
         spec.roi = None if nonspatial else request[self.target].roi
         spec.dtype = data.dtype
@@ -231,6 +244,13 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         others = [array.data for array in batch.arrays.values()]
         outputs[self.target] = gp.Array(owned(data, others), spec)
         return outputs
+
+    def _block(self, array: gp.Array, part: Region, meta: Meta, dims: int) -> Block:
+        if not dims:
+            return Block(array.data, part, meta)
+        view = Block(array.data, self._world(array.spec.roi), meta).crop(part.whole()).view()
+        view.flags.writeable = False
+        return Block(view, part.whole(), meta)
 
     def _metas(self, arrays: Sequence[gp.Array | None]) -> tuple[Meta, tuple[Meta, ...]]:
         """Metas of target and sources, completed by what the batch shows where unknown."""
@@ -283,15 +303,6 @@ def _leading(shape: tuple[int, ...]) -> tuple[Axis, ...]:
     """Axes before the spatial ones: the last is channels, as in ``s, c, z, y, x``."""
     names = ("s", "c")[-len(shape) :] if 0 < len(shape) <= 2 else [f"a{i}" for i in range(len(shape))]
     return tuple(Axis(name, size) for name, size in zip(names, shape, strict=True))
-
-
-def _block(array: gp.Array, part: Region, meta: Meta, dims: int) -> Block:
-    if not dims:
-        return Block(array.data, part, meta)
-    own = Region.of(array.spec.roi)
-    view = Block(array.data, own, meta).crop(part.whole()).view()
-    view.flags.writeable = False
-    return Block(view, part.whole(), meta)
 
 
 def keys_of(sources: Mapping[str, gp.ArrayKey] | Sequence[gp.ArrayKey]) -> list[gp.ArrayKey]:

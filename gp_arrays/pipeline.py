@@ -7,13 +7,12 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-import attrs
 import gunpowder as gp
 from funlib.geometry import Coordinate
 
 from .errors import TreeError
 from .evaluate import demands, evaluate
-from .meta import Meta, Region
+from .meta import Region
 from .nodes import ArrayNode, SourceNode, spec_of
 from .plan import Plan, compile_plan
 from .rules import ArrayRules
@@ -65,14 +64,9 @@ def _chain(plan: Plan, outputs: Mapping[gp.ArrayKey, int], shift: Coordinate) ->
     pipeline = sources + gp.MergeProvider() if len(sources) > 1 else gp.Pipeline(sources[0])
     for i, step in enumerate(plan.steps):
         if step.opened is None:
-            metas = tuple(_shifted(meta, shift) for meta in plan.metas(step))
-            node = ArrayNode([keys[s] for s in step.sources], keys[i], step.config, (_shifted(step.meta, shift), metas))
-            pipeline += node
+            read, compiled = [keys[s] for s in step.sources], (step.meta, plan.metas(step))
+            pipeline += ArrayNode(read, keys[i], step.config, compiled, shift=shift, path=plan.path(i))
     return pipeline + Outputs(plan, {key: (index, keys[index]) for key, index in outputs.items()}, shift)
-
-
-def _shifted(meta: Meta, shift: Coordinate) -> Meta:
-    return attrs.evolve(meta, roi=meta.region.roi.shift(-shift)) if any(shift) else meta
 
 
 class Outputs(gp.BatchProvider):  # type: ignore[misc]

@@ -182,12 +182,13 @@ class MergeInstancesArrayConfig(ArrayConfig):
             for offset in self.offsets
         )
 
-    def tables(self, unit: str = DEFAULT_UNIT) -> dict[str, IdTable]:
+    def tables(self, unit: str | None = None) -> dict[str, IdTable]:
         """The table of each dense source, by its name, not made before its ids are asked for.
 
         Args:
-            unit: The unit of the tree.
+            unit: The unit of the tree; by default what its file says, else nm.
         """
+        unit = unit or self.tree_unit or DEFAULT_UNIT
         return {c.name: table_of(c, unit) for c in self.source_array_configs if c.name in self.dense}
 
     def infer(self, *sources: Meta) -> Meta:
@@ -258,7 +259,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
         return ranks
 
 
-def source_of_id(config: MergeInstancesArrayConfig, id: int, unit: str = DEFAULT_UNIT) -> tuple[str, int]:
+def source_of_id(config: MergeInstancesArrayConfig, id: int, unit: str | None = None) -> tuple[str, int]:
     """The name of the source that an id of merged instances came from, and its id there.
 
     Where the source is dense, its table of ids is read, or made.
@@ -266,7 +267,7 @@ def source_of_id(config: MergeInstancesArrayConfig, id: int, unit: str = DEFAULT
     Args:
         config: The merged instances.
         id: An id of them.
-        unit: The unit of the tree.
+        unit: The unit of the tree; by default what its file says, else nm.
 
     Raises:
         RequestError: An id that no source has room for: 0, one between rooms, one beyond a table.
@@ -278,7 +279,7 @@ def source_of_id(config: MergeInstancesArrayConfig, id: int, unit: str = DEFAULT
         if 0 < id - offset <= room:
             if source.name not in config.dense:
                 return source.name, id - offset
-            ids = table_of(source, unit).ids()
+            ids = config.tables(unit)[source.name].ids()
             if id - offset <= len(ids):
                 return source.name, int(ids[id - offset - 1])
     raise RequestError("no source has that id", found=id, path=(config.name,))

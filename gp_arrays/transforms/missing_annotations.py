@@ -178,6 +178,7 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
 
     splits_leading = True
     is_mask = True
+    keeps_constant = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
     groupings: Groups = attrs.field(converter=to_groups)

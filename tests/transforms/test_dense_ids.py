@@ -198,6 +198,16 @@ def test_the_unit_of_the_tree_is_part_of_it(cache, tmp_path):
     config = gpa.MergeInstancesArrayConfig("m", [part], dense=["part"])
     assert config.array(unit="um")[:].tolist() == [[1]]
     assert gpa.source_of_id(config, 1, unit="um") == ("part", 9)
+    assert gpa.source_of_id(config.in_unit("um"), 1) == ("part", 9)
+
+
+def test_workers_of_a_job_agree(cache, tmp_path):
+    volume = np.random.default_rng(2).integers(0, 9, (32, 32, 32), np.uint64) << np.uint64(60)
+    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0, 0), (32, 32, 32)), (1, 1, 1), "uint64",
+                           chunks=(16, 16, 16))  # fmt: skip
+    made[:] = volume
+    gpa.materialize(merged(made.config), tmp_path / "out.zarr", "merged", num_workers=2, progress=False)
+    assert (gpa.open_zarr(tmp_path / "out.zarr", "merged")[:] == np.searchsorted(np.unique(volume), volume)).all()
 
 
 def test_threads_share_one_table(cache, stored, monkeypatch):

@@ -335,6 +335,19 @@ def test_compiled_pipeline_and_node_after_random_augmentation():
             assert (batch[merged].data == loop([batch[a].data, batch[b].data], [0, ROOM], "last")).all()
 
 
+def test_errors_in_a_compiled_pipeline_name_the_place_in_the_world_and_the_path():
+    # 3 and 5 are off the voxel grid, so gunpowder is served shifted coordinates
+    source = memory("a", [[0, 0], [0, -1]], np.int64, offset=(103, 205), voxel_size=(10, 20))
+    merged = gpa.MergeInstancesArrayConfig("merged", [source])
+    key = gp.ArrayKey("TOP")
+    pipeline = gpa.compile_pipeline({key: gpa.LogicalOrArrayConfig("top", merged)})
+    assert any(pipeline.shift)
+    request = gp.BatchRequest({key: gp.ArraySpec(roi=gp.Roi((103, 205), (20, 40)).shift(-pipeline.shift))})
+    with gp.build(pipeline), pytest.raises(gp.PipelineRequestError) as caught:
+        pipeline.request_batch(request)
+    assert "top > merged: an id of a is beyond its room; found -1 at (113, 225) nm" in str(caught.value)
+
+
 def test_node_in_an_unbounded_pad_and_errors_there():
     a, b, merged = gp.ArrayKey("A"), gp.ArrayKey("B"), gp.ArrayKey("MERGED")
     pipeline = (

@@ -60,6 +60,16 @@ def test_the_list_is_found_through_a_crop(stored):
     assert gpa.MissingAnnotationsMaskConfig("m", again, GROUPS).array()[:, 0].tolist() == [r[1:2] for r in TABLE]
 
 
+def test_the_list_is_found_through_resampling(stored):
+    finer = gpa.ResampledArrayConfig("finer", stored(STRINGS), (1, 2), (1, 1), 0)
+    mask = gpa.MissingAnnotationsMaskConfig("mask", gpa.CropArrayConfig("part", finer, [[0, 0], [1, 3]]), GROUPS)
+    with pytest.raises(gpa.TreeError, match="not a whole number"):
+        mask.array()
+    coarser = gpa.ResampledArrayConfig("coarser", stored(STRINGS, name="again"), (1, 1), (1, 2), 0)
+    mask = gpa.MissingAnnotationsMaskConfig("mask", gpa.CropArrayConfig("part", coarser, [[0, 0], [1, 4]]), GROUPS)
+    assert mask.array()[:, 0].tolist() == [r[::2] for r in TABLE]
+
+
 @pytest.mark.parametrize(
     ("sparse", "expected"),
     [
