@@ -94,15 +94,15 @@ class IdTable:
         return self._ids
 
     def _find(self) -> Ids:
-        places = [*_places, *([cache_directory()] if self.lasting else [])]
-        for place in places:
+        cache = cache_directory() if self.lasting else None
+        for place in (*_places, *([cache] if cache else [])):
             ids = load(place / self.file_name)
             if ids is not None:
                 return ids
         ids = collect(self.plan, self.index)
-        if self.lasting:
+        if cache:
             try:
-                self.save(cache_directory(), ids)
+                self.save(cache, ids)
             except OSError as error:
                 logger.info("the table of ids is kept in memory only: %s", error)
         ids.flags.writeable = False
@@ -147,13 +147,18 @@ def load(path: Path) -> Ids | None:
     return native
 
 
-def cache_directory() -> Path:
-    """Where tables are kept: what the environment says, else the user's cache."""
-    said = os.environ.get(CACHE_VARIABLE)
-    if said:
-        return Path(said)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "gp_arrays"
+def cache_directory() -> Path | None:
+    """Where tables are kept: what the environment says, else the user's cache, if there is a home.
+
+    Its files may be deleted at any time.
+    """
+    said, base = os.environ.get(CACHE_VARIABLE), os.environ.get("XDG_CACHE_HOME")
+    try:
+        if said:
+            return Path(said).expanduser()
+        return Path(base or "~/.cache").expanduser() / "gp_arrays"
+    except RuntimeError:  # no home
+        return None
 
 
 def collect(plan: Plan, index: int) -> Ids:

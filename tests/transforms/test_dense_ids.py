@@ -129,6 +129,15 @@ def test_the_default_cache_is_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert dense_ids.cache_directory() == tmp_path / ".cache" / "gp_arrays"
+    monkeypatch.setenv("GP_ARRAYS_CACHE", "~/tables")
+    assert dense_ids.cache_directory() == tmp_path / "tables"
+
+
+def test_without_a_home_tables_stay_in_memory(monkeypatch, stored, new_process):
+    monkeypatch.setenv("GP_ARRAYS_CACHE", "~no such user/tables")
+    new_process()
+    assert dense_ids.cache_directory() is None
+    assert merged(stored).array()[:].tolist() == RANKS
 
 
 def test_a_source_that_changed_has_another_table(cache, stored, new_process):
