@@ -75,24 +75,34 @@ def take(viewer: Any, size: tuple[int, int], timeout: float) -> Any:
     Raises ComputeError where there is none in time, and where voxels fail.
     """
     with viewer.config_state.txn() as config:
-        config.show_ui_controls = False
-        config.show_panel_borders = False
+        before = config.show_ui_controls, config.show_panel_borders, config.viewer_size
+        config.show_ui_controls = config.show_panel_borders = False
         config.viewer_size = list(size)
+    try:
+        with browsing(viewer.get_viewer_url(), size) as process:
+            return _wait(viewer, size, process, timeout)
+    finally:
+        # the view may be open elsewhere, and a wish that was not granted is not to stay
+        with viewer.config_state.txn() as config:
+            config.show_ui_controls, config.show_panel_borders, config.viewer_size = before
+            config.screenshot = None
+
+
+def _wait(viewer: Any, size: tuple[int, int], process: subprocess.Popen[bytes], timeout: float) -> Any:
     end = time.monotonic() + timeout
-    with browsing(viewer.get_viewer_url(), size) as process:
-        while True:
-            reply = _Reply()
-            viewer.async_screenshot(reply.picture, statistics_callback=reply.statistics)
-            while not reply.done.wait(0.1):
-                if process.poll() is not None:
-                    raise ComputeError("the browser ended by itself", found=f"exit code {process.returncode}")
-                if time.monotonic() > end:
-                    raise ComputeError("no picture in time", found=f"after {timeout:g} s")
-            if reply.taken is None:
-                raise ComputeError("some voxels could not be computed", found="; ".join(problems(viewer)) or None)
-            # the first one may be of the window's size instead of the wanted one
-            if (reply.taken.width, reply.taken.height) == size:
-                return reply.taken
+    while True:
+        reply = _Reply()
+        viewer.async_screenshot(reply.picture, statistics_callback=reply.statistics)
+        while not reply.done.wait(0.1):
+            if process.poll() is not None:
+                raise ComputeError("the browser ended by itself", found=f"exit code {process.returncode}")
+            if time.monotonic() > end:
+                raise ComputeError("no picture in time", found=f"after {timeout:g} s")
+        if reply.taken is None:
+            raise ComputeError("some voxels could not be computed", found="; ".join(problems(viewer)) or None)
+        # the first one may be of the window's size instead of the wanted one
+        if (reply.taken.width, reply.taken.height) == size:
+            return reply.taken
 
 
 def problems(viewer: Any) -> list[str]:

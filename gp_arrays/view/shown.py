@@ -17,6 +17,8 @@ from .layers import bounds, box_layer, layers_of, screen_axes, screen_space, vox
 
 #: About so many screen pixels what is in the middle is to fill.
 PIXELS = 360
+#: How the box is first seen: a quaternion, from above and from the side.
+TILT = [0.27, 0.22, -0.06, 0.94]
 #: The layer of the boxes.
 BOXES = "roi"
 
@@ -128,7 +130,9 @@ def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
     extent = max((h - b) * float(s) / smallest for b, h, s in zip(low, high, space.scales, strict=True))
     # small ones fill a panel, large ones open at full resolution in their middle
     state.cross_section_scale = min(1.0, extent / PIXELS)
-    state.projection_scale = extent * 1.5
+    state.projection_scale = extent * 1.7
+    state.projection_orientation = TILT
+    state.hide_cross_section_background_3d = True
     state.show_slices = extent <= 4 * PIXELS
     if len(panels) == 1:
         state.layout = layout

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from view_helpers import TIMEOUT, Counted, Counter, Endless, needs_browser, pixels
 
 import gp_arrays as gpa
@@ -173,6 +174,20 @@ def test_what_fails_ends_a_picture_with_its_place_in_the_tree(tmp_path: Path, sh
     ):
         view.screenshot(tmp_path / "a.png", timeout=TIMEOUT)
     assert not (tmp_path / "a.png").exists()
+
+
+def test_a_picture_leaves_the_view_as_it_was(tmp_path: Path, show: Callable[..., View]) -> None:
+    view = show({"raw": gpa.NumpyArrayConfig("raw", data=noise(8, 8, 8))})
+    view.screenshot(tmp_path / "a.png", size=(1200, 300), timeout=TIMEOUT)
+    after = view.viewer.config_state.state
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (1200, 300)
+    assert (after.show_ui_controls, after.show_panel_borders, after.viewer_size, after.screenshot) == (
+        True,
+        True,
+        None,
+        None,
+    )
 
 
 def test_real_data(fib25: Path, show: Callable[..., View]) -> None:
