@@ -11,6 +11,7 @@ have to be read for a few voxels each, fewer voxels are sampled and shown larger
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,6 +26,8 @@ from ..evaluate import check, demands, evaluate
 from ..meta import Block, Meta, Region
 from ..plan import Plan
 from .leaves import Level, Picked, computed, stored
+
+logger = logging.getLogger(__name__)
 
 Voxels = np.ndarray[Any, Any]
 
@@ -51,6 +54,7 @@ class Sampler:
         self.index = array._index
         self.meta: Meta = array.meta
         self._lead = array.ndim - array.dims
+        self._told = False
 
     @functools.cached_property
     def planes(self) -> bool:
@@ -104,11 +108,21 @@ class Sampler:
         while cost(picked) > (EXACT if grid.repeat == 1 else SPARSE) and any(n > 1 for n in grid.shape):
             grid = Grid.of(self.meta, places, factor, 2 * grid.repeat)
             picked = self._pick(grid, needed, through)
+        if grid.repeat > 1:
+            self._tell(picked)
         data = self._compute(grid, picked, needed)
         for axis, count in enumerate(map(len, places), start=self._lead):
             if count != data.shape[axis]:
                 data = np.repeat(data, grid.repeat, axis)[(slice(None),) * axis + (slice(count),)]
         return data
+
+    def _tell(self, picked: Mapping[int, Picked]) -> None:
+        """Say once why what is seen is coarse."""
+        if not self._told:
+            self._told = True
+            place = " > ".join(self.plan.path(max(picked, key=lambda i: picked[i].cost)))
+            logger.warning("%s: zoomed so far out, few voxels are read and shown larger; "
+                           "a stored pyramid would show more", place)  # fmt: skip
 
     @functools.cached_property
     def _pointwise(self) -> tuple[bool, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import getpass
 import logging
 import os
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
+Task = tuple[concurrent.futures.Future[Any], Callable[[], Any]]
+
+
 class Workers(concurrent.futures.Executor):
     """Threads that compute chunks and that nobody waits for at the end of the program.
 
@@ -30,7 +34,8 @@ class Workers(concurrent.futures.Executor):
     """
 
     def __init__(self, count: int) -> None:
-        self._tasks: queue.SimpleQueue[tuple[concurrent.futures.Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._count = count
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         for i in range(count):
             threading.Thread(target=self._work, name=f"gp_arrays-view-{i}", daemon=True).start()
 
@@ -41,13 +46,26 @@ class Workers(concurrent.futures.Executor):
 
     def _work(self) -> None:
         while True:
-            future, task = self._tasks.get()
+            given = self._tasks.get()
+            if given is None:
+                return
+            future, task = given
             if not future.set_running_or_notify_cancel():
                 continue
             try:
                 future.set_result(task())
             except BaseException as error:
                 future.set_exception(error)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more; return at once, whatever is being computed."""
+        with contextlib.suppress(queue.Empty):
+            while cancel_futures:
+                given = self._tasks.get_nowait()
+                if given is not None:
+                    given[0].cancel()
+        for _ in range(self._count):
+            self._tasks.put(None)
 
 
 def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
@@ -102,4 +120,7 @@ def remote_line(url: str) -> str:
 
 def stop() -> None:
     """Stop the server. Chunks in flight are given up."""
+    running = neuroglancer.server.global_server
     neuroglancer.stop()
+    if running is not None:
+        running.executor.shutdown(wait=False, cancel_futures=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from view_helpers import Blurred, Counted, Counter, Endless, value
+from view_helpers import Blurred, Broken, Counted, Counter, Endless, value
 
 import gp_arrays as gpa
 from gp_arrays.testing import evaluate_naively, trees
@@ -59,7 +59,8 @@ def test_without_a_pyramid_few_voxels_are_read_and_shown_larger(
 ) -> None:
     read, computed = counters
     size = min(512, 10**5 // factor)
-    got = Sampler(Counted("inverted", Endless("raw")).array()).read((5, 0, 0), (6, size, size), (factor,) * 3)
+    sampler = Sampler(Counted("inverted", Endless("raw")).array())
+    got = sampler.read((5, 0, 0), (6, size, size), (factor,) * 3)
     assert got.shape == (1, size, size)
     assert 0 < read.voxels <= SPARSE
     assert computed.voxels == (-(-size // repeat)) ** 2
@@ -216,3 +217,17 @@ def test_a_failure_names_its_place_in_the_tree(tmp_path: Path) -> None:
     for factor in (1, 2):
         with pytest.raises(gpa.StoreError, match=r"^norm > raw: .*0/0/0"):
             sampler.read((0, 0, 0), (4, 4, 4), (factor,) * 3)
+
+
+def test_coarse_overviews_are_explained_once(caplog: pytest.LogCaptureFixture) -> None:
+    sampler = Sampler(Counted("inverted", Endless("raw")).array())
+    for z in range(3):
+        sampler.read((z, 0, 0), (z + 1, 97, 97), (1024,) * 3)
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == ["inverted > raw: zoomed so far out"]
+
+
+def test_what_a_kernel_raises_is_placed_at_any_zoom() -> None:
+    config = Broken("broken", gpa.DummyArrayConfig("dummy"))
+    for factor in (1, 2):
+        with pytest.raises(gpa.ComputeError, match="^broken: ZeroDivisionError"):
+            Sampler(config.array()).read((0, 0, 0), (4, 4, 4), (factor,) * 3)

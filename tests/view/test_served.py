@@ -67,6 +67,14 @@ def test_part_of_the_channels_zoomed_out(show: Callable[..., View]) -> None:
     np.testing.assert_array_equal(got, np.stack([ids == 2, ids != 0]).astype(np.uint8))
 
 
+def test_wide_integers_that_are_no_ids_are_floats(show: Callable[..., View]) -> None:
+    data = np.array([[-3, 2**40]], np.int64)
+    view = show({"wide": gpa.NumpyArrayConfig("wide", data=data, interpolatable=True)})
+    assert view.viewer.state.layers["wide"].type == "image"
+    got = served(view, "wide", (0, 0), (1, 2))
+    assert (got.dtype, got.tolist()) == (np.float32, [[-3.0, 2.0**40]])
+
+
 def test_strangers_see_nothing(show: Callable[..., View]) -> None:
     view = show({"labels": labels()})
     volume = view.viewer.state.layers["labels"].source[0].url.rsplit("/", 1)[1]

@@ -82,16 +82,25 @@ def test_the_address_and_how_to_reach_it_are_printed(capsys: pytest.CaptureFixtu
 
 
 def test_workers_work_and_are_waited_for_by_nobody() -> None:
-    workers, begun, go_on = Workers(2), threading.Event(), threading.Event()
-    slow = workers.submit(lambda: (begun.set(), go_on.wait(60)))
-    assert begun.wait(60)
+    others = set(threading.enumerate())
+    workers, begun, go_on = Workers(2), threading.Semaphore(0), threading.Event()
+    threads = set(threading.enumerate()) - others
+    assert len(threads) == 2
+    slow = workers.submit(lambda: (begun.release(), go_on.wait(60)))
+    assert begun.acquire(timeout=60)
     assert workers.submit(pow, 2, 5).result(60) == 32
     with pytest.raises(ZeroDivisionError):
         workers.submit(lambda: 1 // 0).result(60)
-    workers.shutdown()  # returns although one is busy
-    assert not slow.done()
+    slower = workers.submit(lambda: (begun.release(), go_on.wait(60)))
+    assert begun.acquire(timeout=60)
+    never = workers.submit(pow, 2, 5)
+    workers.shutdown(cancel_futures=True)  # returns although both are busy
+    assert (slow.done(), slower.done(), never.cancelled()) == (False, False, True)
     go_on.set()
     assert slow.result(60)
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 SLOW = """

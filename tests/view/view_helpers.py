@@ -129,6 +129,16 @@ class Counted(gpa.PointwiseConfig):
 
 
 @attrs.frozen(eq=False, repr=False)
+class Broken(Counted):
+    """Cannot be computed."""
+
+    abstract: ClassVar[bool] = True
+
+    def kernel(self, dtype: Any, *sources: Any) -> Any:
+        return sources[0] + 1 // 0
+
+
+@attrs.frozen(eq=False, repr=False)
 class Blurred(gpa.ArrayConfig):
     """The mean of a box of 17 voxels on each axis, cut off at the array's ends."""
 
