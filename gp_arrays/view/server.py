@@ -20,7 +20,7 @@ from ..errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL = ("127.0.0.1", "localhost")
 
 
 Task = tuple[concurrent.futures.Future[Any], Callable[[], Any]]
@@ -73,6 +73,8 @@ def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
 
     Raises ConfigError where host or port cannot be had.
     """
+    if ":" in host:
+        raise ConfigError("not a host", found=repr(host), allowed="an IPv4 address or a name")
     if neuroglancer.server.is_server_running():
         running = neuroglancer.server.global_server
         if (host, port) not in ((running._bind_address, running.port), (running._bind_address, 0)):

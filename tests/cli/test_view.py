@@ -74,6 +74,7 @@ def test_a_picture(tree: Path, tmp_path: Path) -> None:
         (["--unit", "parsec"], "not a unit of length"),
         (["--unit", "nm"], "one tree has one unit"),
         (["--host", "300.1.1.1"], "cannot listen"),
+        (["--host", "::1"], "an IPv4 address or a name"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], said: str, tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
