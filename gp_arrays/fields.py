@@ -109,8 +109,8 @@ def to_dtype(value: Any) -> np.dtype[Any] | None:
         dtype: np.dtype[Any] = np.dtype(value).newbyteorder("=")
     except TypeError:
         dtype = np.dtype(object)
-    if dtype.kind not in "buif":
-        raise ConfigError("not a dtype of voxels", found=repr(value), allowed="bool, integers, floats")
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
+        raise ConfigError("not a dtype of voxels", found=repr(value), allowed="bool, integers, floats, to 64 bits")
     return dtype
 
 

@@ -47,7 +47,8 @@ class ArrayRules(Config):
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:
         """The region of each source that ``region`` needs; None for one that is not read."""
         return [
-            region if self.splits_leading and source.leading == meta.leading else region.whole() for source in sources
+            region if self.splits_leading and alike(source.leading, meta.leading) else region.whole()
+            for source in sources
         ]
 
     def compute(
@@ -78,6 +79,13 @@ class Stored:
     size: tuple[int, ...]
     index: np.ndarray[Any, Any]
     fill: Any
+
+
+def alike(one: Sequence[Axis] | None, other: Sequence[Axis] | None) -> bool:
+    """Whether an index means the same on the leading axes of both, whatever names their entries have."""
+    if one is None or other is None:
+        return one is other
+    return [(axis.name, axis.size) for axis in one] == [(axis.name, axis.size) for axis in other]
 
 
 class Opened(abc.ABC):

@@ -18,7 +18,7 @@ from gp_arrays.testing import assert_same  # noqa: E402
 
 #: `pytest --hypothesis-profile=nightly` looks longer, and elsewhere each time.
 settings.register_profile(
-    "quick", max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "quick", max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile(
     "nightly", max_examples=3000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -125,6 +125,13 @@ def check_node(
             assert_same(made.data, want, f"{type(node()).__name__}, {order}")
         assert made.spec.dtype == made.data.dtype, order
         assert made.spec.voxel_size == (2, 3), order
+        if order.startswith("padded"):
+            # a corner that the data only touch
+            corner = ask(pipeline, {target: ((0, 0), (4, 6)), **dict.fromkeys(data, ((0, 0), (4, 6)))})
+            nothing = [corner[key].data for key in data]
+            assert not any(array.any() for array in nothing), order
+            want = expected(*nothing)
+            assert_same(corner[target].data, want if order == "padded" else np.zeros_like(want), f"{order}, a corner")
         outside_seen |= any(array.size > voxels.size for array, voxels in zip(arrays, data.values(), strict=True))
         for array, voxels in zip(arrays, data.values(), strict=True):
             assert array.dtype == voxels.dtype, order

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -190,3 +195,47 @@ def test_a_chain_of_any_length_is_padded_and_sampled(links: int) -> None:
         for offset, want in [((0, 0), [[0, 0], [0, 0]]), ((2, 2), [[0, 0], [2, 3]])]:
             request = gp.BatchRequest({key: gp.ArraySpec(roi=gp.Roi(offset, (4, 4)))})
             assert pipeline.request_batch(request)[key].data.tolist() == want
+
+
+PRECACHED = """
+import sys
+import numpy as np, gunpowder as gp, gp_arrays as gpa
+
+raw = gpa.ZarrArrayConfig("raw", sys.argv[1], "raw")
+key, mask = gp.ArrayKey("RAW"), gp.ArrayKey("MASK")
+pipeline = gpa.compile_pipeline({key: raw, mask: gpa.ThresholdArrayConfig("mask", raw, 200)})
+pipeline += gp.RandomLocation()
+pipeline += gp.SimpleAugment()
+pipeline += gp.PreCache(cache_size=4, num_workers=2)
+request = gp.BatchRequest()
+request.add(key, (16, 16))
+request.add(mask, (16, 16))
+with gp.build(pipeline):
+    for _ in range(6):
+        batch = pipeline.request_batch(request)
+        voxels = batch[key].data.astype(int)
+        assert voxels.shape == (8, 8)
+        # rows are 20 apart and columns 1, or the other way round where they were swapped
+        assert {abs(voxels[1, 0] - voxels[0, 0]), abs(voxels[0, 1] - voxels[0, 0])} == {1, 20}
+        assert np.array_equal(batch[mask].data, voxels > 200)
+print("six batches")
+"""
+
+
+def test_a_training_pipeline_reads_in_forked_workers(tmp_path: Path) -> None:
+    """In a process of its own with a bound on its time: what deadlocks after a fork must not stop the tests."""
+    data = np.arange(1, 401, dtype=np.uint16).reshape(20, 20)
+    write_plain_zarr(tmp_path / "raw", data, (8, 8), {"voxel_size": [2, 2]})
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRECACHED, str(tmp_path)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        output, _ = process.communicate(timeout=100)
+    except subprocess.TimeoutExpired:
+        pytest.fail("the forked workers hang")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert output.splitlines()[-1] == "six batches", output

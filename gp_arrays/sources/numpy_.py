@@ -58,10 +58,9 @@ class Voxels:
             return data
         if not isinstance(data, np.ndarray):
             raise ConfigError("data is not a numpy array", found=type(data).__name__)
-        if data.dtype.kind not in "buif":
-            raise ConfigError(
-                "data does not hold voxels", found=f"dtype {data.dtype}", allowed="bool, integers, floats"
-            )
+        if data.dtype.kind not in "buif" or data.dtype.itemsize > 8:
+            raise ConfigError("data does not hold voxels", found=f"dtype {data.dtype}",
+                              allowed="bool, integers, floats, to 64 bits")  # fmt: skip
         if data.ndim == 0:
             raise ConfigError("data has no axes", found=repr(data))
         key = id(data)

@@ -18,7 +18,7 @@ from funlib.geometry import Roi
 from ..array import Array
 from ..config import Config, source_fields, walk
 from ..errors import ComputeError, GpArraysError, StoreError
-from ..meta import Region
+from ..meta import Block, Meta, Region
 from ..pipeline import compile_pipeline
 from ..rules import ArrayRules, SourceRules
 from ..sources.numpy_ import NumpyArrayConfig
@@ -229,10 +229,26 @@ def check_purity(config: Any, roi: Roi) -> None:
     assert first.flags.c_contiguous, f"{config!r} delivers voxels that are not contiguous"
     assert not any(np.may_share_memory(first, leaf) for leaf in leaves), f"{config!r} delivers its source's memory"
     kept = first.copy()
+    with contextlib.ExitStack() as stack:
+        for kind in {type(each) for each in walk([config])}:
+            assert issubclass(kind, ArrayRules)
+            stack.enter_context(mock.patch.object(kind, "compute", _guarding(kind.compute)))
+        assert_same(array[roi], kept, f"{config!r}, read again")
     first.view(np.uint8)[...] = 0xA5
     assert_same(array[roi], kept, f"{config!r}, read after the first result was written to")
     pipeline_voxels([config], [roi])[0].data.view(np.uint8)[...] = 0xA5
     assert [leaf.tobytes() for leaf in leaves] == before, f"{config!r} modified its source"
+
+
+def _guarding(compute: Any) -> Any:
+    def guarding(self: Any, region: Region, meta: Meta, sources: Any, blocks: Sequence[Block | None]) -> Any:
+        before = [None if block is None else block.data.tobytes() for block in blocks]
+        made = compute(self, region, meta, sources, blocks)
+        after = [None if block is None else block.data.tobytes() for block in blocks]
+        assert after == before, f"{self!r} modified its input"
+        return made
+
+    return guarding
 
 
 def with_stored_sources(config: Any, folder: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import attrs
 import numpy as np
 
-from ..config import Config
+from ..config import Config, walk
 from ..units import Quantity
 
 _EXPONENTS = {"fm": -15, "pm": -12, "angstrom": -10, "nm": -9, "um": -6, "mm": -3, "cm": -2, "m": 0}
@@ -89,13 +89,14 @@ class Naive:
 
     def __call__(self, config: Config) -> Volume:
         """The whole volume of a config. Raises LookupError where no meaning is registered."""
-        if config not in self._done:
-            meaning = next((_MEANINGS[cls] for cls in type(config).__mro__ if cls in _MEANINGS), None)
-            if meaning is None:
-                raise LookupError(
-                    f"the meaning of {type(config).__name__} is not registered: see gp_arrays.testing.naive"
-                )
-            self._done[config] = meaning(config, self)
+        # sources first, so that a chain of a thousand arrays needs no deep recursion
+        for each in walk([config]) if config not in self._done else ():
+            if each not in self._done:
+                meaning = next((_MEANINGS[cls] for cls in type(each).__mro__ if cls in _MEANINGS), None)
+                if meaning is None:
+                    kind = type(each).__name__
+                    raise LookupError(f"the meaning of {kind} is not registered: see gp_arrays.testing.naive")
+                self._done[each] = meaning(each, self)
         return self._done[config]
 
     def lengths(self, values: Iterable[Any], unit: str | None = None) -> tuple[int, ...]:

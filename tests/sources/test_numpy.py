@@ -167,7 +167,7 @@ class TestLaws(ArrayTypeLaws):
     def refused(self) -> Any:
         good = np.zeros((2, 3))
         bad: list[Any] = [
-            {"data": [[1, 2]]}, {"data": None}, {"data": good.astype("c8")}, {"data": good.astype("U1")},
+            {"data": [[1, 2]]}, {"data": None}, {"data": good.astype("c8")}, {"data": good.astype(np.longdouble)}, {"data": good.astype("U1")},
             {"data": np.zeros(())}, {"data": np.zeros((0, 3))}, {"data": good.astype(object)},
             {"voxel_size": (1,) * 3}, {"voxel_size": (0, 1)}, {"voxel_size": (-1, 1)}, {"voxel_size": 2},
             {"voxel_size": ("1 apple", 1)}, {"voxel_size": (np.nan, 1)}, {"offset": (1,) * 3}, {"offset": "12"},

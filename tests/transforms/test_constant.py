@@ -81,7 +81,7 @@ class TestLaws(ArrayTypeLaws):
         raw = gpa.DummyArrayConfig("raw")
         bad: list[Any] = [
             ("1",), (None,), (True,), (np.nan,), (np.inf,), (2**64,), (-(2**63) - 1,), (256, "uint8"), (-1, "uint8"),
-            (0.5, "uint8"), (2, "bool"), (70000, "float16"), (1e39,), (1, "complex64"), (1, "U3"), (1, "nonsense"),
+            (0.5, "uint8"), (2, "bool"), (70000, "float16"), (1e39,), (1, "complex64"), (1, np.longdouble), (1, "U3"), (1, "nonsense"),
             (10**400,),
         ]  # fmt: skip
         return [lambda pair=pair: gpa.ConstantArrayConfig("c", raw, *pair) for pair in bad]

@@ -126,6 +126,15 @@ def test_meta() -> None:
     assert not gpa.SumArrayConfig("s", [a, ids]).array().interpolatable
 
 
+def test_channels_of_other_names() -> None:
+    """What is asked for is cut from every source, named channels or not."""
+    ids = gpa.NumpyArrayConfig("ids", data=np.array([[1, 2]], "u1"))
+    masks = gpa.BinarizeArrayConfig("masks", ids, [("a", [1]), ("b", [2])])
+    plain = gpa.NumpyArrayConfig("plain", data=np.array([[[10, 20]], [[30, 40]]], "u1"), axes=("c", "y", "x"))
+    assert gpa.SumArrayConfig("s", [plain, masks]).array()[1].tolist() == [[30, 41]]
+    assert gpa.SumArrayConfig("s", [masks, plain]).array()[:1].tolist() == [[[11, 20]]]
+
+
 def test_node(check_node: Any) -> None:
     rng = np.random.default_rng(0)
     data = {A: rng.integers(0, 256, (16, 12)).astype("u1"), B: rng.integers(-100, 100, (16, 12)).astype("i2")}
