@@ -116,11 +116,11 @@ def test_zoomed_out_a_pixel_shows_a_voxel_of_those_that_it_covers(show: Callable
     ("pyramid", "scale", "most_read", "most_computed"),
     [
         # at full resolution; a plane of 512 x 512 voxels lies in 64 chunks of 64^3
-        (8, 1, 2**30, 2**24),
-        (1, 1, 2**32, 2**24),
+        (8, 1, 2**31, 2**25),
+        (1, 1, 2**33, 2**25),
         # sixteen times further out
-        (8, 16, 2**30, 2**24),
-        (1, 16, 2**30, 2**17),
+        (8, 16, 2**31, 2**25),
+        (1, 16, 2**31, 2**18),
     ],
 )
 def test_a_look_at_a_petavoxel_volume_is_cheap(
