@@ -203,8 +203,11 @@ class Array:
             return self._read(self.meta.region)
         if fill_value is None:
             return self._read(self._region(roi))
-        wanted = self._on_grid(Region.of(roi))
-        out = np.full(self.meta.shape_of(wanted), fill_value, self.dtype)
+        wanted = self._placed(roi)
+        fill = np.asarray(fill_value)
+        if fill.ndim or fill.dtype.kind not in "buif":
+            raise RequestError("the fill value is not a number", found=repr(fill_value), path=(self.name,))
+        out = np.full(self.meta.shape_of(wanted), self._held(fill), self.dtype)
         inside = wanted.intersect(self.meta.region)
         if not inside.empty:
             place = tuple(
@@ -305,10 +308,13 @@ class Array:
             )  # fmt: skip
         return region
 
-    def _region(self, roi: Roi) -> Region:
+    def _placed(self, roi: Roi) -> Region:
         if None in roi.offset or None in roi.shape:
             raise RequestError("the roi is unbounded", found=roi, path=(self.name,))
-        region = self._on_grid(Region.of(roi))
+        return self._on_grid(Region.of(roi))
+
+    def _region(self, roi: Roi) -> Region:
+        region = self._placed(roi)
         if region.empty or not self.meta.region.contains(region):
             raise RequestError("the roi reaches outside of the array", found=region, path=(self.name,),
                                allowed=f"within {self.meta.region}; to_ndarray(roi, fill_value=) pads")  # fmt: skip

@@ -212,3 +212,16 @@ def test_unit_of_the_array():
         fine.array()
     assert fine.array(unit="pm").voxel_size == Coordinate(5240, 4000, 4000)
     assert fine.array(unit="pm").unit == "pm"
+
+
+@pytest.mark.parametrize("fill", [-1, 256, 0.5, np.nan, "1", [1, 2], None])
+def test_a_fill_value_that_the_dtype_does_not_hold(fill):
+    array = gpa.NumpyArrayConfig("a", data=np.ones((2, 3), "u1")).array()
+    with pytest.raises(gpa.GpArraysError):
+        array.to_ndarray(Roi((-1, -1), (2, 2)), fill_value=fill)
+
+
+def test_an_unbounded_roi():
+    array = gpa.NumpyArrayConfig("a", data=np.ones((2, 3), "u1")).array()
+    with pytest.raises(gpa.RequestError, match="unbounded"):
+        array.to_ndarray(Roi((None, None), (None, None)), fill_value=0)

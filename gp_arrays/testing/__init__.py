@@ -21,12 +21,12 @@ from .checks import (
     check_read_once,
     pipeline_voxels,
     recorded,
-    with_stored_sources,
 )
 from .laws import ArrayTypeLaws, StoredSourceLaws
 from .oracle import Naive, Volume, evaluate_naively, naive
 from .plain_zarr import write_plain_zarr
 from .processes import digest, read_in_fork, read_in_spawned
+from .stored import with_stored_sources
 from .strategies import DTYPES, Grown, Pool, growing, grows, partitions, regions, trees, voxels
 
 __all__ = [

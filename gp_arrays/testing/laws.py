@@ -26,9 +26,9 @@ from .checks import (
     check_pipeline,
     check_purity,
     check_read_once,
-    with_stored_sources,
 )
 from .processes import digest, read_in_fork, read_in_spawned
+from .stored import with_stored_sources
 
 #: Metadata documents of a store; all other files hold chunks.
 DOCUMENTS = frozenset([".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json", "attributes.json"])
