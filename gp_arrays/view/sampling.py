@@ -110,7 +110,7 @@ class Sampler:
             picked = self._pick(grid, needed, through)
         if grid.repeat > 1:
             self._tell(picked)
-        data = self._compute(grid, picked, needed)
+        data = self._compute(grid, picked, needed).crop(attrs.evolve(grid.region, leading=leading))
         for axis, count in enumerate(map(len, places), start=self._lead):
             if count != data.shape[axis]:
                 data = np.repeat(data, grid.repeat, axis)[(slice(None),) * axis + (slice(count),)]
@@ -193,7 +193,7 @@ class Sampler:
                 picked[i] = (levels[-1] if levels else self._levels[i][0]).pick(grid.centres)
         return picked
 
-    def _compute(self, grid: Grid, picked: Mapping[int, Picked], needed: Mapping[int, Region]) -> Voxels:
+    def _compute(self, grid: Grid, picked: Mapping[int, Picked], needed: Mapping[int, Region]) -> Block:
         blocks: dict[int, Block] = {}
         for i in sorted(needed):
             step = self.plan.steps[i]
@@ -221,7 +221,7 @@ class Sampler:
             except Exception as error:
                 raise ComputeError(f"{type(error).__name__}: {error}", path=self.plan.path(i)) from error
             blocks[i] = Block(data, region, meta)
-        return blocks[self.index].crop(attrs.evolve(grid.region, leading=needed[self.index].leading))
+        return blocks[self.index]
 
 
 @attrs.frozen(eq=False)

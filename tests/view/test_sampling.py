@@ -44,6 +44,19 @@ def test_random_trees_zoomed_out_show_the_middle_voxels(session_folder: Path, da
     np.testing.assert_array_equal(got, kept[tuple(slice(*b) for b in bounds)])
 
 
+def test_one_sample_of_what_is_computed_for_all() -> None:
+    data = np.zeros((3, 2, 4, 4), np.uint8)
+    data[1, 1] = 5
+    masks = gpa.NumpyArrayConfig("masks", data=data, axes=("s", "c", "y", "x"))
+    sampler = Sampler(gpa.LogicalOrArrayConfig("any", masks).array())
+    got = [sampler.read((s, 0, 0), (s + 1, 2, 2), (1, 2, 2)) for s in range(3)]
+    assert [(one.shape, np.unique(one).tolist()) for one in got] == [
+        ((1, 2, 2), [0]),
+        ((1, 2, 2), [1]),
+        ((1, 2, 2), [0]),
+    ]
+
+
 def test_only_the_samples_are_computed(counters: tuple[Counter, Counter]) -> None:
     _, computed = counters
     config = Counted("inverted", Endless("raw"))
