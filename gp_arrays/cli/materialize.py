@@ -1,14 +1,19 @@
-"""``gp-arrays materialize``: arrays of a tree file written blockwise to a Zarr store."""
+"""``gp-arrays materialize | status``: arrays of a tree file written blockwise, and how far that is."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 from funlib.geometry import Roi
 
+from ..materialize import check_blocks
 from ..materialize import materialize as write
+from ..materialize import status as read_status
+from ..materialize.pyramid import METHODS
+from ..storage.engine import COMPRESSORS
 from .tree import TREE, UNIT, pick
 
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -41,43 +46,91 @@ def to_shape(text: str) -> tuple[int, ...]:
 
 @click.command()
 @TREE
-@click.argument("name")
-@click.argument("store", type=click.Path(path_type=Path), metavar="OUT")
-@click.option("--dataset", help="Path of the output in OUT; the array's name by default.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME... OUT")
+@click.option("--dataset", help="Path of a single output in OUT; the array's name by default.")
 @click.option("--num-workers", default=2, show_default=True, type=click.IntRange(min=1))
-@click.option(
-    "--roi", type=to_roi, metavar="BEGIN:END,...", help="Where to work, in the tree's unit, grown to whole blocks."
-)
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--roi", type=to_roi, metavar="BEGIN:END,...", help="Where to work, grown to whole blocks.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there and begin anew.")
 @click.option("--chunks", type=to_shape, metavar="N,...", help="Voxels of a chunk.")
+@click.option("--shards", type=to_shape, metavar="N,...", help="Voxels of a shard (Zarr v3).")
 @click.option("--block", type=to_shape, metavar="N,...", help="Shape of a block, in the tree's unit.")
 @click.option(
     "--memory", type=to_bytes, metavar="SIZE", default="2GiB", show_default=True, help="What one worker may hold."
+)
+@click.option("--compressor", default="zstd", show_default=True, type=click.Choice(COMPRESSORS))
+@click.option("--zarr-format", default="2", show_default=True, type=click.Choice(["2", "3"]))
+@click.option("--pyramid", type=click.Choice(["auto", *METHODS]), help="Write OME-NGFF pyramids.")
+@click.option("--skip-empty", is_flag=True, help="Leave out chunks that are 0 throughout.")
+@click.option("--mask", help="Array of TREE; blocks where it is 0 throughout are left out.")
+@click.option("--retries", default=2, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--block-timeout", default=600.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Seconds."
+)
+@click.option("--state", type=click.Path(path_type=Path), help="Folder for what is done; beside OUT by default.")
+@click.option("--worker-command", help='What starts a worker, such as "srun -c 2 {worker}".')
+@click.option("--host", help="Address that workers reach this process by.")
+@click.option("--dry-run", is_flag=True, help="Tell what it would cost and make nothing.")
+@click.option(
+    "--check", type=click.IntRange(min=1), metavar="N", help="Compute N random blocks again afterwards and compare."
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @UNIT
 def materialize(
     tree: Path,
-    name: str,
-    store: Path,
+    names: tuple[str, ...],
     dataset: str | None,
     num_workers: int,
     roi: Roi | None,
     overwrite: bool,
-    chunks: tuple[int, ...] | None,
-    block: tuple[int, ...] | None,
-    memory: int,
+    mask: str | None,
+    check: int | None,
     quiet: bool,
     unit: str | None,
+    zarr_format: str,
+    **options: Any,
 ) -> int:
-    """Write array NAME of TREE to the Zarr store OUT, block by block.
+    """Write arrays NAME... of TREE to the Zarr store OUT, block by block.
 
     Exit code 1 where a block failed; the same command again does what is missing.
     """
-    (config,) = pick(tree, (name,)).values()
+    *wanted, out = names
+    if not wanted:
+        raise click.UsageError("name at least one array, then the store")
+    configs: Any = pick(tree, tuple(wanted))
+    if len(wanted) == 1:
+        (configs,) = configs.values()
+    options["mask"] = None if mask is None else pick(tree, (mask,))[mask]
+    worker = options["worker_command"]
+    if worker is not None and "{worker}" not in worker:
+        raise click.UsageError("--worker-command needs {worker} in it, where the worker's own command is put")
     result = write(
-        config, store, dataset, num_workers, roi, overwrite, unit, progress=not quiet,
-        block=block, memory=memory, chunks=chunks,
+        configs, out, dataset, num_workers, roi, overwrite, unit, progress=not quiet, zarr_format=int(zarr_format), **options
     )  # fmt: skip
     click.echo(str(result))
-    return 0 if result.ok else 1
+    if result.cost is not None:
+        return 0
+    if check is None:
+        return 0 if result.ok else 1
+    checked = check_blocks(result.state, check)
+    click.echo(str(checked))
+    return 1 if checked.wrong or not result.ok else 0
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path), metavar="OUT")
+@click.option("--state", type=click.Path(path_type=Path), help="Where the jobs keep what is done, if not beside OUT.")
+@click.option("--check", type=click.IntRange(min=1), metavar="N", help="Compute N random blocks again and compare.")
+def status(store: Path, state: Path | None, check: int | None) -> int:
+    """Show how many blocks of OUT are done, failed and missing.
+
+    Exit code 1 where any is not done, or where --check finds one stored otherwise.
+    """
+    code = 0
+    for found in read_status(store, state):
+        click.echo(str(found))
+        code = code or int(found.missing + found.failed > 0)
+        if check is not None:
+            checked = check_blocks(found.folder, check)
+            click.echo(str(checked))
+            code = code or int(bool(checked.wrong))
+    return code

@@ -1,6 +1,20 @@
 """Materialization: the arrays of a tree written to disk, block by block, at any size."""
 
+from .check import Checked, Difference, check_blocks, compare
+from .dryrun import Cost
 from .result import Failed, Result
 from .run import materialize
+from .status import Status, status
 
-__all__ = ["Failed", "Result", "materialize"]
+__all__ = [
+    "Checked",
+    "Cost",
+    "Difference",
+    "Failed",
+    "Result",
+    "Status",
+    "check_blocks",
+    "compare",
+    "materialize",
+    "status",
+]

@@ -33,7 +33,7 @@ from .prepare import Job
 from .result import Failed, Result
 from .schedule import Schedule
 from .state import LAUNCHERS, LOGS, SUMMARY, State
-from .watch import Breaker, Watchdog
+from .watch import Watchdog
 from .worker import run as run_worker
 
 LOCAL = "127.0.0.1"
@@ -58,6 +58,11 @@ class Workers:
     retries: int = 2
     timeout: float | None = 600
 
+    @property
+    def patience(self) -> int:
+        """How many workers may die one after another before a run is given up."""
+        return 5 + 2 * self.count
+
     def start(self, state: State, run: str) -> Callable[[], Any]:
         """What daisy calls, in a process of its own, to have one worker."""
         folder = str(state.folder)
@@ -76,13 +81,17 @@ def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progre
     started = time.monotonic()
     run = uuid.uuid4().hex
     state.begin(run)
-    watchdog = Watchdog(state, schedule, workers.retries, workers.timeout, workers.command is not None)
+    logs = state.folder / LOGS / time.strftime(f"%Y%m%d-%H%M%S-{run[:4]}")
+    logs.mkdir()
+    watchdog = Watchdog(
+        state, schedule, logs, workers.retries, workers.timeout, workers.command is not None, workers.patience
+    )
     stopped: list[str] = []
     interrupted = False
     lost = 0
     if any(schedule.missing(made.name).any() for made in job.passes):
         try:
-            with _messages_to(state.folder / LOGS / "master.log") as screen:
+            with _messages_to(logs / "master.log") as screen:
                 lost = _run_daisy(job, state, schedule, workers, run, watchdog, stopped, screen if progress else None)
         except KeyboardInterrupt as error:
             interrupted = not stopped
@@ -114,7 +123,6 @@ def _run_daisy(
     from daisy import logging as daisy_logging
 
     main = threading.current_thread() is threading.main_thread()
-    patience = 5 + 2 * workers.count
     start = workers.start(state, run)
     tasks = {}
     for made in job.passes:
@@ -125,7 +133,7 @@ def _run_daisy(
             read_write_conflict=False, fit="overhang", max_workers=max(1, min(workers.count, int(schedule.missing(made.name).sum()))), max_retries=workers.retries,
             timeout=workers.timeout, tracking_path=str(state.tracking(made.name)),
             # outside of the main thread nothing but daisy can give a run up
-            max_worker_restarts=10**6 if main else patience,
+            max_worker_restarts=10**6 if main else workers.patience,
             skip_mask=~(schedule.chosen[made.name] & schedule.active[made.name]),
         )  # fmt: skip
     edges = [(tasks[made.after], tasks[made.name]) for made in job.passes if made.after is not None]
@@ -140,14 +148,18 @@ def _run_daisy(
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, interrupt) if main else None
-    logs, level = daisy_logging.get_log_basedir(), daisy_logging.get_log_level()
-    daisy_logging.set_log_basedir(state.folder / LOGS)
-    daisy_logging.set_log_level(logging.CRITICAL)
+    before_logs = daisy_logging.get_log_basedir()
+    daisy_logging.set_log_basedir(watchdog.logs)
+    # its own messages about workers are for the watchdog; their logs say the rest
+    messages = logging.getLogger("daisy")
+    messages.addHandler(watchdog.deaths)
+    propagate, messages.propagate = messages.propagate, False
+    watchdog.stop = stop if main else None
     watchdog.start()
     host = workers.host or (LOCAL if workers.command is None else None)
     try:
         with tqdm(total=schedule.count(schedule.missing), unit="block", disable=screen is None, file=screen) as bar:
-            observer = _Observer(bar, job, schedule, Breaker(patience, stop))
+            observer = _Observer(bar, job, schedule)
             states = daisy.Server().run_blockwise(
                 daisy.Pipeline(list(tasks.values()), edges), progress=observer, host=host, summary=False
             )
@@ -155,8 +167,9 @@ def _run_daisy(
         raise StoreError("the run cannot begin", found=f"{type(error).__name__}: {error}") from error
     finally:
         watchdog.end()
-        daisy_logging.set_log_basedir(logs)
-        daisy_logging.set_log_level(level)
+        daisy_logging.set_log_basedir(before_logs)
+        messages.removeHandler(watchdog.deaths)
+        messages.propagate = propagate
         if main:
             signal.signal(signal.SIGINT, before)
     return sum(s.worker_failure_count for s in states.values())
@@ -185,10 +198,10 @@ def _messages_to(log: Path) -> Iterator[Any]:
 
 
 class _Observer:
-    """Shows daisy's counts as one bar and looks for workers that die in vain."""
+    """Shows daisy's counts as one bar."""
 
-    def __init__(self, bar: Any, job: Job, schedule: Schedule, breaker: Breaker) -> None:
-        self.bar, self.breaker = bar, breaker
+    def __init__(self, bar: Any, job: Job, schedule: Schedule) -> None:
+        self.bar = bar
         blocks = schedule.count(schedule.missing)
         self.voxels = sum(_voxels(p, schedule.missing(p.name)) for p in job.passes) / max(blocks, 1)
         self.all = sum(made.count for made in job.passes)
@@ -210,7 +223,6 @@ class _Observer:
                 shown[what] = str(count)
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update(done - self.bar.n)
-        self.breaker.look(states)
 
     def on_finish(self, states: Mapping[str, Any]) -> None:
         self.on_progress(states)
@@ -263,6 +275,6 @@ def _report(
         new,
         time.monotonic() - started,
         lost,
-        state.folder / LOGS,
+        watchdog.logs,
         stopped,
     )

@@ -110,16 +110,23 @@ class Writer:
         ):  # fmt: skip
             raise StoreError("the output has vanished or changed", found=f"{self.root}/{self.dataset}")
 
-    def write(self, region: Region, values: np.ndarray[Any, Any]) -> None:
-        """Write the voxels of a region, whole chunks of it. Raises StoreError."""
+    def _index(self, region: Region) -> tuple[slice, ...]:
         begin, voxel_size = self.meta.region.begin, self.meta.voxel_size
-        index = tuple(slice(a, b) for a, b in self.meta.leading_of(region)) + tuple(
+        return tuple(slice(a, b) for a, b in self.meta.leading_of(region)) + tuple(
             slice((b - o) // v, (e - o) // v)
             for b, e, o, v in zip(region.begin, region.end, begin, voxel_size, strict=True)
         )
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """The voxels of a region, as they are stored."""
+        found: np.ndarray[Any, Any] = np.asarray(self.array[self._index(region)])
+        return found
+
+    def write(self, region: Region, values: np.ndarray[Any, Any]) -> None:
+        """Write the voxels of a region, whole chunks of it. Raises StoreError."""
         self.require_there()
         try:
-            self.array[index] = values
+            self.array[self._index(region)] = values
         except Exception as error:
             found = f"{self.root}/{self.dataset}: {type(error).__name__}: {error}"
             raise StoreError("cannot write", found=found) from error

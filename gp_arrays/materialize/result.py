@@ -10,6 +10,7 @@ import attrs
 from funlib.geometry import Roi
 
 from ..meta import Region
+from .dryrun import Cost
 
 #: Failed blocks that a summary names one by one.
 SHOWN = 10
@@ -52,6 +53,7 @@ class Result:
         workers_lost: How many workers died or were ended because they were stuck.
         logs: The folder of the workers' logs.
         stopped: Why the run ended before its end, or None.
+        cost: What the job would cost, where nothing else was asked.
     """
 
     path: Path
@@ -66,6 +68,12 @@ class Result:
     workers_lost: int
     logs: Path
     stopped: str | None = None
+    cost: Cost | None = None
+
+    @property
+    def state(self) -> Path:
+        """Where the job remembers what is done."""
+        return self.logs.parent.parent
 
     @property
     def ok(self) -> bool:
@@ -73,6 +81,8 @@ class Result:
         return self.done == self.blocks
 
     def __str__(self) -> str:
+        if self.cost is not None:
+            return str(self.cost)
         parts = [f"{self.done} of {self.blocks} blocks done"]
         for count, what in ((self.before, "of them before"), (self.empty, "of them empty"),
                             (len(self.failed), "failed"), (self.workers_lost, "workers lost")):  # fmt: skip
@@ -96,7 +106,7 @@ class Result:
         """The summary as plain data."""
         made: Mapping[str, Any] = attrs.asdict(self, recurse=False)
         return {
-            **made,
+            **{key: value for key, value in made.items() if key != "cost"},
             "path": str(self.path),
             "logs": str(self.logs),
             "failed": [

@@ -13,6 +13,7 @@ from ..errors import ConfigError, StoreError, TreeError
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
 from . import job as jobs
+from .dryrun import estimate
 from .geometry import MEMORY, Pass
 from .master import Workers, run_job
 from .outputs import Storage, remove
@@ -47,6 +48,7 @@ def materialize(
     state: str | Path | None = None,
     worker_command: str | None = None,
     host: str | None = None,
+    dry_run: bool = False,
 ) -> Result:
     """Write arrays of a tree to a Zarr store, block by block, in worker processes.
 
@@ -90,9 +92,10 @@ def materialize(
             both see.
         host: The address that workers reach this process by. By default this machine
             alone (127.0.0.1); with ``worker_command`` the one other machines know it by.
+        dry_run: Make nothing; tell what it would cost, from a few blocks that are computed.
 
     Returns:
-        Counts, failed blocks, and whether all went well (``ok``).
+        Counts, failed blocks, and whether all went well (``ok``). With ``dry_run`` nothing but ``cost``.
 
     Raises:
         ConfigError, TreeError, StoreError: Before anything is made.
@@ -130,6 +133,13 @@ def materialize(
             elif not kept.exists or kept.created:
                 # what a run that was killed while it made them has left is ours
                 require_room(root, list(roots), overwrite)
+            if dry_run:
+                known = kept if before is not None else None
+                schedule = make_schedule(job.passes, roi, active_blocks(job, covered), known)
+                cost = estimate(job, schedule, num_workers)
+                kept.tidy()
+                return Result(root, job.datasets, cost.blocks + cost.before + cost.empty, cost.before + cost.empty,
+                              cost.before, cost.empty, (), 0, 0.0, 0, kept.folder, cost=cost)  # fmt: skip
         except BaseException:
             kept.tidy()
             raise

@@ -92,6 +92,17 @@ class State:
             else:
                 entry.unlink()
 
+    def holder(self) -> str | None:
+        """Who is at work on the job, or None."""
+        try:
+            with (self.folder / LOCK).open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            return (self.folder / LOCK).read_text(encoding="utf-8")
+        return None
+
     def tidy(self) -> None:
         """Remove the folder where no job is in it."""
         if not self.exists:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,66 @@ from .state import LAUNCHERS, WORKERS, State
 LOOK, GRACE, LEAVE = 0.5, 3.0, 10.0
 
 
+class Deaths(logging.Handler):
+    """Counts the workers that ended badly, as daisy logs them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.count, self.last = 0, ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if said.startswith("worker function"):
+            self.count += 1
+            self.last = said.splitlines()[0][:200]
+
+
 class Watchdog(threading.Thread):
-    """Kills workers that a run would wait for in vain.
+    """Kills workers that a run would wait for in vain, and stops a run that goes nowhere.
 
     daisy gives the block of a frozen worker to another, but waits for its process to end. A
     worker counts as stuck if it has been at one block for longer than the timeout, or still
-    lives some time after nothing is left to do.
+    lives some time after nothing is left to do. A run goes nowhere if worker after worker
+    is started and no block is settled.
+
+    Args:
+        state, schedule: Of the run.
+        logs: Where daisy keeps a file for each worker that it starts.
+        retries: How often a failed block is tried again.
+        timeout: Seconds that a block may take, or None.
+        by_command: Whether workers are started by a command.
+        patience: How many workers may die one after another.
     """
 
-    def __init__(self, state: State, schedule: Schedule, retries: int, timeout: float | None, by_command: bool) -> None:
+    def __init__(
+        self,
+        state: State,
+        schedule: Schedule,
+        logs: Path,
+        retries: int,
+        timeout: float | None,
+        by_command: bool,
+        patience: int,
+    ) -> None:
         super().__init__(daemon=True, name="gp_arrays watchdog")
-        self.state, self.schedule, self.retries, self.timeout = state, schedule, retries, timeout
-        self.by_command = by_command
+        self.state, self.schedule, self.logs = state, schedule, logs
+        self.retries, self.timeout, self.by_command, self.patience = retries, timeout, by_command, patience
+        self.stop: Callable[[str], None] | None = None
+        self.deaths = Deaths()
         self.failed_before = {p.name: state.attempts_failed(p.name, p.grid) for p in schedule.passes}
         self.stopping: float | None = None
         self._over = threading.Event()
         self._settled: float | None = None
+        self._reached = self._begun = 0
 
     def run(self) -> None:
-        while not self._over.wait(LOOK):
+        pause = LOOK
+        while not self._over.wait(pause):
+            began = time.monotonic()
             with contextlib.suppress(OSError):
                 self.look(time.time())
+            # a job of very many blocks is looked at less often
+            pause = max(LOOK, 20 * (time.monotonic() - began))
 
     def end(self) -> None:
         self._over.set()
@@ -55,6 +95,8 @@ class Watchdog(threading.Thread):
                         self._kill(path.name, pid)
         if self.settled():
             self._settled = self._settled or now
+        else:
+            self._look_for_progress()
         began = self.stopping or self._settled
         if began is not None and now - began > LEAVE:
             for path, pid in self._workers(busy=False):
@@ -66,6 +108,19 @@ class Watchdog(threading.Thread):
             p.name: (self.state.attempts_failed(p.name, p.grid) - self.failed_before[p.name]) > self.retries
             for p in self.schedule.passes
         }
+
+    def _look_for_progress(self) -> None:
+        """Stop the run where workers are started in vain."""
+        progress = sum(int(self.state.done(p.name, p.grid).sum()) for p in self.schedule.passes)
+        progress += sum(int(failed.sum()) for failed in self.failed().values())
+        if progress != self._reached:
+            self._reached, self._begun = progress, self.deaths.count
+        elif self.deaths.count - self._begun >= self.patience and self.stop is not None and self.stopping is None:
+            self.stopping = time.time()
+            self.stop(
+                f"{self.deaths.count - self._begun} workers died one after another without finishing a block; "
+                f"the last: {self.deaths.last}, see {self.logs}"
+            )
 
     def settled(self) -> bool:
         """Whether every block is done, has failed, or waits for one that has."""
@@ -106,24 +161,3 @@ def _parent(pid: int) -> int | None:
         return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         return None
-
-
-class Breaker:
-    """Stops a run whose workers die one after another without finishing a block."""
-
-    def __init__(self, limit: int, stop: Callable[[str], None]) -> None:
-        self.limit, self.stop = limit, stop
-        self._deaths = self._finished = 0
-        self.broken = False
-
-    def look(self, states: Mapping[str, Any]) -> None:
-        deaths = sum(s.worker_failure_count for s in states.values())
-        finished = sum(s.completed_count + s.failed_count for s in states.values())
-        if finished > self._finished:
-            self._finished, self._deaths = finished, deaths
-        elif deaths - self._deaths >= self.limit and not self.broken:
-            self.broken = True
-            said = next((s.last_worker_error for s in states.values() if s.last_worker_error), None)
-            last = (said or "").strip().splitlines()
-            why = f"; the last said: {last[-1]}" if last else ""
-            self.stop(f"{deaths - self._deaths} workers died one after another without finishing a block{why}")

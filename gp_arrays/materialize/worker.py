@@ -21,7 +21,7 @@ from .outputs import Writer
 from .state import FAILURES, RUN, WORKERS
 
 #: Seconds between a failure and the next block, at first and at most: what has vanished may come back.
-PAUSE, LONGEST_PAUSE = 0.05, 10.0
+PAUSE, LONGEST_PAUSE = 0.05, 2.0
 
 
 class Stale(Exception):

@@ -75,3 +75,38 @@ def test_an_unknown_name_offers_the_nearest(tree, capsys):
     error = capsys.readouterr().err
     assert "allowed: big" in error
     assert len(error.splitlines()) == 1
+
+
+def test_several_arrays_their_status_check_and_difference(tree, capsys):
+    out = tree.parent / "out.zarr"
+    command = ["materialize", str(tree), "big", "ids", str(out), "--quiet", "--chunks", "16,16", "--block", "32,32"]
+    assert run([*command, "--dry-run"]) == 0
+    assert "6 blocks to do" in capsys.readouterr().out
+    assert not out.exists()
+    assert run(["status", str(out)]) == 1
+    assert "no job has written there" in capsys.readouterr().err
+    assert run([*command, "--roi", "0:32,0:32"]) == 0
+    assert run(["status", str(out)]) == 1
+    assert "big, ids: 1 of 6 blocks done, 0 known to be empty, 0 failed, 5 missing" in capsys.readouterr().out
+    assert run([*command, "--check", "3"]) == 0
+    assert "3 blocks computed again, 0 stored otherwise" in capsys.readouterr().out
+    assert run(["diff", f"{out}/ids", str(tree.parent / "in.zarr/ids")]) == 0
+    gpa.open_zarr(out, "ids", mode="r+")[3:4, 5:6] = 7
+    assert run(["status", str(out), "--check", "100"]) == 1
+    assert "6 blocks computed again, 1 stored otherwise" in capsys.readouterr().out
+    assert run(["diff", f"{out}/ids", str(tree.parent / "in.zarr/ids")]) == 1
+    said = capsys.readouterr().out
+    assert "1 of 1536 voxels differ, within [6:8, 10:12]" in said
+    assert "first at 6,10: 7 and 149" in said
+
+
+@pytest.mark.parametrize("place", ["nowhere.zarr/a", "out.zarr"])
+def test_diff_of_what_is_no_array(tree, capsys, place):
+    gpa.create_zarr(tree.parent / "out.zarr", "some", gpa.Roi((0,), (4,)), (1,), "uint8")
+    assert run(["diff", str(tree.parent / place), str(tree.parent / "in.zarr/ids")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_worker_command_without_a_worker_is_wrong_usage(tree, capsys):
+    assert run(arguments(tree, "--worker-command", "srun")) == 2
+    assert "needs {worker}" in capsys.readouterr().err

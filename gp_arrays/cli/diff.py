@@ -1,0 +1,45 @@
+"""``gp-arrays diff``: which voxels of two arrays differ, where, and from which array of the tree that comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..array import Array
+from ..errors import TreeError
+from ..materialize.check import compare
+from ..storage.documents import datasets, find_node
+from ..stores import open_zarr
+from .tree import UNIT
+
+
+def opened(place: str, unit: str | None) -> Array:
+    """The array at a path such as ``out.zarr/volumes/masks``."""
+    path = Path(place)
+    for root in [path, *path.parents]:
+        if any((root / name).exists() for name in (".zgroup", ".zarray", "zarr.json")) and not any(
+            (root.parent / name).exists() for name in (".zgroup", "zarr.json")
+        ):
+            dataset = path.relative_to(root).as_posix()
+            dataset = "" if dataset == "." else dataset
+            if not dataset and not find_node(root, "").is_array:
+                inside = list(datasets(root))
+                raise TreeError("a store of several arrays", found=str(root), allowed=", ".join(inside[:8]))
+            return open_zarr(root, dataset, unit=unit)
+    raise TreeError("no array there", found=place, allowed="STORE/DATASET, such as out.zarr/masks")
+
+
+@click.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@UNIT
+def diff(a: str, b: str, unit: str | None) -> int:
+    """Compare two stored arrays, given as STORE/DATASET, where both are.
+
+    Exit code 1 where voxels differ. Arrays that gp-arrays wrote know the tree that they
+    come from: the values of its arrays at the first difference are shown.
+    """
+    found = compare(opened(a, unit), opened(b, unit))
+    click.echo(str(found))
+    return 1 if found.count else 0
