@@ -32,19 +32,49 @@ class MissCounter:
         self.last = next(self._next)
 
 
+#: Keys that end so hold metadata; all others hold chunks.
+DOCUMENTS = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
+
+#: A chunk in Blosc's format begins with that many bytes; the last four tell how many it has in all.
+BLOSC_HEADER = 16
+
+
+def blosc(node: Node) -> bool:
+    """Whether what is stored of a chunk is in Blosc's format."""
+    document = node.document or {}
+    if node.format == 2:
+        return (document.get("compressor") or {}).get("id") == "blosc"
+    return bool(document["codecs"][-1].get("name") == "blosc")
+
+
+def require_whole(size: int, header: bytes, in_blosc: bool) -> None:
+    """Raises OSError for a chunk whose file is cut short.
+
+    zarr and the codecs tell most such chunks themselves. Blosc reads on in memory that is
+    not the chunk's, and zarr 2 leaves memory as it is for an empty one in gzip.
+    """
+    expected = int.from_bytes(header[12:16], "little") if in_blosc and size >= BLOSC_HEADER else 1
+    if size < max(expected, BLOSC_HEADER if in_blosc else 1):
+        raise OSError(f"truncated: {size} bytes")
+
+
 if MAJOR == 2:
 
     class LocalStore(zarr.storage.DirectoryStore):  # type: ignore[misc]
         """A folder whose unreadable chunks are errors and whose absent ones are counted."""
 
         misses: MissCounter
+        blosc = False
 
         def __getitem__(self, key: str) -> bytes:
             try:
-                return Path(self.path, self._normalize_key(key)).read_bytes()
+                value = Path(self.path, self._normalize_key(key)).read_bytes()
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 self.misses.missed()
                 raise KeyError(key) from None
+            if not key.endswith(DOCUMENTS):
+                require_whole(len(value), value[:BLOSC_HEADER], self.blosc)
+            return value
 
         def getitems(self, keys: Iterable[str], *, contexts: Any = None) -> dict[str, bytes]:
             found = {}
@@ -62,7 +92,7 @@ if MAJOR == 2:
         """
         _refuse_format(node.format, str(root / node.path))
         store = LocalStore(str(root))
-        store.misses = MissCounter()
+        store.misses, store.blosc = MissCounter(), blosc(node)
         array = zarr.Array(store, path=node.path, read_only=not writable, cache_attrs=False, write_empty_chunks=write_empty)  # fmt: skip
         if array.fill_value is None:
             # zarr 2 leaves memory as it is where a chunk is absent: other voxels at every read
@@ -75,20 +105,22 @@ if MAJOR == 2:
 else:
 
     class LocalStore(zarr.storage.LocalStore):  # type: ignore[misc, no-redef]
-        """A folder whose absent chunks are counted."""
+        """A folder whose unreadable chunks are errors and whose absent ones are counted."""
 
         misses: MissCounter
+        blosc = False
 
-        async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
-            value = await super().get(key, *args, **kwargs)
+        async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+            return self._checked(key, await super().get(key, prototype, byte_range), byte_range)
+
+        def get_sync(self, key: str, **options: Any) -> Any:
+            return self._checked(key, super().get_sync(key, **options), options.get("byte_range"))
+
+        def _checked(self, key: str, value: Any, byte_range: Any) -> Any:
             if value is None:
                 self.misses.missed()
-            return value
-
-        def get_sync(self, key: str, *args: Any, **kwargs: Any) -> Any:
-            value = super().get_sync(key, *args, **kwargs)
-            if value is None:
-                self.misses.missed()
+            elif byte_range is None and not key.endswith(DOCUMENTS):
+                require_whole(len(value), value[:BLOSC_HEADER].to_bytes(), self.blosc)
             return value
 
     def open_array(root: Path, node: Node, writable: bool, write_empty: bool = True) -> tuple[Any, MissCounter]:
@@ -97,7 +129,7 @@ else:
         Without ``write_empty`` chunks that are fill value throughout are left out.
         """
         store = LocalStore(root, read_only=not writable)
-        store.misses = MissCounter()
+        store.misses, store.blosc = MissCounter(), blosc(node)
         array = zarr.open_array(store=store, path=node.path, mode="r+" if writable else "r", zarr_format=node.format,
                                 config={"write_empty_chunks": write_empty})  # fmt: skip
         return array, store.misses

@@ -170,6 +170,25 @@ def test_a_broken_chunk_is_named(tmp_path: Path) -> None:
         array[:]
 
 
+@pytest.mark.parametrize("zarr_format", [2, *([3] if V3 else [])])
+@pytest.mark.parametrize("compressor", ["blosc", "zstd", "gzip", "none"])
+def test_a_chunk_cut_short_is_an_error(tmp_path: Path, compressor: str, zarr_format: int) -> None:
+    """Noise, which Blosc stores as it is: to decode less of it than there was it reads on in foreign memory."""
+    data = np.random.default_rng(0).integers(0, 256, (32, 64), dtype="u1")
+    made = gpa.create_zarr(tmp_path, "a", gpa.Roi((0, 0), (32, 64)), (1, 1), "uint8", chunks=(32, 64),
+                           compressor=compressor, zarr_format=zarr_format)  # fmt: skip
+    made[:] = data
+    chunk = tmp_path / "a" / ("0/0" if zarr_format == 2 else "c/0/0")
+    whole = chunk.read_bytes()
+    array = gpa.ZarrArrayConfig("a", tmp_path, "a").array()
+    for size in (0, 1, 16, len(whole) // 2, len(whole) - 1):
+        chunk.write_bytes(whole[:size])
+        with pytest.raises(gpa.StoreError, match="a: cannot read; found chunk"):
+            array[:]
+    chunk.write_bytes(whole)
+    assert np.array_equal(array[:], data)
+
+
 @pytest.mark.parametrize(("field", "value"), [("shape", [4, 8]), ("chunks", [4, 4]), ("dtype", "<i2")])
 def test_metadata_that_change_while_open_are_an_error(tmp_path: Path, field: str, value: Any) -> None:
     """Chunks of another layout are not where they were: what is absent then is no fill value."""
