@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numcodecs
 import zarr
+from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from ..errors import StoreError
 from .documents import Node
@@ -85,6 +87,25 @@ if MAJOR == 2:
                     continue
             return found
 
+    class Exact:
+        """A codec that refuses a chunk of another size: zarr 2 would leave the rest of it as memory is."""
+
+        def __init__(self, codec: Any, size: int) -> None:
+            self.codec, self.size = codec, size
+            self.codec_id = codec.codec_id
+
+        def encode(self, data: Any) -> Any:
+            return self.codec.encode(data)
+
+        def decode(self, data: Any, out: Any = None) -> Any:
+            decoded = ensure_contiguous_ndarray(self.codec.decode(data))
+            if decoded.nbytes != self.size:
+                raise OSError(f"decoded to {decoded.nbytes} bytes, not {self.size}")
+            return decoded if out is None else ndarray_copy(decoded, out)
+
+        def get_config(self) -> Any:
+            return self.codec.get_config()
+
     def open_array(root: Path, node: Node, writable: bool, write_empty: bool = True) -> tuple[Any, MissCounter]:
         """The zarr array of a node, and what counts its absent chunks.
 
@@ -94,6 +115,8 @@ if MAJOR == 2:
         store = LocalStore(str(root))
         store.misses, store.blosc = MissCounter(), blosc(node)
         array = zarr.Array(store, path=node.path, read_only=not writable, cache_attrs=False, write_empty_chunks=write_empty)  # fmt: skip
+        if array.compressor is not None and not array.filters:
+            array._compressor = Exact(array.compressor, math.prod(array.chunks) * array.dtype.itemsize)
         if array.fill_value is None:
             # zarr 2 leaves memory as it is where a chunk is absent: other voxels at every read
             array._fill_value = array.dtype.type(0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gunpowder as gp
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -183,6 +184,13 @@ def test_a_chunk_cut_short_is_an_error(tmp_path: Path, compressor: str, zarr_for
     array = gpa.ZarrArrayConfig("a", tmp_path, "a").array()
     for size in (0, 1, 16, len(whole) // 2, len(whole) - 1):
         chunk.write_bytes(whole[:size])
+        with pytest.raises(gpa.StoreError, match="a: cannot read; found chunk"):
+            array[:]
+    # whole in itself, but of another shape
+    codec = {"blosc": numcodecs.Blosc(), "zstd": numcodecs.Zstd(), "gzip": numcodecs.GZip()}.get(compressor)
+    for size in (1, 1024, 2047, 2049):
+        other = np.resize(data.ravel(), size)
+        chunk.write_bytes(other.tobytes() if codec is None else codec.encode(other))
         with pytest.raises(gpa.StoreError, match="a: cannot read; found chunk"):
             array[:]
     chunk.write_bytes(whole)
