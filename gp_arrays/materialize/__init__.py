@@ -5,12 +5,14 @@ from .dryrun import Cost
 from .result import Failed, Result
 from .run import materialize
 from .status import Status, status
+from .through import PipelineArrayConfig
 
 __all__ = [
     "Checked",
     "Cost",
     "Difference",
     "Failed",
+    "PipelineArrayConfig",
     "Result",
     "Status",
     "check_blocks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from .result import Result
 from .schedule import make_schedule, touched
 from .sparse import not_empty, within_mask
 from .state import State, state_base, state_name
+from .through import PipelineArrayConfig
 
 
 def materialize(
@@ -49,6 +50,8 @@ def materialize(
     worker_command: str | None = None,
     host: str | None = None,
     dry_run: bool = False,
+    append: Callable[..., Any] | str | None = None,
+    append_options: Mapping[str, Any] | None = None,
 ) -> Result:
     """Write arrays of a tree to a Zarr store, block by block, in worker processes.
 
@@ -94,6 +97,11 @@ def materialize(
             alone (127.0.0.1); with ``worker_command`` the one other machines know it by.
         dry_run: Make nothing; tell what it would cost, from a few blocks that are computed.
 
+        append: A function ``append(pipeline, source, target)`` that appends gunpowder nodes, a
+            prediction, say: their result is written instead of the one array given.
+        append_options: What else PipelineArrayConfig takes: ``context_size``, ``dtype``,
+            ``channels``, ``voxel_size``, ``padded``, ``arguments``.
+
     Returns:
         Counts, failed blocks, and whether all went well (``ok``). With ``dry_run`` nothing but ``cost``.
 
@@ -110,6 +118,11 @@ def materialize(
     (True, 23)
     >>> folder.cleanup()
     """
+    if append is not None:
+        if not isinstance(configs, ArrayRules):
+            raise ConfigError("nodes are appended to one array", found=repr(configs))
+        made_of = configs
+        configs = PipelineArrayConfig(dataset or f"{made_of.name}-appended", made_of, append, **(append_options or {}))
     roots = _roots(configs, dataset)
     layout = Layout(chunks, shards, block, memory, pyramid, skip_empty, Storage(compressor, zarr_format))
     workers = Workers(num_workers, worker_command, host, retries, block_timeout)

@@ -1,0 +1,43 @@
+"""Nodes that tests append to a pipeline: what a prediction looks like, without a network."""
+
+import gunpowder as gp
+import numpy as np
+
+
+class Mean(gp.BatchFilter):
+    """The mean of a voxel and its neighbours along x, and its negative, as two channels."""
+
+    def __init__(self, source, target, reach, scale=1.0):
+        self.source, self.target, self.reach, self.scale = source, target, gp.Coordinate(reach), scale
+
+    def setup(self):
+        spec = self.spec[self.source].copy()
+        spec.dtype = np.float32
+        spec.roi = spec.roi.grow(-self.reach, -self.reach)
+        self.provides(self.target, spec)
+
+    def prepare(self, request):
+        deps = gp.BatchRequest()
+        deps[self.source] = gp.ArraySpec(roi=request[self.target].roi.grow(self.reach, self.reach))
+        return deps
+
+    def process(self, batch, request):
+        data = batch[self.source].data.astype(np.float32)
+        mean = (data[..., :-2] + data[..., 1:-1] + data[..., 2:]) / 3 * self.scale
+        spec = self.spec[self.target].copy()
+        spec.roi = request[self.target].roi
+        made = gp.Batch()
+        made[self.target] = gp.Array(np.stack([mean, -mean]), spec)
+        return made
+
+
+def add_mean(pipeline, source, target, reach=4, scale=1.0):
+    return pipeline + Mean(source, target, (0, reach), scale)
+
+
+def add_padded_mean(pipeline, source, target):
+    return pipeline + gp.Pad(source, gp.Coordinate((0, 4)), mode="constant", value=0) + Mean(source, target, (0, 4))
+
+
+def add_greedy(pipeline, source, target):
+    return pipeline + Mean(source, target, (0, 400))
