@@ -88,20 +88,18 @@ def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progre
     )
     stopped: list[str] = []
     interrupted = False
-    lost = 0
     if any(schedule.missing(made.name).any() for made in job.passes):
         try:
             with _messages_to(logs / "master.log") as screen:
-                lost = _run_daisy(job, state, schedule, workers, run, watchdog, stopped, screen if progress else None)
-        except KeyboardInterrupt as error:
+                _run_daisy(job, state, schedule, workers, run, watchdog, stopped, screen if progress else None)
+        except KeyboardInterrupt:
             interrupted = not stopped
-            lost = sum(s.worker_failure_count for s in (getattr(error, "daisy_states", None) or {}).values())
         except RuntimeError as error:
             # daisy gives a task up where its workers die too often
             stopped.append(str(error).strip().splitlines()[0])
         # nobody who is left over from this run writes from now on
         jobs.write_text(state.folder / "run", f"{run} is over")
-    result = _report(job, state, schedule, watchdog, started, lost, next(iter(stopped), None))
+    result = _report(job, state, schedule, watchdog, started, next(iter(stopped), None))
     jobs.write_text(state.folder / SUMMARY, json.dumps(result.document(), indent=1))
     if interrupted:
         logging.getLogger(__name__).warning("stopped: %s of %s blocks are done", result.done, result.blocks)
@@ -118,7 +116,7 @@ def _run_daisy(
     watchdog: Watchdog,
     stopped: list[str],
     screen: Any,
-) -> int:
+) -> None:
     import daisy.v2 as daisy
     from daisy import logging as daisy_logging
 
@@ -160,7 +158,7 @@ def _run_daisy(
     try:
         with tqdm(total=schedule.count(schedule.missing), unit="block", disable=screen is None, file=screen) as bar:
             observer = _Observer(bar, job, schedule)
-            states = daisy.Server().run_blockwise(
+            daisy.Server().run_blockwise(
                 daisy.Pipeline(list(tasks.values()), edges), progress=observer, host=host, summary=False
             )
     except (OSError, ValueError) as error:
@@ -172,7 +170,6 @@ def _run_daisy(
         messages.propagate = propagate
         if main:
             signal.signal(signal.SIGINT, before)
-    return sum(s.worker_failure_count for s in states.values())
 
 
 @contextlib.contextmanager
@@ -245,7 +242,6 @@ def _report(
     schedule: Schedule,
     watchdog: Watchdog,
     started: float,
-    lost: int,
     stopped: str | None,
 ) -> Result:
     done = {made.name: state.done(made.name, made.grid) for made in job.passes}
@@ -274,7 +270,7 @@ def _report(
         tuple(failed),
         new,
         time.monotonic() - started,
-        lost,
+        watchdog.deaths.count,
         watchdog.logs,
         stopped,
     )

@@ -1,0 +1,207 @@
+"""materialize against a hand-written daisy worker, and its costs at large sizes.
+
+    python tests/benchmarks/bench_materialize.py job [--size 512]      ratios, 1 and 2 workers, one run
+    python tests/benchmarks/bench_materialize.py blocks [--count 1000000]   a tracked job of so many blocks
+    python tests/benchmarks/bench_materialize.py sparse [--side 10000]      a volume of which 0.01 % exists
+    python tests/benchmarks/bench_materialize.py memory                     peak memory of a worker, 256^3 and 1024^3
+
+``job`` takes about 20 s a run at a size of 1024. Start-up (the same job with one block) is taken off.
+"""
+
+import argparse
+import functools
+import resource
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import gp_arrays as gpa
+
+GROUPS = [("a", [1, 2, 3]), ("b", [4, 5]), ("c", [6, 7, 8, 9]), ("d", [10, 11, 12, 13, 14]), ("e", [])]
+CHUNK, BLOCK = 64, 128
+
+
+def make_labels(folder, size):
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 40, (BLOCK // 8,) * 3).astype(np.uint64)
+    tile = coarse.repeat(8, 0).repeat(8, 1).repeat(8, 2)
+    made = gpa.create_zarr(
+        folder / "in.zarr", "ids", gpa.Roi((0,) * 3, (size,) * 3), (1, 1, 1), "uint64", chunks=(CHUNK,) * 3
+    )  # fmt: skip
+    for z in range(0, size, BLOCK):
+        for y in range(0, size, BLOCK):
+            for x in range(0, size, BLOCK):
+                made[z : z + BLOCK, y : y + BLOCK, x : x + BLOCK] = tile
+    return gpa.ZarrArrayConfig("ids", folder / "in.zarr", "ids")
+
+
+def by_hand(folder):
+    """The worker that one writes by hand: zarr, numpy, daisy's loop."""
+    import daisy.v2 as daisy
+    import zarr
+
+    source = zarr.open(str(Path(folder) / "in.zarr"), mode="r")["ids"]
+    target = zarr.open(str(Path(folder) / "hand.zarr"), mode="r+")["masks"]
+    client = daisy.Client()
+    while True:
+        with client.acquire_block() as block:
+            if block is None:
+                return
+            box = tuple(slice(b, e) for b, e in zip(block.write_roi.begin, block.write_roi.end, strict=True))
+            ids = source[box]
+            out = np.empty((len(GROUPS), *ids.shape), np.uint8)
+            for channel, (_, members) in zip(out, GROUPS, strict=True):
+                if not members:
+                    channel[...] = ids != 0
+                    continue
+                channel[...] = 0
+                for i in members:
+                    channel |= ids == i
+            target[(slice(None), *box)] = out
+
+
+def run_by_hand(folder, size, workers):
+    import daisy.v2 as daisy
+    from bench_materialize import by_hand as worker
+
+    shutil.rmtree(folder / "hand.zarr", ignore_errors=True)
+    gpa.create_zarr(
+        folder / "hand.zarr", "masks", gpa.Roi((0,) * 3, (size,) * 3), (1, 1, 1), "uint8",
+        num_channels=len(GROUPS), chunks=(1, CHUNK, CHUNK, CHUNK),
+    )  # fmt: skip
+    box = gpa.Roi((0,) * 3, (BLOCK,) * 3)
+    began = time.perf_counter()
+    for length in (BLOCK, size):
+        whole = gpa.Roi((0,) * 3, (length,) * 3)
+        task = daisy.Task(
+            "hand", whole, box, box, functools.partial(worker, str(folder)), read_write_conflict=False,
+            max_workers=workers, tracking_path=False,
+        )  # fmt: skip
+        assert daisy.run_blockwise(task, progress=False, summary=False, host="127.0.0.1")
+        yield time.perf_counter() - began
+        began = time.perf_counter()
+
+
+def run_ours(config, folder, size, workers):
+    out = folder / "ours.zarr"
+    masks = gpa.BinarizeArrayConfig("masks", config, groupings=GROUPS)
+    options = {"block": (BLOCK,) * 3, "chunks": (CHUNK,) * 3, "progress": False, "num_workers": workers}
+    for roi in (gpa.Roi((0,) * 3, (BLOCK,) * 3), None):
+        began = time.perf_counter()
+        assert gpa.materialize(masks, out, roi=roi, overwrite=True, **options).ok
+        yield time.perf_counter() - began
+
+
+def bench_job(folder, size):
+    config = make_labels(folder, size)
+    took = {}
+    for workers in (1, 2):
+        for name, run in (
+            ("hand", lambda w: run_by_hand(folder, size, w)),
+            ("ours", lambda w: run_ours(config, folder, size, w)),
+        ):
+            start, whole = run(workers)
+            took[name, workers] = whole - start
+            print(
+                f"{name}, {workers} workers: {whole:.2f} s, start-up {start:.2f} s, work {whole - start:.2f} s",
+                flush=True,
+            )
+    for workers in (1, 2):
+        print(f"ours / hand, {workers} workers: {took['ours', workers] / took['hand', workers]:.3f}")
+    ours, hand = (took[name, 1] / took[name, 2] for name in ("ours", "hand"))
+    print(f"speed-up from 1 to 2 workers: ours {ours:.2f}, hand {hand:.2f}, ratio {ours / hand:.3f}")
+
+
+def bench_blocks(folder, count):
+    """A job whose blocks are one voxel of work: what scheduling and tracking cost."""
+    side = round(count ** (1 / 3))
+    zero = gpa.NumpyArrayConfig("zero", data=np.broadcast_to(np.uint8(0), (side, side, side)))
+    ones = gpa.OnesArrayConfig("ones", zero)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    # what there is to do is one plane; the rest is scheduled, skipped and tracked
+    result = gpa.materialize(
+        ones, folder / "out.zarr", chunks=(1, 1, 1), block=(1, 1, 1), progress=False, roi=gpa.Roi((0, 0, 0), (1, side, side)),
+    )  # fmt: skip
+    took = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"{side**3} blocks, {result.done} of them done: {took:.1f} s, master {before / 1024:.0f} -> {after / 1024:.0f} MiB"
+    )
+
+
+def bench_sparse(folder, side):
+    made = gpa.create_zarr(
+        folder / "in.zarr", "ids", gpa.Roi((0,) * 3, (side,) * 3), (1, 1, 1), "uint64", chunks=(CHUNK,) * 3
+    )  # fmt: skip
+    grid = -(-side // CHUNK)
+    rng = np.random.default_rng(0)
+    present = max(1, grid**3 // 10_000)
+    for place in rng.integers(0, grid - 1, (present, 3)).tolist():
+        box = tuple(slice(i * CHUNK, (i + 1) * CHUNK) for i in place)
+        made[box] = 5
+    ids = gpa.ZarrArrayConfig("ids", folder / "in.zarr", "ids")
+    masks = gpa.BinarizeArrayConfig("masks", ids, groupings=[("five", [5]), ("any", [])])
+    began = time.perf_counter()
+    result = gpa.materialize(masks, folder / "out.zarr", skip_empty=True, progress=False)
+    took = time.perf_counter() - began
+    print(f"{side**3:.2e} voxels, {present} of {grid**3} chunks present: {took:.1f} s")
+    print(result)
+
+
+def bench_memory(folder):
+    import json
+    import subprocess
+    import sys
+
+    found = []
+    for size in (256, 1024):
+        inner = folder / str(size)
+        config = make_labels(inner, size) if size == 256 else None
+        if config is None:
+            gpa.create_zarr(
+                inner / "in.zarr", "ids", gpa.Roi((0,) * 3, (size,) * 3), (1, 1, 1), "uint64", chunks=(CHUNK,) * 3
+            )  # fmt: skip
+            config = gpa.ZarrArrayConfig("ids", inner / "in.zarr", "ids")
+        masks = gpa.BinarizeArrayConfig("masks", config, groupings=GROUPS)
+        gpa.save_tree([masks], inner / "tree.json")
+        code = (
+            "import json, resource, sys, gp_arrays as gpa\n"
+            "masks = gpa.load_tree(sys.argv[1])['masks']\n"
+            "result = gpa.materialize(masks, sys.argv[2], block=(128, 128, 128), progress=False, num_workers=1)\n"
+            "assert result.ok\n"
+            "print(json.dumps(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", code, str(inner / "tree.json"), str(inner / "out.zarr")],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found.append(json.loads(ran.stdout) / 1024)
+        print(f"{size}^3: peak of a worker {found[-1]:.0f} MiB", flush=True)
+    print(f"ratio {found[1] / found[0]:.2f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["job", "blocks", "sparse", "memory"])
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--side", type=int, default=10_000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        match given.what:
+            case "job":
+                bench_job(Path(folder), given.size)
+            case "blocks":
+                bench_blocks(Path(folder), given.count)
+            case "sparse":
+                bench_sparse(Path(folder), given.side)
+            case "memory":
+                bench_memory(Path(folder))
+
+
+if __name__ == "__main__":
+    main()
