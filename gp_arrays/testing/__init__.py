@@ -8,7 +8,7 @@ way to make a config of it.
 This package needs pytest and hypothesis (the ``test`` extra).
 """
 
-from . import growers, labels, meanings, resampled
+from . import appended, growers, labels, meanings, resampled
 from .checks import (
     assert_same,
     check_blocks,
@@ -37,6 +37,7 @@ __all__ = [
     "Pool",
     "StoredSourceLaws",
     "Volume",
+    "appended",
     "assert_same",
     "check_blocks",
     "check_indexing",
