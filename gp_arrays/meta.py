@@ -15,6 +15,11 @@ from .errors import TreeError
 CHANNEL = "c"
 
 
+def interpolatable(dtype: np.dtype[Any]) -> bool:
+    """Whether values of a dtype may be interpolated, where nothing else says so."""
+    return dtype.kind == "f" or (dtype.kind in "ui" and dtype.itemsize <= 2)
+
+
 @attrs.frozen
 class Axis:
     """A non-spatial axis: its name, length, and the names of its entries where they have any."""

@@ -12,7 +12,7 @@ from funlib.geometry import Coordinate, Roi
 
 from .errors import ComputeError, GpArraysError, TreeError
 from .evaluate import owned
-from .meta import Axis, Block, Meta, Region
+from .meta import Axis, Block, Meta, Region, interpolatable
 from .plan import Plan, Step, compile_plan
 from .rules import ArrayRules, SourceRules
 
@@ -155,11 +155,15 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
                     raise TreeError(f"{key} is not provided upstream", allowed=provided, path=self.path)
             specs = [self.spec[key] for key in self.sources]
             self.source_metas = tuple(_meta_of(spec, self.attributes) for spec in specs)
+            self._unsaid = [spec.interpolatable is None for spec in specs]
             try:
                 self.announced = self.config.infer(*self.source_metas)
             except GpArraysError as error:
                 raise error.at(*self.path) from None
         spec = spec_of(self.announced, self.announced.roi)
+        if self.compiled is None and spec.interpolatable and any(self._unsaid):
+            # what no source says is not said here either: gunpowder's own nodes then take the nearest voxel
+            spec.interpolatable = None
         if self.shift is not None:
             spec.roi = self.announced.region.roi.shift(-self.shift)
         if self.compiled is None and any(self.spec[key].nonspatial for key in self.sources):
@@ -260,9 +264,12 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
                      for a, m in zip(arrays, self.source_metas, strict=True))  # fmt: skip
         if seen not in self._by_shape:
             metas = tuple(
-                meta if what is None else attrs.evolve(meta, dtype=what[0], leading=_leading(what[1]))
-                for meta, what in zip(self.source_metas, seen, strict=True)
-            )
+                meta if what is None else attrs.evolve(
+                    meta, dtype=what[0], leading=_leading(what[1]),
+                    interpolatable=interpolatable(what[0]) if unsaid else meta.interpolatable,
+                )
+                for meta, what, unsaid in zip(self.source_metas, seen, self._unsaid, strict=True)
+            )  # fmt: skip
             self._by_shape[seen] = self.config.infer(*metas), metas
         return self._by_shape[seen]
 
@@ -294,9 +301,16 @@ def _meta_of(spec: gp.ArraySpec, attributes: Mapping[str, Any]) -> Meta:
         tuple(f"d{i}" for i in range(len(voxel_size))),
         dtype=spec.dtype,
         leading=None,
-        interpolatable=bool(spec.interpolatable),
+        interpolatable=_may_interpolate(spec),
         attrs=attributes,
     )  # fmt: skip
+
+
+def _may_interpolate(spec: gp.ArraySpec) -> bool:
+    """What a spec says of it, else the rule by dtype; of an unknown dtype a batch tells."""
+    if spec.interpolatable is not None:
+        return bool(spec.interpolatable)
+    return spec.dtype is None or interpolatable(np.dtype(spec.dtype))
 
 
 def _leading(shape: tuple[int, ...]) -> tuple[Axis, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 from .. import fields
 from ..base import SourceConfig
 from ..errors import ConfigError
-from ..meta import Axis
+from ..meta import Axis, interpolatable
 from ..nodes import SourceNode
 from ..rules import Opened
 from ..storage.geometry import axis_roles
@@ -166,11 +166,6 @@ class NumpyOpened(Opened):
 
 def _in(unit: str | None, lengths: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
     return tuple(Quantity(q.value, q.unit or unit) for q in lengths)
-
-
-def interpolatable(dtype: np.dtype[Any]) -> bool:
-    """Whether values of a dtype may be interpolated, where nothing else says so."""
-    return dtype.kind == "f" or (dtype.kind in "ui" and dtype.itemsize <= 2)
 
 
 class NumpySource(SourceNode):

@@ -14,7 +14,7 @@ import numpy as np
 from .. import fields
 from ..base import SourceConfig
 from ..errors import ConfigError, StoreError
-from ..meta import Axis
+from ..meta import Axis, interpolatable
 from ..nodes import SourceNode
 from ..rules import Opened, Stored
 from ..storage.documents import Node, ancestors, find_node, read_node
@@ -29,7 +29,6 @@ from ..storage.geometry import (
 )
 from ..storage.listing import list_chunks
 from ..units import Quantity
-from .numpy_ import interpolatable
 
 MODES = ("r", "r+", "a")
 

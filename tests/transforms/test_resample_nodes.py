@@ -2,6 +2,7 @@
 
 import gunpowder as gp
 import numpy as np
+import pytest
 from resample_helpers import IDS, RNG, numpy_source, random_voxels, resampled
 
 import gp_arrays as gpa
@@ -73,3 +74,45 @@ def test_unbounded_sources_have_no_edge():
         request = gp.BatchRequest({OUT: gp.ArraySpec(roi=gp.Roi((0, -2), (2, 6)))})
         # the padding's zeros count: a quarter of 100 beyond the edge, three quarters within it
         assert pipeline.request_batch(request)[OUT].data.tolist() == [[0, 25, 75, 100, 100, 100]]
+
+
+class SaysLittle(gp.BatchProvider):
+    """Provides voxels as a node that tells neither dtype nor interpolatable, or the dtype alone."""
+
+    def __init__(self, arrays, tells_dtype):
+        self.arrays, self.tells_dtype = arrays, tells_dtype
+
+    def setup(self):
+        for key, data in self.arrays.items():
+            roi = gp.Roi((0,) * data.ndim, data.shape)
+            self.provides(key, gp.ArraySpec(roi, (1,) * data.ndim, dtype=data.dtype if self.tells_dtype else None))
+
+    def provide(self, request):
+        batch = gp.Batch()
+        for key, spec in request.items():
+            given = self.spec[key].copy()
+            given.roi, given.dtype = spec.roi, self.arrays[key].dtype
+            batch[key] = gp.Array(self.arrays[key][spec.roi.to_slices()], given)
+        return batch
+
+
+@pytest.mark.parametrize("tells_dtype", [False, True])
+def test_sources_that_do_not_say_whether_they_are_interpolatable(tells_dtype):
+    grey, ids = np.array([[0, 8, 8, 0]], np.uint8), np.array([[7, 9, 9, 7]], np.uint64)
+    source = SaysLittle({RAW: grey, LABELS: ids}, tells_dtype)
+    pipeline = source + gpa.Resample(RAW, OUT, (1, 1), (1, 2), interp_order=1)
+    roi = gp.Roi((0, 0), (1, 4))
+    with gp.build(pipeline):
+        # nobody said that grey may be interpolated: augmentations after it are not told so either
+        assert pipeline.spec[OUT].interpolatable is None
+        batch = pipeline.request_batch(gp.BatchRequest({OUT: gp.ArraySpec(roi=roi)}))
+        assert batch[OUT].data.tolist() == [[4, 4]]
+    refused = SaysLittle({LABELS: ids}, tells_dtype) + gpa.Resample(LABELS, OUT, (1, 1), (1, 2), interp_order=1)
+    with pytest.raises(Exception) as raised, gp.build(refused):  # noqa: PT011
+        refused.request_batch(gp.BatchRequest({OUT: gp.ArraySpec(roi=roi)}))
+    causes = []
+    error = raised.value
+    while error is not None:
+        causes.append(error)
+        error = error.__cause__ or error.__context__
+    assert any(isinstance(cause, gpa.TreeError) and "dtype uint64" in str(cause) for cause in causes)
