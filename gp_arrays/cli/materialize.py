@@ -100,9 +100,6 @@ def materialize(
     if len(wanted) == 1:
         (configs,) = configs.values()
     options["mask"] = None if mask is None else pick(tree, (mask,))[mask]
-    worker = options["worker_command"]
-    if worker is not None and "{worker}" not in worker:
-        raise click.UsageError("--worker-command needs {worker} in it, where the worker's own command is put")
     result = write(
         configs, out, dataset, num_workers, roi, overwrite, unit, progress=not quiet, zarr_format=int(zarr_format), **options
     )  # fmt: skip

@@ -23,6 +23,9 @@ from .geometry import CHUNK
 from .outputs import Writer
 from .state import State
 
+#: What is left to blame where the trees of two stored arrays agree.
+SAME_TREES = "the trees give the same there now: a block is not done, a source has changed since, or a file was altered"
+
 
 @attrs.frozen
 class Difference:
@@ -126,7 +129,7 @@ def blame(a: Array, b: Array, place: Sequence[int]) -> tuple[str, ...]:
         elif one != other:
             lines.append(f"{name}: {one if one is not None else 'not in the tree'} and "
                          f"{other if other is not None else 'not in the tree'}")  # fmt: skip
-    return tuple(lines) or ("the trees give the same there now: a source has changed since, or a file was altered",)
+    return tuple(lines) or (SAME_TREES,)
 
 
 def _values(array: Array, place: Sequence[int]) -> dict[str, str]:

@@ -25,7 +25,7 @@ import numpy as np
 from funlib.geometry import Roi
 from tqdm.auto import tqdm
 
-from ..errors import StoreError
+from ..errors import ConfigError, StoreError
 from ..meta import Region
 from . import job as jobs
 from .geometry import Pass
@@ -57,6 +57,15 @@ class Workers:
     host: str | None = None
     retries: int = 2
     timeout: float | None = 600
+
+    def __attrs_post_init__(self) -> None:
+        if self.count < 1 or self.retries < 0 or (self.timeout is not None and not self.timeout > 0):
+            raise ConfigError("workers, retries and timeout are out of range",
+                              found=f"num_workers={self.count}, retries={self.retries}, block_timeout={self.timeout}",
+                              allowed="at least one worker, no negative retries, a timeout above 0 or None")  # fmt: skip
+        if self.command is not None and "{worker}" not in self.command:
+            raise ConfigError("the command starts no worker", found=repr(self.command),
+                              allowed='{worker} in it, as in "srun -c 2 {worker}"')  # fmt: skip
 
     @property
     def patience(self) -> int:

@@ -244,9 +244,11 @@ def require_room(root: Path, datasets: Sequence[str], overwrite: bool) -> None:
 
 
 def _is_ours(root: Path, dataset: str, overwrite: bool) -> bool:
-    """Whether a group is a pyramid that a job made, and may be replaced."""
+    """Whether a group is a pyramid that a job made, with nothing else in it, and may be replaced."""
     node = read_node(root, dataset)
-    return overwrite and node is not None and PROVENANCE in node.attrs
+    inside = [path.name for path in (root / dataset).iterdir() if path.is_dir()]
+    levels = all(name[:1] == "s" and name[1:].isdigit() for name in inside)
+    return overwrite and node is not None and PROVENANCE in node.attrs and levels
 
 
 def make_outputs(job: Job, state: State) -> None:

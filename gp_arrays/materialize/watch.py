@@ -105,7 +105,7 @@ class Watchdog(threading.Thread):
     def failed(self) -> dict[str, Any]:
         """The blocks that failed in this run as often as they may."""
         return {
-            p.name: (self.state.attempts_failed(p.name, p.grid) - self.failed_before[p.name]) > self.retries
+            p.name: self.state.attempts_failed(p.name, p.grid) > self.failed_before[p.name] + self.retries
             for p in self.schedule.passes
         }
 
@@ -141,7 +141,7 @@ class Watchdog(threading.Thread):
                     found.append((path, int(pid)))
         return found
 
-    def _kill(self, worker_id: str, pid: int) -> None:
+    def _kill(self, name: str, pid: int) -> None:
         if not self.by_command:
             if _parent(pid) == os.getpid():
                 os.kill(pid, signal.SIGKILL)
@@ -150,7 +150,10 @@ class Watchdog(threading.Thread):
         for launcher in (self.state.folder / LAUNCHERS).iterdir():
             said = launcher.read_text(encoding="utf-8").split(":")
             command = int(launcher.name)
-            if f"worker_id={worker_id}" in said and _parent(_parent(command) or 0) == os.getpid():
+            task, _, worker_id = name.rpartition(".")
+            if {f"worker_id={worker_id}", f"task_id={task}"} <= set(said) and _parent(
+                _parent(command) or 0
+            ) == os.getpid():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(command, signal.SIGKILL)
 

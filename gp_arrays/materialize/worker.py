@@ -80,8 +80,8 @@ def note_name(name: str, block: Region) -> str:
 class Sign:
     """A file that tells the master what this worker does, and since when."""
 
-    def __init__(self, folder: Path, worker_id: int) -> None:
-        path = folder / WORKERS / str(worker_id)
+    def __init__(self, folder: Path, task: str, worker_id: int) -> None:
+        path = folder / WORKERS / f"{task}.{worker_id}"
         self._file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
         os.write(self._file, f"- {os.getpid()} {socket.gethostname()}\n".encode())
 
@@ -107,7 +107,7 @@ def run(folder: str, run: str, master: int | None = None) -> None:
     if not client.connected:
         return
     worker = Worker(Path(folder), client.task_id, run)
-    sign = Sign(worker.folder, client.worker_id)
+    sign = Sign(worker.folder, client.task_id, client.worker_id)
     pause = PAUSE
     while True:
         try:

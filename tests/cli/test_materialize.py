@@ -107,6 +107,7 @@ def test_diff_of_what_is_no_array(tree, capsys, place):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_worker_command_without_a_worker_is_wrong_usage(tree, capsys):
-    assert run(arguments(tree, "--worker-command", "srun")) == 2
-    assert "needs {worker}" in capsys.readouterr().err
+def test_a_worker_command_without_a_worker(tree, capsys):
+    assert run(arguments(tree, "--worker-command", "srun")) == 1
+    assert "the command starts no worker" in capsys.readouterr().err
+    assert not (tree.parent / "out.zarr").exists()

@@ -48,6 +48,7 @@ def test_voxels_in_memory_stay_here(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_source_that_vanishes_for_a_while(labels, tmp_path):
     config, data = labels
     source, out = tmp_path / "in.zarr/ids", tmp_path / "out.zarr"
@@ -141,6 +142,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk(small_disk, tmp_path):
     data = np.random.default_rng(0).integers(0, 255, (128, 128, 128)).astype(np.uint8)
     gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0, 0), (128,) * 3), (1, 1, 1), "uint8")[:] = data

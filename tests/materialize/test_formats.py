@@ -46,6 +46,7 @@ def test_attributes_in_every_dialect(labels, tmp_path, format):
         assert json.loads((out / "seg/masks/zarr.json").read_text())["dimension_names"] == ["c", "z", "y", "x"]
 
 
+@pytest.mark.slow
 def test_the_tree_in_the_attributes_makes_the_same_voxels(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
@@ -151,6 +152,7 @@ def test_a_pyramid_of_intensities(tmp_path, format):
         assert tuple(array.roi.begin) == (6, 1, 3)
 
 
+@pytest.mark.slow
 def test_a_pyramid_of_labels_and_one_of_masks_in_one_run(tmp_path):
     data = np.random.default_rng(1).integers(0, 3, (32, 32, 32)).astype(np.uint64) + (2**60)
     roi = gpa.Roi((0, 0, 0), (32, 32, 32))

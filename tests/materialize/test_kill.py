@@ -44,7 +44,7 @@ def done(state):
     return State(state).done("pass0", GRID)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_master_is_killed_and_the_job_resumed(tree, tmp_path, seed):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
@@ -97,6 +97,7 @@ def test_workers_are_killed_and_the_job_goes_on(tree, tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[:], expected)
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_is_ended_and_its_block_done_by_another(tree, tmp_path):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"

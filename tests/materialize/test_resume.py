@@ -59,48 +59,78 @@ def test_blocks_of_an_earlier_run_are_kept(labels, tmp_path):
     assert again.before == first.blocks == 3 * 1 * 4
 
 
-@pytest.mark.parametrize("change", ["tree", "voxel size", "chunks", "block", "compressor", "output", "foreign"])
-def test_what_has_changed_is_said(labels, tmp_path, change):
-    config, _ = labels
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A job that is done, for tests that are refused: none of them may change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    made = gpa.create_zarr(
+        folder / "in.zarr", "ids", gpa.Roi((0, 0, 0), (128, 256, 256)), (4, 8, 8), "uint64", chunks=(16, 16, 16)
+    )  # fmt: skip
+    made[:] = np.random.default_rng(1).integers(0, 5, (32, 32, 32)).astype(np.uint64)
+    ids = gpa.ZarrArrayConfig("ids", folder / "in.zarr", "ids")
+    assert gpa.materialize(masks_of(ids), folder / "out.zarr", **CUT).ok
+    return folder, ids
+
+
+def edited(path, change):
+    before = path.read_text()
+    attributes = json.loads(before)
+    change(attributes)
+    path.write_text(json.dumps(attributes))
+    return before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"chunks": (8, 16, 16)}, r"outputs.masks.chunks was \[1, 16, 16, 16\], is \[1, 8, 16, 16\]"),
+        ({"block": (128, 128, 128)}, r"outputs.masks.block was \[64, 128, 128\], is \[128, 128, 128\]"),
+        ({"compressor": "gzip"}, "compressor was zstd, is gzip"),
+        ({"groupings": [("one", [1]), ("two", [2, 3])]}, "tree.masks was"),
+    ],
+)
+def test_what_was_asked_otherwise_is_said(finished, options, says):
+    folder, ids = finished
+    options = {**CUT, **options}
+    groupings = options.pop("groupings", [("one", [1]), ("two", [2, 4])])
+    before = stamps(folder / "out.zarr/masks")
+    with pytest.raises(gpa.StoreError, match=says):
+        gpa.materialize(gpa.BinarizeArrayConfig("masks", ids, groupings=groupings), folder / "out.zarr", **options)
+    assert stamps(folder / "out.zarr/masks") == before
+
+
+def test_a_source_that_has_changed_is_said(finished):
+    folder, ids = finished
+    path = folder / "in.zarr/ids/.zattrs"
+    before = edited(path, lambda attributes: attributes.update(voxel_size=[4, 8, 16]))
+    try:
+        says = r"sources.ids.voxel_size was \['4 nm', '8 nm', '8 nm'\], is \['4 nm', '8 nm', '16 nm'\]"
+        with pytest.raises(gpa.StoreError, match=says):
+            gpa.materialize(masks_of(ids), folder / "out.zarr", **{**CUT, "block": None})
+    finally:
+        path.write_text(before)
+
+
+def test_an_output_of_others_is_never_gone_on_with(finished):
+    folder, ids = finished
+    path = folder / "out.zarr/masks/.zattrs"
+    before = edited(path, lambda attributes: attributes["gp_arrays"].update(job="another"))
+    try:
+        with pytest.raises(gpa.StoreError, match="not the one that the job made"):
+            gpa.materialize(masks_of(ids), folder / "out.zarr", **CUT)
+    finally:
+        path.write_text(before)
+
+
+def test_an_output_that_is_gone_is_made_anew_only_on_demand(labels, tmp_path):
+    config, data = labels
     out = tmp_path / "out.zarr"
     assert gpa.materialize(masks_of(config), out, **CUT).ok
-    before = stamps(out / "masks")
-    masks, options = masks_of(config), dict(CUT)
-    says = "overwrite"
-    if change == "tree":
-        masks = gpa.BinarizeArrayConfig("masks", config, groupings=[("one", [1]), ("two", [2, 3])])
-        says = "tree.masks was"
-    elif change == "voxel size":
-        path = tmp_path / "in.zarr/ids/.zattrs"
-        attributes = json.loads(path.read_text())
-        attributes["voxel_size"] = [4, 8, 16]
-        path.write_text(json.dumps(attributes))
-        options["block"] = None
-        says = r"sources.ids.voxel_size was \['4 nm', '8 nm', '8 nm'\], is \['4 nm', '8 nm', '16 nm'\]"
-    elif change == "chunks":
-        options["chunks"] = (8, 16, 16)
-        says = r"outputs.masks.chunks was \[1, 16, 16, 16\], is \[1, 8, 16, 16\]"
-    elif change == "block":
-        options["block"] = (128, 128, 128)
-        says = r"outputs.masks.block was \[64, 128, 128\], is \[128, 128, 128\]"
-    elif change == "compressor":
-        options["compressor"] = "gzip"
-        says = "compressor was zstd, is gzip"
-    elif change == "output":
-        (out / "masks").rename(tmp_path / "elsewhere")
-        says = "not the one that the job made"
-    elif change == "foreign":
-        path = out / "masks/.zattrs"
-        attributes = json.loads(path.read_text())
-        attributes["gp_arrays"]["job"] = "another"
-        path.write_text(json.dumps(attributes))
-        says = "not the one that the job made"
-    with pytest.raises(gpa.StoreError, match=says):
-        gpa.materialize(masks, out, **options)
-    if change != "output":
-        assert stamps(out / "masks") == before
-    assert gpa.materialize(masks, out, overwrite=True, **options).ok
-    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[:], masks.array()[:])
+    (out / "masks").rename(tmp_path / "elsewhere")
+    with pytest.raises(gpa.StoreError, match="not the one that the job made"):
+        gpa.materialize(masks_of(config), out, **CUT)
+    assert gpa.materialize(masks_of(config), out, overwrite=True, **CUT).before == 0
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
 
 
 def test_one_master_at_a_time(labels, tmp_path):

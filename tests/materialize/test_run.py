@@ -91,6 +91,10 @@ def test_a_block_that_fails_is_reported_and_the_others_are_done(labels, tmp_path
         ({"roi": gpa.Roi((0, 0, 0), (10, 10, 10))}, "does not touch"),
         ({"dataset": "a/../b"}, "not a path in a store"),
         ({"compressor": "lz77"}, "unknown compressor"),
+        ({"num_workers": 0}, "num_workers=0"),
+        ({"retries": -1}, "retries=-1"),
+        ({"block_timeout": 0}, "block_timeout=0"),
+        ({"worker_command": "sbatch"}, "starts no worker"),
     ],
 )
 def test_refusals_leave_nothing(labels, tmp_path, change, says):

@@ -23,11 +23,11 @@ def few(tmp_path):
     return gpa.ZarrArrayConfig("ids", tmp_path / "in.zarr", "ids")
 
 
-def blocks_of(config, block, chunks=(10, 10, 10)):
+def blocks_of(config, block, chunks=(10, 10, 10), memory=2**31):
     plan = gpa.compile_plan({"out": config})
     meta = plan.steps[plan.outputs["out"]].meta
     chunks = (1,) * (len(meta.shape) - 3) + chunks
-    made = plan_pass(plan, [Output("out", meta, chunks)], block=block)
+    made = plan_pass(plan, [Output("out", meta, chunks)], memory, block)
     return plan, made
 
 
@@ -127,6 +127,7 @@ def test_only_what_is_there_is_written(few, tmp_path):
     assert len(list_chunks(out, find_node(out, "masks"))) == 2 * 8
 
 
+@pytest.mark.slow
 def test_a_mask_leaves_blocks_out_until_it_covers_them(few, tmp_path):
     def mask(end):
         data = np.zeros((10, 10, 10), bool)
@@ -149,3 +150,17 @@ def test_a_mask_of_other_axes_is_refused(few, tmp_path):
     with pytest.raises(gpa.TreeError, match="2 spatial axes"):
         gpa.materialize(few, tmp_path / "out.zarr", mask=flat, progress=False)
     assert not (tmp_path / "out.zarr").exists()
+
+
+def test_a_huge_volume_costs_what_is_in_it(tmp_path):
+    side = 100_000
+    made = gpa.create_zarr(
+        tmp_path / "in.zarr", "ids", gpa.Roi((0,) * 3, (side,) * 3), (1, 1, 1), "uint64", chunks=(64,) * 3
+    )  # fmt: skip
+    made[64_000:64_064, 6_400:6_464, 0:64] = 3
+    made[99_999:, 99_999:, 99_999:] = 4
+    ids = gpa.ZarrArrayConfig("out", tmp_path / "in.zarr", "ids")
+    # 10^15 voxels in 98^3 blocks
+    plan, made = blocks_of(ids, (1024,) * 3, (64, 64, 64), 2**40)
+    assert made.grid == (98, 98, 98)
+    assert positions(not_empty(plan, made)) == [(62, 6, 0), (97, 97, 97)]
