@@ -118,6 +118,7 @@ def _attributes(node: Node, axes: Sequence[str] | None) -> Geometry:
     voxel_size = own.get("voxel_size", own.get("resolution"))
     offset = own.get("offset")
     names = axes or own.get("axis_names") or own.get("axes") or own.get("_ARRAY_DIMENSIONS")
+    names = names or (node.document or {}).get("dimension_names")  # of Zarr v3
     if names is not None and not all(isinstance(name, str) for name in names):
         names = None
     dims = len(voxel_size) if voxel_size is not None else len(offset) if offset is not None else None
@@ -137,8 +138,7 @@ def _spatial(
     ndim = len(node.shape)
     axes, leading = axis_roles(names, ndim, dims, types)
     spatial = [i for i in range(ndim) if not leading[i]]
-    if units is None or units == [] or units == "":
-        logger.info("%s says no unit: taken as %s", node.path or "the array", DEFAULT_UNIT)
+    _log_no_unit(node, units)
     if isinstance(units, str):
         units = [units] * ndim
     unit_of = [unit_or_default(unit) for unit in _per_spatial(units, ndim, spatial, None)]
@@ -150,6 +150,11 @@ def _spatial(
         tuple(Quantity.parse(size, unit) for size, unit in zip(sizes, unit_of, strict=True)),
         tuple(Quantity.parse(begin, unit) for begin, unit in zip(offsets, unit_of, strict=True)),
     )
+
+
+def _log_no_unit(node: Node, units: Any) -> None:
+    if not units or (isinstance(units, (list, tuple)) and not any(units)):
+        logger.info("%s says no unit: taken as %s", node.path or "the array", DEFAULT_UNIT)
 
 
 def _per_spatial(values: Any, ndim: int, spatial: Sequence[int], default: Any) -> list[Any]:
@@ -227,6 +232,7 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         parsed = [_cosem(entry["transform"]) for entry in datasets]
         names, units = parsed[0][2], parsed[0][3]
         transforms = [(p[0], p[1]) for p in parsed]
+        shifted = any(_nonzero(translation) for _, translation in transforms[1:])
         roles = axis_roles(axes or names, ndim, len(transforms[level][0]))
         units = [units] * ndim if isinstance(units, str) or units is None else units
     else:
@@ -236,16 +242,19 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
                  else "space" if axis.lower() not in _LEADING else "" for axis in described]  # fmt: skip
         units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in described]
         outer = _ngff(multiscale.get("coordinateTransformations"), ndim)
-        transforms = [_compose(outer, _ngff(entry["coordinateTransformations"], ndim)) for entry in datasets]
+        own = [_ngff(entry["coordinateTransformations"], ndim) for entry in datasets]
+        # one translation of the whole image moves all levels alike: it says nothing of centres
+        shifted = any(_nonzero(translation) for _, translation in own[1:])
+        transforms = [_compose(outer, each) for each in own]
         roles = axis_roles(axes or names, ndim, types=None if axes else kinds)
     spatial = [i for i in range(ndim) if not roles[1][i]]
+    _log_no_unit(node, units)
     unit_of = [unit_or_default(unit) for unit in _per_spatial(units, ndim, spatial, None)]
     scales = [[Quantity.parse(s).value for s in _per_spatial(scale, ndim, spatial, 1)] for scale, _ in transforms]
     # levels that carry translations mark centres; where none above the finest does, all begin alike
-    shifted = any(_nonzero(translation) for _, translation in transforms[1:])
-    own = _per_spatial(transforms[level][1], ndim, spatial, 0)
     begins = [
-        Quantity.parse(t).value - ((scales[level][i] - scales[0][i]) / 2 if shifted else 0) for i, t in enumerate(own)
+        Quantity.parse(t).value - ((scales[level][i] - scales[0][i]) / 2 if shifted else 0)
+        for i, t in enumerate(_per_spatial(transforms[level][1], ndim, spatial, 0))
     ]
     return Geometry(
         roles[0],

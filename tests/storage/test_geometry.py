@@ -7,6 +7,7 @@ import pytest
 from funlib.geometry import Coordinate, Roi
 
 import gp_arrays as gpa
+from gp_arrays.storage.engine import FORMATS, create_array
 from gp_arrays.storage.geometry import axis_roles
 
 
@@ -272,3 +273,38 @@ def test_axis_roles():
     assert axis_roles(["z", "y", "x"], 4, 3) == (("c", "z", "y", "x"), (True, False, False, False))
     assert axis_roles(None, 5) == (("s", "c", "z", "y", "x"), (True, True, False, False, False))
     assert axis_roles(["a", "b"], 2, types=["channel", "space"]) == (("a", "b"), (True, False))
+
+
+def test_one_translation_of_the_whole_image_says_nothing_of_centres(tmp_path):
+    outer = [{"type": "scale", "scale": [1] * 3}, {"type": "translation", "translation": [100, 200, 300]}]
+    metadata = ngff(("s0", [4] * 3, None), ("s1", [8] * 3, None), coordinateTransformations=outer)
+    write(tmp_path, "p", metadata, group=True)
+    for level, shape in (("s0", (4, 6, 8)), ("s1", (2, 3, 4))):
+        write(tmp_path, f"p/{level}", shape=shape)
+        assert opened(tmp_path, f"p/{level}").roi == Roi((100, 200, 300), (16, 24, 32))
+
+
+@pytest.mark.parametrize("pyramid", [False, True])
+def test_no_unit_is_logged(tmp_path, pyramid, caplog):
+    caplog.set_level("INFO", "gp_arrays")
+    if pyramid:
+        write(tmp_path, "a", ngff(("s0", [4] * 3, None), unit=None), group=True)
+        write(tmp_path, "a/s0")
+    else:
+        write(tmp_path, "a", {"voxel_size": [4] * 3})
+    assert opened(tmp_path).voxel_size == (4, 4, 4)
+    assert "says no unit: taken as nm" in caplog.text
+
+
+@pytest.mark.skipif(3 not in FORMATS, reason="Zarr v3 needs zarr 3")
+def test_names_of_dimensions_of_zarr_v3_are_those_of_axes(tmp_path):
+    voxels = np.arange(48, dtype=np.uint8).reshape(2, 3, 4, 2)
+    names = ["z", "y", "x", "c"]
+    create_array(
+        tmp_path, "a", voxels.shape, (2, 3, 4, 1), "uint8", {"voxel_size": [8, 4, 4]}, format=3, dimension_names=names
+    )
+    gpa.ZarrArrayConfig("w", tmp_path, "a", mode="r+").array()[:] = np.moveaxis(voxels, 3, 0)
+    array = opened(tmp_path)
+    assert array.axes == ("c", "z", "y", "x")
+    assert np.array_equal(array[:], np.moveaxis(voxels, 3, 0))
+    assert np.array_equal(array.data[:], voxels)
