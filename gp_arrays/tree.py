@@ -203,8 +203,10 @@ def _items(value: Any, path: tuple[str, ...]) -> list[tuple[Any, tuple[str, ...]
     return [(value, path)]
 
 
-def tree_document(roots: Sequence[Config]) -> dict[str, Any]:
+def tree_document(roots: Sequence[Config], base: Path | None = None) -> dict[str, Any]:
     """Configs and all that they are made from, as one plain table.
+
+    Relative paths stay as they are, or are taken from ``base``.
 
     Raises TreeError where one name stands for two contents, or an array cannot be
     written down (voxels in memory).
@@ -221,7 +223,8 @@ def tree_document(roots: Sequence[Config]) -> dict[str, Any]:
                             allowed="one name for one content")  # fmt: skip
         if config.name == "unit":
             raise TreeError("an array in a file cannot be named 'unit'", path=(config.name,))
-        table[config.name] = _entry(config)
+        located = config.located(base) if base is not None and isinstance(config, SourceRules) else config
+        table[config.name] = _entry(located)
     return table
 
 
@@ -250,16 +253,24 @@ _CONVERTER.register_unstructure_hook_func(lambda cls: hasattr(cls, "document"), 
 
 
 def to_file(roots: Sequence[Config], path: str | Path) -> None:
-    """Write a tree file; a file that was there is replaced at once or stays as it was."""
+    """Write a tree file; a file that was there is replaced at once or stays as it was.
+
+    Relative paths in a file are taken from where it is: those of configs, which are taken from
+    the working directory, stay relative only where that is the same.
+    """
     path = Path(path)
     format = _format(path)
-    table = tree_document(roots)
-    if format == "TOML":
-        text = tomli_w.dumps(table)
-    elif format == "YAML":
-        text = yaml.safe_dump(table, sort_keys=False, allow_unicode=True)
-    else:
-        text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
+    folder, here = path.absolute().parent, Path.cwd()
+    table = tree_document(roots, None if folder.resolve() == here.resolve() else here)
+    try:
+        if format == "TOML":
+            text = tomli_w.dumps(table)
+        elif format == "YAML":
+            text = yaml.safe_dump(table, sort_keys=False, allow_unicode=True)
+        else:
+            text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
+    except (TypeError, ValueError, yaml.YAMLError) as error:
+        raise TreeError(f"a value that {format} cannot hold", found=" ".join(str(error).split())) from error
     try:
         handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}-")
         try:

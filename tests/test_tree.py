@@ -199,3 +199,24 @@ def test_from_toml_wants_one_root_of_its_type(tmp_path):
     gpa.save_tree([gpa.DummyArrayConfig("a"), gpa.DummyArrayConfig("b")], tmp_path / "t.toml")
     with pytest.raises(gpa.TreeError, match="does not hold one tree of type DummyArrayConfig"):
         gpa.DummyArrayConfig.from_toml(tmp_path / "t.toml")
+
+
+def test_relative_paths_lead_to_the_same_store_from_wherever_the_file_is(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    raw = gpa.ZarrArrayConfig("raw", "a.zarr", "raw")
+    both = gpa.SumArrayConfig("both", [raw, gpa.OnesArrayConfig("ones", raw)])
+    for file in ("here.toml", "sub/there.json"):
+        both.to_toml(file)
+        assert gpa.load_tree(file)["raw"].file_name == tmp_path / "a.zarr"
+    # beside the store it moves with it
+    assert 'file_name = "a.zarr"' in (tmp_path / "here.toml").read_text()
+
+
+def test_what_a_format_cannot_hold(tmp_path):
+    config = gpa.ZarrArrayConfig("a", "a.zarr", "raw", storage_options={"token": None})
+    config.to_toml(tmp_path / "t.json")
+    assert gpa.load_tree(tmp_path / "t.json")["a"].storage_options == {"token": None}
+    with pytest.raises(gpa.TreeError, match="a value that TOML cannot hold"):
+        config.to_toml(tmp_path / "t.toml")
+    assert not (tmp_path / "t.toml").exists()
