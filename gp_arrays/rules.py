@@ -230,7 +230,7 @@ def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:
     """The grid that several arrays share and the intersection of their rois.
 
     Returns the first source's meta with that roi. Raises TreeError where unit, voxel
-    size, number of axes or phase differ, or where the rois do not overlap.
+    size, number or order of axes or the grid's origin differ, or where the rois do not overlap.
     """
     first, region = sources[0], None
     for meta, name in zip(sources, names, strict=True):
@@ -239,6 +239,11 @@ def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:
             if a != b:
                 raise TreeError(f"{what.replace('_', ' ')} of the sources differ",
                                 found=f"{names[0]} {a}, {name} {b}", allowed="the same for all sources")  # fmt: skip
+        names_of = first.spatial_axes, meta.spatial_axes
+        if names_of[0] != names_of[1] and sorted(names_of[0]) == sorted(names_of[1]):
+            raise TreeError("the spatial axes of the sources come in another order",
+                            found=f"{names[0]} {','.join(names_of[0])}, {name} {','.join(names_of[1])}",
+                            allowed="the same order for all sources; `axes=` overrides names")  # fmt: skip
         if first.origin != meta.origin and first.roi is not None and meta.roi is not None:
             raise TreeError(
                 "the voxel grids of the sources are shifted against each other",
@@ -252,7 +257,10 @@ def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:
         rois = ", ".join(f"{name} {m.region}" for m, name in zip(sources, names, strict=True) if m.roi)
         raise TreeError("the rois of the sources do not overlap", found=rois)
     base = next((meta for meta in sources if meta.roi is not None), first)
-    return attrs.evolve(base, roi=None if region is None else region.roi)
+    # whichever comes first, the same: of corners that agree it is the one of the largest voxels
+    phases = [meta.phase for meta in sources if meta.phase is not None]
+    phase = tuple(map(max, *phases)) if len(phases) > 1 else next(iter(phases), None)
+    return attrs.evolve(base, roi=None if region is None else region.roi, phase=phase)
 
 
 def require_ids(meta: Meta, what: str) -> None:

@@ -168,3 +168,30 @@ def test_explain():
     assert "computed once a request, used by 2 arrays" in text
     assert "needs of n just the region asked for" in text
     assert "needs of n its meta alone, no voxel" in text
+
+
+def test_the_order_of_sources_does_not_move_what_is_resampled():
+    coarse = gpa.NumpyArrayConfig("coarse", data=np.arange(8, dtype=np.uint8), voxel_size=[4], offset=[3], axes=["x"])
+    fine = gpa.ResampledArrayConfig("fine", coarse, [4], [1], 0)  # from 3 in steps of 1
+    other = gpa.NumpyArrayConfig("other", data=np.arange(40, dtype=np.uint8), axes=["x"])
+    third = gpa.NumpyArrayConfig("third", data=np.arange(8, dtype=np.uint8), voxel_size=[8], offset=[7], axes=["x"])
+    finer = gpa.ResampledArrayConfig("finer", third, [8], [1], 0)
+    for sources, begin in (([fine, other], 3), ([fine, finer], 7)):
+        for order in (sources, sources[::-1]):
+            total = gpa.SumArrayConfig("sum", order)
+            # on the corners of the voxels that they were made from, as a pipeline needs them
+            assert gpa.ResampledArrayConfig("r", total, [1], [4], 0).array().roi.begin == (begin,)
+
+
+def test_spatial_axes_in_another_order_are_other_axes():
+    upright, turned = source("upright"), source("turned", axes=("x", "y"))
+    for config in (
+        gpa.SumArrayConfig("s", [upright, turned]),
+        gpa.ConcatArrayConfig("s", ["a", "b"], {"a": upright, "b": turned}),
+    ):
+        with pytest.raises(
+            gpa.TreeError, match="s: the spatial axes of the sources come in another order; found .* y,x"
+        ):
+            config.array()
+    named = source("named", axes=("d0", "d1"))
+    assert gpa.SumArrayConfig("s", [upright, named]).array().spatial_axes == ("y", "x")
