@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,6 +40,11 @@ def to_configs(value: Any) -> tuple[Any, ...]:
     if isinstance(value, (Config, str, Mapping)) or not isinstance(value, Sequence):
         raise ConfigError("not a list of array configs", found=repr(value))
     return tuple(value)
+
+
+def is_among(value: Any, texts: Sequence[str]) -> bool:
+    """Whether a value is one of some texts; one of another kind is none."""
+    return isinstance(value, str) and value in texts
 
 
 def to_number(value: Any) -> int | float:
@@ -107,11 +113,16 @@ def to_dtype(value: Any) -> np.dtype[Any] | None:
         return None
     try:
         dtype: np.dtype[Any] = np.dtype(value).newbyteorder("=")
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         dtype = np.dtype(object)
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise ConfigError("not a dtype of voxels", found=repr(value), allowed="bool, integers, floats, to 64 bits")
     return dtype
+
+
+def is_url(path: Path) -> bool:
+    """Whether a path was given as a URL, of whose slashes a path keeps one."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) is not None
 
 
 def to_path(value: Any) -> Path:
@@ -130,13 +141,21 @@ def to_names(value: Any) -> tuple[str, ...] | None:
     return tuple(value)
 
 
+def items_of(value: Any, what: str) -> tuple[Any, ...]:
+    """The items of a list, a tuple or an array with axes. Raises ConfigError for what has none in order."""
+    try:
+        if not isinstance(value, (str, bytes, Mapping, Set)):
+            return tuple(value)
+    except TypeError:
+        pass  # no items at all, as an array without axes has none
+    raise ConfigError(f"not a list of {what}", found=repr(value))
+
+
 def to_lengths(value: Any) -> tuple[Quantity, ...] | None:
     """attrs converter: one length per axis, or None."""
     if value is None:
         return None
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        raise ConfigError("not a list of lengths", found=repr(value))
-    return tuple(Quantity.parse(item) for item in value)
+    return tuple(Quantity.parse(item) for item in items_of(value, "lengths"))
 
 
 def positive_lengths(_: Any, field: Field, value: tuple[Quantity, ...] | None) -> None:

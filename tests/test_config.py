@@ -156,3 +156,36 @@ def test_a_type_must_not_bring_its_own_equality():
         @attrs.frozen
         class Wrong(gpa.ArrayConfig):
             pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("ZarrArrayConfig", {"voxel_size": np.array(5)}),
+        ("ZarrArrayConfig", {"offset": {0, 8}}),
+        ("ZarrArrayConfig", {"mode": np.zeros(3)}),
+        ("ConstantArrayConfig", {"dtype": "8 nm"}),
+        ("ConstantArrayConfig", {"dtype": {"a": [1]}}),
+        ("ResampledArrayConfig", {"upsample": np.array(5)}),
+        ("ResampledArrayConfig", {"downsample_by": np.zeros(3)}),
+        ("MergeInstancesArrayConfig", {"id_offsets": np.array(5)}),
+        ("MergeInstancesArrayConfig", {"overlap": np.zeros(3)}),
+        ("MissingAnnotationsMaskConfig", {"sparse": np.zeros(3)}),
+        ("CellMapArrayConfig", {"output": np.zeros(3)}),
+    ],
+)
+def test_values_of_another_kind_are_config_errors(kind, fields):
+    ids = gpa.NumpyArrayConfig("ids", data=np.zeros((4, 4), np.uint8))
+    given = {
+        "ZarrArrayConfig": {"file_name": "a.zarr", "dataset": "raw"},
+        "ConstantArrayConfig": {"source_array_config": ids},
+        "ResampledArrayConfig": {
+            "source_array_config": ids, "upsample": [1, 1], "downsample": [2, 2], "interp_order": 0
+        },
+        "MergeInstancesArrayConfig": {"source_array_configs": [ids]},
+        "MissingAnnotationsMaskConfig": {"source_array_config": ids, "groupings": [("a", [1])]},
+        "CellMapArrayConfig": {"file_name": "a.zarr", "dataset": "crop", "classes": ["a"]},
+    }[kind]  # fmt: skip
+    (field,) = fields
+    with pytest.raises(gpa.ConfigError, match=f"(?s)a: .*{field}"):
+        TYPES[kind]("a", **{**given, **fields})

@@ -87,7 +87,7 @@ def _parts(item: Class) -> tuple[str, ...]:
 
 
 def _output(_: Any, field: attrs.Attribute[str], value: Any) -> None:
-    if value not in OUTPUTS:
+    if not fields.is_among(value, OUTPUTS):
         raise ConfigError(f"unknown {field.name}", found=repr(value), allowed=" or ".join(map(repr, OUTPUTS)))
 
 
@@ -139,7 +139,8 @@ class CellMapArrayConfig(SourceConfig):
         return CellMapOpened(self)
 
     def located(self, base: Path) -> CellMapArrayConfig:
-        return self if self.file_name.is_absolute() else self.with_fields(file_name=base / self.file_name)
+        there = self.file_name.is_absolute() or fields.is_url(self.file_name)
+        return self if there else self.with_fields(file_name=base / self.file_name)
 
 
 class _ClassOpened(ZarrOpened):
@@ -180,7 +181,7 @@ class CellMapOpened(Opened):
     interpolatable = False
 
     def __init__(self, config: CellMapArrayConfig) -> None:
-        if "://" in str(config.file_name):
+        if fields.is_url(config.file_name):
             raise StoreError("not a folder", found=str(config.file_name), allowed="a store on a local disk")
         self._config = config
         self._dataset = config.dataset.strip("/")

@@ -34,7 +34,7 @@ MODES = ("r", "r+", "a")
 
 
 def _mode(_: Any, field: attrs.Attribute[str], value: Any) -> None:
-    if value not in MODES:
+    if not fields.is_among(value, MODES):
         raise ConfigError("unknown mode", found=repr(value), allowed=f"{', '.join(MODES)}; create_zarr creates")
 
 
@@ -96,7 +96,7 @@ class ZarrArrayConfig(SourceConfig):
         return ZarrOpened(self, (mode or self.mode) != "r")
 
     def located(self, base: Path) -> ZarrArrayConfig:
-        if self.file_name.is_absolute() or "://" in str(self.file_name):
+        if self.file_name.is_absolute() or fields.is_url(self.file_name):
             return self
         return self.with_fields(file_name=base / self.file_name)
 
@@ -105,7 +105,7 @@ class ZarrOpened(Opened):
     """An opened Zarr array. Its metadata are read when it is made, its voxels through zarr."""
 
     def __init__(self, config: ZarrArrayConfig, writable: bool) -> None:
-        if "://" in str(config.file_name):
+        if fields.is_url(config.file_name):
             raise StoreError("not a folder", found=str(config.file_name), allowed="a store on a local disk")
         self._config = config
         self.root = config.file_name

@@ -113,6 +113,16 @@ def _dtype(value: Any) -> np.dtype[Any]:
 
 def find_node(root: Path, path: str) -> Node:
     """The array or group at a path. Raises StoreError that names the nearest existing ones."""
+    try:
+        return _find_node(root, path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, StoreError):
+            raise
+        # a folder that may not be entered, a name that no file can have
+        raise StoreError("cannot look into the store", found=f"{path!r} in {str(root)[:200]!r}: {error}") from error
+
+
+def _find_node(root: Path, path: str) -> Node:
     if not root.exists():
         siblings = [p.name for p in root.parent.iterdir()] if root.parent.is_dir() else []
         near = nearest(root.name, siblings)

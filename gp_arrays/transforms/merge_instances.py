@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -97,9 +97,7 @@ def to_offsets(value: Any) -> tuple[int, ...] | None:
     """attrs converter: integers, or None."""
     if value is None:
         return None
-    if isinstance(value, (str, Mapping)) or not hasattr(value, "__iter__"):
-        raise ConfigError("not a list of integers", found=repr(value))
-    return tuple(fields.to_integer(item) for item in value)
+    return tuple(fields.to_integer(item) for item in fields.items_of(value, "integers"))
 
 
 def to_dense(value: Any) -> tuple[str, ...]:
@@ -157,7 +155,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
             raise ConfigError("id_offsets leave no room", found=list(offsets), allowed=f"0 to {LARGEST - 1}")
         if len(set(offsets)) != len(offsets):
             raise ConfigError("id_offsets are not all different", found=list(offsets))
-        if self.overlap not in OVERLAPS:
+        if not fields.is_among(self.overlap, OVERLAPS):
             raise ConfigError("unknown overlap", found=repr(self.overlap), allowed=", ".join(map(repr, OVERLAPS)))
         unknown = [name for name in self.dense if name not in names]
         if unknown:

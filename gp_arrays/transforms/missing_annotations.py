@@ -122,7 +122,7 @@ def _malformed(path: str, found: Any, allowed: str) -> TreeError:
 
 
 def _sparse(_: Any, field: attrs.Attribute[str], value: Any) -> None:
-    if value not in SPARSE:
+    if not fields.is_among(value, SPARSE):
         raise ConfigError(f"unknown {field.name}", found=repr(value), allowed=" or ".join(map(repr, SPARSE)))
 
 

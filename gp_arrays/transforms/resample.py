@@ -30,9 +30,7 @@ DOWNSAMPLE_BY = ("mean", "nearest", "mode")
 
 def to_factors(value: Any) -> tuple[int, ...]:
     """attrs converter: a factor per spatial axis; 0 counts as 1."""
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        raise ConfigError("not a list of factors", found=repr(value), allowed="one integer per spatial axis")
-    factors = tuple(fields.to_integer(factor) for factor in value)
+    factors = tuple(fields.to_integer(factor) for factor in fields.items_of(value, "factors"))
     if any(factor < 0 for factor in factors):
         raise ConfigError("a factor is negative", found=factors, allowed="integers from 0")
     return tuple(factor or 1 for factor in factors)
@@ -47,7 +45,7 @@ def to_order(value: Any) -> int:
 
 
 def _downsample_by(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and value not in DOWNSAMPLE_BY:
+    if value is not None and not fields.is_among(value, DOWNSAMPLE_BY):
         raise ConfigError("unknown downsample_by", found=repr(value), allowed=f"None, {', '.join(DOWNSAMPLE_BY)}")
 
 

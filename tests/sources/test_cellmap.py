@@ -406,11 +406,12 @@ def test_bad_values_are_refused_when_the_config_is_made(fields, problem):
 
 
 @pytest.mark.parametrize("suffix", ["toml", "yaml", "json"])
-def test_the_tree_file_keeps_it_and_paths_are_relative_to_it(crop, tmp_path, suffix):
+def test_the_tree_file_keeps_it_and_paths_are_relative_to_it(crop, tmp_path, suffix, monkeypatch):
     made = crop(["a", "b"]).add("a", [row([0, 1])], kind(SEMANTIC)).add("b", [row([1, 0])], kind(SEMANTIC))
     config = made.config(["a", ("both", ["a", "b"])], "mask", scale=0)
     config.to_toml(tmp_path / f"tree.{suffix}")
     assert gpa.CellMapArrayConfig.from_toml(tmp_path / f"tree.{suffix}") == config
+    monkeypatch.chdir(tmp_path)
     relative = gpa.CellMapArrayConfig("crop", "crops.zarr", "crop1", ["a"])
     relative.to_toml(tmp_path / f"relative.{suffix}")
     assert gpa.load_tree(tmp_path / f"relative.{suffix}")["crop"].array()[:].tolist() == [[[0, 1]]]

@@ -85,3 +85,23 @@ def test_groups_are_no_arrays(tmp_path):
     create(root, "g/x")
     with pytest.raises(gpa.StoreError, match="a: a group, not an array; found 'g' in .*; allowed: g/x"):
         gpa.ZarrArrayConfig("a", root, "g").array()
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    create(tmp_path / "a.zarr", "raw")
+    for path, dataset in (
+        (tmp_path / ("n" * 300), "raw"),
+        (tmp_path / "a.zarr", "n" * 300),
+        (tmp_path / "a.zarr", "\0"),
+    ):
+        good, reason = gpa.ZarrArrayConfig("a", path, dataset).verify()
+        assert not good
+        assert reason.startswith(("a: cannot look into the store; found", "a: cannot read metadata; found"))
+
+
+def test_urls_are_not_taken_for_folders(tmp_path):
+    remote = gpa.ZarrArrayConfig("a", "s3://bucket/a.zarr", "raw")
+    assert remote.verify() == (False, "a: not a folder; found s3:/bucket/a.zarr; allowed: a store on a local disk")
+    assert remote.located(tmp_path) == remote
+    crop = gpa.CellMapArrayConfig("a", "s3://bucket/a.zarr", "crop1", ["mito"])
+    assert crop.located(tmp_path) == crop
