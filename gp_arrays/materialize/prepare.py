@@ -12,7 +12,7 @@ import attrs
 from ..errors import ConfigError, StoreError
 from ..plan import Plan
 from ..rules import ArrayRules
-from ..storage.documents import read_node
+from ..storage.documents import find_node, read_node
 from ..storage.engine import update_attributes
 from . import job as jobs
 from .attributes import PROVENANCE, array_attributes, plain, provenance
@@ -262,7 +262,7 @@ def make_outputs(job: Job, state: State) -> None:
             said = provenance(job.plan, f"{name}/s0".strip("/"), tree, job.document["id"])
             create_group(job.root, name, job.layout.storage.format)
             described = _pyramid_attributes(job, name, method)
-            update_attributes(job.root, _node(job.root, name), {**described, PROVENANCE: said})
+            update_attributes(job.root, find_node(job.root, name), {**described, PROVENANCE: said})
         for made_pass in job.passes:
             for output in made_pass.outputs:
                 made.append(output.dataset)
@@ -280,10 +280,6 @@ def make_outputs(job: Job, state: State) -> None:
             remove(job.root, name)
         state.remove()
         raise
-
-
-def _node(root: Path, name: str) -> Any:
-    return read_node(root, name)
 
 
 def _pyramid_attributes(job: Job, name: str, method: str) -> dict[str, Any]:

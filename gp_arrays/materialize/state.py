@@ -52,6 +52,7 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._made: list[Path] = []
 
     @property
     def exists(self) -> bool:
@@ -68,6 +69,7 @@ class State:
 
         Raises StoreError that says who holds it.
         """
+        self._made = [parent for parent in self.folder.parents if not parent.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / LOCK
         with path.open("a+") as file:
@@ -109,10 +111,11 @@ class State:
             self.remove()
 
     def remove(self) -> None:
-        """Remove the folder, and the one above it where nothing else is in it."""
+        """Remove the folder, and those above it that were made for it and hold nothing else."""
         shutil.rmtree(self.folder)
-        with contextlib.suppress(OSError):
-            self.folder.parent.rmdir()
+        for parent in dict.fromkeys([self.folder.parent, *self._made]):
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
     def begin(self, run: str) -> None:
         """Announce a run: workers of earlier ones write nothing from now on."""
