@@ -49,6 +49,15 @@ def test_shards(tmp_path):
     assert len([p for p in (tmp_path / "a.zarr" / "x").rglob("*") if p.is_file()]) == 2
 
 
+@pytest.mark.skipif(3 not in FORMATS, reason="zarr 2 writes one format")
+@pytest.mark.parametrize(("first", "second"), [(2, 3), (3, 2)])
+def test_one_store_is_of_one_format(tmp_path, first, second):
+    create(tmp_path / "a.zarr", "g/x", zarr_format=first)
+    with pytest.raises(gpa.StoreError, match=f"the store is Zarr v{first}.*allowed: zarr_format {first}"):
+        create(tmp_path / "a.zarr", "g/y", zarr_format=second)
+    assert [path.name for path in (tmp_path / "a.zarr" / "g").iterdir() if path.is_dir()] == ["x"]
+
+
 def test_channel_names_and_attributes(tmp_path):
     create(tmp_path / "a.zarr", channel_names=["a", "b"], attributes={"note": 1}, unit="um")
     array = gpa.open_zarr(tmp_path / "a.zarr", "x", unit="um")

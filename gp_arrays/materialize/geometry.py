@@ -20,6 +20,8 @@ MEMORY = 2 * 1024**3
 BASE_MEMORY = 256 * 1024**2
 #: Voxels of a block that make the cost of scheduling it negligible.
 BLOCK_VOXELS = 128**3
+#: Down to so few blocks they grow: fewer would leave workers without one.
+FEW_BLOCKS = 16
 #: From so many blocks on they grow, as far as memory allows, rather than become more.
 MANY_BLOCKS = 50_000
 #: Voxels along each spatial axis of a chunk, where nothing else is said.
@@ -176,7 +178,7 @@ def plan_pass(
     while True:
         made = passing(multiple)
         axes = [i for i in range(len(unit)) if made.grid[i] > 1]
-        if not axes:
+        if not axes or made.count <= FEW_BLOCKS:
             return made
         axis = min(axes, key=lambda i: (made.block[i], -i))
         larger = list(multiple)

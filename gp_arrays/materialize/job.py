@@ -20,11 +20,14 @@ from ..evaluate import evaluate
 from ..meta import Meta, Region
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
+from ..transforms.dense_ids import look_in
 from ..tree import parse_tree, tree_document
 from .geometry import Output, Pass
 
 JOB = "job.json"
 TREE = "tree-{}.pickle"
+#: Where the tables of ids that the tree needs are kept.
+TABLES = "tables"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -113,6 +116,7 @@ class Loaded:
 def load(folder: Path, name: str) -> Loaded:
     """A pass of the job in a folder, compiled. Raises StoreError, TreeError."""
     job = read(folder)
+    look_in(folder / TABLES)
     described = next(made for made in job["passes"] if made["name"] == name)
     plan = compile_plan(load_tree(folder, job, described["tree"]), job["unit"])
     frame = tuple(described["begin"]) if described["after"] else (0,) * len(described["begin"])

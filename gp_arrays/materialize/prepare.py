@@ -14,6 +14,7 @@ from ..plan import Plan
 from ..rules import ArrayRules
 from ..storage.documents import find_node, read_node
 from ..storage.engine import update_attributes
+from ..transforms.merge_instances import tables_of
 from . import job as jobs
 from .attributes import PROVENANCE, array_attributes, plain, provenance
 from .geometry import MEMORY, Output, Pass, coincide, default_chunks, plan_pass, to_chunks
@@ -195,6 +196,7 @@ def compared(plan: Plan, passes: Sequence[Pass], layout: Layout, groups: Mapping
         "outputs": outputs,
         "tree": {dataset: config.content for dataset, config in plan.roots.items()},
         "unit": plan.unit,
+        "tables of ids": sorted(table.key for table in tables_of(plan)),
         "pyramid": dict(groups),
         "compressor": layout.storage.compressor,
         "zarr_format": layout.storage.format,
@@ -256,6 +258,9 @@ def make_outputs(job: Job, state: State) -> None:
     made: list[str] = []
     tree = job.document["trees"][0]["document"]
     try:
+        for table in tables_of(job.plan):
+            # made here once, so that no worker makes its own
+            table.save(state.folder / jobs.TABLES)
         jobs.save(state.folder, job.document, [job.plan.roots, *(level.roots(job.root) for level in job.levels)])
         for name, method in job.groups.items():
             made.append(name)

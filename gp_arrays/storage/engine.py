@@ -197,6 +197,7 @@ def create_array(
     """
     place = str(root / path)
     _refuse_format(format, place)
+    _refuse_mixed(root, path, format)
     if compressor not in COMPRESSORS:
         raise StoreError("unknown compressor", found=repr(compressor), allowed=", ".join(COMPRESSORS))
     if shards is not None and format != 3:
@@ -223,6 +224,7 @@ def create_array(
 
 def make_group(root: Path, path: str, format: int) -> None:
     """Create a group where there is none, with those above it."""
+    _refuse_mixed(root, path, format)
     parts = path.split("/") if path else []
     for i in range(len(parts) + 1):
         above = "/".join(parts[:i])
@@ -231,6 +233,17 @@ def make_group(root: Path, path: str, format: int) -> None:
                 zarr.storage.init_group(zarr.storage.DirectoryStore(str(root)), path=above)
             else:
                 zarr.create_group(store=zarr.storage.LocalStore(root), path=above, zarr_format=format)
+
+
+def _refuse_mixed(root: Path, path: str, format: int) -> None:
+    """Raises StoreError where a store is of the other format: readers would miss a part of it."""
+    parts = path.split("/") if path else []
+    for i in range(len(parts) + 1):
+        folder = root.joinpath(*parts[:i])
+        there = 3 if (folder / "zarr.json").exists() else 2 if (folder / ".zgroup").exists() else format
+        if there != format:
+            raise StoreError(f"the store is Zarr v{there}", found=f"zarr_format {format} for {root / path}",
+                             allowed=f"zarr_format {there}; another store")  # fmt: skip
 
 
 def _exists(root: Path, path: str) -> bool:
