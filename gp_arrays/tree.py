@@ -73,13 +73,45 @@ def parse_tree(document: Any, base: Path | None = None) -> dict[str, Any]:
     """The configs of a document, by name. ``base`` is where relative paths start."""
     if not isinstance(document, Mapping):
         raise TreeError("a tree is a table of arrays", found=type(document).__name__)
+    _refuse_cycles(document)
     document = dict(document)
     if any(key in document for key in TYPE_KEYS):
         unit = document.pop("unit", None) if "unit" not in _own_fields(document) else None
-        document = {document.get("name", "array"): document}
+        name = document.get("name", "array")
+        if not isinstance(name, str):
+            raise TreeError("a name is not a text", found=repr(name))
+        document = {name: document}
     else:
         unit = document.pop("unit", None)
-    return _Reader(document, None if unit is None else parse_unit(unit), base).read()
+        for name in document:
+            if not isinstance(name, str):
+                raise TreeError("a name is not a text", found=repr(name))
+    try:
+        return _Reader(document, None if unit is None else parse_unit(unit), base).read()
+    except RecursionError:
+        raise TreeError("arrays are nested too deeply in each other", allowed="references by name") from None
+
+
+def _refuse_cycles(document: Any) -> None:
+    """Raises TreeError where a part of a document holds itself, as an anchor of YAML can."""
+    inside: dict[int, str] = {}
+    done: set[int] = set()
+    stack: list[tuple[Any, str, bool]] = [(document, "", False)]
+    while stack:
+        value, key, left = stack.pop()
+        if not isinstance(value, (Mapping, list)):
+            continue
+        if left:
+            del inside[id(value)]
+            done.add(id(value))
+        elif id(value) in inside:
+            raise TreeError("an array is made from itself", found=f"an anchor within itself at {key!r}",
+                            path=tuple(inside.values())[1:])  # fmt: skip
+        elif id(value) not in done:
+            inside[id(value)] = key
+            stack.append((value, key, True))
+            items = value.items() if isinstance(value, Mapping) else enumerate(value)
+            stack.extend((item, str(name), False) for name, item in items)
 
 
 def _own_fields(entry: Mapping[str, Any]) -> tuple[str, ...]:
@@ -93,6 +125,8 @@ class _Reader:
     def __init__(self, document: Mapping[str, Any], unit: str | None, base: Path | None) -> None:
         self.document, self.unit, self.base = document, unit, base
         self.made: dict[str, Config] = {}
+        # what several anchors of YAML stand for is made once, too
+        self.nested: dict[int, Config] = {}
 
     def read(self) -> dict[str, Config]:
         for root in self.document:
@@ -118,9 +152,13 @@ class _Reader:
     def references(self, name: str) -> list[str]:
         entry = self.document[name]
         found: list[str] = []
+        seen: set[int] = set()
         pending: list[tuple[Any, tuple[str, ...]]] = [(entry, (name,))]
         while pending:
             value, path = pending.pop()
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
             fields = self.fields(value, path)
             for key in source_fields(self.type(value, path)):
                 for item, where in _items(fields.get(key), (*path, key)):
@@ -191,7 +229,9 @@ class _Reader:
             return [self.sources(item, (*path, str(i))) for i, item in enumerate(value)]
         if value is None:
             return None
-        return self.entry(value, ".".join(path), path)
+        if id(value) not in self.nested:
+            self.nested[id(value)] = self.entry(value, ".".join(path), path)
+        return self.nested[id(value)]
 
 
 def _items(value: Any, path: tuple[str, ...]) -> list[tuple[Any, tuple[str, ...]]]:

@@ -220,3 +220,43 @@ def test_what_a_format_cannot_hold(tmp_path):
     with pytest.raises(gpa.TreeError, match="a value that TOML cannot hold"):
         config.to_toml(tmp_path / "t.toml")
     assert not (tmp_path / "t.toml").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &x\n  __type__: OnesArrayConfig\n  source_array_config: *x\n",
+        "a:\n  __type__: SumArrayConfig\n  source_array_configs: &l [*l]\n",
+        "__type__: OnesArrayConfig\nsource_array_config: &x {__type__: OnesArrayConfig, source_array_config: *x}\n",
+    ],
+)
+def test_anchors_within_themselves_are_errors(tmp_path, text):
+    (tmp_path / "t.yaml").write_text(text)
+    with pytest.raises(gpa.TreeError, match="an array is made from itself; found an anchor within itself at"):
+        gpa.load_tree(tmp_path / "t.yaml")
+
+
+def test_anchors_that_share_are_made_once(tmp_path):
+    text = "c0: &c0 {__type__: DummyArrayConfig}\n"
+    for i in range(1, 31):
+        text += (
+            f"c{i}: &c{i} {{__type__: SumArrayConfig, dtype: float64, source_array_configs: [*c{i - 1}, *c{i - 1}]}}\n"
+        )
+    (tmp_path / "t.yaml").write_text(text)
+    tree = gpa.load_tree(tmp_path / "t.yaml")
+    # each level was written once and is one step: 2^30 would not end
+    assert len(gpa.compile_plan({"top": tree["c30"]}).steps) == 31
+
+
+def test_nesting_without_end():
+    entry = DUMMY
+    for _ in range(5000):
+        entry = {"__type__": "OnesArrayConfig", "source_array_config": entry}
+    with pytest.raises(gpa.TreeError, match="nested too deeply in each other; allowed: references by name"):
+        parse_tree({"a": entry})
+
+
+@pytest.mark.parametrize("document", [{1: DUMMY}, {**DUMMY, "name": 5}, {**DUMMY, "name": {"a": 1}}])
+def test_names_are_texts(document):
+    with pytest.raises(gpa.TreeError, match="a name is not a text; found"):
+        parse_tree(document)
