@@ -26,7 +26,7 @@ def tree(tmp_path: Path) -> Path:
         tmp_path / "a.zarr", "raw", gpa.Roi((0,) * 3, (64 * 5240,) * 3), (5240,) * 3, "uint8", unit="pm"
     )
     made[:] = 80
-    raw = gpa.ZarrArrayConfig("raw", "a.zarr", "raw")
+    raw = gpa.ZarrArrayConfig("raw", tmp_path / "a.zarr", "raw")
     gpa.save_tree([gpa.ThresholdArrayConfig("bright", raw, 50)], tmp_path / "tree.toml")
     text = (tmp_path / "tree.toml").read_text()
     (tmp_path / "tree.toml").write_text(f'unit = "pm"\n{text}')
