@@ -9,7 +9,6 @@ to the peer of the same row.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 import time
@@ -20,22 +19,10 @@ from typing import Any
 import gunpowder as gp
 import numpy as np
 import zarr
+from timing import medians
 
 import gp_arrays as gpa
 from gp_arrays.sample import make_sample
-
-RUNS = 9
-
-
-def medians(*functions: Callable[[], Any]) -> list[float]:
-    """Milliseconds of each, run in turn so that a noisy moment meets all."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(RUNS):
-        for spent, function in zip(times, functions, strict=True):
-            began = time.perf_counter()
-            function()
-            spent.append((time.perf_counter() - began) * 1e3)
-    return [statistics.median(spent) for spent in times]
 
 
 def row(name: str, ours: Callable[[], Any], peer: Callable[[], Any]) -> None:

@@ -10,30 +10,16 @@ from __future__ import annotations
 
 import logging
 import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from timing import medians
 
 import gp_arrays as gpa
 from gp_arrays.testing.labels import StoredClass, write_crop
-
-RUNS = 9
-
-
-def medians(*functions: Callable[[], Any]) -> list[float]:
-    """Milliseconds of each, run in turn so that a noisy moment meets all."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(RUNS):
-        for spent, function in zip(times, functions, strict=True):
-            began = time.perf_counter()
-            function()
-            spent.append((time.perf_counter() - began) * 1e3)
-    return [statistics.median(spent) for spent in times]
 
 
 def row(name: str, ours: Callable[[], Any], peer: Callable[[], Any]) -> None:

@@ -10,9 +10,7 @@ voxels in chunks of 64^3, uint8, with a pyramid of four levels.
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,11 @@ import numpy as np
 import zarr
 from neuroglancer.chunks import encode_npz
 from scipy.ndimage import gaussian_filter
+from timing import medians
 
 import gp_arrays as gpa
 from gp_arrays.view.volume import Volume
 
-RUNS = 5
 SHAPE = (64, 2048, 2048)
 
 
@@ -46,17 +44,6 @@ def make(store: Path) -> None:
     axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
     pyramid = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": datasets}]}
     (store / "raw" / ".zattrs").write_text(json.dumps(pyramid))
-
-
-def medians(*functions: Callable[[], Any]) -> list[float]:
-    """Milliseconds of each, run in turn so that a noisy moment meets all."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(RUNS):
-        for spent, function in zip(times, functions, strict=True):
-            began = time.perf_counter()
-            function()
-            spent.append((time.perf_counter() - began) * 1e3)
-    return [statistics.median(spent) for spent in times]
 
 
 def main() -> None:
