@@ -15,7 +15,7 @@ from .evaluate import evaluate
 from .export import to_funlib
 from .indexing import Selection, select
 from .meta import Meta, Region
-from .plan import Plan, Step, compile_plan
+from .plan import Plan, Step, compile_plan, require_config
 from .rules import ArrayRules, Opened
 
 
@@ -37,6 +37,7 @@ class Array:
     _make_layer: ClassVar[staticmethod[[Array, bool], Any]]
 
     def __init__(self, config: ArrayRules, mode: str | None = None, unit: str | None = None) -> None:
+        require_config(config)
         self._plan = compile_plan({config.name: config}, unit, mode)
         self._index = self._plan.outputs[config.name]
 
@@ -257,6 +258,8 @@ class Array:
             unit: The world unit; nm by default.
         """
         data = np.asarray(data)
+        if roi is not None:
+            _require_roi(roi, "from_numpy")
         if voxel_size is None and roi is not None:
             shape = data.shape[data.ndim - roi.dims :]
             if len(shape) != roi.dims or any(s % max(n, 1) for s, n in zip(roi.shape, shape, strict=True)):
@@ -278,7 +281,9 @@ class Array:
     @classmethod
     def from_gunpowder(cls, array: Any, name: str | None = None) -> Array:
         """An array over the voxels of a ``gunpowder.Array``, as it comes in a batch."""
-        spec = array.spec
+        spec = getattr(array, "spec", None)
+        if spec is None:
+            raise RequestError("not a gunpowder array", found=repr(array))
         if spec.roi is None or spec.voxel_size is None:
             raise RequestError("a gunpowder array without roi and voxel size has no place")
         return cls.from_numpy(array.data, spec.roi, tuple(spec.voxel_size), name=name)
@@ -309,6 +314,7 @@ class Array:
         return region
 
     def _placed(self, roi: Roi) -> Region:
+        _require_roi(roi, self.name)
         if None in roi.offset or None in roi.shape:
             raise RequestError("the roi is unbounded", found=roi, path=(self.name,))
         return self._on_grid(Region.of(roi))
@@ -335,6 +341,11 @@ class Array:
             tuple(o + b * v for o, (_, b), v in zip(begin, spans, voxel_size, strict=True)),
             selection.bounds[:leading],
         )
+
+
+def _require_roi(roi: Any, *path: str) -> None:
+    if not isinstance(roi, Roi):
+        raise RequestError("not a roi", found=repr(roi), allowed="a funlib.geometry.Roi", path=path)
 
 
 _COUNTER = itertools.count()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .evaluate import contexts
 from .meta import Meta, Region
-from .plan import Plan, Step, compile_plan
+from .plan import Plan, Step, compile_plan, require_config
 from .rules import ArrayRules
 
 #: Voxels along each axis of the block whose context is shown.
@@ -31,7 +31,10 @@ def explain(array: ArrayRules | Mapping[str, ArrayRules], unit: str | None = Non
        uint8[100, 50, 50] z,y,x, roi [0:100, 0:100, 0:100], voxel size (1, 2, 2) nm, not interpolatable
        needs of zeros just the region asked for
     """
-    outputs = dict(array) if isinstance(array, Mapping) else {array.name: array}
+    if not isinstance(array, Mapping):
+        require_config(array)
+        array = {array.name: array}
+    outputs = dict(array)
     return explain_plan(compile_plan(outputs, unit))
 
 

@@ -321,4 +321,6 @@ def _leading(shape: tuple[int, ...]) -> tuple[Axis, ...]:
 
 def keys_of(sources: Mapping[str, gp.ArrayKey] | Sequence[gp.ArrayKey]) -> list[gp.ArrayKey]:
     """The keys of a node with several sources, in order."""
+    if not isinstance(sources, (Mapping, list, tuple)):
+        raise TreeError("a node of several sources reads from a list of array keys", found=repr(sources))
     return list(sources.values() if isinstance(sources, Mapping) else sources)

@@ -38,6 +38,8 @@ def compile_pipeline(arrays: Mapping[gp.ArrayKey, ArrayRules], unit: str | None 
         TreeError, StoreError: As ``compile_plan``; TreeError also where sources are
             off their grids by different phases.
     """
+    if not isinstance(arrays, Mapping):
+        raise TreeError("not array configs by key", found=repr(arrays))
     for key in arrays:
         if not isinstance(key, gp.ArrayKey):
             raise TreeError("a pipeline provides array keys", found=repr(key), allowed="a gunpowder.ArrayKey")

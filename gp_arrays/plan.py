@@ -16,6 +16,9 @@ from .units import DEFAULT_UNIT, Quantity, coarsest_unit, parse_unit
 
 logger = logging.getLogger(__name__)
 
+#: How sources may be opened. None of them creates or erases.
+MODES = ("r", "r+", "a")
+
 E = TypeVar("E", bound=GpArraysError)
 
 
@@ -85,9 +88,12 @@ def compile_plan(outputs: Mapping[str, ArrayRules], unit: str | None = None, mod
         TreeError: Arrays that do not fit together, with the path of the array.
         StoreError: A source that cannot be opened.
     """
+    if not isinstance(outputs, Mapping):
+        raise TreeError("not array configs by name", found=repr(outputs))
     for name, root in outputs.items():
-        if not isinstance(root, ArrayRules):
-            raise TreeError("not an array config", found=repr(root), path=(str(name),))
+        require_config(root, str(name))
+    if mode is not None and not (isinstance(mode, str) and mode in MODES):
+        raise TreeError("unknown mode", found=repr(mode), allowed=f"{', '.join(MODES)}; create_zarr creates")
     configs = walk(outputs.values())
     _refuse_ambiguous_names(configs, outputs)
     unit = tree_unit(configs, unit)
@@ -113,6 +119,12 @@ def compile_plan(outputs: Mapping[str, ArrayRules], unit: str | None = None, mod
         unit,
         mode,
     )
+
+
+def require_config(value: Any, *path: str) -> None:
+    """Raises TreeError for what is no array config."""
+    if not isinstance(value, ArrayRules):
+        raise TreeError("not an array config", found=repr(value), path=path)
 
 
 def _infer(config: Config, sources: Sequence[Meta], unit: str, mode: str | None) -> tuple[Meta, Opened | None]:

@@ -13,7 +13,7 @@ from funlib.geometry import Roi
 
 from .array import Array
 from .errors import ConfigError, StoreError
-from .fields import to_dtype
+from .fields import items_of, to_dtype, to_integer
 from .sources.zarr_ import ZarrArrayConfig
 from .storage.documents import read_node
 from .storage.engine import create_array
@@ -85,7 +85,15 @@ def create_zarr(
     array_dtype = to_dtype(dtype)
     if array_dtype is None:
         raise ConfigError("an array needs a dtype", path=(dataset,))
+    if not isinstance(roi, Roi) or None in roi.offset or None in roi.shape:
+        raise ConfigError("roi is not a bounded Roi", found=repr(roi), path=(dataset,))
     dims = roi.dims
+    voxel_size = _integers(voxel_size, "voxel_size", dataset)
+    write_size = None if write_size is None else _integers(write_size, "write_size", dataset)
+    chunks = None if chunks is None else _integers(chunks, "chunks", dataset)
+    shards = None if shards is None else _integers(shards, "shards", dataset)
+    if num_channels is not None and to_integer(num_channels) < 1:
+        raise ConfigError("num_channels must be positive", found=num_channels, path=(dataset,))
     if len(voxel_size) != dims or any(v <= 0 for v in voxel_size):
         raise ConfigError("voxel_size must be one positive length per axis", found=tuple(voxel_size), path=(dataset,))
     if roi.empty or any(s % v for s, v in zip(roi.shape, voxel_size, strict=True)):
@@ -114,6 +122,13 @@ def create_zarr(
             compressor, zarr_format, shards, fill_value,
         )  # fmt: skip
     return open_zarr(root, dataset, mode, unit)
+
+
+def _integers(values: Any, what: str, dataset: str) -> tuple[int, ...]:
+    try:
+        return tuple(to_integer(value) for value in items_of(values, "integers"))
+    except ConfigError as error:
+        raise ConfigError(f"{what}: {error.problem}", error.found, error.allowed, (dataset,)) from None
 
 
 def _axes(axes: Sequence[str] | None, ndim: int, dims: int, dataset: str) -> tuple[tuple[str, ...], tuple[bool, ...]]:
@@ -188,12 +203,19 @@ def _replacing(folder: Path, root: Path) -> Iterator[None]:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def _require_array(array: Any) -> None:
+    if not isinstance(array, Array):
+        raise ConfigError("not an array", found=repr(array), allowed="a gp_arrays.Array, as config.array() gives")
+
+
 def ones_like(array: Array, name: str | None = None) -> Array:
     """bool ones with the extent, voxel size and axes of an array."""
+    _require_array(array)
     return Array(OnesArrayConfig(name or f"ones-like-{array.name}", array.config), unit=array.unit)
 
 
 def constant_like(array: Array, constant: float, dtype: Any = None, name: str | None = None) -> Array:
     """One value with the extent, voxel size and axes of an array."""
+    _require_array(array)
     made = ConstantArrayConfig(name or f"constant-like-{array.name}", array.config, constant, dtype)
     return Array(made, unit=array.unit)

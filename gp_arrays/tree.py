@@ -38,13 +38,21 @@ def load_tree(path: str | Path) -> dict[str, Any]:
         StoreError: The file cannot be read.
         TreeError, ConfigError: It is not a tree, and where.
     """
+    if not isinstance(path, (str, Path)):
+        raise StoreError("not the path of a tree file", found=repr(path))
     path = Path(path)
     return parse_tree(read_document(path), path.absolute().parent)
 
 
 def save_tree(configs: Mapping[str, Config] | Sequence[Config], path: str | Path) -> None:
     """Write configs, and all that they are made from, to a TOML, YAML or JSON file."""
-    to_file(list(configs.values() if isinstance(configs, Mapping) else configs), path)
+    if not isinstance(configs, (Mapping, list, tuple)):
+        raise TreeError("not a list of array configs", found=repr(configs))
+    listed = list(configs.values() if isinstance(configs, Mapping) else configs)
+    for config in listed:
+        if not isinstance(config, Config):
+            raise TreeError("not an array config", found=repr(config))
+    to_file(listed, path)
 
 
 def read_document(path: Path) -> Any:

@@ -16,6 +16,7 @@ from ..base import SourceConfig
 from ..errors import ConfigError, StoreError
 from ..meta import Axis, interpolatable
 from ..nodes import SourceNode
+from ..plan import MODES
 from ..rules import Opened, Stored
 from ..storage.documents import Node, ancestors, find_node, read_node
 from ..storage.engine import open_array, update_attributes
@@ -29,8 +30,6 @@ from ..storage.geometry import (
 )
 from ..storage.listing import list_chunks
 from ..units import Quantity
-
-MODES = ("r", "r+", "a")
 
 
 def _mode(_: Any, field: attrs.Attribute[str], value: Any) -> None:

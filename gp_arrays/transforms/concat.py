@@ -199,6 +199,9 @@ class Concat(ArrayNode):
         channels: Sequence[str] | None = None,
         default: gp.ArrayKey | None = None,
     ) -> None:
+        if not isinstance(sources, Mapping):
+            raise TreeError("sources are not array keys by channel", found=repr(sources),
+                            allowed='such as {"raw": RAW}', path=(str(target),))  # fmt: skip
         config = ConcatArrayConfig(
             str(target),
             list(sources) if channels is None else channels,
