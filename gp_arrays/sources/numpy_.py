@@ -25,11 +25,12 @@ _TOKENS: dict[int, tuple[weakref.ref[Any], str]] = {}
 _LOCK = threading.RLock()
 
 
-def _forget(key: int, _: Any) -> None:
-    with _LOCK:
-        known = _TOKENS.get(key)
+def _forget(key: int, _: Any, lock: Any = _LOCK, tokens: dict[int, Any] = _TOKENS) -> None:
+    # at the end of the interpreter arrays are let go when this module's names are gone already
+    with lock:
+        known = tokens.get(key)
         if known is not None and known[0]() is None:
-            del _TOKENS[key]
+            del tokens[key]
 
 
 @attrs.frozen(eq=False, repr=False)

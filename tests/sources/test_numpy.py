@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import gunpowder as gp
@@ -183,3 +185,17 @@ class TestLaws(ArrayTypeLaws):
             gpa.NumpyArrayConfig("a", data=np.zeros((2, 3)), voxel_size=("5.24 nm", 4)),
             gpa.NumpyArrayConfig("a", data=np.zeros((2, 3)), offset=("500 pm", 4)),
         ]
+
+
+def test_arrays_that_outlive_the_module_end_in_silence():
+    # kept by what is cleared last, as a cache of another library does
+    code = (
+        "import sys, numpy as np, gp_arrays as gpa\n"
+        "from gp_arrays.sources import numpy_\n"
+        "data = np.zeros((2, 2), np.uint8)\n"
+        "kept = gpa.NumpyArrayConfig('a', data=data)\n"
+        "vars(numpy_).update(_LOCK=None, _TOKENS=None)\n"
+        "del data, kept\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "_forget" not in ended.stderr
