@@ -88,7 +88,7 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loaded = gpa.load_tree("sub/t.toml")["raw"]
     assert loaded.file_name.is_absolute()
-    assert os.path.normpath(loaded.file_name) == str(tmp_path / "a.zarr")  # noqa: PTH
+    assert os.path.normpath(loaded.file_name) == str(tmp_path / "a.zarr")
 
 
 def test_the_unit_of_a_file(tmp_path):
