@@ -10,11 +10,12 @@ import attrs
 import numpy as np
 
 from .array import Array
+from .document import to_file
 from .errors import GpArraysError
 from .meta import Block, Meta, Region
 from .plan import compile_plan
 from .rules import ArrayRules, SourceRules
-from .tree import from_file, to_file
+from .tree import from_file
 
 
 class _Usable:

@@ -27,6 +27,7 @@ LAYERS = [
     ["pipeline"],
     ["indexing", "export"],
     ["array"],
+    ["document"],
     ["tree"],
     ["base"],
     ["fields"],

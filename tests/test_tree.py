@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.tree import parse_tree, tree_document
+from gp_arrays.document import tree_document
+from gp_arrays.tree import parse_tree
 
 DUMMY = {"__type__": "DummyArrayConfig"}
 

@@ -15,13 +15,14 @@ import cloudpickle
 import numpy as np
 
 from ..config import walk
+from ..document import tree_document
 from ..errors import ConfigError, StoreError
 from ..evaluate import evaluate
 from ..meta import Meta, Region
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
 from ..transforms.dense_ids import look_in
-from ..tree import parse_tree, tree_document
+from ..tree import parse_tree
 from .geometry import Output, Pass
 
 JOB = "job.json"
