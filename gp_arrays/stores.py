@@ -15,7 +15,7 @@ from .array import Array
 from .errors import ConfigError, StoreError
 from .fields import items_of, to_dtype, to_integer
 from .sources.zarr_ import ZarrArrayConfig
-from .storage.documents import read_node
+from .storage.documents import what_is_there
 from .storage.engine import create_array
 from .storage.geometry import axis_roles
 from .transforms.constant import ConstantArrayConfig
@@ -168,19 +168,11 @@ def geometry_attributes(
 
 
 def _refuse_to_replace(root: Path, dataset: str, overwrite: bool) -> None:
-    if root.exists() and not root.is_dir():
-        raise StoreError("not a folder", found=str(root), allowed="a folder for the store")
     folder = root / dataset
-    there = read_node(root, dataset)
-    if there is None:
-        if folder.is_dir() and any(folder.iterdir()) and dataset:
-            raise StoreError("there is something that is not a Zarr array", found=str(folder))
-        return
-    if not there.is_array:
-        if dataset or any(child.is_dir() for child in folder.iterdir()):
-            raise StoreError("a group is there already", found=str(folder), allowed="another dataset name")
-        return
-    if not overwrite:
+    there = what_is_there(root, dataset)
+    if there == "group" and (dataset or any(child.is_dir() for child in folder.iterdir())):
+        raise StoreError("a group is there already", found=str(folder), allowed="another dataset name")
+    if there == "array" and not overwrite:
         raise StoreError("an array is there already", found=str(folder), allowed="overwrite=True replaces it")
 
 

@@ -12,13 +12,13 @@ import attrs
 from ..errors import ConfigError, StoreError
 from ..plan import Plan
 from ..rules import ArrayRules
-from ..storage.documents import find_node, read_node
+from ..storage.documents import find_node, read_node, what_is_there
 from ..storage.engine import update_attributes
 from ..transforms.merge_instances import tables_of
 from . import job as jobs
 from .attributes import PROVENANCE, array_attributes, plain, provenance
 from .geometry import MEMORY, Output, Pass, coincide, default_chunks, plan_pass, to_chunks
-from .outputs import Storage, create, create_group, remove, what_is_there
+from .outputs import Storage, create, create_group, remove
 from .pyramid import Level, method_for, multiscale, plan_levels
 from .state import CREATED, State
 

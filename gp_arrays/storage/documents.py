@@ -137,6 +137,19 @@ def _find_node(root: Path, path: str) -> Node:
     return node
 
 
+def what_is_there(root: Path, dataset: str) -> str | None:
+    """ "array" or "group" where a dataset is, or None. Raises StoreError where it cannot be one."""
+    if root.exists() and not root.is_dir():
+        raise StoreError("not a folder", found=str(root), allowed="a folder for the store")
+    node = read_node(root, dataset)
+    folder = root / dataset
+    if node is None:
+        if dataset and folder.is_dir() and any(folder.iterdir()):
+            raise StoreError("there is something that is not a Zarr array", found=str(folder))
+        return None
+    return "array" if node.is_array else "group"
+
+
 def datasets(root: Path, limit: int = LISTED) -> Iterator[str]:
     """Paths of the arrays in a store, nearest to its root first; it looks at no chunk."""
     frontier, looked = [""], 0
