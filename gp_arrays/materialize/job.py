@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from ..evaluate import evaluate
 from ..meta import Meta, Region
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
+from ..storage.files import replace_file
 from ..transforms.dense_ids import look_in
 from ..tree import parse_tree
 from .geometry import Output, Pass
@@ -29,15 +28,6 @@ JOB = "job.json"
 TREE = "tree-{}.pickle"
 #: Where the tables of ids that the tree needs are kept.
 TABLES = "tables"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file at once: a reader sees the old or the new."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(path)
 
 
 def describe_tree(roots: Mapping[str, ArrayRules]) -> dict[str, Any]:
@@ -73,10 +63,11 @@ def save(folder: Path, job: Mapping[str, Any], roots: Sequence[Mapping[str, Arra
     for i, (tree, configs) in enumerate(zip(job["trees"], roots, strict=True)):
         if by_pickle(tree):
             try:
-                (folder / TREE.format(i)).write_bytes(cloudpickle.dumps(dict(configs)))
+                pickled = cloudpickle.dumps(dict(configs))
             except Exception as error:
                 raise ConfigError("the tree cannot be sent to workers", found=f"{type(error).__name__}: {error}") from error  # fmt: skip
-    write_text(folder / JOB, json.dumps(job, indent=1))
+            replace_file(folder / TREE.format(i), pickled)
+    replace_file(folder / JOB, json.dumps(job, indent=1))
 
 
 def by_pickle(tree: Mapping[str, Any]) -> bool:

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from ..errors import ConfigError, StoreError
 from ..meta import Region
-from . import job as jobs
+from ..storage.files import replace_file, writing
 from .geometry import Pass
 from .prepare import Job
 from .result import Failed, Result
@@ -37,6 +37,8 @@ from .watch import Watchdog
 from .worker import run as run_worker
 
 LOCAL = "127.0.0.1"
+#: Seconds that the last messages of a run are waited for.
+LAST_MESSAGES = 2.0
 
 
 @attrs.frozen
@@ -91,7 +93,8 @@ def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progre
     run = uuid.uuid4().hex
     state.begin(run)
     logs = state.folder / LOGS / time.strftime(f"%Y%m%d-%H%M%S-{run[:4]}")
-    logs.mkdir()
+    with writing(logs):
+        logs.mkdir()
     watchdog = Watchdog(
         state, schedule, logs, workers.retries, workers.timeout, workers.command is not None, workers.patience
     )
@@ -106,10 +109,13 @@ def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progre
         except RuntimeError as error:
             # daisy gives a task up where its workers die too often
             stopped.append(str(error).strip().splitlines()[0])
-        # nobody who is left over from this run writes from now on
-        jobs.write_text(state.folder / "run", f"{run} is over")
+        state.over()
     result = _report(job, state, schedule, watchdog, started, next(iter(stopped), None))
-    jobs.write_text(state.folder / SUMMARY, json.dumps(result.document(), indent=1))
+    try:
+        replace_file(state.folder / SUMMARY, json.dumps(result.document(), indent=1))
+    except StoreError as error:
+        # what was done is done, and said below; the disk of the state may be full
+        logging.getLogger(__name__).warning("the summary of the run was not kept: %s", error)
     if interrupted:
         logging.getLogger(__name__).warning("stopped: %s of %s blocks are done", result.done, result.blocks)
         raise KeyboardInterrupt
@@ -193,14 +199,29 @@ def _messages_to(log: Path) -> Iterator[Any]:
         return
     sys.stderr.flush()
     kept, before = os.dup(2), sys.stderr
-    with log.open("ab") as file, os.fdopen(kept, "w", buffering=1, encoding="utf-8", errors="replace") as screen:
-        os.dup2(file.fileno(), 2)
+    read, write = os.pipe()
+    # not the file itself: a full disk would end the scheduler at its next message
+    keeper = threading.Thread(target=_keep, args=(read, log), daemon=True, name="gp_arrays messages")
+    keeper.start()
+    with os.fdopen(kept, "w", buffering=1, encoding="utf-8", errors="replace") as screen:
+        os.dup2(write, 2)
+        os.close(write)
         sys.stderr = screen
         try:
             yield screen
         finally:
             sys.stderr = before
             os.dup2(kept, 2)
+            # a worker that is still there may hold the other end
+            keeper.join(LAST_MESSAGES)
+
+
+def _keep(read: int, log: Path) -> None:
+    """Copy to a file what comes through a pipe, as far as there is room."""
+    with os.fdopen(read, "rb", buffering=0) as messages:
+        while said := messages.read(1 << 16):
+            with contextlib.suppress(OSError), log.open("ab", buffering=0) as file:
+                file.write(said)
 
 
 class _Observer:
@@ -265,6 +286,8 @@ def _report(
             given_up[made.name][position] = False
             failed.append(Failed(outputs[made.name], region.roi, tuple(note["path"]), note["error"]))
     reason = "its worker died, or took longer than the block timeout, each time"
+    if not watchdog.deaths.count:
+        reason = f"why could not be kept in {state.folder}; is its disk full?"
     for made in job.passes:
         for block in np.argwhere(given_up[made.name]).tolist():
             failed.append(Failed(outputs[made.name], made.region(block).roi, (), reason))

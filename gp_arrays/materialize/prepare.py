@@ -269,6 +269,8 @@ def make_outputs(job: Job, state: State) -> None:
             described = _pyramid_attributes(job, name, method)
             update_attributes(job.root, find_node(job.root, name), {**described, PROVENANCE: said})
         for made_pass in job.passes:
+            state.reserve(made_pass.name, made_pass.grid)
+        for made_pass in job.passes:
             for output in made_pass.outputs:
                 made.append(output.dataset)
                 level = next((level for level in job.levels if level.made is made_pass), None)

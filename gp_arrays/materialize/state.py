@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from ..errors import StoreError
+from ..storage.files import replace_file, reserve_file, writing
 from . import job as jobs
 
 TRACKING = "tracking"
@@ -27,6 +29,9 @@ SUMMARY = "summary.json"
 CREATED = "created"
 RUN = "run"
 LOCK = "lock"
+
+#: What daisy keeps of each block.
+TRACKED = {"done": "u1", "failures": "<u4"}
 
 
 def state_base(root: Path) -> Path:
@@ -45,6 +50,19 @@ def state_name(datasets: Sequence[str]) -> str:
     'raw+labels.masks'
     """
     return "+".join(name.replace("/", ".") or "root" for name in datasets)
+
+
+class Held(StoreError):
+    """Another run holds the lock."""
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise Held("another run is at work on these outputs", found=file.read().decode().strip() or str(path),
+                   allowed="one run at a time") from None  # fmt: skip
 
 
 class State:
@@ -70,18 +88,21 @@ class State:
         Raises StoreError that says who holds it.
         """
         self._made = [parent for parent in self.folder.parents if not parent.exists()]
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / LOCK
-        with path.open("a+") as file:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise StoreError("another run is at work on these outputs", found=file.read().strip() or str(path),
-                                 allowed="one run at a time") from None  # fmt: skip
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            file.flush()
+                with writing(path):
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    file = stack.enter_context(path.open("a+b", buffering=0))
+                    _lock(file, path)
+                    file.truncate(0)
+                    now = time.strftime("%Y-%m-%d %H:%M:%S")
+                    file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
+            except Held:
+                raise
+            except StoreError:
+                self.tidy()
+                raise
             yield
 
     def clear(self) -> None:
@@ -112,26 +133,45 @@ class State:
 
     def remove(self) -> None:
         """Remove the folder, and those above it that were made for it and hold nothing else."""
-        shutil.rmtree(self.folder)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
         for parent in dict.fromkeys([self.folder.parent, *self._made]):
             with contextlib.suppress(OSError):
                 parent.rmdir()
 
     def begin(self, run: str) -> None:
         """Announce a run: workers of earlier ones write nothing from now on."""
-        for name in (WORKERS, LAUNCHERS, FAILURES):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-            (self.folder / name).mkdir()
-        (self.folder / TRACKING).mkdir(exist_ok=True)
-        (self.folder / LOGS).mkdir(exist_ok=True)
-        jobs.write_text(self.folder / RUN, run)
+        with writing(self.folder):
+            for name in (WORKERS, LAUNCHERS, FAILURES):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+                (self.folder / name).mkdir()
+            (self.folder / TRACKING).mkdir(exist_ok=True)
+            (self.folder / LOGS).mkdir(exist_ok=True)
+        replace_file(self.folder / RUN, run)
+
+    def over(self) -> None:
+        """Announce the end of a run: nobody who is left over from it writes from now on."""
+        # taking a file away needs no room on a full disk
+        (self.folder / RUN).unlink(missing_ok=True)
+
+    def reserve(self, name: str, grid: Sequence[int]) -> None:
+        """Take the room that tracking the blocks of a pass needs. Raises StoreError.
+
+        daisy maps these files into memory: a disk that is full when a block is done would end
+        the process on the spot.
+        """
+        for what, dtype in TRACKED.items():
+            reserve_file(self._tracked_file(name, what, grid), math.prod(grid) * np.dtype(dtype).itemsize)
 
     def tracking(self, name: str) -> Path:
         """Where daisy marks the blocks of a pass as done."""
         return self.folder / TRACKING / name
 
-    def _tracked(self, name: str, what: str, grid: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
-        path = self.tracking(name) / what / "c" / "/".join("0" for _ in grid)
+    def _tracked_file(self, name: str, what: str, grid: Sequence[int]) -> Path:
+        return self.tracking(name) / what / "c" / "/".join("0" for _ in grid)
+
+    def _tracked(self, name: str, what: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
+        path, dtype = self._tracked_file(name, what, grid), TRACKED[what]
         try:
             values: np.ndarray[Any, Any] = np.fromfile(path, dtype)
         except FileNotFoundError:
@@ -144,11 +184,11 @@ class State:
 
     def done(self, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
         """Which blocks of a pass are done, as a bool grid, read anew."""
-        return self._tracked(name, "done", grid, np.uint8).astype(bool)
+        return self._tracked(name, "done", grid).astype(bool)
 
     def attempts_failed(self, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
         """How often each block failed, over all runs."""
-        return self._tracked(name, "failures", grid, "<u4")
+        return self._tracked(name, "failures", grid)
 
     def failures(self) -> list[dict[str, Any]]:
         """What workers noted of blocks that failed in the last run."""

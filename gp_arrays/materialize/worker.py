@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 
 from ..errors import GpArraysError, StoreError
 from ..meta import Region
+from ..storage.files import reserve_file
 from . import job as jobs
 from .geometry import Output, Pass
 from .outputs import Writer
@@ -22,6 +24,8 @@ from .state import FAILURES, RUN, WORKERS
 
 #: Seconds between a failure and the next block, at first and at most: what has vanished may come back.
 PAUSE, LONGEST_PAUSE = 0.05, 2.0
+#: Bytes that the note of a failed block has room for on a full disk.
+NOTE = 4096
 
 
 class Stale(Exception):
@@ -64,29 +68,52 @@ class Worker:
             self.require_current()
             writer.write(part, voxels)
 
-    def failed(self, block: Region, error: Exception) -> None:
-        """Leave a note of a block that failed, for the master to report."""
+
+class Notes:
+    """Notes of blocks that failed, for the master to report.
+
+    Room for one is kept free, as a full disk is a reason to leave a note.
+    """
+
+    def __init__(self, folder: Path, name: str, worker_id: int) -> None:
+        self.folder, self.name = folder / FAILURES, name
+        self._spare = self.folder / f"{name}.{worker_id}.spare"
+        self._reserve()
+
+    def _reserve(self) -> None:
+        with contextlib.suppress(StoreError):
+            reserve_file(self._spare, NOTE)
+
+    def leave(self, block: Region, error: Exception) -> None:
+        """Leave a note. Raises OSError."""
         path = error.path if isinstance(error, GpArraysError) else ()
         text = str(error) if isinstance(error, GpArraysError) else f"{type(error).__name__}: {error}"
-        note = {"pass": self.made.name, "begin": block.begin, "end": block.end, "path": path, "error": text}
-        jobs.write_text(self.folder / FAILURES / f"{note_name(self.made.name, block)}.json", json.dumps(note))
-
-
-def note_name(name: str, block: Region) -> str:
-    """What the note of a failed block is called."""
-    return f"{name}-{'_'.join(map(str, block.begin))}"
+        said = {"pass": self.name, "begin": block.begin, "end": block.end, "path": path, "error": text}
+        note = json.dumps(said).encode()
+        if not self._spare.exists():
+            reserve_file(self._spare, NOTE)
+        with self._spare.open("r+b") as file:
+            file.write(note)
+            file.truncate()
+        self._spare.replace(self.folder / f"{self.name}-{'_'.join(map(str, block.begin))}.json")
+        self._reserve()
 
 
 class Sign:
-    """A file that tells the master what this worker does, and since when."""
+    """A file that tells the master what this worker does, and since when.
+
+    On a disk too full for it the worker works without.
+    """
 
     def __init__(self, folder: Path, task: str, worker_id: int) -> None:
         path = folder / WORKERS / f"{task}.{worker_id}"
         self._file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
-        os.write(self._file, f"- {os.getpid()} {socket.gethostname()}\n".encode())
+        with contextlib.suppress(OSError):
+            os.write(self._file, f"- {os.getpid()} {socket.gethostname()}\n".encode())
 
     def busy(self, is_busy: bool) -> None:
-        os.pwrite(self._file, b"+" if is_busy else b"-", 0)
+        with contextlib.suppress(OSError):
+            os.pwrite(self._file, b"+" if is_busy else b"-", 0)
 
 
 def run(folder: str, run: str, master: int | None = None) -> None:
@@ -107,6 +134,7 @@ def run(folder: str, run: str, master: int | None = None) -> None:
     if not client.connected:
         return
     worker = Worker(Path(folder), client.task_id, run)
+    notes = Notes(worker.folder, client.task_id, client.worker_id)
     sign = Sign(worker.folder, client.task_id, client.worker_id)
     pause = PAUSE
     while True:
@@ -121,27 +149,22 @@ def run(folder: str, run: str, master: int | None = None) -> None:
                     worker.process(region)
                     pause = PAUSE
                 except Stale:
-                    print("another run has begun: this worker ends", file=sys.stderr)
                     # returning from within would count as success
                     block.status = daisy.BlockStatus.FAILED
+                    print("another run has begun: this worker ends", file=sys.stderr)
                     return
                 except Exception as error:
-                    traceback.print_exc()
                     block.status = daisy.BlockStatus.FAILED
-                    _note(worker, region, error)
+                    # where neither fits on the disk the block has failed all the same
+                    with contextlib.suppress(OSError):
+                        traceback.print_exc()
+                    with contextlib.suppress(OSError):
+                        notes.leave(region, error)
                     if isinstance(error, (StoreError, OSError)):
                         time.sleep(pause)
                         pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             sign.busy(False)
-
-
-def _note(worker: Worker, region: Region, error: Exception) -> None:
-    try:
-        worker.failed(region, error)
-    except OSError:
-        # the disk of the state may be what is full; the log above says it all
-        traceback.print_exc()
 
 
 def _die_with(master: int) -> None:

@@ -7,7 +7,6 @@ import itertools
 import json
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..evaluate import evaluate
 from ..meta import Region, world_text
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
+from ..storage.files import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -116,16 +116,9 @@ class IdTable:
         """Write the table to a folder, whole or not at all."""
         payload = (self.ids() if ids is None else ids).astype("<u8").tobytes()
         directory.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{self.key}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + _digest(payload))
-                file.write(payload)
-            Path(temporary).chmod(0o644)
-            return Path(temporary).replace(directory / self.file_name)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        path = directory / self.file_name
+        replace_file(path, _MAGIC + _digest(payload) + payload)
+        return path
 
 
 def _digest(payload: bytes) -> bytes:

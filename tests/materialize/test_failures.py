@@ -1,7 +1,6 @@
 """Disks that fill, sources that vanish, workers that die: no wrong voxel is ever marked as done."""
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -126,42 +125,6 @@ def test_a_worker_that_dies_of_a_block_each_time(tmp_path):
     assert not gpa.open_zarr(tmp_path / "out.zarr", "b")[:, 10:20].any()
     # what the scheduler writes is in a log, not on the screen
     assert ran.stderr == ""
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root mounts a small disk")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
-    if made.returncode:
-        pytest.skip(f"no tmpfs here: {made.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@pytest.mark.slow
-def test_a_full_disk(small_disk, tmp_path):
-    data = np.random.default_rng(0).integers(0, 255, (128, 128, 128)).astype(np.uint8)
-    gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0, 0), (128,) * 3), (1, 1, 1), "uint8")[:] = data
-    raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
-    options = {"chunks": (32, 32, 32), "block": (64, 64, 64), "progress": False, "state": tmp_path / "state"}
-    out = small_disk / "out.zarr"
-    result = gpa.materialize(raw, out, retries=0, **options)
-    # 2 MiB that do not compress
-    assert 0 < result.done < result.blocks == 8
-    assert len(result.failed) == result.blocks - result.done
-    assert all("cannot write" in failed.error for failed in result.failed)
-    written = gpa.open_zarr(out, "raw")
-    for position in np.argwhere(State(tmp_path / "state/raw").done("pass0", (2, 2, 2))).tolist():
-        box = tuple(slice(i * n, (i + 1) * n) for i, n in zip(position, (64, 64, 64), strict=True))
-        np.testing.assert_array_equal(written[box], data[box])
-    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
-    again = gpa.materialize(raw, out, **options)
-    assert (again.ok, again.before) == (True, result.done)
-    np.testing.assert_array_equal(gpa.open_zarr(out, "raw")[:], data)
 
 
 def test_logs_of_each_worker(labels, tmp_path):
