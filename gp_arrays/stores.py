@@ -15,15 +15,13 @@ from .array import Array
 from .errors import ConfigError, StoreError
 from .fields import items_of, to_dtype, to_integer
 from .sources.zarr_ import ZarrArrayConfig
+from .storage.chunks import CHUNK, require_whole_shards, to_chunks
 from .storage.documents import what_is_there
 from .storage.engine import create_array
 from .storage.geometry import axis_roles
 from .transforms.constant import ConstantArrayConfig
 from .transforms.ones import OnesArrayConfig
 from .units import DEFAULT_UNIT, parse_unit
-
-#: Voxels along each spatial axis of a chunk, where nothing else is said.
-CHUNK = 64
 
 
 def open_zarr(path: str | Path, dataset: str, mode: str = "r", unit: str | None = None, **fields: Any) -> Array:
@@ -69,10 +67,10 @@ def create_zarr(
         overwrite: Whether an array that is there is replaced. Groups never are.
         unit: The world unit.
         channel_names: Names of the channels.
-        chunks: In voxels, of all axes, instead of ``write_size``.
+        chunks: In voxels, instead of ``write_size``. Axes before the spatial ones may be left out.
         compressor: ``"zstd"``, ``"blosc"``, ``"gzip"`` or ``"none"``.
         zarr_format: 2, or 3 where the installed zarr has it.
-        shards: In voxels, of all axes; Zarr v3 only.
+        shards: Likewise: whole chunks that are stored in one file. Zarr v3 only.
         fill_value: What unwritten voxels are.
         attributes: More attributes.
 
@@ -90,8 +88,6 @@ def create_zarr(
     dims = roi.dims
     voxel_size = _integers(voxel_size, "voxel_size", dataset)
     write_size = None if write_size is None else _integers(write_size, "write_size", dataset)
-    chunks = None if chunks is None else _integers(chunks, "chunks", dataset)
-    shards = None if shards is None else _integers(shards, "shards", dataset)
     if num_channels is not None and to_integer(num_channels) < 1:
         raise ConfigError("num_channels must be positive", found=num_channels, path=(dataset,))
     if len(voxel_size) != dims or any(v <= 0 for v in voxel_size):
@@ -109,11 +105,10 @@ def create_zarr(
     names, leading = _axes(axes, len(shape), dims, dataset)
     if chunks is None:
         inner = [CHUNK] * dims if write_size is None else [w // v for w, v in zip(write_size, voxel_size, strict=True)]
-        chunks = [1] * (len(shape) - dims) + [max(1, min(c, n)) for c, n in zip(inner, spatial, strict=True)]
-    if len(chunks) != len(shape) or any(chunk < 1 for chunk in chunks):
-        raise ConfigError("chunks must be one positive size per axis", found=tuple(chunks), path=(dataset,))
-    if shards is not None and (len(shards) != len(shape) or any(s % c for s, c in zip(shards, chunks, strict=True))):
-        raise ConfigError("shards must be whole chunks", found=f"{tuple(shards)} of {tuple(chunks)}", path=(dataset,))
+        chunks = [max(1, min(c, n)) for c, n in zip(inner, spatial, strict=True)]
+    chunks = to_chunks(chunks, names, dims, "chunks", dataset)
+    shards = None if shards is None else to_chunks(shards, names, dims, "shards", dataset)
+    require_whole_shards(shards, chunks, zarr_format, dataset)
     _refuse_to_replace(root, dataset, overwrite)
     described = geometry_attributes(roi.offset, voxel_size, unit, names, leading, channel_names)
     with _replacing(root / dataset, root):

@@ -16,10 +16,10 @@ from ..errors import TreeError
 from ..evaluate import evaluate
 from ..meta import Region
 from ..plan import compile_plan
+from ..storage.chunks import CHUNK
 from ..tree import parse_tree
 from . import job as jobs
 from .attributes import PROVENANCE
-from .geometry import CHUNK
 from .outputs import Writer
 from .state import State
 
@@ -178,12 +178,17 @@ def check_blocks(folder: str | Path, count: int, seed: int | None = None) -> Che
     state = State(Path(folder))
     job = jobs.read(state.folder)
     choice = random.Random(seed)
-    candidates = [
-        (described["name"], position)
-        for described in job["passes"]
-        for position in map(tuple, np.argwhere(state.done(described["name"], described["grid"])).tolist())
-    ]
-    chosen = sorted(choice.sample(candidates, min(count, len(candidates))))
+    done = {made["name"]: np.flatnonzero(state.done(made["name"], made["grid"])) for made in job["passes"]}
+    ends = np.cumsum([len(found) for found in done.values()])
+    total = int(ends[-1])
+    # by number, as there may be too many blocks to list
+    chosen = []
+    for number in sorted(choice.sample(range(total), min(count, total))):
+        which = int(np.searchsorted(ends, number, side="right"))
+        made = job["passes"][which]
+        # counted back from where its pass ends
+        flat = done[made["name"]][number - int(ends[which])]
+        chosen.append((made["name"], tuple(map(int, np.unravel_index(flat, made["grid"])))))
     loaded: dict[str, jobs.Loaded] = {}
     wrong = []
     for name, position in chosen:

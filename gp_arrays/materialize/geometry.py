@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
-import numpy as np
 
 from ..errors import ConfigError, TreeError
 from ..evaluate import demands
 from ..meta import Meta, Region
 from ..plan import Plan
+from ..storage.chunks import CHUNK
 
 #: What a worker may hold, where nothing else is said.
 MEMORY = 2 * 1024**3
@@ -24,8 +23,6 @@ BLOCK_VOXELS = 128**3
 FEW_BLOCKS = 16
 #: From so many blocks on they grow, as far as memory allows, rather than become more.
 MANY_BLOCKS = 50_000
-#: Voxels along each spatial axis of a chunk, where nothing else is said.
-CHUNK = 64
 
 
 @attrs.frozen(eq=False)
@@ -107,18 +104,6 @@ def coincide(a: Output, b: Output) -> bool:
 def default_chunks(meta: Meta) -> tuple[int, ...]:
     """Chunks of one channel (sample, time) and up to 64 voxels along each spatial axis."""
     return tuple(1 for _ in meta.leading or ()) + tuple(min(CHUNK, n) for n in meta.spatial_shape)
-
-
-def to_chunks(value: Any, meta: Meta, what: str, dataset: str) -> tuple[int, ...]:
-    """``value`` as voxels of all axes; spatial ones alone are completed by ones."""
-    given = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
-    if len(given) == meta.dims:
-        given = (1,) * (len(meta.shape) - meta.dims) + given
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in given)
-    if len(given) != len(meta.shape) or not whole:
-        raise ConfigError(f"{what} must be one positive number of voxels per axis", found=repr(value),
-                          allowed=f"axes {', '.join(meta.axes)}", path=(dataset,))  # fmt: skip
-    return tuple(int(n) for n in given)
 
 
 def peak_bytes(plan: Plan, wanted: Sequence[tuple[int, Region]]) -> int:

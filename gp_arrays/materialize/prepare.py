@@ -12,12 +12,13 @@ import attrs
 from ..errors import ConfigError, StoreError
 from ..plan import Plan
 from ..rules import ArrayRules
+from ..storage.chunks import require_whole_shards, to_chunks
 from ..storage.documents import find_node, read_node, what_is_there
 from ..storage.engine import update_attributes
 from ..transforms.merge_instances import tables_of
 from . import job as jobs
 from .attributes import PROVENANCE, array_attributes, plain, provenance
-from .geometry import MEMORY, Output, Pass, coincide, default_chunks, plan_pass, to_chunks
+from .geometry import MEMORY, Output, Pass, coincide, default_chunks, plan_pass
 from .outputs import Storage, create, create_group, remove
 from .pyramid import Level, method_for, multiscale, plan_levels
 from .state import CREATED, State
@@ -87,13 +88,13 @@ def outputs_of(plan: Plan, layout: Layout, asked: Mapping[str, str]) -> list[Out
         meta = plan.steps[step].meta
         chunks = _for(layout.chunks, asked[dataset])
         shards = _for(layout.shards, asked[dataset])
-        inner = default_chunks(meta) if chunks is None else to_chunks(chunks, meta, "chunks", asked[dataset])
-        outer = None if shards is None else to_chunks(shards, meta, "shards", asked[dataset])
-        if outer is not None:
-            if layout.storage.format != 3:
-                raise ConfigError("shards need Zarr v3", found=f"zarr_format {layout.storage.format}", path=(dataset,))
-            if any(s % c for s, c in zip(outer, inner, strict=True)):
-                raise ConfigError("a shard must be whole chunks", found=f"shards {outer}, chunks {inner}", path=(dataset,))  # fmt: skip
+        inner = (
+            default_chunks(meta)
+            if chunks is None
+            else to_chunks(chunks, meta.axes, meta.dims, "chunks", asked[dataset])
+        )
+        outer = None if shards is None else to_chunks(shards, meta.axes, meta.dims, "shards", asked[dataset])
+        require_whole_shards(outer, inner, layout.storage.format, asked[dataset])
         made.append(Output(dataset, meta, inner, outer))
     return made
 

@@ -200,8 +200,6 @@ def create_array(
     _refuse_mixed(root, path, format)
     if compressor not in COMPRESSORS:
         raise StoreError("unknown compressor", found=repr(compressor), allowed=", ".join(COMPRESSORS))
-    if shards is not None and format != 3:
-        raise StoreError("shards need Zarr v3", found=f"format {format}")
     options: dict[str, Any] = {"shape": tuple(shape), "chunks": tuple(chunks), "dtype": dtype, "fill_value": fill_value}
     if MAJOR == 2:
         store = zarr.storage.DirectoryStore(str(root))

@@ -168,12 +168,7 @@ def bench_memory(folder):
     found = []
     for size in (256, 1024):
         inner = folder / str(size)
-        config = make_labels(inner, size) if size == 256 else None
-        if config is None:
-            gpa.create_zarr(
-                inner / "in.zarr", "ids", gpa.Roi((0,) * 3, (size,) * 3), (1, 1, 1), "uint64", chunks=(CHUNK,) * 3
-            )  # fmt: skip
-            config = gpa.ZarrArrayConfig("ids", inner / "in.zarr", "ids")
+        config = make_labels(inner, size)
         masks = gpa.BinarizeArrayConfig("masks", config, groupings=GROUPS)
         gpa.save_tree([masks], inner / "tree.json")
         code = (
