@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from ..errors import ConfigError, StoreError
 from ..meta import Region
 from ..storage.files import replace_file, writing
+from .durable import Checkpoints
 from .geometry import Pass
 from .prepare import Job
 from .result import Failed, Result
@@ -101,15 +102,16 @@ def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progre
     stopped: list[str] = []
     interrupted = False
     if any(schedule.missing(made.name).any() for made in job.passes):
-        try:
-            with _messages_to(logs / "master.log") as screen:
-                _run_daisy(job, state, schedule, workers, run, watchdog, stopped, screen if progress else None)
-        except KeyboardInterrupt:
-            interrupted = not stopped
-        except RuntimeError as error:
-            # daisy gives a task up where its workers die too often
-            stopped.append(str(error).strip().splitlines()[0])
-        state.over()
+        with Checkpoints(state, job.passes, job.root).kept():
+            try:
+                with _messages_to(logs / "master.log") as screen:
+                    _run_daisy(job, state, schedule, workers, run, watchdog, stopped, screen if progress else None)
+            except KeyboardInterrupt:
+                interrupted = not stopped
+            except RuntimeError as error:
+                # daisy gives a task up where its workers die too often
+                stopped.append(str(error).strip().splitlines()[0])
+            state.over()
     result = _report(job, state, schedule, watchdog, started, next(iter(stopped), None))
     try:
         replace_file(state.folder / SUMMARY, json.dumps(result.document(), indent=1))

@@ -14,6 +14,7 @@ from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
 from . import job as jobs
 from .dryrun import estimate
+from .durable import recover
 from .geometry import MEMORY, Pass
 from .master import Workers, run_job
 from .outputs import Storage, remove
@@ -59,7 +60,8 @@ def materialize(
     workers write one chunk. A block that fails is tried again, then reported; the others
     finish. What is done is remembered beside the store (``out.zarr.gp_arrays``): the same
     call again does only what is missing, also after this process or a worker was
-    killed, and refuses where tree, sources or geometry have changed since.
+    killed, and refuses where tree, sources or geometry have changed since. After a power
+    failure also the last minute is done again: its voxels may not have reached the disk.
 
     Args:
         configs: One array config, or several by the dataset that each becomes. Those whose
@@ -156,7 +158,9 @@ def materialize(
         except BaseException:
             kept.tidy()
             raise
-        if before is None:
+        if before is not None:
+            recover(kept, job.passes)
+        else:
             kept.clear()
             for name in roots:
                 remove(root, name)

@@ -186,6 +186,15 @@ class State:
         """Which blocks of a pass are done, as a bool grid, read anew."""
         return self._tracked(name, "done", grid).astype(bool)
 
+    def mark(self, name: str, done: np.ndarray[Any, Any]) -> None:
+        """Replace which blocks of a pass are done; not while a run is at work."""
+        marks = done.astype(TRACKED["done"])
+        path = self._tracked_file(name, "done", done.shape)
+        if not path.exists() or path.stat().st_size != marks.nbytes:
+            self.reserve(name, done.shape)
+        with path.open("r+b") as file:
+            file.write(marks.tobytes())
+
     def attempts_failed(self, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
         """How often each block failed, over all runs."""
         return self._tracked(name, "failures", grid)

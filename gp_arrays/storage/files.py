@@ -23,10 +23,10 @@ def writing(path: Path) -> Iterator[None]:
         raise StoreError("cannot write", found=f"{path}: {error.strerror or error}") from error
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
+def replace_file(path: Path, content: str | bytes, durable: bool = False) -> None:
     """Write a file at once: a reader sees the old one or the new one, and nothing else is left.
 
-    Raises StoreError.
+    With ``durable`` that also holds for who reads after a power failure. Raises StoreError.
     """
     data = content.encode() if isinstance(content, str) else content
     with writing(path):
@@ -34,11 +34,24 @@ def replace_file(path: Path, content: str | bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
+            if durable:
+                _force_entries(path.parent)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _force_entries(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def reserve_file(path: Path, size: int) -> None:
