@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import json
 import logging
-import math
 import os
 import shlex
 import signal
@@ -16,8 +13,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -29,17 +25,15 @@ from ..errors import ConfigError, StoreError
 from ..meta import Region
 from ..storage.files import replace_file, writing
 from .durable import Checkpoints
-from .geometry import Pass
 from .prepare import Job
 from .result import Failed, Result
 from .schedule import Schedule
+from .screen import Observer, messages_to, voxels_of
 from .state import LAUNCHERS, LOGS, SUMMARY, State
 from .watch import Watchdog
 from .worker import run as run_worker
 
 LOCAL = "127.0.0.1"
-#: Seconds that the last messages of a run are waited for.
-LAST_MESSAGES = 2.0
 
 
 @attrs.frozen
@@ -104,7 +98,7 @@ def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progre
     if any(schedule.missing(made.name).any() for made in job.passes):
         with Checkpoints(state, job.passes, job.root).kept():
             try:
-                with _messages_to(logs / "master.log") as screen:
+                with messages_to(logs / "master.log") as screen:
                     _run_daisy(job, state, schedule, workers, run, watchdog, stopped, screen if progress else None)
             except KeyboardInterrupt:
                 interrupted = not stopped
@@ -174,7 +168,7 @@ def _run_daisy(
     host = workers.host or (LOCAL if workers.command is None else None)
     try:
         with tqdm(total=schedule.count(schedule.missing), unit="block", disable=screen is None, file=screen) as bar:
-            observer = _Observer(bar, job, schedule)
+            observer = Observer(bar, job, schedule)
             daisy.Server().run_blockwise(
                 daisy.Pipeline(list(tasks.values()), edges), progress=observer, host=host, summary=False
             )
@@ -187,85 +181,6 @@ def _run_daisy(
         messages.propagate = propagate
         if main:
             signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
-def _messages_to(log: Path) -> Iterator[Any]:
-    """Send to a file what daisy's scheduler writes past Python; gives what is the screen meanwhile."""
-    try:
-        own = sys.stderr.fileno() == 2
-    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
-        own = False
-    if not own:
-        yield sys.stderr
-        return
-    sys.stderr.flush()
-    kept, before = os.dup(2), sys.stderr
-    read, write = os.pipe()
-    # not the file itself: a full disk would end the scheduler at its next message
-    keeper = threading.Thread(target=_keep, args=(read, log), daemon=True, name="gp_arrays messages")
-    keeper.start()
-    with os.fdopen(kept, "w", buffering=1, encoding="utf-8", errors="replace") as screen:
-        os.dup2(write, 2)
-        os.close(write)
-        sys.stderr = screen
-        try:
-            yield screen
-        finally:
-            sys.stderr = before
-            os.dup2(kept, 2)
-            # a worker that is still there may hold the other end
-            keeper.join(LAST_MESSAGES)
-
-
-def _keep(read: int, log: Path) -> None:
-    """Copy to a file what comes through a pipe, as far as there is room."""
-    with os.fdopen(read, "rb", buffering=0) as messages:
-        while said := messages.read(1 << 16):
-            with contextlib.suppress(OSError), log.open("ab", buffering=0) as file:
-                file.write(said)
-
-
-class _Observer:
-    """Shows daisy's counts as one bar."""
-
-    def __init__(self, bar: Any, job: Job, schedule: Schedule) -> None:
-        self.bar = bar
-        blocks = schedule.count(schedule.missing)
-        self.voxels = sum(_voxels(p, schedule.missing(p.name)) for p in job.passes) / max(blocks, 1)
-        self.all = sum(made.count for made in job.passes)
-        self.started = time.monotonic()
-
-    def on_start(self, states: Mapping[str, Any]) -> None:
-        self.on_progress(states)
-
-    def on_progress(self, states: Mapping[str, Any]) -> None:
-        missing = sum(s.total_block_count - s.completed_count for s in states.values())
-        done = max(self.bar.n, self.bar.total - missing)
-        rate = done * self.voxels / max(time.monotonic() - self.started, 1e-9)
-        shown = {"Mvoxel/s": f"{rate / 1e6:.1f}"}
-        for what, count in (
-            ("failed", sum(s.failed_count for s in states.values())),
-            ("workers lost", sum(s.worker_failure_count for s in states.values())),
-        ):
-            if count:
-                shown[what] = str(count)
-        self.bar.set_postfix(shown, refresh=False)
-        self.bar.update(done - self.bar.n)
-
-    def on_finish(self, states: Mapping[str, Any]) -> None:
-        self.on_progress(states)
-
-
-def _voxels(made: Pass, blocks: np.ndarray[Any, Any]) -> int:
-    """How many voxels the outputs of some blocks have, about: those at the edge count as whole."""
-    of_one = sum(
-        math.prod(b // int(v) for b, v in zip(made.block, o.meta.voxel_size, strict=True))
-        * math.prod(axis.size for axis in o.meta.leading or ())
-        for o in made.outputs
-    )
-    whole = sum(math.prod(o.meta.shape) for o in made.outputs)
-    return min(whole, int(blocks.sum()) * of_one)
 
 
 def _report(
@@ -293,7 +208,7 @@ def _report(
     for made in job.passes:
         for block in np.argwhere(given_up[made.name]).tolist():
             failed.append(Failed(outputs[made.name], made.region(block).roi, (), reason))
-    new = sum(_voxels(p, schedule.missing(p.name) & done[p.name]) for p in job.passes)
+    new = sum(voxels_of(p, schedule.missing(p.name) & done[p.name]) for p in job.passes)
     return Result(
         job.root,
         job.datasets,
