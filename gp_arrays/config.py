@@ -213,6 +213,22 @@ def walk(roots: Iterable[Config]) -> list[Config]:
     return order
 
 
+def changed(roots: Iterable[Config], change: Callable[[Config], Config]) -> list[Config]:
+    """The roots anew, with every config below them as ``change`` gives it; sources come first."""
+    made: dict[str, Config] = {}
+    for config in walk(roots):
+        old = config.children()
+        if any(made[child.identity] is not child for child in old):
+            fields = {
+                field: _replace(getattr(config, field), lambda child: made[child.identity])
+                for field in source_fields(type(config))
+            }
+            made[config.identity] = change(config.with_fields(**fields))
+        else:
+            made[config.identity] = change(config)
+    return [made[root.identity] for root in roots]
+
+
 def _placing_errors(init: Callable[..., None]) -> Callable[..., None]:
     """``init``, whose errors say which array and, where a converter refused, which field."""
 

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from funlib.geometry import Coordinate
 
-from .config import Config
+from .config import Config, changed
 from .errors import StoreError, TreeError
 from .meta import Axis, Block, Meta, Region, world_text
 from .units import Quantity, whole
@@ -126,6 +126,10 @@ class Opened(abc.ABC):
         """The store's own array, read lazily."""
         raise StoreError("this array has no data of its own", found=self.place)
 
+    def folders(self) -> Sequence[Path]:
+        """The arrays on disk that it reads. None by default."""
+        return ()
+
     def coarser(self) -> Sequence[Opened]:
         """Stored copies of the same voxels at larger voxel sizes, finest first.
 
@@ -224,6 +228,14 @@ class SourceRules(ArrayRules):
     def located(self, base: Path) -> SourceRules:
         """The same source with relative paths taken from ``base``."""
         return self
+
+
+def located(roots: Mapping[str, ArrayRules], base: Path) -> dict[str, ArrayRules]:
+    """Trees whose sources are found from any working directory: relative paths are taken from ``base``."""
+    found: Any = changed(
+        roots.values(), lambda config: config.located(base) if isinstance(config, SourceRules) else config
+    )
+    return dict(zip(roots, found, strict=True))
 
 
 def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:

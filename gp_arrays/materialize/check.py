@@ -12,7 +12,7 @@ import numpy as np
 from funlib.geometry import Roi
 
 from ..array import Array
-from ..errors import TreeError
+from ..errors import GpArraysError, TreeError
 from ..evaluate import evaluate
 from ..meta import Region
 from ..plan import compile_plan
@@ -118,7 +118,11 @@ def compare(a: Array, b: Array, block: Sequence[int] | None = None) -> Differenc
 
 def blame(a: Array, b: Array, place: Sequence[int]) -> tuple[str, ...]:
     """What each array of the trees of two stored arrays gives at a place, where they differ or stand alone."""
-    values = [_values(array, place) for array in (a, b)]
+    try:
+        values = [_values(array, place) for array in (a, b)]
+    except GpArraysError as error:
+        # the sources may be elsewhere; that the arrays differ is known all the same
+        return (f"what their trees give there is not to be had: {error}",)
     if not any(values):
         return ()
     lines = []

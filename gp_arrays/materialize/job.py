@@ -125,7 +125,7 @@ def load_tree(folder: Path, job: Mapping[str, Any], index: int) -> dict[str, Arr
         return configs
     for module in tree["modules"]:
         importlib.import_module(module)
-    configs = parse_tree(tree["document"], Path(job["cwd"]))
+    configs = parse_tree(tree["document"])
     return {dataset: configs[name] for dataset, name in tree["arrays"].items()}
 
 

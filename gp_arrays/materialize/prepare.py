@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError
 from ..plan import Plan
 from ..rules import ArrayRules
 from ..storage.chunks import require_whole_shards, to_chunks
-from ..storage.documents import find_node, read_node, what_is_there
+from ..storage.documents import find_node
 from ..storage.engine import update_attributes
 from ..transforms.merge_instances import tables_of
 from . import job as jobs
@@ -154,7 +154,6 @@ def make_job(
     document = {
         "id": uuid.uuid4().hex,
         "root": str(root),
-        "cwd": str(Path.cwd()),
         "unit": plan.unit,
         "skip_empty": layout.skip_empty,
         "datasets": list(roots),
@@ -203,55 +202,6 @@ def compared(plan: Plan, passes: Sequence[Pass], layout: Layout, groups: Mapping
         "zarr_format": layout.storage.format,
     })  # fmt: skip
     return made_
-
-
-def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
-    """What differs between two descriptions.
-
-    >>> changes({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
-    ['a.b was 1, is 3']
-    """
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        return [
-            text
-            for key in dict.fromkeys([*before, *now])
-            for text in changes(before.get(key), now.get(key), (*path, str(key)))
-        ]
-    return [] if before == now else [f"{'.'.join(path)} was {before}, is {now}"]
-
-
-def require_same(before: Mapping[str, Any], job: Job) -> None:
-    """Raises StoreError, saying what changed, unless a job goes on where an earlier run of it stopped."""
-    found = changes(before["compared"], job.document["compared"])
-    if found:
-        shown = "; ".join(found[:5]) + ("; ..." if len(found) > 5 else "")
-        raise StoreError("the outputs belong to a job that was another", found=shown,
-                         allowed="overwrite starts anew")  # fmt: skip
-    for dataset in job.datasets:
-        node = read_node(job.root, dataset)
-        made = None if node is None or not node.is_array else node.attrs.get(PROVENANCE)
-        if not isinstance(made, Mapping) or made.get("job") != before["id"]:
-            raise StoreError("an output is not the one that the job made", found=f"{job.root}/{dataset}",
-                             allowed="overwrite starts anew")  # fmt: skip
-
-
-def require_room(root: Path, datasets: Sequence[str], overwrite: bool) -> None:
-    """Raises StoreError where something is there that is not to be replaced."""
-    for dataset in datasets:
-        there = what_is_there(root, dataset)
-        if there == "group" and not _is_ours(root, dataset, overwrite):
-            raise StoreError("a group is there already", found=f"{root}/{dataset}", allowed="another dataset name")
-        if there == "array" and not overwrite:
-            raise StoreError("an array is there already", found=f"{root}/{dataset}",
-                             allowed="overwrite replaces it; another dataset name")  # fmt: skip
-
-
-def _is_ours(root: Path, dataset: str, overwrite: bool) -> bool:
-    """Whether a group is a pyramid that a job made, with nothing else in it, and may be replaced."""
-    node = read_node(root, dataset)
-    inside = [path.name for path in (root / dataset).iterdir() if path.is_dir()]
-    levels = all(name[:1] == "s" and name[1:].isdigit() for name in inside)
-    return overwrite and node is not None and PROVENANCE in node.attrs and levels
 
 
 def make_outputs(job: Job, state: State) -> None:

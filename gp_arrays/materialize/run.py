@@ -11,15 +11,16 @@ from funlib.geometry import Roi
 
 from ..errors import ConfigError, StoreError, TreeError
 from ..plan import Plan, compile_plan
-from ..rules import ArrayRules
+from ..rules import ArrayRules, located
 from . import job as jobs
 from .dryrun import estimate
 from .durable import recover
 from .geometry import MEMORY, Pass
 from .master import Workers, run_job
 from .outputs import Storage, remove
-from .prepare import Job, Layout, make_job, make_outputs, require_room, require_same
+from .prepare import Job, Layout, make_job, make_outputs
 from .result import Result
+from .room import require_apart, require_room, require_same
 from .schedule import make_schedule, touched
 from .sparse import not_empty, within_mask
 from .state import State, state_base, state_name
@@ -125,12 +126,13 @@ def materialize(
             raise ConfigError("nodes are appended to one array", found=repr(configs))
         made_of = configs
         configs = PipelineArrayConfig(dataset or f"{made_of.name}-appended", made_of, append, **(append_options or {}))
-    roots = _roots(configs, dataset)
+    roots = located(_roots(configs, dataset), Path.cwd())
     layout = Layout(chunks, shards, block, memory, pyramid, skip_empty, Storage(compressor, zarr_format))
     workers = Workers(num_workers, worker_command, host, retries, block_timeout)
     root = Path(path).absolute()
     plan = compile_plan(roots, unit)
-    covered = None if mask is None else compile_plan({"mask": mask}, plan.unit)
+    covered = None if mask is None else _mask(mask, plan.unit)
+    require_apart(root, list(roots), [plan] if covered is None else [plan, covered])
     base = state_base(root) if state is None else Path(state).absolute()
     kept = State(base / state_name(list(roots)))
     with kept.locked():
@@ -198,6 +200,12 @@ def _roots(configs: ArrayRules | Mapping[str, ArrayRules], dataset: str | None) 
         if inside:
             raise ConfigError("an array cannot lie in another", found=f"{inside[0]!r} in {name!r}")
     return roots
+
+
+def _mask(config: Any, unit: str) -> Plan:
+    if not isinstance(config, ArrayRules):
+        raise ConfigError("the mask is not an array config", found=repr(config))
+    return compile_plan(located({"mask": config}, Path.cwd()), unit)
 
 
 def _dataset(name: str) -> str:

@@ -209,6 +209,9 @@ class CellMapOpened(Opened):
         self.chunks = (1, *base.chunks) if base.chunks else None
         self.attrs = {key: value for key, value in crop.attrs.items() if key not in GEOMETRY_KEYS}
 
+    def folders(self) -> Sequence[Path]:
+        return [folder for part in self._stored.values() for folder in part.array.folders()]
+
     def _path(self, name: str) -> str:
         return f"{self._dataset}/{name}".strip("/")
 

@@ -218,6 +218,9 @@ class ZarrOpened(Opened):
         except Exception as error:
             raise StoreError("cannot write metadata", found=f"{self.place}: {error}") from error
 
+    def folders(self) -> Sequence[Path]:
+        return (self.root / self.node.path,)
+
     def coarser(self) -> Sequence[ZarrOpened]:
         """The coarser levels of the pyramid that the array is a level of."""
         config = self._config
