@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +76,7 @@ class PipelineArrayConfig(ArrayConfig):
         dtype: Of the result.
         channels: Names of its channels; the axes before the spatial ones are those of the source
             by default, and none where this is empty.
-        voxel_size: By default the source's.
+        voxel_size: By default the source's. The extent shrinks to whole voxels of both.
         padded: Whether the nodes read beyond the source by themselves (``gp.Pad``): the result
             has the source's extent then. Otherwise it is smaller by the context.
         arguments: Further arguments of the function, plain values.
@@ -112,9 +113,13 @@ class PipelineArrayConfig(ArrayConfig):
         if not self.padded:
             begin = tuple(b + r for b, r in zip(region.begin, reach, strict=True))
             region = Region(begin, tuple(e - r for e, r in zip(region.end, reach, strict=True)))
-        region = region.shrink(voxel_size, (0,) * source.dims if self.voxel_size else source.origin)
+        # voxels of both sizes begin where the source's grid does, on the world's grid or off it
+        phase = _corner(source)
+        grid = [math.lcm(int(a), b) for a, b in zip(source.voxel_size, voxel_size, strict=True)]
+        region = region.shrink(grid, phase)
         if region.empty:
-            raise TreeError("the source is smaller than the context", found=f"{source.region}, context {reach}")
+            raise TreeError("the source is smaller than the context and one voxel of both sizes",
+                            found=f"{source.region}, context {reach}, voxels {tuple(grid)}")  # fmt: skip
         dtype = self.dtype or source.dtype
         assert dtype is not None
         leading = source.leading
@@ -124,6 +129,7 @@ class PipelineArrayConfig(ArrayConfig):
         return attrs.evolve(
             source, roi=region.roi, voxel_size=Coordinate(voxel_size), dtype=dtype, leading=leading,
             interpolatable=floats if self.interpolatable is None else self.interpolatable, attrs={},
+            phase=phase if any(phase) else None,
         )  # fmt: skip
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
@@ -153,6 +159,11 @@ class PipelineArrayConfig(ArrayConfig):
             random.setstate(states[0])
             np.random.set_state(states[1])  # noqa: NPY002
         return np.asarray(found)
+
+
+def _corner(source: Meta) -> tuple[int, ...]:
+    """A corner of voxels of the source and of the result alike. It is where the nodes see zero."""
+    return source.phase or source.origin
 
 
 class _Given(gp.BatchProvider):  # type: ignore[misc]
@@ -185,7 +196,7 @@ class _Built:
         content = config.content
         self.target = gp.ArrayKey(f"gp_arrays/through/{content}")
         key = gp.ArrayKey(f"gp_arrays/given/{content}")
-        self.shift = Coordinate(source.origin)
+        self.shift = Coordinate(_corner(source))
         self.given = _Given(key, source, self.shift)
         pipeline = find(config.append)(gp.Pipeline(self.given), key, self.target, **config.arguments)
         pipeline.setup()
