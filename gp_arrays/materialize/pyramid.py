@@ -83,9 +83,14 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
         group: The dataset that becomes the multiscale group.
         method: One of METHODS.
         memory: What a worker may hold, in bytes.
+
+    Raises:
+        ConfigError: A method that there is not, or not for such values; axes that OME-NGFF
+            does not have; a block that does not fit into the memory.
     """
     if method not in METHODS:
-        raise ConfigError("unknown way to make a pyramid", found=repr(method), allowed=", ".join(METHODS))
+        raise ConfigError("unknown way to make a pyramid", found=repr(method), allowed=", ".join(("auto", *METHODS)))
+    _require_ngff(output.meta, group or output.dataset)
     if method == "mean" and not output.meta.interpolatable:
         raise ConfigError("values that are not interpolatable have no mean", found=f"dtype {output.meta.dtype}",
                           allowed="mode, nearest", path=(output.dataset,))  # fmt: skip
@@ -98,7 +103,9 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
             break
         name = f"{group}/s{len(levels) + 1}".strip("/")
         stored = Output(name, meta, below.chunks, below.shards)
-        made = _pass(f"{base.name}-{group.replace('/', '.')}-s{len(levels) + 1}", stored, base, after.name)
+        # told apart by numbers: names of datasets may be alike once they are names of files
+        number = base.outputs.index(output)
+        made = _pass(f"{base.name}-{number}-s{len(levels) + 1}", stored, base, after.name)
         # what a block reads and holds, and as much again while it works
         region = made.region((0,) * meta.dims)
         needed = BASE_MEMORY + 2 * (below.meta.bytes_of(region) + meta.bytes_of(region))
@@ -109,6 +116,21 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
         levels.append(Level(made, below.dataset, by, method))
         below, after = stored, made
     return levels
+
+
+def _require_ngff(meta: Meta, dataset: str) -> None:
+    """Raises ConfigError where OME-NGFF, 0.4 as 0.5, has no image of such axes."""
+    leading = [axis.name for axis in meta.leading or ()]
+    found, allowed = f"axes {', '.join(meta.axes)}", "t, then c or one axis of another kind, then 2 or 3 spatial axes"
+    if meta.dims not in (2, 3):
+        rule = "has 2 or 3 spatial axes"
+    elif "t" in leading[1:]:
+        rule = "begins with time, where there is time"
+    elif len(leading) - leading.count("t") > 1:
+        rule = "has one axis between time and space at most"
+    else:
+        return
+    raise ConfigError(f"an OME-NGFF pyramid {rule}", found=found, allowed=allowed, path=(dataset,))
 
 
 def _coarser(meta: Meta, by: Sequence[int]) -> Meta | None:

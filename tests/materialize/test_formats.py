@@ -94,7 +94,7 @@ def test_shards_are_written_whole(labels, tmp_path):
     [
         ({"shards": (16, 16, 16), "zarr_format": 2}, "shards need Zarr v3"),
         ({"zarr_format": 1}, "a Zarr format"),
-        ({"pyramid": "median"}, "unknown way"),
+        ({"pyramid": "median"}, "unknown way .* allowed: auto, mean, mode, nearest"),
         ({"pyramid": "mean"}, "no mean"),
         ({"pyramid": {"other": "mode"}}, "a pyramid of what is no output"),
     ],
@@ -168,6 +168,47 @@ def test_a_pyramid_of_labels_and_one_of_masks_in_one_run(tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks/s1")[0], (data[::2, ::2, ::2] == 2**60).astype(np.uint8))
     assert attributes(out / "masks")["omero"]["channels"][1]["label"] == "b"
     assert "image-label" in attributes(out / "ids")
+
+
+def test_pyramids_whose_names_differ_in_a_dot_alone(tmp_path):
+    rng = np.random.default_rng(1)
+    voxels = {name: rng.integers(0, 255, (4, 32, 32)).astype(np.uint8) for name in ("x/y", "x.y")}
+    arrays = {name: gpa.NumpyArrayConfig(name, data=data) for name, data in voxels.items()}
+    result = gpa.materialize(arrays, tmp_path / "out.zarr", chunks=(4, 16, 16), pyramid="mean", progress=False)
+    assert result.ok
+    for name, data in voxels.items():
+        np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", f"{name}/s0")[:], data)
+        np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", f"{name}/s1")[:], halved(data))
+
+
+@pytest.mark.parametrize(
+    ("axes", "rule"),
+    [
+        ("x", "has 2 or 3 spatial axes"),
+        ("wzyx", "has 2 or 3 spatial axes"),
+        ("ctzyx", "begins with time"),
+        ("sczyx", "one axis between time and space at most"),
+        ("tsczyx", "one axis between time and space at most"),
+    ],
+)
+def test_axes_that_ome_ngff_does_not_have_are_refused(tmp_path, axes, rule):
+    data = np.zeros((4,) * len(axes), np.uint8)
+    dims = len([axis for axis in axes if axis in "wxyz"])
+    config = gpa.NumpyArrayConfig("a", data=data, axes=tuple(axes), voxel_size=(1,) * dims)
+    with pytest.raises(gpa.ConfigError, match=rule) as raised:
+        gpa.materialize(config, tmp_path / "out.zarr", "em/a", pyramid="auto", progress=False)
+    assert raised.value.path == ("em/a",)
+    assert raised.value.found == f"axes {', '.join(axes)}"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("axes", ["yx", "cyx", "szyx", "tczyx"])
+def test_axes_that_ome_ngff_has_are_not(tmp_path, axes):
+    data = np.zeros((4,) * len(axes), np.uint8)
+    dims = len([axis for axis in axes if axis in "xyz"])
+    config = gpa.NumpyArrayConfig("a", data=data, axes=tuple(axes), voxel_size=(1,) * dims)
+    options = {"chunks": (2,) * dims, "pyramid": "auto", "dry_run": True, "progress": False}
+    assert gpa.materialize(config, tmp_path / "out.zarr", **options).cost.blocks > 0
 
 
 def test_levels_wait_for_what_they_are_made_from(tmp_path):
