@@ -46,6 +46,38 @@ def save_tree(configs: Mapping[str, Config] | Sequence[Config], path: str | Path
     to_file(listed, path)
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Safe YAML in which a key stands once in its table; what ``<<`` merges into it may be said anew."""
+
+    # here and not where tables are constructed: by then merged keys may stand among their own
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            kind = key.tag.rpartition(":")[2]
+            if not isinstance(key, yaml.ScalarNode) or kind == "merge":
+                continue
+            # 1 and 0x1 are one key
+            value = self.construct_object(key) if kind in ("int", "float", "bool") else key.value
+            if (kind, value) in seen:
+                raise _Twice(f"{key.value!r} in line {key.start_mark.line + 1}")
+            seen.add((kind, value))
+        return node
+
+
+class _Twice(Exception):
+    """A key that stands twice in one table of a document, and where."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of JSON, whose keys stand in it once."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Twice(repr(next(key for key in keys if keys.count(key) > 1)))
+    return table
+
+
 def read_document(path: Path) -> Any:
     """The content of a TOML, YAML or JSON file. Raises StoreError, TreeError."""
     format = format_of(path)
@@ -56,7 +88,12 @@ def read_document(path: Path) -> Any:
     try:
         if format == "TOML":
             return tomllib.loads(text)
-        return yaml.safe_load(text) if format == "YAML" else json.loads(text)
+        # parsers differ in which of two equal keys they keep; TOML's refuses them by itself
+        return yaml.load(text, _OnceLoader) if format == "YAML" else json.loads(text, object_pairs_hook=_once)
+    except _Twice as twice:
+        raise TreeError(
+            "a key is given twice in one table", found=f"{path}: {twice}", allowed="each key once"
+        ) from None
     except (ValueError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise TreeError(f"not a {format} document", found=f"{path}: {error}") from None
 

@@ -224,6 +224,43 @@ def test_what_a_format_cannot_hold(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("t.yaml", "a: {type: DummyArrayConfig}\nb: {type: DummyArrayConfig}\na: {type: Ones}\n", "'a' in line 3"),
+        ("t.yml", "a:\n  type: X\n  deep:\n  - {c: 1}\n  - b: 1\n    'b': 2\n", "'b' in line 6"),
+        ("t.yaml", "a: {1: x, 0x1: y}", "'0x1' in line 1"),
+        ("t.yaml", "b: &b {x: 1}\na:\n  x: 1\n  <<: *b\n  x: 2\n", "'x' in line 5"),
+        ("t.yaml", "- &a {<<: {x: 1}, y: 1, y: 2}\n- {<<: *a}\n", "'y' in line 1"),
+        ("t.json", '{"a": {}, "b": {}, "a": {}}', "'a'"),
+        ("t.json", '{"a": {"l": [{"c": 1}, {"b": 1, "b": 1}]}}', "'b'"),
+    ],
+)
+def test_no_key_stands_twice_in_a_table(tmp_path, name, text, found):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(gpa.TreeError) as caught:
+        gpa.load_tree(tmp_path / name)
+    place = f"{tmp_path / name}: {found}"
+    assert str(caught.value) == f"a key is given twice in one table; found {place}; allowed: each key once"
+    (tmp_path / "t.toml").write_text("[a]\nb = 1\nb = 2\n")
+    with pytest.raises(gpa.TreeError, match="not a TOML document"):
+        gpa.load_tree(tmp_path / "t.toml")
+
+
+def test_merged_keys_may_be_said_anew(tmp_path):
+    (tmp_path / "t.yaml").write_text(
+        "d: &d {type: DummyArrayConfig}\n"
+        "# merges what is merged below, before that table is made\n"
+        "a: &a {<<: &t {<<: &o {type: ThresholdArrayConfig, threshold: 1}, threshold: 2, source_array_config: *d}}\n"
+        "b: {<<: *t, threshold: 3}\n"
+        "c: {<<: [*o, *t]}\n"
+        "e: {threshold: 4, <<: *a, source_array_config: d}\n"
+    )
+    loaded = gpa.load_tree(tmp_path / "t.yaml")
+    assert [loaded[name].threshold for name in "abce"] == [2, 3, 1, 4]
+    assert loaded["e"].source_array_config.name == "d"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "a: &x\n  __type__: OnesArrayConfig\n  source_array_config: *x\n",
