@@ -40,6 +40,7 @@ class Difference:
         roi: The box around all of them, None where there are none.
         blame: The arrays of the tree whose values changed there, sources first, where the
             first array knows its tree.
+        dtypes: Of the two arrays, where they differ; the values may be equal all the same.
     """
 
     count: int
@@ -49,21 +50,24 @@ class Difference:
     values: tuple[Any, Any] = (None, None)
     roi: Roi | None = None
     blame: tuple[str, ...] = ()
+    dtypes: tuple[np.dtype[Any], np.dtype[Any]] | None = None
 
     def __str__(self) -> str:
+        dtypes = [f"dtypes differ: {self.dtypes[0]} and {self.dtypes[1]}"] if self.dtypes else []
         if self.roi is None:
-            return f"equal: {self.total} voxels"
+            return "\n".join([f"equal: {self.total} voxels", *dtypes])
         channel = f" channel {','.join(map(str, self.channel))}" if self.channel else ""
         lines = [
             f"{self.count} of {self.total} voxels differ, within {Region.of(self.roi)}",
             f"first at {','.join(map(str, self.first))}{channel}: {self.values[0]} and {self.values[1]}",
+            *dtypes,
         ]
         lines += [f"  {line}" for line in self.blame]
         return "\n".join(lines)
 
 
 def compare(a: Array, b: Array, block: Sequence[int] | None = None) -> Difference:
-    """Compare two arrays where both are, block by block.
+    """Compare two arrays where both are, block by block: by value, exactly, whatever their dtypes.
 
     Args:
         a, b: Of one voxel size, unit and grid, with the same axes before the spatial ones.
@@ -91,9 +95,7 @@ def compare(a: Array, b: Array, block: Sequence[int] | None = None) -> Differenc
         begin = tuple(o + i * s for o, i, s in zip(common.begin, position, steps, strict=True))
         region = Region(begin, tuple(p + s for p, s in zip(begin, steps, strict=True))).intersect(common)
         one, other = a[region.roi], b[region.roi]
-        differ = one != other
-        if one.dtype.kind == "f" and other.dtype.kind == "f":
-            differ &= ~(np.isnan(one) & np.isnan(other))
+        differ = unequal(one, other)
         total += differ.size
         places = np.argwhere(differ)
         if not len(places):
@@ -110,10 +112,33 @@ def compare(a: Array, b: Array, block: Sequence[int] | None = None) -> Differenc
             at = tuple(places[0].tolist())
             world = tuple(int(p + i * v) for p, i, v in zip(begin, at[lead:], a.voxel_size, strict=True))
             first = (world, at[:lead], (one[at].item(), other[at].item()))
+    dtypes = None if a.dtype == b.dtype else (a.dtype, b.dtype)
     if first is None or around is None:
-        return Difference(count, total)
+        return Difference(count, total, dtypes=dtypes)
     world, channel, values = first
-    return Difference(count, total, world, channel, values, around.roi, blame(a, b, world))
+    return Difference(count, total, world, channel, values, around.roi, blame(a, b, world), dtypes)
+
+
+def unequal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Where two arrays of one shape have different values, exactly; NaN is equal to NaN.
+
+    >>> unequal(np.array([2**53 + 1, 7], "u8"), np.array([2**53, 7], "f8"))
+    array([ True, False])
+    """
+    differ: np.ndarray[Any, Any]
+    if one.dtype.kind == "f" and other.dtype.kind in "iu":
+        one, other = other, one
+    if one.dtype.kind in "iu" and one.dtype.itemsize == 8 and other.dtype.kind == "f":
+        # numpy would compare in float64, where integers beyond 2^53 fall together
+        limits, other = np.iinfo(one.dtype), other.astype(np.promote_types(other.dtype, np.float64), copy=False)
+        # float(limits.max) is one more than the largest; NaN and what is infinite are not within
+        whole = (other >= float(limits.min)) & (other < float(limits.max)) & (np.trunc(other) == other)
+        differ = ~whole | (np.where(whole, other, 0).astype(one.dtype) != one)
+        return differ
+    differ = one != other
+    if one.dtype.kind == "f" and other.dtype.kind == "f":
+        differ &= ~(np.isnan(one) & np.isnan(other))
+    return differ
 
 
 def blame(a: Array, b: Array, place: Sequence[int]) -> tuple[str, ...]:

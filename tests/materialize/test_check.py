@@ -6,6 +6,7 @@ from job_helpers import masks_of
 
 import gp_arrays as gpa
 from gp_arrays.materialize import check_blocks, compare, status
+from gp_arrays.materialize.check import unequal
 
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
@@ -70,6 +71,51 @@ def test_where_two_trees_part(labels, tmp_path):
     assert found.first == tuple(o + i * v for o, i, v in zip((400, 0, -80), place, (4, 8, 8), strict=True))
     assert found.values == (1, 0)
     assert found.blame == ("masks: 0 1 and not in the tree", "others: not in the tree and 0 0")
+
+
+#: Around where floats have no room for every integer, and where integer types end.
+NUMBERS = [0, 1, -1, 7, 2**24 + 1, 2**53 - 1, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1024, 2**63 - 1, 2**63,
+           2**63 + 2048, 2**64 - 2048, 2**64 - 1, -(2**63), -(2**63) + 1]  # fmt: skip
+FLOATS = [*map(float, NUMBERS), 2.0**64, 0.5, -0.5, -0.0, 7.25, float("nan"), float("inf"), -float("inf"), 1e300]
+
+
+def held(values, dtype):
+    """Those of the values that a dtype has room for, rounded where it is a float."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.array(values, "f8").astype(dtype)
+    limits = np.iinfo(dtype)
+    whole = [int(value) for value in values if abs(value) < 1e30 and value == int(value)]
+    return np.array([value for value in whole if limits.min <= value <= limits.max], dtype)
+
+
+@pytest.mark.parametrize("first", ["u1", "i4", "u4", "i8", "u8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("second", ["u1", "i8", "u8", "f2", "f4", "f8"])
+def test_values_are_compared_exactly_whatever_their_dtypes(first, second):
+    a = held(NUMBERS if first[0] != "f" else FLOATS, np.dtype(first))
+    b = held(NUMBERS if second[0] != "f" else FLOATS, np.dtype(second))
+    one, other = a.repeat(len(b)).reshape(len(a), len(b)), np.tile(b, (len(a), 1))
+    # Python compares integers with floats exactly
+    want = [[x != y and not (x != x and y != y) for y in b.tolist()] for x in a.tolist()]
+    found = compare(gpa.NumpyArrayConfig("a", data=one).array(), gpa.NumpyArrayConfig("b", data=other).array())
+    assert found.count == sum(map(sum, want))
+    assert unequal(one, other).tolist() == want
+
+
+def test_what_differs_by_one_where_floats_do_not_tell():
+    many = gpa.NumpyArrayConfig("many", data=np.array([[2**53 + 1, 4]], np.uint64)).array()
+    rounded = gpa.NumpyArrayConfig("rounded", data=np.array([[2**53, 4]], np.float64)).array()
+    found = compare(many, rounded)
+    assert (found.count, found.total, found.values) == (1, 2, (9007199254740993, 9007199254740992.0))
+    assert str(found).splitlines()[:3] == [
+        "1 of 2 voxels differ, within [0:1, 0:1]",
+        "first at 0,0: 9007199254740993 and 9007199254740992.0",
+        "dtypes differ: uint64 and float64",
+    ]
+    signed = gpa.NumpyArrayConfig("signed", data=np.array([[2**53 + 1, 4]], np.int64)).array()
+    assert compare(many, signed).count == 0
+    assert str(compare(many, signed)) == "equal: 2 voxels\ndtypes differ: uint64 and int64"
+    assert compare(many, many).dtypes is None
 
 
 def test_equal_arrays_and_incomparable_ones(labels):
