@@ -49,6 +49,7 @@ class Array:
 
     @property
     def plan(self) -> Plan:
+        """The compiled tree below the array, and whatever was compiled with it."""
         return self._plan
 
     @property
@@ -62,10 +63,12 @@ class Array:
 
     @property
     def config(self) -> ArrayRules:
+        """What the array is, as it stands in the tree."""
         return self._step.config
 
     @property
     def name(self) -> str:
+        """The config's name, by which trees, errors and layers call it."""
         return self._step.config.name
 
     @property
@@ -75,10 +78,12 @@ class Array:
 
     @property
     def voxel_size(self) -> Coordinate:
+        """The size of a voxel in world units, one whole number for each spatial axis."""
         return self.meta.voxel_size
 
     @property
     def unit(self) -> str:
+        """The world unit of ``roi`` and ``voxel_size``, an SI name such as ``"nm"``."""
         return self.meta.unit
 
     @property
@@ -88,6 +93,7 @@ class Array:
 
     @property
     def spatial_axes(self) -> tuple[str, ...]:
+        """Names of the spatial axes, slowest first, such as ``("z", "y", "x")``."""
         return self.meta.spatial_axes
 
     @property
@@ -102,10 +108,12 @@ class Array:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Lengths of all axes, as in ``axes``: entries of leading ones, voxels of spatial ones."""
         return self.meta.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Of the voxels, in native byte order."""
         assert self.meta.dtype is not None
         return self.meta.dtype
 
@@ -126,6 +134,7 @@ class Array:
 
     @property
     def interpolatable(self) -> bool:
+        """Whether values between voxels mean anything: those of grey values do, of ids and masks not."""
         return self.meta.interpolatable
 
     @property
@@ -135,6 +144,7 @@ class Array:
 
     @property
     def writable(self) -> bool:
+        """Whether ``array[...] = values`` writes: only to a source, opened so that it may."""
         return self._step.opened is not None and self._step.opened.writable
 
     @property

@@ -59,21 +59,86 @@ class _Usable:
 
 @attrs.frozen(eq=False, repr=False)
 class ArrayConfig(_Usable, ArrayRules):
-    """Base of the array types that are computed from other arrays."""
+    """Base of the array types that are computed from other arrays.
+
+    A type is declared with ``@attrs.frozen(eq=False, repr=False)``. Its fields are its
+    parameters; one that holds arrays has ``metadata=SOURCE``, of ``gp_arrays.config``. A
+    field's converter or validator, or ``check`` across fields, raises ConfigError. It implements
+
+    - ``infer(*sources)``: the meta of the result from the metas of the sources: roi, voxel
+      size, axes, dtype. Raises TreeError where they do not fit.
+    - ``context(region, meta, sources)``: which region of each source a region of the result
+      needs, on that source's voxel grid. By default the region itself.
+    - ``compute(region, meta, sources, blocks)``: the voxels of the region, of ``meta.dtype``
+      and shape ``meta.shape_of(region)``, leading axes first; the same voxel whatever region
+      it is computed in.
+
+    ``examples/own_type.py`` is one in full, ``gp_arrays.testing.ArrayTypeLaws`` tests that it
+    keeps the rules. Where each voxel depends on the same voxel alone, a PointwiseConfig is less.
+    """
 
     abstract: ClassVar[bool] = True
 
 
 @attrs.frozen(eq=False, repr=False)
 class SourceConfig(_Usable, SourceRules):
-    """Base of the array types that are read from somewhere."""
+    """Base of the array types that are read from somewhere.
+
+    A type is declared as in ArrayConfig, without fields that hold arrays. It implements
+    ``open(mode)``, which reads no voxel and returns a ``gp_arrays.rules.Opened``: shape, dtype,
+    axes, voxel size and offset as the store tells them, and ``read(index)`` for the voxels of
+    a box. What cannot be opened or read is a StoreError. ``located(base)`` is for types with
+    paths in their fields: relative ones in a tree file are taken from its folder.
+
+    >>> import gp_arrays as gpa
+    >>> from gp_arrays.rules import Opened
+    >>> from gp_arrays.units import Quantity
+    >>> class Ramp(Opened):
+    ...     shape, dtype, leading, spatial_axes = (4, 3), np.dtype("uint8"), (), ("y", "x")
+    ...     voxel_size = offset = (Quantity.parse(8), Quantity.parse(8))
+    ...     interpolatable, attrs, place = True, {}, "a ramp"
+    ...
+    ...     def read(self, index):
+    ...         return np.arange(12, dtype=np.uint8).reshape(4, 3)[index]
+    >>> @attrs.frozen(eq=False, repr=False)
+    ... class RampArrayConfig(gpa.SourceConfig):
+    ...     def open(self, mode=None):
+    ...         return Ramp()
+    >>> ramp = RampArrayConfig("ramp").array()
+    >>> ramp
+    <gp_arrays.Array 'ramp' uint8[4, 3] axes=y,x roi=[8:40, 8:32] voxel_size=(8, 8) nm>
+    >>> ramp[1]
+    array([3, 4, 5], dtype=uint8)
+    """
 
     abstract: ClassVar[bool] = True
 
 
 @attrs.frozen(eq=False, repr=False)
 class PointwiseConfig(ArrayConfig):
-    """Base of the array types whose every voxel depends on the same voxel of the sources."""
+    """Base of the array types whose every voxel depends on the same voxel of the sources.
+
+    A type is declared as in ArrayConfig and implements ``infer`` and ``kernel`` alone. Sources
+    that are one value throughout give one value throughout, so blocks over absent chunks may
+    be skipped; a type that breaks this says ``keeps_constant = False``.
+
+    >>> import gp_arrays as gpa
+    >>> from gp_arrays.config import SOURCE
+    >>> @attrs.frozen(eq=False, repr=False)
+    ... class InvertedArrayConfig(gpa.PointwiseConfig):
+    ...     source_array_config: gpa.ArrayConfig = attrs.field(metadata=SOURCE)
+    ...
+    ...     def infer(self, *sources):
+    ...         if sources[0].dtype != np.uint8:
+    ...             raise gpa.TreeError("inverts uint8", found=f"dtype {sources[0].dtype}")
+    ...         return sources[0]
+    ...
+    ...     def kernel(self, dtype, *sources):
+    ...         return 255 - sources[0]
+    >>> raw = gpa.NumpyArrayConfig("raw", data=np.array([[0, 200]], np.uint8))
+    >>> InvertedArrayConfig("inverted", raw).array()[:]
+    array([[255,  55]], dtype=uint8)
+    """
 
     abstract: ClassVar[bool] = True
     keeps_constant: ClassVar[bool] = True

@@ -37,6 +37,19 @@ def compile_pipeline(arrays: Mapping[gp.ArrayKey, ArrayRules], unit: str | None 
     Raises:
         TreeError, StoreError: As ``compile_plan``; TreeError also where sources are
             off their grids by different phases.
+
+    >>> import gunpowder as gp, numpy as np
+    >>> import gp_arrays as gpa
+    >>> raw = gpa.NumpyArrayConfig("raw", data=np.arange(12, dtype=np.uint8).reshape(3, 4), voxel_size=(8, 8))
+    >>> RAW, HIGH = gp.ArrayKey("RAW"), gp.ArrayKey("HIGH")
+    >>> pipeline = gpa.compile_pipeline({RAW: raw, HIGH: gpa.ThresholdArrayConfig("high", raw, threshold=5)})
+    >>> request = gp.BatchRequest()
+    >>> request.add(RAW, (24, 32))  # world units
+    >>> request.add(HIGH, (8, 32))
+    >>> with gp.build(pipeline):
+    ...     batch = pipeline.request_batch(request)
+    >>> batch[RAW].data.shape, batch[HIGH].data
+    ((3, 4), array([[0, 0, 1, 1]], dtype=uint8))
     """
     if not isinstance(arrays, Mapping):
         raise TreeError("not array configs by key", found=repr(arrays))

@@ -87,6 +87,15 @@ def compile_plan(outputs: Mapping[str, ArrayRules], unit: str | None = None, mod
     Raises:
         TreeError: Arrays that do not fit together, with the path of the array.
         StoreError: A source that cannot be opened.
+
+    >>> import gp_arrays as gpa
+    >>> zeros = gpa.DummyArrayConfig("zeros")
+    >>> low = gpa.ThresholdArrayConfig("low", zeros, threshold=1, above=False)
+    >>> plan = gpa.compile_plan({"low": low, "either": gpa.LogicalOrArrayConfig("any", low)})
+    >>> [step.config.name for step in plan.steps], dict(plan.outputs)
+    (['zeros', 'low', 'any'], {'low': 1, 'either': 2})
+    >>> plan.steps[1].meta.dtype, plan.steps[1].meta.shape, plan.unit
+    (dtype('uint8'), (100, 50, 50), 'nm')
     """
     if not isinstance(outputs, Mapping):
         raise TreeError("not array configs by name", found=repr(outputs))

@@ -1,0 +1,115 @@
+"""What the README shows runs as it stands there, on the data that it names."""
+
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import gp_arrays as gpa
+from gp_arrays.cli import cli, run
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language):
+    """The code blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+def commands(block):
+    """The ``gp-arrays`` lines of a block, each as a shell splits it."""
+    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+    return [words[1:] for words in lines if words[:1] == ["gp-arrays"]]
+
+
+# the first block installs the package anew, which .ci/run does with these very lines
+_, LOOK, WRITE = blocks("sh")
+
+
+@pytest.mark.slow
+def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
+    (tmp_path / "fib25.zarr").symlink_to(fib25)
+    monkeypatch.chdir(tmp_path)
+    (document,) = blocks("toml")
+    (tmp_path / "tree.toml").write_text(document)
+    tree, train = blocks("python")
+
+    def script(text):
+        ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=200)
+        assert ran.returncode == 0, f"{text}\n{ran.stdout}{ran.stderr}"
+        return ran.stdout
+
+    def command(words, expected=0):
+        code = run(words)
+        said = capfd.readouterr()
+        assert code == expected, f"{shlex.join(words)}\n{said.out}{said.err}"
+        return said.out
+
+    # as a script, which ends although it serves a view
+    said = script(tree + "\nprint(array[0, 10:20, :, 5].shape, array[gpa.Roi((26000, 0, 0), (640, 640, 640))].shape)")
+    assert "(10, 250) (2, 64, 64, 64)" in said
+    assert "2. masks: BinarizeArrayConfig of labels" in said
+    assert "http://127.0.0.1:" in said
+    ids = np.asarray(zarr.open(str(fib25), mode="r")["labels/neurons"][:])
+    stored = zarr.open(str(tmp_path / "out.zarr"), mode="r")["masks"][:]
+    assert np.array_equal(stored, np.stack([np.isin(ids, [115, 182]), ids != 0]))
+
+    said = {}
+    for words in commands(LOOK):
+        if words[0] != "view":  # it serves until Ctrl-C: tests/cli/test_view.py
+            said[words[0]] = command(words)
+    assert list(said) == ["info", "verify", "explain", "why", "materialize"]
+    assert said["verify"].count(": ok") == 4
+    assert "chunk 0/0/0 (present)" in said["why"]
+    assert "1 of 1 blocks done, 1 of them before" in said["materialize"]  # the script has done it
+
+    shapes = script(train + "\nprint(batch[RAW].data.shape, batch[MASKS].data.shape)")
+    assert shapes.split("\n")[-2] == "(64, 64, 64) (2, 32, 32, 32)"
+
+    said = []
+    for words in commands(WRITE):
+        if "--worker-command" in words:
+            continue  # srun is not here
+        if "--pyramid" in words:
+            words += ["--roi", "26000:26640,0:640,0:640"]  # the whole takes long
+        said.append(command(words, expected=1 if words[0] == "status" else 0))  # so that labels are not complete
+    dry, both, pyramid, status, difference = said
+    assert "16 blocks to do" in dry
+    assert "nothing was made" in dry
+    assert "normalized, masks: 16 of 16 blocks done;" in both
+    assert "labels/s0, labels/s1" in pyramid
+    assert "masks: 16 of 16 blocks done" in status
+    assert difference == f"equal: {stored.size} voxels\n"
+
+
+def test_the_tree_is_the_same_in_python_and_in_the_file(fib25, tmp_path, monkeypatch):
+    (tmp_path / "fib25.zarr").symlink_to(fib25)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tree.toml").write_text(blocks("toml")[0])
+    made = {}
+    exec(blocks("python")[0].split("array =")[0], made)
+    for name, config in gpa.load_tree("tree.toml").items():
+        assert gpa.explain(config).replace(f"{tmp_path}/", "") == gpa.explain(made[name])
+
+
+def test_every_name_exists():
+    jobs = importlib.import_module("gp_arrays.materialize")
+    for name in set(re.findall(r"\bgpa\.(\w+)", README)):
+        assert hasattr(gpa, name) or name in jobs.__all__, name
+    known = {option for name in cli.list_commands(None) for each in cli.get_command(None, name).params
+             for option in each.opts}  # fmt: skip
+    assert set(re.findall(r"(?<=[ `])--[a-z-]+", README)) <= known
+    named = {words[0] for block in (LOOK, WRITE) for words in commands(block)} | {"demo"}
+    assert named == set(cli.list_commands(None))
+
+
+def test_every_array_type_is_listed():
+    listed = re.findall(r"`(\w+Config)`", README.split("## Array types")[1].split("\n\n")[1])
+    bases = {"ArrayConfig", "PointwiseConfig", "SourceConfig"}
+    assert set(listed) == {name for name in gpa.__all__ if name.endswith("Config")} - bases
