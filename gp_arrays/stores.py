@@ -114,7 +114,7 @@ def create_zarr(
     with _replacing(root / dataset, root):
         create_array(
             root, dataset, shape, chunks, array_dtype, {**described, **(attributes or {})},
-            compressor, zarr_format, shards, fill_value,
+            compressor, zarr_format, shards, fill_value, dimension_names=names,
         )  # fmt: skip
     return open_zarr(root, dataset, mode, unit)
 
@@ -154,9 +154,10 @@ def geometry_attributes(
         "units": [unit] * len(spatial),
         "axis_names": [f"{name}^" if lead else name for name, lead in zip(names, leading, strict=True)],
         "axes": list(names),
-        "types": ["space" if not lead else {"t": "time"}.get(name, "channel")
-                  for name, lead in zip(names, leading, strict=True)],
-    }  # fmt: skip
+        # not "time": funlib.persistence then wants an offset, a voxel size and a unit of time among
+        # the lengths, which DaCapo reads as those of space; axis_names and axes say which is t
+        "types": ["channel" if lead else "space" for lead in leading],
+    }
     if channel_names is not None:
         attributes["channel_names"] = list(channel_names)
     return attributes

@@ -41,6 +41,14 @@ def test_funlib_persistence_reads_it(tmp_path, zarr_format):
     assert np.all(opened[ROI] == 7)
 
 
+@pytest.mark.skipif(3 not in FORMATS, reason="zarr 2 writes no Zarr v3")
+@pytest.mark.parametrize("num_channels", [None, 2])
+def test_dimensions_of_zarr_v3_are_named(tmp_path, num_channels):
+    array = create(tmp_path / "a.zarr", num_channels=num_channels, zarr_format=3)
+    named = zarr.open(str(tmp_path / "a.zarr"), mode="r")["x"].metadata.dimension_names
+    assert tuple(named) == array.axes
+
+
 @pytest.mark.skipif(3 not in FORMATS, reason="zarr 2 has no shards")
 def test_shards(tmp_path):
     array = create(tmp_path / "a.zarr", zarr_format=3, chunks=(2, 3, 1), shards=(4, 6, 2))

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError, StoreError, TreeError
 from ..units import DEFAULT_UNIT, Quantity, metres
 from .documents import Node, ancestors
 
@@ -89,6 +89,10 @@ def read_geometry(root: Path, node: Node, axes: Sequence[str] | None = None) -> 
         root: The store.
         node: The array.
         axes: Names of its axes, where the caller knows better.
+
+    Raises:
+        StoreError: Metadata that say no geometry.
+        TreeError: ``axes`` that do not fit the array.
     """
     assert node.shape is not None
     place = f"{root}/{node.path}"
@@ -102,14 +106,16 @@ def read_geometry(root: Path, node: Node, axes: Sequence[str] | None = None) -> 
                 return _level(node, multiscale, levels(multiscale).index(below), axes)
         if isinstance(own.get("transform"), Mapping):
             scale, translation, names, units = _cosem(own["transform"])
-            return _spatial(node, axes or names, scale, translation or [0] * len(scale), units)
+            return _spatial(node, axes, names, scale, translation or [0] * len(scale), units)
         return _attributes(node, axes)
+    except (StoreError, TreeError):
+        raise
     except ConfigError as error:
         raise StoreError(f"malformed geometry: {error.problem}", found=f"{error.found} in {place}",
                          allowed=error.allowed) from None  # fmt: skip
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, StoreError):
-            raise
+    except ValueError as error:
+        raise StoreError("malformed geometry", found=f"{error} in {place}") from None
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise StoreError("malformed geometry", found=f"{error!r} in {place}") from None
 
 
@@ -117,16 +123,17 @@ def _attributes(node: Node, axes: Sequence[str] | None) -> Geometry:
     own = node.attrs
     voxel_size = own.get("voxel_size", own.get("resolution"))
     offset = own.get("offset")
-    names = axes or own.get("axis_names") or own.get("axes") or own.get("_ARRAY_DIMENSIONS")
+    names = own.get("axis_names") or own.get("axes") or own.get("_ARRAY_DIMENSIONS")
     names = names or (node.document or {}).get("dimension_names")  # of Zarr v3
     if names is not None and not all(isinstance(name, str) for name in names):
         names = None
     dims = len(voxel_size) if voxel_size is not None else len(offset) if offset is not None else None
-    return _spatial(node, names, voxel_size, offset, own.get("units"), own.get("types"), dims)
+    return _spatial(node, axes, names, voxel_size, offset, own.get("units"), own.get("types"), dims)
 
 
 def _spatial(
     node: Node,
+    given: Sequence[str] | None,
     names: Sequence[str] | None,
     voxel_size: Sequence[Any] | None,
     offset: Sequence[Any] | None,
@@ -136,14 +143,13 @@ def _spatial(
 ) -> Geometry:
     assert node.shape is not None
     ndim = len(node.shape)
-    axes, leading = axis_roles(names, ndim, dims, types)
+    axes, leading = _roles(ndim, given, names, dims, types)
     spatial = [i for i in range(ndim) if not leading[i]]
-    _log_no_unit(node, units)
     if isinstance(units, str):
         units = [units] * ndim
-    unit_of = [unit_or_default(unit) for unit in _per_spatial(units, ndim, spatial, None)]
-    sizes = _per_spatial(voxel_size, ndim, spatial, 1)
-    offsets = _per_spatial(offset, ndim, spatial, 0)
+    unit_of = _units(node, _per_spatial(units, ndim, spatial, None, types))
+    sizes = _per_spatial(voxel_size, ndim, spatial, 1, types)
+    offsets = _per_spatial(offset, ndim, spatial, 0, types)
     return Geometry(
         axes,
         leading,
@@ -152,19 +158,27 @@ def _spatial(
     )
 
 
-def _log_no_unit(node: Node, units: Any) -> None:
-    if not units or (isinstance(units, (list, tuple)) and not any(units)):
+def _units(node: Node, units: Sequence[Any]) -> list[str]:
+    if not any(units):
         logger.info("%s says no unit: taken as %s", node.path or "the array", DEFAULT_UNIT)
+    return [unit_or_default(unit) for unit in units]
 
 
-def _per_spatial(values: Any, ndim: int, spatial: Sequence[int], default: Any) -> list[Any]:
-    """One value per spatial axis, from values per spatial axis or per axis."""
+def _per_spatial(
+    values: Any, ndim: int, spatial: Sequence[int], default: Any, types: Sequence[str] | None = None
+) -> list[Any]:
+    """One value per spatial axis, from values per spatial axis, per axis, or per axis of space or time."""
     if values is None or len(values) == 0:
         return [default] * len(spatial)
     if len(values) == len(spatial):
         return list(values)
     if len(values) == ndim:
         return [values[i] for i in spatial]
+    if types is not None and len(types) == ndim:
+        # to funlib.persistence a time axis has a length, an offset and a unit, as those of space have
+        physical = [i for i, kind in enumerate(types) if kind in ("space", "time")]
+        if len(values) == len(physical):
+            return [values[physical.index(i)] for i in spatial]
     raise ValueError(f"{list(values)} does not have one value per axis ({len(spatial)} spatial of {ndim})")
 
 
@@ -176,24 +190,44 @@ def unit_or_default(unit: Any) -> str:
     return str(unit)
 
 
+def _roles(
+    ndim: int,
+    given: Sequence[str] | None,
+    names: Sequence[str] | None,
+    dims: int | None = None,
+    types: Sequence[str] | None = None,
+) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    """axis_roles of the names that a user gave, else of those that the store has."""
+    if not given:
+        return axis_roles(names, ndim, dims, types)
+    try:
+        return axis_roles(given, ndim, dims, types)
+    except ValueError as error:
+        raise TreeError("its axes do not fit the array's shape", found=str(error),
+                        allowed=f"one name for each of {ndim} axes, at least one of them spatial") from None  # fmt: skip
+
+
 def axis_roles(
     names: Sequence[str] | None, ndim: int, dims: int | None = None, types: Sequence[str] | None = None
 ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     """Names of all axes, and which of them are leading.
 
-    Without names the last three axes (or as many as there are lengths) are z, y, x. Names
-    may be those of the spatial axes alone.
+    Without names the last three axes (or as many as there are lengths, or those that
+    ``types`` says) are z, y, x. Names may be those of the spatial axes alone.
 
     >>> axis_roles(None, 4), axis_roles(["c^", "y", "x"], 3)
     ((('c', 'z', 'y', 'x'), (True, False, False, False)), (('c', 'y', 'x'), (True, False, False)))
     """
+    kinds = list(types) if types is not None and len(types) == ndim else None
+    if kinds is not None:
+        dims = kinds.count("space")
     if names is not None and len(set(names)) != len(names):
         raise ValueError(f"an axis is named twice: {', '.join(names)}")
     if names is not None and len(names) not in (ndim, dims):
         raise ValueError(f"{len(names)} axis names {list(names)} for {ndim} axes")
     if names is not None and len(names) == ndim:
-        if types is not None and len(types) == ndim:
-            roles = [kind != "space" for kind in types]
+        if kinds is not None:
+            roles = [kind != "space" for kind in kinds]
         else:
             roles = [name.lower() in _LEADING or name.endswith("^") for name in names]
         if all(roles):
@@ -206,9 +240,12 @@ def axis_roles(
     if not dims:
         raise ValueError("no spatial axis")
     spatial = list(names) if names is not None else list("zyx"[-dims:]) if dims <= 3 else [f"d{i}" for i in range(dims)]
-    count = ndim - dims
+    kinds = ["channel"] * (ndim - dims) + ["space"] * dims if kinds is None else kinds
+    count = ndim - dims - kinds.count("time")
     leading = ["s", "c"][-count:] if 0 < count <= 2 else [f"a{i}" for i in range(count)]
-    return (*leading, *spatial), (True,) * count + (False,) * dims
+    called = {"space": iter(spatial), "time": iter("t" * ndim)}
+    others = iter(leading)
+    return tuple(next(called.get(kind, others)) for kind in kinds), tuple(kind != "space" for kind in kinds)
 
 
 def _cosem(transform: Mapping[str, Any]) -> tuple[list[Any], list[Any] | None, list[str], Any]:
@@ -233,7 +270,7 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         names, units = parsed[0][2], parsed[0][3]
         transforms = [(p[0], p[1]) for p in parsed]
         shifted = any(_nonzero(translation) for _, translation in transforms[1:])
-        roles = axis_roles(axes or names, ndim, len(transforms[level][0]))
+        roles = _roles(ndim, axes, names, len(transforms[level][0]))
         units = [units] * ndim if isinstance(units, str) or units is None else units
     else:
         described = multiscale["axes"]
@@ -246,10 +283,9 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         # one translation of the whole image moves all levels alike: it says nothing of centres
         shifted = any(_nonzero(translation) for _, translation in own[1:])
         transforms = [_compose(outer, each) for each in own]
-        roles = axis_roles(axes or names, ndim, types=None if axes else kinds)
+        roles = _roles(ndim, axes, names, types=None if axes else kinds)
     spatial = [i for i in range(ndim) if not roles[1][i]]
-    _log_no_unit(node, units)
-    unit_of = [unit_or_default(unit) for unit in _per_spatial(units, ndim, spatial, None)]
+    unit_of = _units(node, _per_spatial(units, ndim, spatial, None))
     scales = [[Quantity.parse(s).value for s in _per_spatial(scale, ndim, spatial, 1)] for scale, _ in transforms]
     # levels that carry translations mark centres; where none above the finest does, all begin alike
     begins = [

@@ -106,8 +106,32 @@ def test_axes_of_a_store_that_does_not_say(tmp_path):
     write(tmp_path, "b", shape=(6, 8))
     assert opened(tmp_path, "b").axes == ("y", "x")
     assert opened(tmp_path, axes=("t", "z", "y", "x")).axes == ("t", "z", "y", "x")
-    with pytest.raises(gpa.StoreError, match="a: malformed geometry.*3 axis names"):
-        opened(tmp_path, axes=("z", "y", "x"))
+
+
+@pytest.mark.parametrize(
+    ("axes", "found"),
+    [
+        (("z", "y", "x"), r"3 axis names \['z', 'y', 'x'\] for 4 axes"),
+        (("t", "c", "z", "y", "x"), "5 axis names .* for 4 axes"),
+        (("c", "z", "z", "x"), "an axis is named twice: c, z, z, x"),
+        (("s", "c", "t", "channels"), "no spatial axis among s, c, t, channels"),
+    ],
+)
+@pytest.mark.parametrize("stored", ["nothing", "pyramid", "transform"])
+def test_given_axes_that_do_not_fit(tmp_path, stored, axes, found):
+    if stored == "pyramid":
+        write(tmp_path, "", ngff(("a", [1, 4, 4, 4], None), axes="czyx"), group=True)
+    transform = {"axes": list("czyx"), "scale": [1, 4, 4, 4]}
+    write(tmp_path, "a", {"transform": transform} if stored == "transform" else None, shape=(2, 4, 6, 8))
+    problem = f"^a: its axes do not fit the array's shape; found {found}; allowed: one name for each of 4 axes"
+    with pytest.raises(gpa.TreeError, match=problem):
+        opened(tmp_path, axes=axes)
+
+
+def test_axes_of_the_store_that_do_not_fit_are_malformed(tmp_path):
+    write(tmp_path, "a", {"axis_names": ["c^", "z", "y", "x"], "voxel_size": [4, 4, 4]})
+    with pytest.raises(gpa.StoreError, match="^a: malformed geometry; found 4 axis names .* for 3 axes in"):
+        opened(tmp_path)
 
 
 def test_levels_of_a_pyramid_begin_at_the_same_place(tmp_path):
@@ -273,6 +297,7 @@ def test_axis_roles():
     assert axis_roles(["z", "y", "x"], 4, 3) == (("c", "z", "y", "x"), (True, False, False, False))
     assert axis_roles(None, 5) == (("s", "c", "z", "y", "x"), (True, True, False, False, False))
     assert axis_roles(["a", "b"], 2, types=["channel", "space"]) == (("a", "b"), (True, False))
+    assert axis_roles(None, 3, types=["space", "space", "channel"]) == (("y", "x", "c"), (False, False, True))
 
 
 def test_one_translation_of_the_whole_image_says_nothing_of_centres(tmp_path):
