@@ -20,12 +20,9 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ..errors import StoreError
-from ..storage.files import replace_file, writing
+from ..storage.files import replace_file
 from .geometry import Pass
 from .state import State
 
@@ -77,8 +74,6 @@ class Checkpoints(threading.Thread):
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
         """Checkpoints while a run lasts, and one at its end. Raises StoreError."""
-        with writing(self.state.folder):
-            (self.state.folder / SAFE).mkdir(exist_ok=True)
         start = this_start()
         if start is not None:
             replace_file(self.state.folder / BOOT, start, durable=True)
@@ -105,7 +100,7 @@ class Checkpoints(threading.Thread):
         marks = {made.name: self.state.done(made.name, made.grid) for made in self.passes}
         force_to_disk(self.root)
         for name, done in marks.items():
-            replace_file(self.state.folder / SAFE / name, np.packbits(done).tobytes(), durable=True)
+            self.state.keep(SAFE, name, done, durable=True)
 
 
 def recover(state: State, passes: Sequence[Pass]) -> int:
@@ -127,19 +122,9 @@ def recover(state: State, passes: Sequence[Pass]) -> int:
         with contextlib.suppress(StoreError):
             # tracking that is damaged itself is made anew
             lost += int(state.done(made.name, made.grid).sum())
-        safe = _safe(state, made)
+        safe = state.kept(SAFE, made.name, made.grid)
         lost -= int(safe.sum())
         state.mark(made.name, safe)
     if lost > 0:
         logger.warning("%s blocks may not have reached the disk before the machine stopped: they are done again", lost)
     return lost
-
-
-def _safe(state: State, made: Pass) -> np.ndarray[Any, Any]:
-    try:
-        kept = np.frombuffer((state.folder / SAFE / made.name).read_bytes(), np.uint8)
-    except FileNotFoundError:
-        return np.zeros(made.grid, bool)
-    if kept.size != -(-made.count // 8):
-        return np.zeros(made.grid, bool)
-    return np.unpackbits(kept, count=made.count).astype(bool).reshape(made.grid)

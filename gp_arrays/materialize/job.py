@@ -19,13 +19,17 @@ from ..evaluate import evaluate
 from ..meta import Meta, Region
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
+from ..storage.documents import read_node
 from ..storage.files import replace_file
 from ..transforms.dense_ids import look_in
 from ..tree import parse_tree
 from .geometry import Output, Pass
+from .outputs import job_of
 
 JOB = "job.json"
 TREE = "tree-{}.pickle"
+#: Ends the name of the folder that holds the states of the jobs of a store.
+SUFFIX = ".gp_arrays"
 #: Where the tables of ids that the tree needs are kept.
 TABLES = "tables"
 
@@ -84,6 +88,15 @@ def read(folder: Path) -> dict[str, Any]:
     return value
 
 
+def store_of(folder: Path, job: Mapping[str, Any]) -> Path:
+    """The store of a job: the one that its state lies beside, as both may have been moved, else the one it says."""
+    base = folder.parent
+    beside = base.with_name(base.name.removesuffix(SUFFIX))
+    if beside != base and any(job_of(read_node(beside, name)) == job["id"] for name in job["datasets"]):
+        return beside
+    return Path(job["root"])
+
+
 @attrs.frozen(eq=False)
 class Loaded:
     """A pass of a job as a worker needs it.
@@ -93,6 +106,7 @@ class Loaded:
     """
 
     root: Path
+    id: str
     plan: Plan
     made: Pass
     skip_empty: bool
@@ -114,18 +128,23 @@ def load(folder: Path, name: str) -> Loaded:
     frame = tuple(described["begin"]) if described["after"] else (0,) * len(described["begin"])
     metas = {dataset: plan.steps[step].meta for dataset, step in plan.outputs.items()}
     metas = {dataset: attrs.evolve(meta, roi=meta.region.shift(frame).roi) for dataset, meta in metas.items()}
-    return Loaded(Path(job["root"]), plan, read_pass(described, metas), job["skip_empty"], frame)
+    return Loaded(store_of(folder, job), job["id"], plan, read_pass(described, metas), job["skip_empty"], frame)
 
 
 def load_tree(folder: Path, job: Mapping[str, Any], index: int) -> dict[str, ArrayRules]:
     """One of the trees of a job, by dataset."""
     tree = job["trees"][index]
+    here, there = str(store_of(folder, job)), job["root"]
     if by_pickle(tree):
         configs: dict[str, ArrayRules] = cloudpickle.loads((folder / TREE.format(index)).read_bytes())
         return configs
     for module in tree["modules"]:
         importlib.import_module(module)
-    configs = parse_tree(tree["document"])
+    document = tree["document"]
+    if index and here != there:
+        # levels of pyramids read what the job itself has written
+        document = {k: {**v, "file_name": here} if v.get("file_name") == there else v for k, v in document.items()}
+    configs = parse_tree(document)
     return {dataset: configs[name] for dataset, name in tree["arrays"].items()}
 
 

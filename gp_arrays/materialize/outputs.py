@@ -12,8 +12,9 @@ import numpy as np
 
 from ..errors import ConfigError, GpArraysError, StoreError
 from ..meta import Meta, Region
-from ..storage.documents import read_node
+from ..storage.documents import Node, read_node
 from ..storage.engine import COMPRESSORS, FORMATS, create_array, make_group, open_array
+from .attributes import PROVENANCE
 
 
 @attrs.frozen
@@ -39,9 +40,10 @@ class Storage:
 def remove(root: Path, dataset: str) -> None:
     """Remove a dataset at once: a reader sees all of it, or nothing."""
     folder = root / dataset
+    aside = folder.with_name(f".{folder.name}.removed")
+    # one that a killed run left
+    shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
-        aside = folder.with_name(f".{folder.name}.removed")
-        shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
         shutil.rmtree(aside)
 
@@ -75,14 +77,21 @@ def create_group(root: Path, path: str, format: int) -> None:
         raise StoreError("cannot create", found=f"{root}/{path}: {type(error).__name__}: {error}") from error
 
 
+def job_of(node: Node | None) -> str | None:
+    """The id of the job that made an array or group, None where none did."""
+    made = None if node is None else node.attrs.get(PROVENANCE)
+    return str(made["job"]) if isinstance(made, Mapping) and "job" in made else None
+
+
 class Writer:
     """Writes boxes of one output, and refuses where the array is not what it was when opened.
 
-    With ``skip_empty`` a chunk that is fill value throughout is left out.
+    With ``skip_empty`` a chunk that is fill value throughout is left out. ``job`` is the id of
+    the job whose array it must be; any will do by default.
     """
 
-    def __init__(self, root: Path, dataset: str, meta: Meta, skip_empty: bool = False) -> None:
-        self.root, self.dataset, self.meta = root, dataset, meta
+    def __init__(self, root: Path, dataset: str, meta: Meta, skip_empty: bool = False, job: str | None = None) -> None:
+        self.root, self.dataset, self.meta, self.job = root, dataset, meta, job
         node = read_node(root, dataset)
         if node is None or not node.is_array or node.shape != meta.shape or node.dtype != meta.dtype:
             raise StoreError("the output is not what the job says", found=f"{root}/{dataset}")
@@ -96,6 +105,8 @@ class Writer:
             self.node.shape, self.node.chunks, self.node.shards, self.node.dtype
         ):  # fmt: skip
             raise StoreError("the output has vanished or changed", found=f"{self.root}/{self.dataset}")
+        if self.job is not None and job_of(now) != self.job:
+            raise StoreError("the output is another job's by now", found=f"{self.root}/{self.dataset}")
 
     def _index(self, region: Region) -> tuple[slice, ...]:
         begin, voxel_size = self.meta.region.begin, self.meta.voxel_size

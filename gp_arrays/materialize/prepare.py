@@ -204,6 +204,11 @@ def compared(plan: Plan, passes: Sequence[Pass], layout: Layout, groups: Mapping
     return made_
 
 
+def save_job(job: Job, state: State) -> None:
+    """Write a job where its workers find it. Raises StoreError, and ConfigError for what cannot be sent to them."""
+    jobs.save(state.folder, job.document, [job.plan.roots, *(level.roots(job.root) for level in job.levels)])
+
+
 def make_outputs(job: Job, state: State) -> None:
     """Make the arrays and groups of a job, and keep the job: all, or nothing."""
     made: list[str] = []
@@ -212,7 +217,7 @@ def make_outputs(job: Job, state: State) -> None:
         for table in tables_of(job.plan):
             # made here once, so that no worker makes its own
             table.save(state.folder / jobs.TABLES)
-        jobs.save(state.folder, job.document, [job.plan.roots, *(level.roots(job.root) for level in job.levels)])
+        save_job(job, state)
         for name, method in job.groups.items():
             made.append(name)
             said = provenance(job.plan, f"{name}/s0".strip("/"), tree, job.document["id"])

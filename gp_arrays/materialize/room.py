@@ -9,8 +9,12 @@ from typing import Any
 from ..errors import StoreError
 from ..plan import Plan
 from ..storage.documents import read_node, what_is_there
+from ..storage.engine import DOCUMENTS
+from . import job as jobs
 from .attributes import PROVENANCE
+from .outputs import job_of
 from .prepare import Job
+from .state import State
 
 
 def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
@@ -41,11 +45,24 @@ def require_same(before: Mapping[str, Any], job: Job) -> None:
         raise StoreError("the outputs belong to a job that was another", found=shown,
                          allowed="overwrite starts anew")  # fmt: skip
     for dataset in job.datasets:
-        node = read_node(job.root, dataset)
-        made = None if node is None or not node.is_array else node.attrs.get(PROVENANCE)
-        if not isinstance(made, Mapping) or made.get("job") != before["id"]:
+        if job_of(read_node(job.root, dataset)) != before["id"]:
             raise StoreError("an output is not the one that the job made", found=f"{job.root}/{dataset}",
                              allowed="overwrite starts anew")  # fmt: skip
+
+
+def require_own(kept: State, root: Path, beside: bool) -> None:
+    """Raises StoreError where a state is that of another store; one that was moved or copied with its store is not.
+
+    Args:
+        beside: Whether the state lies beside the store.
+    """
+    if not kept.exists:
+        return
+    job = jobs.read(kept.folder)
+    old = Path(job["root"])
+    if not beside and old != root and any(job_of(read_node(old, name)) == job["id"] for name in job["datasets"]):
+        raise StoreError("the state is that of another store", found=f"{kept.folder} of {old}",
+                         allowed="another folder for the state")  # fmt: skip
 
 
 def require_apart(root: Path, datasets: Sequence[str], plans: Sequence[Plan]) -> None:
@@ -60,15 +77,29 @@ def require_apart(root: Path, datasets: Sequence[str], plans: Sequence[Plan]) ->
                                          allowed="another dataset name, or another store", path=plan.path(i))  # fmt: skip
 
 
-def require_room(root: Path, datasets: Sequence[str], overwrite: bool) -> None:
-    """Raises StoreError where something is there that is not to be replaced."""
+def require_room(root: Path, datasets: Sequence[str], overwrite: bool, half_made: str | None = None) -> None:
+    """Raises StoreError where something is there that is not to be replaced.
+
+    ``half_made`` is the id of a job that was killed while it made its outputs: what it has
+    left may be replaced.
+    """
     for dataset in datasets:
         there = what_is_there(root, dataset)
+        if half_made is not None and _is_left_by(half_made, root, dataset):
+            continue
         if there == "group" and not _is_ours(root, dataset, overwrite):
             raise StoreError("a group is there already", found=f"{root}/{dataset}", allowed="another dataset name")
         if there == "array" and not overwrite:
             raise StoreError("an array is there already", found=f"{root}/{dataset}",
                              allowed="overwrite replaces it; another dataset name")  # fmt: skip
+
+
+def _is_left_by(job: str, root: Path, dataset: str) -> bool:
+    """Whether a job that was killed while it made a node has left it: it says so, or says nothing and holds nothing."""
+    node = read_node(root, dataset)
+    if node is None or node.attrs:
+        return job_of(node) == job
+    return all(path.name in DOCUMENTS for path in (root / dataset).iterdir())
 
 
 def _is_ours(root: Path, dataset: str, overwrite: bool) -> bool:

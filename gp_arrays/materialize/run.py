@@ -18,12 +18,12 @@ from .durable import recover
 from .geometry import MEMORY, Pass
 from .master import Workers, run_job
 from .outputs import Storage, remove
-from .prepare import Job, Layout, make_job, make_outputs
+from .prepare import Job, Layout, make_job, make_outputs, save_job
 from .result import Result
-from .room import require_apart, require_room, require_same
-from .schedule import make_schedule, touched
+from .room import require_apart, require_own, require_room, require_same
+from .schedule import Schedule, make_schedule, require_touched
 from .sparse import not_empty, within_mask
-from .state import State, state_base, state_name
+from .state import EMPTY, State, state_base, state_name
 from .through import PipelineArrayConfig
 
 
@@ -61,8 +61,10 @@ def materialize(
     workers write one chunk. A block that fails is tried again, then reported; the others
     finish. What is done is remembered beside the store (``out.zarr.gp_arrays``): the same
     call again does only what is missing, also after this process or a worker was
-    killed, and refuses where tree, sources or geometry have changed since. After a power
-    failure also the last minute is done again: its voxels may not have reached the disk.
+    killed, and refuses where the tree, the geometry or what sources say of themselves
+    (their voxels are not compared) has changed since. Store and state may be moved or copied
+    together. After a power failure also the last minute is done again: its voxels may not
+    have reached the disk.
 
     Args:
         configs: One array config, or several by the dataset that each becomes. Those whose
@@ -92,7 +94,8 @@ def materialize(
         retries: How often a failed block is tried again.
         block_timeout: Seconds after which a block counts as stuck and its worker is ended;
             None for never.
-        state: A folder for what the job remembers, instead of one beside the store.
+        state: A folder for what the job remembers (in ``out.zarr.gp_arrays`` within), instead of
+            one beside the store.
         worker_command: What starts a worker elsewhere, such as ``"srun -c 2 {worker}"``. It
             must last as long as its worker. Store, state and sources are on disks that
             both see.
@@ -130,26 +133,31 @@ def materialize(
     layout = Layout(chunks, shards, block, memory, pyramid, skip_empty, Storage(compressor, zarr_format))
     workers = Workers(num_workers, worker_command, host, retries, block_timeout)
     root = Path(path).absolute()
+    if root.is_symlink():
+        # one store has one state, by whatever name
+        root = root.resolve()
     plan = compile_plan(roots, unit)
     covered = None if mask is None else _mask(mask, plan.unit)
     require_apart(root, list(roots), [plan] if covered is None else [plan, covered])
-    base = state_base(root) if state is None else Path(state).absolute()
-    kept = State(base / state_name(list(roots)))
-    with kept.locked():
+    kept = State(state_base(root, state) / state_name(list(roots)))
+    if kept.folder.is_relative_to(root):
+        raise StoreError("the state cannot lie in the store", found=str(kept.folder), allowed="another folder as state")
+    with kept.locked(list(roots)):
         try:
-            before = jobs.read(kept.folder) if kept.exists and kept.created and not overwrite else None
+            require_own(kept, root, beside=state is None)
+            before = jobs.read(kept.folder) if kept.created and not overwrite else None
             job = make_job(root, roots, plan, layout, before)
-            for made in job.passes:
-                if made.after is None:
-                    touched(made, roi)
-                    _require_same_axes(made, covered)
+            bases = [made for made in job.passes if made.after is None]
+            require_touched(bases, roi)
+            for made in bases:
+                _require_same_axes(made, covered)
             if worker_command is not None:
                 _require_documents(job)
             if before is not None:
                 require_same(before, job)
-            elif not kept.exists or kept.created:
-                # what a run that was killed while it made them has left is ours
-                require_room(root, list(roots), overwrite)
+            else:
+                killed = jobs.read(kept.folder)["id"] if kept.exists and not kept.created else None
+                require_room(root, list(roots), overwrite, killed)
             if dry_run:
                 known = kept if before is not None else None
                 schedule = make_schedule(job.passes, roi, active_blocks(job, covered), known)
@@ -161,6 +169,9 @@ def materialize(
             kept.tidy()
             raise
         if before is not None:
+            # anew, as store and state may have been moved
+            job.document["id"] = before["id"]
+            save_job(job, kept)
             recover(kept, job.passes)
         else:
             kept.clear()
@@ -168,7 +179,19 @@ def materialize(
                 remove(root, name)
             make_outputs(job, kept)
         schedule = make_schedule(job.passes, roi, active_blocks(job, covered), kept)
+        note(schedule, kept)
         return run_job(job, kept, schedule, workers, progress)
+
+
+def note(schedule: Schedule, kept: State) -> None:
+    """Keep what a schedule knows of blocks that are empty, or have to be done again."""
+    for made in schedule.passes:
+        chosen, active = schedule.chosen[made.name], schedule.active[made.name]
+        empty = kept.kept(EMPTY, made.name, made.grid)
+        kept.keep(EMPTY, made.name, np.where(chosen, ~active, empty))
+        done = kept.done(made.name, made.grid)
+        if (done & ~schedule.before[made.name]).any():
+            kept.mark(made.name, schedule.before[made.name])
 
 
 def active_blocks(job: Job, mask: Plan | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Schedule:
     Attributes:
         chosen: Those that the roi touches; of a level, those above such ones alone.
         active: Those not known to be empty.
-        before: Those done in earlier runs.
+        before: Those done in earlier runs, and still right.
     """
 
     passes: tuple[Pass, ...]
@@ -52,17 +52,24 @@ class Schedule:
 
 
 def touched(made: Pass, roi: Roi | None) -> tuple[slice, ...]:
-    """The blocks of a pass that a roi touches. Raises TreeError where there is none."""
+    """The blocks of a pass that a roi touches."""
     if roi is None:
         return made.everything
-    if roi.dims != len(made.grid):
-        raise TreeError("the roi does not fit the outputs", found=f"{roi.dims} axes", allowed=f"{len(made.grid)}")
-    found = made.within(Region.of(roi))
-    inside = any(not o.meta.region.intersect(Region.of(roi)).empty for o in made.outputs)
-    if not inside or any(s.stop <= s.start for s in found):
+    if all(output.meta.region.intersect(Region.of(roi)).empty for output in made.outputs):
+        return tuple(slice(0, 0) for _ in made.grid)
+    return made.within(Region.of(roi))
+
+
+def require_touched(passes: Sequence[Pass], roi: Roi | None) -> None:
+    """Raises TreeError where a roi touches no output, or has other axes."""
+    if roi is None:
+        return
+    for made in passes:
+        if roi.dims != len(made.grid):
+            raise TreeError("the roi does not fit the outputs", found=f"{roi.dims} spatial axes", allowed=f"{len(made.grid)}")  # fmt: skip
+    if all(any(part.start == part.stop for part in touched(made, roi)) for made in passes):
         raise TreeError("the roi does not touch the outputs", found=Region.of(roi),
-                        allowed=", ".join(f"{o.dataset} {o.meta.region}" for o in made.outputs))  # fmt: skip
-    return found
+                        allowed=", ".join(f"{o.dataset} {o.meta.region}" for made in passes for o in made.outputs))  # fmt: skip
 
 
 def make_schedule(passes: Sequence[Pass], roi: Roi | None, active: Mapping[str, Grid], state: State | None) -> Schedule:
@@ -77,14 +84,19 @@ def make_schedule(passes: Sequence[Pass], roi: Roi | None, active: Mapping[str, 
     chosen: dict[str, Grid] = {}
     actives: dict[str, Grid] = {}
     before: dict[str, Grid] = {}
+    stale: dict[str, Grid] = {}
     for made in passes:
         before[made.name] = np.zeros(made.grid, bool) if state is None else state.done(made.name, made.grid)
         if made.after is None:
             chosen[made.name] = np.zeros(made.grid, bool)
             chosen[made.name][touched(made, roi)] = True
             actives[made.name] = active.get(made.name, np.ones(made.grid, bool))
+            stale[made.name] = chosen[made.name] & actives[made.name] & ~before[made.name]
         else:
             below = next(other for other in passes if other.name == made.after)
+            # what is made from blocks that are only done now has to be made again
+            stale[made.name] = over(made, below, stale[below.name], np.any)
+            before[made.name] &= ~stale[made.name]
             # a block of a level waits for a run that completes all that it is made from
             ready = chosen[below.name] | before[below.name] | ~actives[below.name]
             chosen[made.name] = over(made, below, ready, np.all)

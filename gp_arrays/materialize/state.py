@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -12,7 +13,8 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -29,40 +31,61 @@ SUMMARY = "summary.json"
 CREATED = "created"
 RUN = "run"
 LOCK = "lock"
+EMPTY = "empty"
+
+#: Characters of a state's name; file systems allow 255 bytes.
+LONGEST_NAME = 120
 
 #: What daisy keeps of each block.
 TRACKED = {"done": "u1", "failures": "<u4"}
 
 
-def state_base(root: Path) -> Path:
-    """Where the jobs of a store keep their states: beside it.
+def state_base(root: Path, folder: str | Path | None = None) -> Path:
+    """Where the jobs of a store keep their states: beside it, or in a folder.
 
     >>> state_base(Path("data/out.zarr")).as_posix()
     'data/out.zarr.gp_arrays'
     """
-    return root.with_name(f"{root.name}.gp_arrays")
+    place = root.parent if folder is None else Path(folder).absolute()
+    return place / f"{root.name}{jobs.SUFFIX}"
 
 
 def state_name(datasets: Sequence[str]) -> str:
-    """The folder of a job within it: the names of its outputs.
+    """The folder of a job within it: the names of its outputs, one folder for each choice of them.
 
     >>> state_name(["raw", "labels/masks"])
-    'raw+labels.masks'
+    'raw+labels%2Fmasks'
     """
-    return "+".join(name.replace("/", ".") or "root" for name in datasets)
+    name = "+".join(quote(dataset, safe="") or "%" for dataset in datasets)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}-{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
+    return name
 
 
 class Held(StoreError):
     """Another run holds the lock."""
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise Held("another run is at work on these outputs", found=file.read().decode().strip() or str(path),
-                   allowed="one run at a time") from None  # fmt: skip
+def _held(who: str) -> Held:
+    return Held("another run is at work on these outputs", found=who, allowed="one run at a time")
+
+
+def overlap(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether a dataset of one job is, holds or lies in one of another."""
+    return any(_holds(a, b) or _holds(b, a) for a in some for b in others)
+
+
+def _holds(outer: str, inner: str) -> bool:
+    return not outer or outer == inner or inner.startswith(f"{outer}/")
+
+
+def _one_at_a_time(base: Path) -> int:
+    """Wait until no other job of a store is about to begin; closing the handle lets the next one in."""
+    handle = os.open(base, os.O_RDONLY)
+    # some network disks lock no folders; the lock of each job holds there all the same
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
 
 
 class State:
@@ -82,28 +105,47 @@ class State:
         return (self.folder / CREATED).exists()
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other masters out; the lock ends with this process, whatever ends it.
+    def locked(self, datasets: Sequence[str]) -> Iterator[None]:
+        """Keep masters of jobs with the same outputs out; the lock ends with this process, whatever ends it.
 
-        Raises StoreError that says who holds it.
+        Raises StoreError that says who holds it, or that the folder is not one of ours.
         """
-        self._made = [parent for parent in self.folder.parents if not parent.exists()]
         path = self.folder / LOCK
+        if not path.exists() and self.folder.exists() and any(self.folder.iterdir()):
+            raise StoreError("a folder that is not the state of a job", found=str(self.folder),
+                             allowed="another folder for the state")  # fmt: skip
+        self._made = [parent for parent in self.folder.parents if not parent.exists()]
         with contextlib.ExitStack() as stack:
             try:
-                with writing(path):
+                with writing(path), contextlib.ExitStack() as start:
                     self.folder.mkdir(parents=True, exist_ok=True)
+                    start.callback(os.close, _one_at_a_time(self.folder.parent))
                     file = stack.enter_context(path.open("a+b", buffering=0))
-                    _lock(file, path)
-                    file.truncate(0)
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        raise _held(self.holder() or str(path)) from None
+                    self._require_no_other(datasets)
                     now = time.strftime("%Y-%m-%d %H:%M:%S")
-                    file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
+                    file.truncate(0)
+                    who = f"process {os.getpid()} on {socket.gethostname()} since {now}"
+                    file.write(f"{who}\n{json.dumps(list(datasets))}".encode())
             except Held:
                 raise
             except StoreError:
                 self.tidy()
                 raise
             yield
+
+    def _require_no_other(self, datasets: Sequence[str]) -> None:
+        """Raises Held where another job of the same store that shares an output is at work."""
+        for folder in self.folder.parent.iterdir():
+            other = State(folder)
+            if folder != self.folder and (who := other.holder()) is not None:
+                with contextlib.suppress(ValueError, IndexError):
+                    if overlap(datasets, json.loads((folder / LOCK).read_text(encoding="utf-8").splitlines()[1])):
+                        self.tidy()
+                        raise _held(who)
 
     def clear(self) -> None:
         """Forget everything but the lock."""
@@ -123,7 +165,8 @@ class State:
         except FileNotFoundError:
             return None
         except BlockingIOError:
-            return (self.folder / LOCK).read_text(encoding="utf-8")
+            lines = (self.folder / LOCK).read_text(encoding="utf-8").splitlines()
+            return lines[0] if lines else str(self.folder / LOCK)
         return None
 
     def tidy(self) -> None:
@@ -136,8 +179,10 @@ class State:
         if self.folder.exists():
             shutil.rmtree(self.folder)
         for parent in dict.fromkeys([self.folder.parent, *self._made]):
-            with contextlib.suppress(OSError):
-                parent.rmdir()
+            # the base of states is ours by its name; a folder of the user's stays, empty or not
+            if parent in self._made or parent.name.endswith(jobs.SUFFIX):
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
 
     def begin(self, run: str) -> None:
         """Announce a run: workers of earlier ones write nothing from now on."""
@@ -194,6 +239,23 @@ class State:
             self.reserve(name, done.shape)
         with path.open("r+b") as file:
             file.write(marks.tobytes())
+
+    def keep(self, what: str, name: str, grid: np.ndarray[Any, Any], durable: bool = False) -> None:
+        """Keep a bool grid of the blocks of a pass. Raises StoreError."""
+        with writing(self.folder / what):
+            (self.folder / what).mkdir(exist_ok=True)
+        replace_file(self.folder / what / name, np.packbits(grid).tobytes(), durable)
+
+    def kept(self, what: str, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
+        """A bool grid as it was kept last; nothing is true where it was not, or is not whole."""
+        count = math.prod(grid)
+        try:
+            packed = np.frombuffer((self.folder / what / name).read_bytes(), np.uint8)
+        except FileNotFoundError:
+            packed = np.zeros(0, np.uint8)
+        if packed.size != -(-count // 8):
+            return np.zeros(tuple(grid), bool)
+        return np.unpackbits(packed, count=count).astype(bool).reshape(tuple(grid))
 
     def attempts_failed(self, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
         """How often each block failed, over all runs."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from ..errors import StoreError
+from ..storage.documents import read_node
 from . import job as jobs
-from .state import SUMMARY, State, state_base
+from .outputs import job_of
+from .state import EMPTY, State, state_base
 
 
 @attrs.frozen
@@ -23,7 +23,9 @@ class Status:
         blocks: How many blocks the whole job has, whatever the roi of its runs.
         done: How many are done.
         failed: How many failed in the last run and are not done.
+        empty: How many others are known to be empty.
         running: Who is at work, or None.
+        replaced: Whether what it wrote has been removed or replaced since.
     """
 
     folder: Path
@@ -33,6 +35,7 @@ class Status:
     failed: int
     empty: int
     running: str | None
+    replaced: bool = False
 
     @property
     def missing(self) -> int:
@@ -43,6 +46,7 @@ class Status:
             f"{', '.join(self.datasets)}: {self.done} of {self.blocks} blocks done, {self.empty} known to be empty, "
             f"{self.failed} failed, {self.missing} missing"
         )
+        text += "; its outputs are gone, or another job's by now" if self.replaced else ""
         return text if self.running is None else f"{text}; at work: {self.running}"
 
 
@@ -56,27 +60,30 @@ def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, .
     Raises:
         StoreError: No job has written there.
     """
-    base = state_base(Path(path).absolute()) if state is None else Path(state)
+    root = Path(path).absolute()
+    base = state_base(root.resolve() if root.is_symlink() else root, state)
     folders = sorted(folder.parent for folder in base.glob(f"*/{jobs.JOB}"))
     if not folders:
-        raise StoreError("no job has written there", found=str(path), allowed="a store that materialize made")
+        raise StoreError("no job has written there", found=f"{path}, state {base}",
+                         allowed="a store that materialize made; state= where its state lies elsewhere")  # fmt: skip
     return tuple(_of(State(folder)) for folder in folders)
 
 
 def _of(state: State) -> Status:
     job = jobs.read(state.folder)
-    blocks = done = failed = 0
+    blocks = done = failed = empty = 0
     failures = state.failures()
     for made in job["passes"]:
         marks = state.done(made["name"], made["grid"])
         blocks += marks.size
         done += int(marks.sum())
+        known = state.kept(EMPTY, made["name"], made["grid"]) & ~marks
+        empty += int(known.sum())
         for note in failures:
             if note["pass"] == made["name"]:
                 at = tuple((b - o) // s for b, o, s in zip(note["begin"], made["begin"], made["block"], strict=True))
-                failed += not marks[at]
-    last: dict[str, Any] = {}
-    if (state.folder / SUMMARY).exists():
-        last = json.loads((state.folder / SUMMARY).read_text(encoding="utf-8"))
+                failed += not (marks | known)[at]
+    root = jobs.store_of(state.folder, job)
+    replaced = any(job_of(read_node(root, name)) != job["id"] for name in job["datasets"])
     datasets = tuple(o["dataset"] for made in job["passes"] for o in made["outputs"])
-    return Status(state.folder, datasets, blocks, done, failed, int(last.get("empty", 0)), state.holder())
+    return Status(state.folder, datasets, blocks, done, failed, empty, state.holder(), replaced)

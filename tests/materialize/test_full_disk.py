@@ -41,7 +41,7 @@ def test_a_full_disk(small_disk, tmp_path):
     assert len(result.failed) == result.blocks - result.done
     assert all("cannot write" in failed.error for failed in result.failed)
     written = gpa.open_zarr(out, "raw")
-    for position in np.argwhere(State(tmp_path / "state/raw").done("pass0", (2, 2, 2))).tolist():
+    for position in np.argwhere(State(tmp_path / "state/out.zarr.gp_arrays/raw").done("pass0", (2, 2, 2))).tolist():
         box = tuple(slice(i * n, (i + 1) * n) for i, n in zip(position, (64, 64, 64), strict=True))
         np.testing.assert_array_equal(written[box], data[box])
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
@@ -139,7 +139,7 @@ def test_the_disk_of_the_state_fills_while_blocks_are_done(small_disk, raw, tmp_
     # without room of its own the tracking would end the process with SIGBUS
     assert (started.returncode, said) == (0, "8 8\n"), errors
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "b")[:], data)
-    assert State(small_disk / "state/b").done("pass0", (2, 2, 2)).all()
+    assert State(small_disk / "state/out.zarr.gp_arrays/b").done("pass0", (2, 2, 2)).all()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A second run does what is missing and nothing else, or says why it cannot."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ def edited(path, change):
         ({"chunks": (8, 16, 16)}, r"outputs.masks.chunks was \[1, 16, 16, 16\], is \[1, 8, 16, 16\]"),
         ({"block": (128, 128, 128)}, r"outputs.masks.block was \[64, 128, 128\], is \[128, 128, 128\]"),
         ({"compressor": "gzip"}, "compressor was zstd, is gzip"),
-        ({"groupings": [("one", [1]), ("two", [2, 3])]}, "tree.masks was"),
+        ({"groupings": [("one", [1]), ("two", [2, 3])]}, r"tree.masks.groupings was .*\[2, 4\]\]\], is .*\[2, 3\]\]\]"),
     ],
 )
 def test_what_was_asked_otherwise_is_said(finished, options, says):
@@ -139,7 +140,7 @@ def test_one_master_at_a_time(labels, tmp_path):
         [
             sys.executable, "-c",
             "import sys, pathlib\nfrom gp_arrays.materialize.state import State\n"
-            "with State(pathlib.Path(sys.argv[1])).locked():\n print('held', flush=True)\n sys.stdin.read()",
+            "with State(pathlib.Path(sys.argv[1])).locked(['masks']):\n print('held', flush=True)\n sys.stdin.read()",
             str(state.folder),
         ],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -171,16 +172,35 @@ def test_a_worker_of_an_earlier_run_writes_nothing(labels, tmp_path):
     assert stamps(tmp_path / "out.zarr/masks") == before
 
 
-def test_a_master_killed_while_it_made_the_outputs(labels, tmp_path):
+@pytest.mark.parametrize("between", ["array and attributes", "outputs and the mark that they are made"])
+def test_a_master_killed_while_it_made_the_outputs(labels, tmp_path, between):
     config, data = labels
     out = tmp_path / "out.zarr"
     assert gpa.materialize(masks_of(config), out, **CUT).ok
     state = Path(f"{out}.gp_arrays/masks")
     (state / "created").unlink()
-    (out / "masks/.zattrs").unlink()
+    if between == "array and attributes":
+        # its metadata is all there is of the array then
+        for path in (out / "masks").iterdir():
+            if path.name != ".zarray":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     result = gpa.materialize(masks_of(config), out, **CUT)
     assert (result.ok, result.before) == (True, 0)
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
+
+
+@pytest.mark.parametrize("what", ["array", "group"])
+def test_what_a_user_put_where_a_killed_master_was_stays(labels, tmp_path, what):
+    config, _ = labels
+    out = tmp_path / "out.zarr"
+    assert gpa.materialize(masks_of(config), out, **CUT).ok
+    (tmp_path / "out.zarr.gp_arrays/masks/created").unlink()
+    shutil.rmtree(out / "masks")
+    mine = "masks" if what == "array" else "masks/mine"
+    gpa.create_zarr(out, mine, gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8")[:] = 7
+    with pytest.raises(gpa.StoreError, match=f"{what} is there already"):
+        gpa.materialize(masks_of(config), out, **CUT)
+    assert (gpa.open_zarr(out, mine)[:] == 7).all()
 
 
 def test_a_store_that_cannot_be_made_leaves_nothing(labels, tmp_path):

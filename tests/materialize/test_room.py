@@ -1,7 +1,6 @@
 """What stands where a job is to write, and what it may not be told to write over."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -71,7 +70,7 @@ def test_a_difference_is_told_without_the_sources(labels, tmp_path):
     gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
     other = gpa.BinarizeArrayConfig("masks", config, groupings=[("one", [2]), ("two", [2, 4])])
     gpa.materialize(other, tmp_path / "other.zarr", **CUT)
-    os.rename(tmp_path / "in.zarr", tmp_path / "away.zarr")
+    (tmp_path / "in.zarr").rename(tmp_path / "away.zarr")
     found = compare(gpa.open_zarr(tmp_path / "out.zarr", "masks"), gpa.open_zarr(tmp_path / "other.zarr", "masks"))
     assert found.count > 0
     assert found.roi is not None
