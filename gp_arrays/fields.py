@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,18 +14,39 @@ import attrs
 import numpy as np
 from funlib.geometry import Roi
 
+from .array import Array
 from .config import Config
 from .errors import ConfigError
 from .rules import ArrayRules
-from .units import Quantity, parse_unit, plain_length
+from .units import Quantity, parse_unit, plain_length, whole
 
 Field: TypeAlias = "attrs.Attribute[Any]"
+
+_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def no_array_config(value: Any, problem: str = "not an array config", allowed: str | None = None) -> ConfigError:
+    """The error for what is no array config; of an Array it says where its config is."""
+    return ConfigError(problem, found=repr(value), allowed="its config: array.config" if isinstance(value, Array) else allowed)  # fmt: skip
+
+
+def named(name: str, convert: Callable[..., Any], *values: Any) -> Any:
+    """What a converter makes of an argument. Its errors name that.
+
+    >>> named("memory", to_bytes, "much")
+    Traceback (most recent call last):
+    gp_arrays.errors.ConfigError: memory: not a size; found 'much'; allowed: bytes, or such as 2GiB or 500M
+    """
+    try:
+        return convert(*values)
+    except ConfigError as error:
+        raise error.at(name) from None
 
 
 def is_array_config(_: Any, field: Field, value: Any) -> None:
     """attrs validator: one array config."""
     if not isinstance(value, ArrayRules):
-        raise ConfigError(f"{field.name} is not an array config", found=repr(value))
+        raise no_array_config(value, f"{field.name} is not an array config")
 
 
 def are_array_configs(_: Any, field: Field, value: Any) -> None:
@@ -67,6 +89,49 @@ def to_integer(value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise ConfigError("not an integer", found=repr(value))
     return int(value)
+
+
+def to_bytes(value: Any) -> int:
+    """attrs converter: a number of bytes, or a text such as ``"2GiB"`` or ``"500M"``.
+
+    >>> to_bytes("2GiB"), to_bytes("0.5 K"), to_bytes(10)
+    (2147483648, 512, 10)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:iB|B)?\s*", value) if isinstance(value, str) else None
+    try:
+        size = int(Fraction(match[1]) * _SIZES[match[2]]) if match else to_integer(value)
+    except ConfigError:
+        size = 0
+    if size < 1:
+        raise ConfigError("not a size", found=repr(value), allowed="bytes, or such as 2GiB or 500M")
+    return size
+
+
+def size_text(count: int, digits: int = 4) -> str:
+    """A number of bytes as people read it.
+
+    >>> size_text(10), size_text(2**31), size_text(2**20 + 2**14, 6)
+    ('10 B', '2 GiB', '1.01562 MiB')
+    """
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.{digits}g} {unit}"
+        size /= 1024
+    return f"{size:.{digits}g} TiB" if size < 1024 else f"{size / 1024:.{digits}g} PiB"
+
+
+def sizes_apart(one: int, other: int) -> tuple[str, str]:
+    """Two numbers of bytes as people read them, in as many digits as tell them apart.
+
+    >>> sizes_apart(2**28, 2**28 + 1000)
+    ('256 MiB', '256.001 MiB')
+    """
+    for digits in range(4, 20):
+        texts = size_text(one, digits), size_text(other, digits)
+        if one == other or texts[0] != texts[1]:
+            return texts
+    return f"{one} B", f"{other} B"
 
 
 def to_scale(value: Any) -> int | None:
@@ -192,3 +257,37 @@ def to_box(value: Any) -> Box:
     if any(length.value <= 0 for length in shape):
         raise ConfigError("empty", found=repr(value), allowed="a shape above zero on every axis")
     return Box(offset, shape)
+
+
+def to_bounded_roi(value: Any, unit: str) -> Roi:
+    """A Roi in whole numbers of ``unit``, from all that ``to_box`` takes. Raises ConfigError.
+
+    >>> to_bounded_roi([["1 um", 0], [8, "16 nm"]], "nm")
+    [1000:1008, 0:16] (8, 16)
+    """
+    if isinstance(value, Roi) and (value.offset is None or None in (*value.offset, *value.shape)):
+        raise ConfigError("the roi has no bounds", found=repr(value), allowed="a begin and an end on every axis")
+    box = to_box(value)
+    return Roi(_whole(box.offset, unit, "the roi"), _whole(box.shape, unit, "the roi"))
+
+
+def to_block(value: Any, unit: str) -> tuple[int, ...]:
+    """The shape of a block in whole numbers of ``unit``, from one length per axis. Raises ConfigError.
+
+    >>> to_block((4.0, "8 nm"), "nm")
+    (4, 8)
+    """
+    try:
+        lengths = to_lengths(items_of(value, "lengths"))
+    except ConfigError as error:
+        raise ConfigError(
+            f"a block is {error.problem}", found=repr(value), allowed="one length per spatial axis"
+        ) from None
+    return _whole(lengths or (), unit, "a block")
+
+
+def _whole(lengths: Sequence[Quantity], unit: str, what: str) -> tuple[int, ...]:
+    numbers = [whole(length, unit) for length in lengths]
+    if any(number is None for number in numbers):
+        raise ConfigError(f"{what} is not a whole number of {unit}", found=", ".join(map(str, lengths)))
+    return tuple(number for number in numbers if number is not None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
 from ..errors import ConfigError, TreeError
 from ..evaluate import demands
+from ..fields import size_text, sizes_apart, to_block
 from ..meta import Meta, Region
 from ..plan import Plan
 from ..storage.chunks import CHUNK
@@ -46,6 +48,12 @@ class Output:
         """The smallest box that two writers may not share, in world units."""
         stored = (self.shards or self.chunks)[-self.meta.dims :]
         return tuple(int(c * v) for c, v in zip(stored, self.meta.voxel_size, strict=True))
+
+    @property
+    def buffer(self) -> int:
+        """Bytes of a whole chunk, or shard, which is encoded as a whole however little of it there is."""
+        dtype = self.meta.dtype
+        return math.prod(self.shards or self.chunks) * (1 if dtype is None else dtype.itemsize)
 
 
 @attrs.frozen(eq=False)
@@ -124,16 +132,14 @@ def peak_bytes(plan: Plan, wanted: Sequence[tuple[int, Region]]) -> int:
     return peak
 
 
-def plan_pass(
-    plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block: Sequence[int] | None = None, name: str = ""
-) -> Pass:
+def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block: Any = None, name: str = "") -> Pass:
     """The blocks of outputs whose chunk grids coincide.
 
     Args:
         plan: The compiled tree.
         outputs: Their chunks begin at the same places.
         memory: What a worker may hold, in bytes.
-        block: The shape of a block in world units, where it is given.
+        block: The shape of a block, in world units or as lengths with units, where it is given.
         name: Of the pass.
 
     Raises:
@@ -153,8 +159,9 @@ def plan_pass(
         return Pass(name, tuple(outputs), whole.begin, shape, grid)
 
     if block is not None:
+        block = to_block(block, plan.unit)
         if len(block) != len(unit) or any(b <= 0 or b % u for b, u in zip(block, unit, strict=True)):
-            raise ConfigError("a block must be whole chunks", found=tuple(block), allowed=f"multiples of {unit}")
+            raise ConfigError("a block must be whole chunks", found=block, allowed=f"multiples of {unit}")
         made = passing([b // u for b, u in zip(block, unit, strict=True)])
         _require_memory(plan, made, memory)
         return made
@@ -181,8 +188,19 @@ def block_bytes(plan: Plan, made: Pass) -> int:
     """What a worker holds while it works on a block, with all that it always holds."""
     # somewhere in the middle, where context is read on every side
     middle = made.region([n // 2 for n in made.grid])
-    wanted = [(plan.outputs[output.dataset], part) for output, part in made.wanted(middle)]
-    return BASE_MEMORY + peak_bytes(plan, wanted)
+    parts = made.wanted(middle)
+    wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
+    # outputs are written one after another, while the voxels of all are held
+    writing = sum(output.meta.bytes_of(part) for output, part in parts) + max(output.buffer for output in made.outputs)
+    return BASE_MEMORY + max(peak_bytes(plan, wanted), writing)
+
+
+def no_memory(problem: str, needed: int, what: str, memory: int, path: tuple[str, ...]) -> TreeError:
+    """The error for ``what``, which needs more than a worker may hold."""
+    found, held = sizes_apart(needed, memory)
+    least = f"more than {size_text(BASE_MEMORY)}, which a worker takes before any voxel"
+    return TreeError(f"{problem} does not fit into a worker's memory", found=f"{found} for {what}", path=path,
+                     allowed=f"{held}; {least if memory <= BASE_MEMORY else 'smaller chunks or blocks, or more memory'}")  # fmt: skip
 
 
 def _voxels(made: Pass) -> int:
@@ -190,9 +208,12 @@ def _voxels(made: Pass) -> int:
 
 
 def _require_memory(plan: Plan, made: Pass, memory: int) -> None:
+    for output in made.outputs:
+        if BASE_MEMORY + output.buffer > memory:
+            what = "a chunk" if output.shards is None else "a shard"
+            voxels = f"{output.shards or output.chunks} voxels of {output.meta.dtype}"
+            raise no_memory(what, BASE_MEMORY + output.buffer, voxels, memory, (output.dataset,))
     needed = block_bytes(plan, made)
     if needed > memory:
         names = ", ".join(output.dataset for output in made.outputs)
-        raise TreeError(f"a block of {names} does not fit into a worker's memory",
-                        found=f"{needed / 2**20:.0f} MiB for {made.block} {plan.unit}",
-                        allowed=f"{memory / 2**20:.0f} MiB; smaller chunks, or more memory")  # fmt: skip
+        raise no_memory("a block", needed, f"{made.block} {plan.unit}", memory, (names,))

@@ -15,7 +15,7 @@ from ..meta import Meta, Region
 from ..rules import ArrayRules
 from ..sources.zarr_ import ZarrArrayConfig
 from ..transforms.resample import ResampledArrayConfig
-from .geometry import BASE_MEMORY, Output, Pass
+from .geometry import BASE_MEMORY, Output, Pass, no_memory
 
 #: How a voxel of a level is made of those below it.
 METHODS = ("mean", "mode", "nearest")
@@ -86,7 +86,8 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
 
     Raises:
         ConfigError: A method that there is not, or not for such values; axes that OME-NGFF
-            does not have; a block that does not fit into the memory.
+            does not have.
+        TreeError: A block that does not fit into the memory.
     """
     if method not in METHODS:
         raise ConfigError("unknown way to make a pyramid", found=repr(method), allowed=", ".join(("auto", *METHODS)))
@@ -108,11 +109,10 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
         made = _pass(f"{base.name}-{number}-s{len(levels) + 1}", stored, base, after.name)
         # what a block reads and holds, and as much again while it works
         region = made.region((0,) * meta.dims)
-        needed = BASE_MEMORY + 2 * (below.meta.bytes_of(region) + meta.bytes_of(region))
+        held = 2 * (below.meta.bytes_of(region) + meta.bytes_of(region))
+        needed = BASE_MEMORY + max(held, meta.bytes_of(region) + stored.buffer)
         if needed > memory:
-            raise ConfigError("a block of a pyramid's level does not fit into a worker's memory",
-                              found=f"{needed / 2**20:.0f} MiB", allowed=f"{memory / 2**20:.0f} MiB; smaller chunks",
-                              path=(name,))  # fmt: skip
+            raise no_memory("a block of a pyramid's level", needed, f"{made.block} {meta.unit}", memory, (name,))
         levels.append(Level(made, below.dataset, by, method))
         below, after = stored, made
     return levels
