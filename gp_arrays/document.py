@@ -1,10 +1,11 @@
-"""Trees of configs written down: as plain tables, and as TOML, YAML or JSON files."""
+"""Trees of configs as documents: as plain tables, and as TOML, YAML or JSON files."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ def format_of(path: Path) -> str:
         raise TreeError("not a tree file", found=str(path), allowed=", ".join(SUFFIXES)) from None
 
 
-def tree_document(roots: Sequence[Config], base: Path | None = None) -> dict[str, Any]:
+def tree_document(roots: Sequence[Config], base: Path | None = None, folder: Path | None = None) -> dict[str, Any]:
     """Configs and all that they are made from, as one plain table.
 
-    Relative paths stay as they are, or are taken from ``base``.
+    Relative paths stay as they are, or are taken from ``base``. Those below ``folder`` become relative to it.
 
     Raises TreeError where one name stands for two contents, or an array cannot be
     written down (voxels in memory).
@@ -52,9 +53,24 @@ def tree_document(roots: Sequence[Config], base: Path | None = None) -> dict[str
                             allowed="one name for one content")  # fmt: skip
         if config.name == "unit":
             raise TreeError("an array in a file cannot be named 'unit'", path=(config.name,))
-        located = config.located(base) if base is not None and isinstance(config, SourceRules) else config
-        table[config.name] = _entry(located)
+        table[config.name] = _entry(_placed(config, base, folder) if isinstance(config, SourceRules) else config)
     return table
+
+
+def _placed(source: SourceRules, base: Path | None, folder: Path | None) -> SourceRules:
+    """A source whose paths are said as a file in ``folder`` says them: relative to it where they lie below it."""
+    if base is not None:
+        source = source.located(base)
+    if folder is None:
+        return source
+    below = {
+        key: value.relative_to(folder)
+        for key, value in source.fields().items()
+        if isinstance(value, Path) and value.is_relative_to(folder) and ".." not in value.relative_to(folder).parts
+    }
+    moved = source.with_fields(**below)
+    # what would not be taken from the folder stays absolute, such as names that read as a URL
+    return moved if moved.located(folder) == source.located(folder) else source
 
 
 def _entry(config: Config) -> dict[str, Any]:
@@ -84,13 +100,13 @@ _CONVERTER.register_unstructure_hook_func(lambda cls: hasattr(cls, "document"), 
 def to_file(roots: Sequence[Config], path: str | Path) -> None:
     """Write a tree file; a file that was there is replaced at once or stays as it was.
 
-    Relative paths in a file are taken from where it is: those of configs, which are taken from
-    the working directory, stay relative only where that is the same.
+    Relative paths in a file are taken from where it is, so paths below that folder are written
+    relative to it, others absolute. Those of configs are taken from the working directory.
     """
     path = Path(path)
     format = format_of(path)
     folder, here = path.absolute().parent, Path.cwd()
-    table = tree_document(roots, None if folder.resolve() == here.resolve() else here)
+    table = tree_document(roots, None if folder.resolve() == here.resolve() else here, folder)
     try:
         if format == "TOML":
             text = tomli_w.dumps(table)
@@ -112,3 +128,55 @@ def to_file(roots: Sequence[Config], path: str | Path) -> None:
             raise
     except OSError as error:
         raise StoreError("cannot write the tree file", found=f"{path}: {error.strerror}") from error
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Safe YAML in which a key stands once in its table; what ``<<`` merges into it may be said anew."""
+
+    # here and not where tables are constructed: by then merged keys may stand among their own
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            kind = key.tag.rpartition(":")[2]
+            if not isinstance(key, yaml.ScalarNode) or kind == "merge":
+                continue
+            # 1 and 0x1 are one key
+            value = self.construct_object(key) if kind in ("int", "float", "bool") else key.value
+            if (kind, value) in seen:
+                raise _Twice(f"{key.value!r} in line {key.start_mark.line + 1}")
+            seen.add((kind, value))
+        return node
+
+
+class _Twice(Exception):
+    """A key that stands twice in one table of a document, and where."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of JSON, whose keys stand in it once."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Twice(repr(next(key for key in keys if keys.count(key) > 1)))
+    return table
+
+
+def read_document(path: Path) -> Any:
+    """The content of a TOML, YAML or JSON file. Raises StoreError, TreeError."""
+    format = format_of(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StoreError("cannot read the tree file", found=f"{path}: {error.strerror}") from error
+    try:
+        if format == "TOML":
+            return tomllib.loads(text)
+        # parsers differ in which of two equal keys they keep; TOML's refuses them by itself
+        return yaml.load(text, _OnceLoader) if format == "YAML" else json.loads(text, object_pairs_hook=_once)
+    except _Twice as twice:
+        raise TreeError(
+            "a key is given twice in one table", found=f"{path}: {twice}", allowed="each key once"
+        ) from None
+    except (ValueError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise TreeError(f"not a {format} document", found=f"{path}: {error}") from None

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from .config import Config, field_names, source_fields, type_named
-from .document import TYPE_KEYS, format_of, to_file
+from .document import TYPE_KEYS, read_document, to_file
 from .errors import ConfigError, StoreError, TreeError, nearest
 from .rules import SourceRules
 from .units import parse_unit
@@ -36,66 +32,46 @@ def load_tree(path: str | Path) -> dict[str, Any]:
 
 
 def save_tree(configs: Mapping[str, Config] | Sequence[Config], path: str | Path) -> None:
-    """Write configs, and all that they are made from, to a TOML, YAML or JSON file."""
+    """Write configs, and all that they are made from, to a TOML, YAML or JSON file.
+
+    A file that was there is replaced at once, or stays as it was where this fails. Paths of
+    stores below the file's folder are written relative to it, so that the tree moves together
+    with its data; others are written absolute. Relative paths of configs made in Python mean
+    the working directory.
+
+    Args:
+        configs: A list of configs, or configs by name, as ``load_tree`` gives them.
+        path: Its suffix says which format: ``.toml``, ``.yaml``, ``.yml`` or ``.json``.
+
+    Raises:
+        TreeError: A key that is not the config's name, one name for two contents, another
+            suffix, or a value that the format cannot hold.
+        ConfigError: Voxels in memory.
+        StoreError: The file cannot be written.
+
+    >>> import tempfile
+    >>> import gp_arrays as gpa
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> raw = gpa.ZarrArrayConfig("raw", f"{folder.name}/data.zarr", "raw")
+    >>> bright = gpa.ThresholdArrayConfig("bright", raw, threshold=128)
+    >>> gpa.save_tree([bright], f"{folder.name}/tree.toml")
+    >>> Path(f"{folder.name}/tree.toml").read_text().splitlines()[:3]
+    ['[raw]', '__type__ = "ZarrArrayConfig"', 'file_name = "data.zarr"']
+    >>> gpa.load_tree(f"{folder.name}/tree.toml")["bright"] == bright
+    True
+    >>> folder.cleanup()
+    """
     if not isinstance(configs, (Mapping, list, tuple)):
         raise TreeError("not a list of array configs", found=repr(configs))
     listed = list(configs.values() if isinstance(configs, Mapping) else configs)
     for config in listed:
         if not isinstance(config, Config):
             raise TreeError("not an array config", found=repr(config))
+    for key, config in configs.items() if isinstance(configs, Mapping) else ():
+        if key != config.name:
+            raise TreeError("an entry's name is its key", found=f"{key!r} for the array {config.name!r}",
+                            allowed=repr(config.name))  # fmt: skip
     to_file(listed, path)
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """Safe YAML in which a key stands once in its table; what ``<<`` merges into it may be said anew."""
-
-    # here and not where tables are constructed: by then merged keys may stand among their own
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            kind = key.tag.rpartition(":")[2]
-            if not isinstance(key, yaml.ScalarNode) or kind == "merge":
-                continue
-            # 1 and 0x1 are one key
-            value = self.construct_object(key) if kind in ("int", "float", "bool") else key.value
-            if (kind, value) in seen:
-                raise _Twice(f"{key.value!r} in line {key.start_mark.line + 1}")
-            seen.add((kind, value))
-        return node
-
-
-class _Twice(Exception):
-    """A key that stands twice in one table of a document, and where."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A table of JSON, whose keys stand in it once."""
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _Twice(repr(next(key for key in keys if keys.count(key) > 1)))
-    return table
-
-
-def read_document(path: Path) -> Any:
-    """The content of a TOML, YAML or JSON file. Raises StoreError, TreeError."""
-    format = format_of(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StoreError("cannot read the tree file", found=f"{path}: {error.strerror}") from error
-    try:
-        if format == "TOML":
-            return tomllib.loads(text)
-        # parsers differ in which of two equal keys they keep; TOML's refuses them by itself
-        return yaml.load(text, _OnceLoader) if format == "YAML" else json.loads(text, object_pairs_hook=_once)
-    except _Twice as twice:
-        raise TreeError(
-            "a key is given twice in one table", found=f"{path}: {twice}", allowed="each key once"
-        ) from None
-    except (ValueError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise TreeError(f"not a {format} document", found=f"{path}: {error}") from None
 
 
 def parse_tree(document: Any, base: Path | None = None) -> dict[str, Any]:

@@ -214,6 +214,58 @@ def test_relative_paths_lead_to_the_same_store_from_wherever_the_file_is(tmp_pat
     assert 'file_name = "a.zarr"' in (tmp_path / "here.toml").read_text()
 
 
+def test_a_tree_moves_together_with_its_data(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    gpa.create_zarr(here / "data" / "a.zarr", "raw", gpa.Roi((0, 0), (2, 2)), (1, 1), "uint8")[:] = 7
+    entries = {
+        "raw": "data/a.zarr", "beside": "../b.zarr", "far": "/data/c.zarr", "url": "s3://bucket/d.zarr",
+    }  # fmt: skip
+    (here / "t.toml").write_text(
+        "".join(
+            f'[{name}]\n__type__ = "ZarrArrayConfig"\nfile_name = "{path}"\ndataset = "raw"\n'
+            for name, path in entries.items()
+        )
+        + '[cells]\n__type__ = "CellMapArrayConfig"\nfile_name = "data/a.zarr"\ndataset = "c"\nclasses = ["er"]\n'
+    )
+    gpa.save_tree(gpa.load_tree(here / "t.toml"), here / "c.yaml")
+    gpa.save_tree(gpa.load_tree(here / "c.yaml"), here / "c.json")
+    document = json.loads((here / "c.json").read_text())
+    assert {name: entry["file_name"] for name, entry in document.items()} == {
+        "raw": "data/a.zarr",
+        "beside": f"{here}/../b.zarr",
+        "far": "/data/c.zarr",
+        "url": "s3:/bucket/d.zarr",
+        "cells": "data/a.zarr",
+    }
+    assert gpa.load_tree(here / "c.json") == gpa.load_tree(here / "t.toml")
+    # out of the folder above, and into one where the data are not
+    gpa.save_tree(gpa.load_tree(here / "t.toml"), tmp_path / "up.json")
+    document = json.loads((tmp_path / "up.json").read_text())
+    assert document["raw"]["file_name"] == "here/data/a.zarr"
+    assert document["beside"]["file_name"] == f"{here}/../b.zarr"
+    (tmp_path / "aside").mkdir()
+    gpa.save_tree(gpa.load_tree(here / "t.toml"), tmp_path / "aside" / "t.json")
+    assert gpa.load_tree(tmp_path / "aside" / "t.json") == gpa.load_tree(here / "t.toml")
+    here.rename(there)
+    assert gpa.load_tree(there / "c.yaml")["raw"].array()[:].tolist() == [[7, 7], [7, 7]]
+
+
+def test_paths_that_read_as_a_url_stay_absolute(tmp_path):
+    config = gpa.ZarrArrayConfig("raw", tmp_path / "ab:" / "a.zarr", "raw")
+    gpa.save_tree([config], tmp_path / "t.json")
+    assert json.loads((tmp_path / "t.json").read_text())["raw"]["file_name"] == f"{tmp_path}/ab:/a.zarr"
+    assert gpa.load_tree(tmp_path / "t.json") == {"raw": config}
+
+
+def test_keys_of_a_tree_are_names(tmp_path):
+    masks = gpa.DummyArrayConfig("masks")
+    with pytest.raises(gpa.TreeError) as caught:
+        gpa.save_tree({"masks": masks, "other": masks}, tmp_path / "t.toml")
+    assert str(caught.value) == "an entry's name is its key; found 'other' for the array 'masks'; allowed: 'masks'"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_format_cannot_hold(tmp_path):
     config = gpa.ZarrArrayConfig("a", "a.zarr", "raw", storage_options={"token": None})
     config.to_toml(tmp_path / "t.json")
