@@ -124,9 +124,11 @@ def make_job(
         before: The same job as an earlier run described it: its blocks are kept.
     """
     groups = {name: method for name in roots if (method := layout.method(name, plan)) is not None}
-    unknown = set(layout.pyramid) - set(roots) if isinstance(layout.pyramid, Mapping) else None
-    if unknown:
-        raise ConfigError("a pyramid of what is no output", found=", ".join(sorted(unknown)), allowed=", ".join(roots))
+    for what in ("chunks", "shards", "pyramid"):
+        named = getattr(layout, what)
+        unknown = sorted(map(str, set(named) - set(roots))) if isinstance(named, Mapping) else None
+        if unknown:
+            raise ConfigError(f"{what} of what is no output", found=", ".join(unknown), allowed=", ".join(roots))
     written = {f"{name}/s0".strip("/") if name in groups else name: name for name in roots}
     plan = attrs.evolve(
         plan, outputs={w: plan.outputs[n] for w, n in written.items()}, roots={w: roots[n] for w, n in written.items()}

@@ -96,7 +96,7 @@ def test_shards_are_written_whole(labels, tmp_path):
         ({"zarr_format": 1}, "a Zarr format"),
         ({"pyramid": "median"}, "unknown way .* allowed: auto, mean, mode, nearest"),
         ({"pyramid": "mean"}, "no mean"),
-        ({"pyramid": {"other": "mode"}}, "a pyramid of what is no output"),
+        ({"pyramid": {"other": "mode"}}, "pyramid of what is no output"),
     ],
 )
 def test_impossible_formats_are_refused(labels, tmp_path, options, says):

@@ -86,6 +86,7 @@ def test_a_block_that_fails_is_reported_and_the_others_are_done(labels, tmp_path
     ("change", "says"),
     [
         ({"chunks": (16, 16)}, "one positive number of voxels per axis"),
+        ({"chunks": {"other": (16, 16, 16)}}, "chunks of what is no output"),
         ({"block": (60, 128, 128)}, "multiples of (64, 128, 128)"),
         ({"memory": 2**20}, "does not fit into a worker's memory"),
         ({"roi": gpa.Roi((0, 0, 0), (10, 10, 10))}, "does not touch"),
