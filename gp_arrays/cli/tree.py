@@ -9,7 +9,7 @@ import click
 
 from ..array import Array
 from ..config import Config
-from ..errors import GpArraysError, TreeError, nearest
+from ..errors import PATH_SEPARATOR, GpArraysError, TreeError, nearest
 from ..explain import describe
 from ..explain import explain as explain_tree
 from ..tree import load_tree
@@ -31,6 +31,18 @@ def pick(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: configs[name] for name in names or configs}
 
 
+def said_of(name: str, reason: str) -> str:
+    """What is wrong with an array, without the array's own name, which the line begins with anyway.
+
+    >>> said_of("raw", "raw: no such dataset"), said_of("sum", "sum > raw: no such dataset")
+    ('no such dataset', 'raw: no such dataset')
+    """
+    for end in (": ", PATH_SEPARATOR):
+        if reason.startswith(name + end):
+            return reason.removeprefix(name + end)
+    return reason
+
+
 @click.command()
 @TREE
 @NAMES
@@ -42,7 +54,7 @@ def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
         try:
             array = Array(config, unit=unit)
         except GpArraysError as error:
-            click.echo(f"{name}: error: {error}")
+            click.echo(f"{name}: error: {said_of(name, str(error))}")
             status = 1
             continue
         click.echo(f"{name}: {type(config).__name__}, {describe(array.meta)}")
@@ -58,7 +70,7 @@ def verify(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
     status = 0
     for name, config in pick(tree, names).items():
         good, reason = config.verify(unit)
-        click.echo(f"{name}: {reason}")
+        click.echo(f"{name}: {said_of(name, reason)}")
         status = status if good else 1
     return status
 
