@@ -39,7 +39,10 @@ def config():
         ),
         (lambda path: gpa.create_zarr(path, "a", ROI, 5, "uint8"), "a: voxel_size: not a list of integers; found 5"),
         (lambda path: gpa.create_zarr(path, "a", ROI, (0.5, 1), "uint8"), "a: voxel_size: not an integer; found 0.5"),
-        (lambda path: gpa.create_zarr(path, "a", ROI, (1, 1), "uint8", chunks=5), "a: chunks: not a list of integers"),
+        (
+            lambda path: gpa.create_zarr(path, "a", ROI, (1, 1), "uint8", chunks=5),
+            "a: chunks must be one positive number of voxels per axis; found 5",
+        ),
         (lambda path: gpa.create_zarr(path, "a", ROI, (1, 1), "uint8", write_size=5), "a: write_size: not a list"),
         (lambda path: gpa.create_zarr(path, "a", ROI, (1, 1), "uint8", num_channels=0), "a: num_channels must be"),
         (lambda path: gpa.Concat([A], B), "TEST_MISTAKES_B: sources are not array keys by channel"),
