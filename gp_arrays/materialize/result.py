@@ -84,15 +84,16 @@ class Result:
         if self.cost is not None:
             return str(self.cost)
         parts = [f"{self.done} of {self.blocks} blocks done"]
+        lost = "worker lost" if self.workers_lost == 1 else "workers lost"
         for count, what in ((self.before, "of them before"), (self.empty, "of them empty"),
-                            (len(self.failed), "failed"), (self.workers_lost, "workers lost")):  # fmt: skip
+                            (len(self.failed), "failed"), (self.workers_lost, lost)):  # fmt: skip
             if count:
                 parts.append(f"{count} {what}")
-        rate = self.voxels / max(self.seconds, 1e-9) / 1e6
-        lines = [
-            f"{self.path}: {', '.join(self.datasets)}: {', '.join(parts)}; "
-            f"{self.voxels} voxels in {self.seconds:.1f} s, {rate:.1f} million a second"
-        ]
+        line = f"{self.path}: {', '.join(self.datasets)}: {', '.join(parts)}"
+        if self.voxels:
+            rate = self.voxels / max(self.seconds, 1e-9) / 1e6
+            line += f"; {self.voxels} voxels in {self.seconds:.1f} s, {rate:.1f} million a second"
+        lines = [line]
         lines += [f"  failed: {failed}" for failed in self.failed[:SHOWN]]
         if len(self.failed) > SHOWN:
             lines.append(f"  and {len(self.failed) - SHOWN} more")
