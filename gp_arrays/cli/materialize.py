@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import click
 from funlib.geometry import Roi
 
+from ..errors import ConfigError
+from ..fields import to_bytes
 from ..materialize import check_blocks
 from ..materialize import materialize as write
 from ..materialize import status as read_status
@@ -16,24 +19,38 @@ from ..materialize.pyramid import METHODS
 from ..storage.engine import COMPRESSORS
 from .tree import TREE, UNIT, pick
 
-_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
 
 def to_roi(text: str) -> Roi:
     """``0:640,64:128,0:640``: begin and end along each axis, in the tree's unit."""
     spans = [re.fullmatch(r"\s*(-?\d+):(-?\d+)\s*", part) for part in text.split(",")]
     pairs = [(int(span[1]), int(span[2])) for span in spans if span]
-    if len(pairs) != len(spans) or any(end <= begin for begin, end in pairs):
+    if len(pairs) == len(spans) and any(end <= begin for begin, end in pairs):
+        begin, end = next((begin, end) for begin, end in pairs if end <= begin)
+        raise click.BadParameter(f"begin must be below end on every axis; {text!r} has {begin}:{end}")
+    if len(pairs) != len(spans):
         raise click.BadParameter(f"{text!r} is no roi; give begin:end per axis, such as 0:640,64:128,0:640")
     return Roi([b for b, _ in pairs], [e - b for b, e in pairs])
 
 
-def to_bytes(text: str) -> int:
+def to_size(text: str) -> int:
     """``2GiB``, ``500M``: bytes."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:iB|B)?\s*", text)
-    if not match:
-        raise click.BadParameter(f"{text!r} is no size; give such as 2GiB or 500M")
-    return int(float(match[1]) * _SIZES[match[2]])
+    try:
+        return to_bytes(text)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def to_seconds(text: str) -> float | None:
+    """A positive number, or None for ``never``."""
+    if str(text).strip().lower() in ("never", "none"):
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise click.BadParameter(f"{text!r} is no positive number of seconds; never switches it off")
+    return seconds
 
 
 def to_shape(text: str) -> tuple[int, ...]:
@@ -52,23 +69,37 @@ def to_shape(text: str) -> tuple[int, ...]:
 @click.option("--roi", type=to_roi, metavar="BEGIN:END,...", help="Where to work, grown to whole blocks.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there and begin anew.")
 @click.option("--chunks", type=to_shape, metavar="N,...", help="Voxels of a chunk.")
-@click.option("--shards", type=to_shape, metavar="N,...", help="Voxels of a shard (Zarr v3).")
+@click.option(
+    "--shards",
+    type=to_shape,
+    metavar="N,...",
+    help="Voxels of a shard: whole chunks that are stored in one file. Zarr v3 only.",
+)
 @click.option("--block", type=to_shape, metavar="N,...", help="Shape of a block, in the tree's unit.")
 @click.option(
-    "--memory", type=to_bytes, metavar="SIZE", default="2GiB", show_default=True, help="What one worker may hold."
+    "--memory", type=to_size, metavar="SIZE", default="2GiB", show_default=True, help="What one worker may hold."
 )
 @click.option("--compressor", default="zstd", show_default=True, type=click.Choice(COMPRESSORS))
 @click.option("--zarr-format", default="2", show_default=True, type=click.Choice(["2", "3"]))
 @click.option("--pyramid", type=click.Choice(["auto", *METHODS]), help="Write OME-NGFF pyramids.")
 @click.option("--skip-empty", is_flag=True, help="Leave out chunks that are 0 throughout.")
-@click.option("--mask", help="Array of TREE; blocks where it is 0 throughout are left out.")
+@click.option("--mask", help="Array of TREE on the same world; blocks where it is 0 throughout are left out.")
 @click.option("--retries", default=2, show_default=True, type=click.IntRange(min=0))
 @click.option(
-    "--block-timeout", default=600.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Seconds."
+    "--block-timeout",
+    default="600",
+    show_default=True,
+    type=to_seconds,
+    metavar="SECONDS",
+    help="Until a block counts as stuck and its worker is ended; or never.",
 )
 @click.option("--state", type=click.Path(path_type=Path), help="Folder for what is done; beside OUT by default.")
 @click.option("--worker-command", help='What starts a worker, such as "srun -c 2 {worker}".')
-@click.option("--host", help="Address that workers reach this process by.")
+@click.option(
+    "--host",
+    help="Address that workers reach this process by: this machine alone by default, "
+    "with --worker-command the one that other machines know it by.",
+)
 @click.option("--dry-run", is_flag=True, help="Tell what it would cost and make nothing.")
 @click.option(
     "--check", type=click.IntRange(min=1), metavar="N", help="Compute N random blocks again afterwards and compare."

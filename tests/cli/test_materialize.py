@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.cli import run
+from gp_arrays.cli import materialize, run
 
 
 @pytest.fixture
@@ -57,8 +57,12 @@ def test_a_block_that_fails_is_exit_code_1(tree, capsys):
     ("more", "code", "says"),
     [
         (["--roi", "0:10"], 1, "the roi does not fit the outputs"),
-        (["--roi", "5:5,0:10"], 2, "is no roi"),
-        (["--memory", "much"], 2, "is no size"),
+        (["--roi", "5-5,0:10"], 2, "is no roi; give begin:end per axis"),
+        (["--roi", "0:8,9:5"], 2, "begin must be below end on every axis; '0:8,9:5' has 9:5"),
+        (["--memory", "much"], 2, "not a size; found 'much'; allowed: bytes, or such as 2GiB or 500M"),
+        (["--memory", "10"], 1, "allowed: 10 B; more than 256 MiB"),
+        (["--block-timeout", "0"], 2, "is no positive number of seconds"),
+        (["--block-timeout", "soon"], 2, "is no positive number of seconds"),
         (["--chunks", "0,4"], 2, "is not positive numbers"),
         (["--num-workers", "0"], 2, "num-workers"),
         (["--memory", "1M"], 1, "does not fit into a worker's memory"),
@@ -68,6 +72,19 @@ def test_errors_are_one_line_and_make_nothing(tree, capsys, more, code, says):
     assert run(arguments(tree, *more)) == code
     assert says in capsys.readouterr().err
     assert not (tree.parent / "out.zarr").exists()
+
+
+@pytest.mark.parametrize("text", ["never", "None", "90"])
+def test_a_block_may_take_for_ever(tree, monkeypatch, text):
+    taken = []
+
+    def written(*_, block_timeout, memory, **options):
+        taken.append((block_timeout, memory))
+        raise gpa.StoreError("enough")
+
+    monkeypatch.setattr(materialize, "write", written)
+    assert run(arguments(tree, "--block-timeout", text, "--memory", "1.5GiB")) == 1
+    assert taken == [(90.0 if text == "90" else None, 3 * 2**29)]
 
 
 def test_an_unknown_name_offers_the_nearest(tree, capsys):
