@@ -13,7 +13,7 @@ from .errors import (
     TreeError,
 )
 from .explain import explain
-from .materialize import materialize
+from .materialize import check_blocks, compare, materialize, status
 from .pipeline import compile_pipeline
 from .plan import compile_plan
 from .sources.cellmap import CellMapArrayConfig, CellMapSource
@@ -84,6 +84,8 @@ __all__ = [
     "TreeError",
     "ZarrArrayConfig",
     "ZarrSource",
+    "check_blocks",
+    "compare",
     "compile_pipeline",
     "compile_plan",
     "constant_like",
@@ -95,5 +97,6 @@ __all__ = [
     "open_zarr",
     "save_tree",
     "source_of_id",
+    "status",
     "view",
 ]

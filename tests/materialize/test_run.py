@@ -64,6 +64,19 @@ def test_voxels_in_memory(tmp_path):
     assert written.roi == gpa.Roi((30, -5), (18, 35))
 
 
+def test_a_second_run_says_what_is_done_and_no_rate(tmp_path):
+    config = gpa.NumpyArrayConfig("a", data=np.arange(36, dtype=np.uint8).reshape(6, 6))
+    out = tmp_path / "out.zarr"
+    assert "36 voxels in" in str(gpa.materialize(config, out, num_workers=1, progress=False))
+    again = gpa.materialize(config, out, num_workers=1, progress=False)
+    assert str(again) == f"{out}: a: 1 of 1 blocks done, 1 of them before"
+    # what is there is looked at from the top of the package
+    (found,) = gpa.status(out)
+    assert (found.done, found.missing) == (1, 0)
+    assert gpa.check_blocks(again.state, 1).wrong == ()
+    assert gpa.compare(gpa.open_zarr(out, "a"), config.array()).count == 0
+
+
 def test_a_block_that_fails_is_reported_and_the_others_are_done(labels, tmp_path):
     config, data = labels
     broken = tmp_path / "in.zarr/ids/1/0/0"
