@@ -15,17 +15,51 @@ from typing import Any
 
 import numpy as np
 
+from ..meta import Meta
 from .geometry import Pass
 from .prepare import Job
 from .schedule import Schedule
 
 #: Seconds that the last messages of a run are waited for.
 LAST_MESSAGES = 2.0
+#: The size of a terminal that does not tell.
+UNKNOWN = {"ncols": 80, "nrows": 20}
+
+
+class _Shared:
+    """The redirection of a process, which its runs share: it begins with the first and lasts until the last ends."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.runs = 0
+        self.kept = contextlib.ExitStack()
+        self.screen: Any = None
+
+
+_shared = _Shared()
 
 
 @contextlib.contextmanager
 def messages_to(log: Path) -> Iterator[Any]:
-    """Send to a file what daisy's scheduler writes past Python; gives what is the screen meanwhile."""
+    """Send to a file what daisy's scheduler writes past Python; gives what is the screen meanwhile.
+
+    Of several runs at once in one process, the first one's file gets the messages of all.
+    """
+    with _shared.lock:
+        if not _shared.runs:
+            _shared.screen = _shared.kept.enter_context(_redirected(log))
+        _shared.runs += 1
+    try:
+        yield _shared.screen
+    finally:
+        with _shared.lock:
+            _shared.runs -= 1
+            if not _shared.runs:
+                _shared.kept.close()
+
+
+@contextlib.contextmanager
+def _redirected(log: Path) -> Iterator[Any]:
     try:
         own = sys.stderr.fileno() == 2
     except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
@@ -60,6 +94,16 @@ def _keep(read: int, log: Path) -> None:
                 file.write(said)
 
 
+def size_of(screen: Any) -> dict[str, int]:
+    """What tqdm cannot see of a terminal's size: one that does not tell says 0, and tqdm shows nothing on it."""
+    try:
+        size = os.get_terminal_size(screen.fileno())
+    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
+        return {}
+    told = {"ncols": size.columns, "nrows": size.lines}
+    return {name: UNKNOWN[name] for name, found in told.items() if not found}
+
+
 class Observer:
     """Shows daisy's counts as one bar."""
 
@@ -92,11 +136,17 @@ class Observer:
 
 
 def voxels_of(made: Pass, blocks: np.ndarray[Any, Any]) -> int:
-    """How many voxels the outputs of some blocks have, about: those at the edge count as whole."""
-    of_one = sum(
-        math.prod(b // int(v) for b, v in zip(made.block, o.meta.voxel_size, strict=True))
-        * math.prod(axis.size for axis in o.meta.leading or ())
-        for o in made.outputs
-    )
-    whole = sum(math.prod(o.meta.shape) for o in made.outputs)
-    return min(whole, int(blocks.sum()) * of_one)
+    """How many voxels some blocks of a pass have, as a bool grid tells them, in all its outputs."""
+    return sum(_voxels_in(made, output.meta, blocks) for output in made.outputs)
+
+
+def _voxels_in(made: Pass, meta: Meta, blocks: np.ndarray[Any, Any]) -> int:
+    found: Any = blocks
+    # the voxels of a block are the product of their numbers along each axis: the last axis first
+    for axis in reversed(range(len(made.grid))):
+        begins = made.begin[axis] + made.block[axis] * np.arange(made.grid[axis], dtype=np.int64)
+        inside = np.minimum(begins + made.block[axis], meta.region.end[axis]) - np.maximum(
+            begins, meta.region.begin[axis]
+        )
+        found = found @ (np.maximum(inside, 0) // int(meta.voxel_size[axis]))
+    return int(found) * math.prod(leading.size for leading in meta.leading or ())
