@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 import signal
-import subprocess
+import socket
 import sys
 import threading
 import time
@@ -24,12 +24,13 @@ from tqdm.auto import tqdm
 from ..errors import ConfigError, StoreError
 from ..meta import Region
 from ..storage.files import replace_file, writing
+from . import launch
 from .durable import Checkpoints
 from .prepare import Job
 from .result import Failed, Result
 from .schedule import Schedule
-from .screen import Observer, messages_to, voxels_of
-from .state import LAUNCHERS, LOGS, SUMMARY, State
+from .screen import Observer, messages_to, size_of, voxels_of
+from .state import LAUNCHERS, LOGS, SUMMARY, WORKERS, State
 from .watch import Watchdog
 from .worker import run as run_worker
 
@@ -60,9 +61,16 @@ class Workers:
             raise ConfigError("workers, retries and timeout are out of range",
                               found=f"num_workers={self.count}, retries={self.retries}, block_timeout={self.timeout}",
                               allowed="at least one worker, no negative retries, a timeout above 0 or None")  # fmt: skip
-        if self.command is not None and "{worker}" not in self.command:
-            raise ConfigError("the command starts no worker", found=repr(self.command),
-                              allowed='{worker} in it, as in "srun -c 2 {worker}"')  # fmt: skip
+        if self.command is not None:
+            if "{worker}" not in self.command:
+                raise ConfigError("the command starts no worker", found=repr(self.command),
+                                  allowed='{worker} in it, as in "srun -c 2 {worker}"')  # fmt: skip
+            try:
+                shlex.split(self.command)
+            except ValueError as error:
+                raise ConfigError("no shell takes the worker command", found=f"{self.command!r}: {error}") from None
+        if self.host:
+            _require_host(self.host, self.command is None)
 
     @property
     def patience(self) -> int:
@@ -70,20 +78,42 @@ class Workers:
         return 5 + 2 * self.count
 
     def start(self, state: State, run: str) -> Callable[[], Any]:
-        """What daisy calls, in a process of its own, to have one worker."""
+        """What daisy calls, in a process of its own, to have one worker; it lasts as long as the worker."""
         folder = str(state.folder)
         if self.command is None:
             return functools.partial(run_worker, folder, run, os.getpid())
         worker = shlex.join([sys.executable, "-m", "gp_arrays.materialize.worker", folder, run])
         command = self.command.replace("{worker}", f'{worker} "$DAISY_CONTEXT"')
-        # the shell becomes the command, so that its number is the one to end it by
-        script = f'printf %s "$DAISY_CONTEXT" > "$0/$$"; exec {command}'
-        launchers = str(state.folder / LAUNCHERS)
-        return functools.partial(subprocess.check_call, ["sh", "-c", script, launchers], start_new_session=True)
+        folders = [str(state.folder / LAUNCHERS), str(state.folder / WORKERS)]
+        script = [launch.__file__, *folders, command, str(os.getpid())]
+        # not a function of ours: to import this package takes each of many workers seconds and memory on this machine
+        return functools.partial(os.execv, sys.executable, [sys.executable, "-IS", *script])
+
+
+def _require_host(host: str, here: bool) -> None:
+    """Raises ConfigError for a host that is not known, or where workers are ``here`` is none of this machine."""
+    try:
+        addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:
+        raise ConfigError("the host is not known", found=f"{host!r}: {error}",
+                          allowed="the address that workers reach this machine by") from None  # fmt: skip
+    refused: OSError | None = None
+    for family, kind, protocol, _, address in addresses:
+        try:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.bind(address)
+                return
+        except OSError as error:
+            refused = error
+    if here:
+        raise ConfigError("the host is not this machine", found=f"{host!r}: {refused}",
+                          allowed="the address that workers reach this machine by")  # fmt: skip
+    # daisy listens at all addresses and only tells workers this one: it may be translated on the way
+    logging.getLogger(__name__).warning("host %r is no address of this machine; workers elsewhere are told it", host)
 
 
 def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progress: bool) -> Result:
-    """Do what is missing. Raises KeyboardInterrupt where that is what happened."""
+    """Do what is missing. Raises KeyboardInterrupt where that is what happened, SystemExit after a SIGTERM."""
     started = time.monotonic()
     run = uuid.uuid4().hex
     state.begin(run)
@@ -94,14 +124,16 @@ def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progre
         state, schedule, logs, workers.retries, workers.timeout, workers.command is not None, workers.patience
     )
     stopped: list[str] = []
-    interrupted = False
+    interrupted: BaseException | None = None
     if any(schedule.missing(made.name).any() for made in job.passes):
         with Checkpoints(state, job.passes, job.root).kept():
             try:
                 with messages_to(logs / "master.log") as screen:
                     _run_daisy(job, state, schedule, workers, run, watchdog, stopped, screen if progress else None)
-            except KeyboardInterrupt:
-                interrupted = not stopped
+            except KeyboardInterrupt as error:
+                interrupted = None if stopped else error
+            except SystemExit as error:
+                interrupted = error
             except RuntimeError as error:
                 # daisy gives a task up where its workers die too often
                 stopped.append(str(error).strip().splitlines()[0])
@@ -112,9 +144,9 @@ def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progre
     except StoreError as error:
         # what was done is done, and said below; the disk of the state may be full
         logging.getLogger(__name__).warning("the summary of the run was not kept: %s", error)
-    if interrupted:
+    if interrupted is not None:
         logging.getLogger(__name__).warning("stopped: %s of %s blocks are done", result.done, result.blocks)
-        raise KeyboardInterrupt
+        raise interrupted
     return result
 
 
@@ -156,7 +188,20 @@ def _run_daisy(
         watchdog.stopping = watchdog.stopping or time.time()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, interrupt) if main else None
+    def terminate(number: int, frame: Any) -> None:
+        terminated.append(number)
+        # timeout(1), for one, sends it twice: to the process and to its group
+        if len(terminated) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    terminated: list[int] = []
+    before: dict[int, Any] = {}
+    if main:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+        # what a program does about it by itself is left to it
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # by way of the one signal that daisy looks for
+            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, terminate)
     before_logs = daisy_logging.get_log_basedir()
     daisy_logging.set_log_basedir(watchdog.logs)
     # its own messages about workers are for the watchdog; their logs say the rest
@@ -167,11 +212,18 @@ def _run_daisy(
     watchdog.start()
     host = workers.host or (LOCAL if workers.command is None else None)
     try:
-        with tqdm(total=schedule.count(schedule.missing), unit="block", disable=screen is None, file=screen) as bar:
+        shown = {"disable": screen is None, "file": screen, **size_of(screen)}
+        with tqdm(total=schedule.count(schedule.missing), unit="block", **shown) as bar:
             observer = Observer(bar, job, schedule)
-            daisy.Server().run_blockwise(
+            states = daisy.Server().run_blockwise(
                 daisy.Pipeline(list(tasks.values()), edges), progress=observer, host=host, summary=False
             )
+        if any(task.abandoned for task in states.values()):
+            stopped.append(f"workers died too often; the last: {watchdog.deaths.last}, see {watchdog.logs}")
+    except KeyboardInterrupt:
+        if terminated:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
     except (OSError, ValueError) as error:
         raise StoreError("the run cannot begin", found=f"{type(error).__name__}: {error}") from error
     finally:
@@ -179,8 +231,8 @@ def _run_daisy(
         daisy_logging.set_log_basedir(before_logs)
         messages.removeHandler(watchdog.deaths)
         messages.propagate = propagate
-        if main:
-            signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _report(

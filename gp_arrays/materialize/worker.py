@@ -49,7 +49,9 @@ class Worker:
 
     def _writer(self, output: Output) -> Writer:
         if output.dataset not in self._writers:
-            self._writers[output.dataset] = Writer(self.job.root, output.dataset, output.meta, self.job.skip_empty)
+            self._writers[output.dataset] = Writer(
+                self.job.root, output.dataset, output.meta, self.job.skip_empty, self.job.id
+            )
         return self._writers[output.dataset]
 
     def require_current(self) -> None:
@@ -112,8 +114,15 @@ class Sign:
             os.write(self._file, f"- {os.getpid()} {socket.gethostname()}\n".encode())
 
     def busy(self, is_busy: bool) -> None:
+        self._say(b"+" if is_busy else b"-")
+
+    def out(self) -> None:
+        """Say that this worker has nothing more to do, so that it did not vanish."""
+        self._say(b".")
+
+    def _say(self, what: bytes) -> None:
         with contextlib.suppress(OSError):
-            os.pwrite(self._file, b"+" if is_busy else b"-", 0)
+            os.pwrite(self._file, what, 0)
 
 
 def run(folder: str, run: str, master: int | None = None) -> None:
@@ -127,7 +136,7 @@ def run(folder: str, run: str, master: int | None = None) -> None:
     import daisy.v2 as daisy
 
     if master is not None:
-        # a Ctrl-C in the terminal is the master's to handle: the block at work is finished
+        # a Ctrl-C in the terminal is the master's to handle: this ends between blocks, once the master is gone
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _die_with(master)
     client = daisy.Client()
@@ -141,7 +150,7 @@ def run(folder: str, run: str, master: int | None = None) -> None:
         try:
             with client.acquire_block() as block:
                 if block is None:
-                    return
+                    break
                 sign.busy(True)
                 region = Region.of(block.write_roi)
                 try:
@@ -165,6 +174,7 @@ def run(folder: str, run: str, master: int | None = None) -> None:
                         pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             sign.busy(False)
+    sign.out()
 
 
 def _die_with(master: int) -> None:

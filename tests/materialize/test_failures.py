@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_helpers import masks_of, wait_for, workers_of
+from job_helpers import environment, masks_of, wait_for, workers_of
 
 import gp_arrays as gpa
 from gp_arrays.materialize.outputs import Writer
@@ -25,6 +25,50 @@ def test_workers_that_cannot_start_stop_the_run(labels, tmp_path):
     assert result.done == 0
     assert "workers died one after another without finishing a block" in result.stopped
     assert "workers died" in str(result)
+
+
+def test_workers_that_cannot_start_stop_a_run_in_a_thread(labels, tmp_path):
+    found = []
+    options = {"worker_command": "echo no such partition >&2; false {worker}", "host": "127.0.0.1", **CUT}
+    thread = threading.Thread(
+        target=lambda: found.append(gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", **options))
+    )
+    thread.start()
+    thread.join()
+    assert not found[0].ok
+    assert "workers died too often" in found[0].stopped
+    assert "exited with code 1: no such partition" in found[0].stopped
+
+
+BROKEN = """
+import sys
+import numpy as np
+import gp_arrays as gpa
+
+
+def unpickled():
+    raise RuntimeError("no license here")
+
+
+class BrokenArrayConfig(gpa.OnesArrayConfig):
+    def __reduce__(self):
+        return unpickled, ()
+
+
+if __name__ == "__main__":
+    config = BrokenArrayConfig("out", gpa.NumpyArrayConfig("zeros", data=np.zeros((8, 8), np.uint8)))
+    print(gpa.materialize(config, sys.argv[1], num_workers=1, progress=False).stopped)
+"""
+
+
+def test_what_a_worker_died_of_is_shown(tmp_path):
+    (tmp_path / "job.py").write_text(BROKEN)
+    ran = subprocess.run(
+        [sys.executable, "job.py", str(tmp_path / "out.zarr")], cwd=tmp_path, env=environment(), capture_output=True,
+        text=True, timeout=200,
+    )  # fmt: skip
+    assert "7 workers died one after another" in ran.stdout, ran.stderr
+    assert "exited with code 1: RuntimeError: no license here" in ran.stdout
 
 
 def test_workers_started_by_a_command(labels, tmp_path):
