@@ -48,7 +48,7 @@ def test_outputs_of_one_grid_share_a_pass_and_others_do_not(labels, tmp_path):
     np.testing.assert_array_equal(
         gpa.open_zarr(tmp_path / "out.zarr", "volumes/masks")[0], (data == 1).astype(np.uint8)
     )
-    job = json.loads((tmp_path / "out.zarr.gp_arrays/volumes.masks+volumes.ids+fine/job.json").read_text())
+    job = json.loads((result.state / "job.json").read_text())
     assert [[o["dataset"] for o in made["outputs"]] for made in job["passes"]] == [
         ["volumes/masks", "volumes/ids"],
         ["fine"],
