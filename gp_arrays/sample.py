@@ -88,7 +88,4 @@ def make_sample(folder: str | Path, shape: tuple[int, ...] = SHAPE) -> dict[str,
         "organelle": LogicalOrArrayConfig("organelle", masks),
     }
     save_tree(tree, folder / TREE)
-    # the file moves with the store beside it
-    text = (folder / TREE).read_text()
-    (folder / TREE).write_text(text.replace(str(store), STORE))
     return tree

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from funlib.geometry import Roi
 
+from .. import fields
 from ..errors import ConfigError, StoreError, TreeError
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules, located
@@ -32,15 +33,15 @@ def materialize(
     path: str | Path,
     dataset: str | None = None,
     num_workers: int = 2,
-    roi: Roi | None = None,
+    roi: Roi | Sequence[Any] | None = None,
     overwrite: bool = False,
     unit: str | None = None,
     progress: bool = True,
     *,
     chunks: Any = None,
     shards: Any = None,
-    block: Sequence[int] | None = None,
-    memory: int = MEMORY,
+    block: Sequence[Any] | None = None,
+    memory: int | str = MEMORY,
     compressor: str = "zstd",
     zarr_format: int = 2,
     pyramid: str | Mapping[str, str] | None = None,
@@ -72,16 +73,17 @@ def materialize(
         path: The store's folder.
         dataset: The path in it of a single output; by default the array's name.
         num_workers: How many worker processes.
-        roi: Where to work, in world units, grown to whole blocks. The extent of the
-            outputs is that of the arrays, so a later call may do the rest.
+        roi: Where to work, grown to whole blocks: a Roi in world units, or
+            ``[[offset], [shape]]``. The extent of the outputs is that of the arrays, so a
+            later call may do the rest.
         overwrite: Whether outputs that are there are replaced, and the work begins anew.
         unit: The unit of the tree; by default what its file says, else nm.
         progress: Whether a bar is shown.
         chunks: In voxels; one shape, or one for each dataset. Axes before the spatial ones
             may be left out.
         shards: Likewise: whole chunks that are stored in one file. Zarr v3 only.
-        block: The shape of a block in world units; by default what suits memory.
-        memory: What one worker may hold, in bytes.
+        block: The shape of a block, as lengths; by default what suits memory.
+        memory: What one worker may hold, in bytes, or such as ``"2GiB"``.
         compressor: ``"zstd"``, ``"blosc"``, ``"gzip"`` or ``"none"``.
         zarr_format: 2, or 3 where the installed zarr has it.
         pyramid: ``"auto"``, ``"mean"``, ``"mode"`` or ``"nearest"``, or one for each dataset: the
@@ -101,7 +103,8 @@ def materialize(
             both see.
         host: The address that workers reach this process by. By default this machine
             alone (127.0.0.1); with ``worker_command`` the one other machines know it by.
-        dry_run: Make nothing; tell what it would cost, from a few blocks that are computed.
+        dry_run: Make nothing; tell what it would cost, from a few blocks that are computed
+            and written to a temporary folder.
 
         append: A function ``append(pipeline, source, target)`` that appends gunpowder nodes, a
             prediction, say: their result is written instead of the one array given.
@@ -124,19 +127,26 @@ def materialize(
     (True, 23)
     >>> folder.cleanup()
     """
+    num_workers = fields.named("num_workers", fields.to_integer, num_workers)
+    retries = fields.named("retries", fields.to_integer, retries)
+    size: int = fields.named("memory", fields.to_bytes, memory)
+    if block_timeout is not None:
+        block_timeout = fields.named("block_timeout", fields.to_number, block_timeout)
     if append is not None:
         if not isinstance(configs, ArrayRules):
-            raise ConfigError("nodes are appended to one array", found=repr(configs))
+            raise fields.no_array_config(configs, "nodes are appended to one array")
         made_of = configs
         configs = PipelineArrayConfig(dataset or f"{made_of.name}-appended", made_of, append, **(append_options or {}))
     roots = located(_roots(configs, dataset), Path.cwd())
-    layout = Layout(chunks, shards, block, memory, pyramid, skip_empty, Storage(compressor, zarr_format))
+    layout = Layout(chunks, shards, block, size, pyramid, skip_empty, Storage(compressor, zarr_format))
     workers = Workers(num_workers, worker_command, host, retries, block_timeout)
     root = Path(path).absolute()
     if root.is_symlink():
         # one store has one state, by whatever name
         root = root.resolve()
     plan = compile_plan(roots, unit)
+    if roi is not None:
+        roi = fields.named("roi", fields.to_bounded_roi, roi, plan.unit)
     covered = None if mask is None else _mask(mask, plan.unit)
     require_apart(root, list(roots), [plan] if covered is None else [plan, covered])
     kept = State(state_base(root, state) / state_name(list(roots)))
@@ -208,13 +218,13 @@ def _roots(configs: ArrayRules | Mapping[str, ArrayRules], dataset: str | None) 
     if isinstance(configs, ArrayRules):
         return {_dataset(configs.name if dataset is None else dataset): configs}
     if not isinstance(configs, Mapping) or not configs:
-        raise ConfigError("not an array config", found=repr(configs), allowed="one, or several by dataset")
+        raise fields.no_array_config(configs, allowed="one, or several by dataset")
     if dataset is not None:
         raise ConfigError("several outputs have their names already", found=f"dataset {dataset!r}",
                           allowed="dataset= with one array config")  # fmt: skip
     for name, config in configs.items():
         if not isinstance(config, ArrayRules):
-            raise ConfigError("not an array config", found=repr(config), path=(str(name),))
+            raise fields.no_array_config(config).at(str(name))
     roots = {_dataset(name): config for name, config in configs.items()}
     if len(roots) != len(configs):
         raise ConfigError("dataset names are not unique", found=", ".join(map(repr, configs)))
@@ -227,7 +237,7 @@ def _roots(configs: ArrayRules | Mapping[str, ArrayRules], dataset: str | None) 
 
 def _mask(config: Any, unit: str) -> Plan:
     if not isinstance(config, ArrayRules):
-        raise ConfigError("the mask is not an array config", found=repr(config))
+        raise fields.no_array_config(config, "the mask is not an array config")
     return compile_plan(located({"mask": config}, Path.cwd()), unit)
 
 

@@ -116,3 +116,35 @@ def test_a_level_that_does_not_fit_says_by_how_much(labels, tmp_path):
     assert raised.value.path == ("ids/s2",)
     assert raised.value.found.split(" for ")[0] != raised.value.allowed.split(";")[0]
     assert not list(tmp_path.glob("out.zarr*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"memory": "much"}, "memory: not a size; found 'much'"),
+        ({"memory": 0}, "memory: not a size"),
+        ({"num_workers": "4"}, "num_workers: not an integer; found '4'"),
+        ({"retries": "1"}, "retries: not an integer; found '1'"),
+        ({"block_timeout": "never"}, "block_timeout: not a number; found 'never'"),
+        ({"roi": gpa.Roi((None, 0, 0), (None, 4, 4))}, "roi: the roi has no bounds"),
+        ({"roi": "0:4,0:4,0:4"}, "roi: not a roi"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(labels, tmp_path, change, says):
+    with pytest.raises(gpa.ConfigError, match=says):
+        gpa.materialize(labels[0], tmp_path / "out.zarr", progress=False, **change)
+    assert not list(tmp_path.glob("out.zarr*"))
+
+
+def test_arguments_that_say_the_same_otherwise(labels, tmp_path):
+    options = {"chunks": (16, 16, 16), "block": (64, 128, 128), "memory": "1GiB", "num_workers": 1.0, "progress": False}
+    cost = gpa.materialize(labels[0], tmp_path / "out.zarr", roi=((400, 0, -80), ("4 nm", 8, 8)), dry_run=True, **options).cost  # fmt: skip
+    assert cost.blocks == 1
+
+
+@pytest.mark.parametrize("what", [lambda array: (array, {}), lambda array: ({"a": array}, {}), lambda array: (array.config, {"mask": array})])  # fmt: skip
+def test_an_array_in_place_of_its_config(labels, tmp_path, what):
+    configs, options = what(labels[0].array())
+    with pytest.raises(gpa.ConfigError, match="not an array config; found .*; allowed: its config: array.config"):
+        gpa.materialize(configs, tmp_path / "out.zarr", progress=False, **options)
+    assert not list(tmp_path.glob("out.zarr*"))
