@@ -218,6 +218,9 @@ def _run_daisy(
             states = daisy.Server().run_blockwise(
                 daisy.Pipeline(list(tasks.values()), edges), progress=observer, host=host, summary=False
             )
+        if watchdog.stopping is not None and not stopped:
+            # in the last moment: the blocks were done, what comes after the run is not
+            raise KeyboardInterrupt
         if any(task.abandoned for task in states.values()):
             stopped.append(f"workers died too often; the last: {watchdog.deaths.last}, see {watchdog.logs}")
     except KeyboardInterrupt:
