@@ -176,7 +176,8 @@ class Watchdog(threading.Thread):
             command = int(launcher.name)
             if not of <= set(launcher.read_text(encoding="utf-8").split(":")):
                 continue
-            if _parent(_parent(command) or 0) != os.getpid():
+            starter = _parent(command) or 0
+            if _parent(starter) != os.getpid():
                 continue
             asked = self._asked.get(command)
             with contextlib.suppress(ProcessLookupError):
@@ -185,6 +186,9 @@ class Watchdog(threading.Thread):
                     os.killpg(command, signal.SIGTERM)
                 elif time.monotonic() - asked > ASKED:
                     os.killpg(command, signal.SIGKILL)
+                    if time.monotonic() - asked > 2 * ASKED:
+                        # what started it has not noticed: it is frozen itself
+                        os.kill(starter, signal.SIGKILL)
 
 
 def _parent(pid: int) -> int | None:

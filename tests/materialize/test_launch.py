@@ -243,3 +243,13 @@ def test_a_command_that_outlasts_the_run_is_ended(labels, tmp_path, monkeypatch)
     )  # fmt: skip
     assert result.ok
     assert result.seconds < 120
+
+
+@pytest.mark.slow
+def test_a_frozen_launcher_holds_up_no_run(master):
+    process, state = master("nice {worker}")
+    command, *_ = group_of(state)
+    launcher = int(Path(f"/proc/{command}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(launcher, signal.SIGSTOP)
+    assert process.wait(120) == 0
+    assert not alive(launcher)
