@@ -50,6 +50,8 @@ def main(launchers: str, signs: str, command: str, master: str) -> int:
         Path(launchers, str(process.pid)).write_text(context, encoding="utf-8")
     code = process.wait()
     if code:
+        # a worker that is frozen outlives the shell that was asked to end
+        _end(process.pid)
         return code if code > 0 else 128 - code
     problem = _in_vain(Path(signs, f"{said['task_id']}.{said['worker_id']}"), said["hostname"], int(said["port"]))
     if problem and not terminated.is_set():

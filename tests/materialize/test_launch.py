@@ -211,6 +211,16 @@ def test_a_launcher_that_is_ended_asks_its_command_first(launched, tmp_path):
         os.killpg(int(command.name), 0)
 
 
+def test_what_is_frozen_does_not_outlive_a_command_that_was_ended(launched, tmp_path):
+    server, port = listening()
+    with server:
+        process = launched(f"sleep 100 & echo $! > {tmp_path}/pid; kill -STOP $!; kill -TERM $$", port)
+        process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    frozen = int((tmp_path / "pid").read_text())
+    wait_for(lambda: not alive(frozen), 10)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["nice {worker}", "sh -c '{worker}; true'"])
 def test_ctrl_c_in_the_terminal_lets_workers_leave(master, command):
