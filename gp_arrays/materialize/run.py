@@ -98,14 +98,13 @@ def materialize(
             None for never.
         state: A folder for what the job remembers (in ``out.zarr.gp_arrays`` within), instead of
             one beside the store.
-        worker_command: What starts a worker elsewhere, such as ``"srun -c 2 {worker}"``. It
-            must last as long as its worker. Store, state and sources are on disks that
-            both see.
+        worker_command: What starts a worker elsewhere, such as ``"srun -c 2 {worker}"``; run by
+            ``sh``. It must last as long as its worker (``sbatch --wait``, ``bsub -K``). Store, state and
+            sources are on disks that both see.
         host: The address that workers reach this process by. By default this machine
             alone (127.0.0.1); with ``worker_command`` the one other machines know it by.
         dry_run: Make nothing; tell what it would cost, from a few blocks that are computed
             and written to a temporary folder.
-
         append: A function ``append(pipeline, source, target)`` that appends gunpowder nodes, a
             prediction, say: their result is written instead of the one array given.
         append_options: What else PipelineArrayConfig takes: ``context_size``, ``dtype``,
@@ -116,7 +115,8 @@ def materialize(
 
     Raises:
         ConfigError, TreeError, StoreError: Before anything is made.
-        KeyboardInterrupt: Ctrl-C; blocks at work are finished first.
+        KeyboardInterrupt: Ctrl-C. What is done is kept; blocks at work are done again by the next call.
+        SystemExit: SIGTERM, likewise, with code 143, unless the program has a handler of its own.
 
     >>> import gp_arrays as gpa, numpy as np, tempfile
     >>> ids = gpa.NumpyArrayConfig("ids", data=np.arange(64, dtype=np.uint8).reshape(8, 8), voxel_size=(4, 4))
