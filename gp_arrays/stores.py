@@ -15,10 +15,10 @@ from .array import Array
 from .errors import ConfigError, StoreError
 from .fields import items_of, to_dtype, to_integer
 from .sources.zarr_ import ZarrArrayConfig
+from .storage.axes import axis_roles
 from .storage.chunks import CHUNK, require_whole_shards, to_chunks
 from .storage.documents import what_is_there
 from .storage.engine import create_array
-from .storage.geometry import axis_roles
 from .transforms.constant import ConstantArrayConfig
 from .transforms.ones import OnesArrayConfig
 from .units import DEFAULT_UNIT, parse_unit

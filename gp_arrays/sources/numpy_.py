@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..meta import Axis, interpolatable
 from ..nodes import SourceNode
 from ..rules import Opened
-from ..storage.geometry import axis_roles
+from ..storage.axes import axis_roles
 from ..units import Quantity
 
 _TOKENS: dict[int, tuple[weakref.ref[Any], str]] = {}

@@ -19,6 +19,7 @@ import attrs
 
 from ..errors import ConfigError, StoreError, TreeError
 from ..units import DEFAULT_UNIT, Quantity, metres
+from .axes import LEADING, roles_of
 from .documents import Node, ancestors
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,6 @@ GEOMETRY_KEYS = frozenset(
         "_ARRAY_DIMENSIONS",
     ]
 )
-_LEADING = {"c": "c", "channel": "c", "channels": "c", "s": "s", "sample": "s", "samples": "s", "t": "t", "time": "t"}
 _LABEL_PATH = re.compile(r"(^|[/_.\-])labels?([/_.\-]|$)")
 _LABEL_KEYS = ("labels", "image-label", "annotation_type")
 
@@ -143,7 +143,7 @@ def _spatial(
 ) -> Geometry:
     assert node.shape is not None
     ndim = len(node.shape)
-    axes, leading = _roles(ndim, given, names, dims, types)
+    axes, leading = roles_of(ndim, given, names, dims, types)
     spatial = [i for i in range(ndim) if not leading[i]]
     if isinstance(units, str):
         units = [units] * ndim
@@ -190,64 +190,6 @@ def unit_or_default(unit: Any) -> str:
     return str(unit)
 
 
-def _roles(
-    ndim: int,
-    given: Sequence[str] | None,
-    names: Sequence[str] | None,
-    dims: int | None = None,
-    types: Sequence[str] | None = None,
-) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """axis_roles of the names that a user gave, else of those that the store has."""
-    if not given:
-        return axis_roles(names, ndim, dims, types)
-    try:
-        return axis_roles(given, ndim, dims, types)
-    except ValueError as error:
-        raise TreeError("its axes do not fit the array's shape", found=str(error),
-                        allowed=f"one name for each of {ndim} axes, at least one of them spatial") from None  # fmt: skip
-
-
-def axis_roles(
-    names: Sequence[str] | None, ndim: int, dims: int | None = None, types: Sequence[str] | None = None
-) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """Names of all axes, and which of them are leading.
-
-    Without names the last three axes (or as many as there are lengths, or those that
-    ``types`` says) are z, y, x. Names may be those of the spatial axes alone.
-
-    >>> axis_roles(None, 4), axis_roles(["c^", "y", "x"], 3)
-    ((('c', 'z', 'y', 'x'), (True, False, False, False)), (('c', 'y', 'x'), (True, False, False)))
-    """
-    kinds = list(types) if types is not None and len(types) == ndim else None
-    if kinds is not None:
-        dims = kinds.count("space")
-    if names is not None and len(set(names)) != len(names):
-        raise ValueError(f"an axis is named twice: {', '.join(names)}")
-    if names is not None and len(names) not in (ndim, dims):
-        raise ValueError(f"{len(names)} axis names {list(names)} for {ndim} axes")
-    if names is not None and len(names) == ndim:
-        if kinds is not None:
-            roles = [kind != "space" for kind in kinds]
-        else:
-            roles = [name.lower() in _LEADING or name.endswith("^") for name in names]
-        if all(roles):
-            raise ValueError(f"no spatial axis among {', '.join(names)}")
-        clean = [name.rstrip("^") for name in names]
-        return tuple(
-            _LEADING.get(name.lower(), name) if lead else name for name, lead in zip(clean, roles, strict=True)
-        ), tuple(roles)
-    dims = min(ndim, 3) if dims is None else min(dims, ndim)
-    if not dims:
-        raise ValueError("no spatial axis")
-    spatial = list(names) if names is not None else list("zyx"[-dims:]) if dims <= 3 else [f"d{i}" for i in range(dims)]
-    kinds = ["channel"] * (ndim - dims) + ["space"] * dims if kinds is None else kinds
-    count = ndim - dims - kinds.count("time")
-    leading = ["s", "c"][-count:] if 0 < count <= 2 else [f"a{i}" for i in range(count)]
-    called = {"space": iter(spatial), "time": iter("t" * ndim)}
-    others = iter(leading)
-    return tuple(next(called.get(kind, others)) for kind in kinds), tuple(kind != "space" for kind in kinds)
-
-
 def _cosem(transform: Mapping[str, Any]) -> tuple[list[Any], list[Any] | None, list[str], Any]:
     order = slice(None, None, -1) if transform.get("order") == "F" else slice(None)
     names, scale = list(transform["axes"])[order], list(transform["scale"])[order]
@@ -270,20 +212,20 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         names, units = parsed[0][2], parsed[0][3]
         transforms = [(p[0], p[1]) for p in parsed]
         shifted = any(_nonzero(translation) for _, translation in transforms[1:])
-        roles = _roles(ndim, axes, names, len(transforms[level][0]))
+        roles = roles_of(ndim, axes, names, len(transforms[level][0]))
         units = [units] * ndim if isinstance(units, str) or units is None else units
     else:
         described = multiscale["axes"]
         names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in described]
-        kinds = [axis.get("type", "space" if axis["name"].lower() not in _LEADING else "") if isinstance(axis, Mapping)
-                 else "space" if axis.lower() not in _LEADING else "" for axis in described]  # fmt: skip
+        kinds = [axis.get("type", "space" if axis["name"].lower() not in LEADING else "") if isinstance(axis, Mapping)
+                 else "space" if axis.lower() not in LEADING else "" for axis in described]  # fmt: skip
         units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in described]
         outer = _ngff(multiscale.get("coordinateTransformations"), ndim)
         own = [_ngff(entry["coordinateTransformations"], ndim) for entry in datasets]
         # one translation of the whole image moves all levels alike: it says nothing of centres
         shifted = any(_nonzero(translation) for _, translation in own[1:])
         transforms = [_compose(outer, each) for each in own]
-        roles = _roles(ndim, axes, names, types=None if axes else kinds)
+        roles = roles_of(ndim, axes, names, types=None if axes else kinds)
     spatial = [i for i in range(ndim) if not roles[1][i]]
     unit_of = _units(node, _per_spatial(units, ndim, spatial, None))
     scales = [[Quantity.parse(s).value for s in _per_spatial(scale, ndim, spatial, 1)] for scale, _ in transforms]

@@ -1,0 +1,68 @@
+"""Names of axes as stores and users give them, and which axes are spatial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import TreeError
+
+#: Names of leading axes, and what they are called here.
+LEADING = {"c": "c", "channel": "c", "channels": "c", "s": "s", "sample": "s", "samples": "s", "t": "t", "time": "t"}
+
+
+def roles_of(
+    ndim: int,
+    given: Sequence[str] | None,
+    names: Sequence[str] | None,
+    dims: int | None = None,
+    types: Sequence[str] | None = None,
+) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    """axis_roles of the names that a user gave, else of those that the store has."""
+    if not given:
+        return axis_roles(names, ndim, dims, types)
+    try:
+        return axis_roles(given, ndim, dims, types)
+    except ValueError as error:
+        raise TreeError("its axes do not fit the array's shape", found=str(error),
+                        allowed=f"one name for each of {ndim} axes, at least one of them spatial") from None  # fmt: skip
+
+
+def axis_roles(
+    names: Sequence[str] | None, ndim: int, dims: int | None = None, types: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    """Names of all axes, and which of them are leading.
+
+    Without names the last three axes (or as many as there are lengths, or those that
+    ``types`` says) are z, y, x. Names may be those of the spatial axes alone.
+
+    >>> axis_roles(None, 4), axis_roles(["c^", "y", "x"], 3)
+    ((('c', 'z', 'y', 'x'), (True, False, False, False)), (('c', 'y', 'x'), (True, False, False)))
+    """
+    kinds = list(types) if types is not None and len(types) == ndim else None
+    if kinds is not None:
+        dims = kinds.count("space")
+    if names is not None and len(set(names)) != len(names):
+        raise ValueError(f"an axis is named twice: {', '.join(names)}")
+    if names is not None and len(names) not in (ndim, dims):
+        raise ValueError(f"{len(names)} axis names {list(names)} for {ndim} axes")
+    if names is not None and len(names) == ndim:
+        if kinds is not None:
+            roles = [kind != "space" for kind in kinds]
+        else:
+            roles = [name.lower() in LEADING or name.endswith("^") for name in names]
+        if all(roles):
+            raise ValueError(f"no spatial axis among {', '.join(names)}")
+        clean = [name.rstrip("^") for name in names]
+        return tuple(
+            LEADING.get(name.lower(), name) if lead else name for name, lead in zip(clean, roles, strict=True)
+        ), tuple(roles)
+    dims = min(ndim, 3) if dims is None else min(dims, ndim)
+    if not dims:
+        raise ValueError("no spatial axis")
+    spatial = list(names) if names is not None else list("zyx"[-dims:]) if dims <= 3 else [f"d{i}" for i in range(dims)]
+    kinds = ["channel"] * (ndim - dims) + ["space"] * dims if kinds is None else kinds
+    count = ndim - dims - kinds.count("time")
+    leading = ["s", "c"][-count:] if 0 < count <= 2 else [f"a{i}" for i in range(count)]
+    called = {"space": iter(spatial), "time": iter("t" * ndim)}
+    others = iter(leading)
+    return tuple(next(called.get(kind, others)) for kind in kinds), tuple(kind != "space" for kind in kinds)
