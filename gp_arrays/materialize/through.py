@@ -24,6 +24,9 @@ from ..rules import ArrayRules
 
 Append = Callable[..., gp.Pipeline]
 
+#: Pipelines of appended nodes that a thread keeps, those used last.
+KEPT = 16
+
 
 def to_reference(value: Any) -> str:
     """attrs converter: where a function is, as ``module:name``.
@@ -216,12 +219,16 @@ class _Cache(threading.local):
     """The pipelines of a thread: a node serves one request at a time."""
 
     def __init__(self) -> None:
-        self.built: dict[str, _Built] = {}
+        self.built: dict[Any, _Built] = {}
 
     def of(self, config: PipelineArrayConfig, source: Meta) -> _Built:
-        if config.content not in self.built:
-            self.built[config.content] = _Built(config, source)
-        return self.built[config.content]
+        # a view computes samples, which lie on grids of their own
+        key = config.content, source.region, tuple(source.voxel_size), _corner(source)
+        found = self.built.pop(key, None) or _Built(config, source)
+        self.built[key] = found
+        if len(self.built) > KEPT:
+            self.built.pop(next(iter(self.built))).pipeline.internal_teardown()
+        return found
 
 
 _BUILT = _Cache()

@@ -258,8 +258,8 @@ class Grid:
         return tuple(map(len, self.places))
 
     def meta(self, meta: Meta) -> Meta:
-        """The meta of samples of an array."""
-        return attrs.evolve(meta, roi=self.region.roi, voxel_size=Coordinate(self.spacing))
+        """The meta of samples of an array. They lie on a grid of their own."""
+        return attrs.evolve(meta, roi=self.region.roi, voxel_size=Coordinate(self.spacing), phase=None)
 
 
 def cost(picked: Mapping[int, Picked]) -> int:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from view_helpers import Blurred, Broken, Counted, Counter, Endless, value
 
 import gp_arrays as gpa
+from gp_arrays.materialize.through import PipelineArrayConfig
 from gp_arrays.testing import evaluate_naively, trees
 from gp_arrays.view.sampling import EXACT, SPARSE, Sampler
 
@@ -244,3 +245,18 @@ def test_what_a_kernel_raises_is_placed_at_any_zoom() -> None:
     for factor in (1, 2):
         with pytest.raises(gpa.ComputeError, match="^broken: ZeroDivisionError"):
             Sampler(config.array()).read((0, 0, 0), (4, 4, 4), (factor,) * 3)
+
+
+def test_samples_of_what_appended_nodes_make() -> None:
+    """Off the world's grid, here and there, at several zooms: on grids of their own, each."""
+    data = np.arange(3 * 64, dtype=np.int8).reshape(3, 64)
+    ids = gpa.NumpyArrayConfig("ids", data=data, voxel_size=(1, 2), offset=(0, 3), axes=("y", "x"))
+    signed = PipelineArrayConfig("signed", ids, "gp_arrays.testing.appended:add_sign", dtype="int8")
+    again = PipelineArrayConfig("again", signed, "gp_arrays.testing.appended:add_sign", dtype="int8")
+    whole = again.array()[:]
+    assert whole.any()
+    sampler = Sampler(again.array())
+    for factor in (1, 2, 4):
+        for start in range(0, 64 // factor, 4):
+            kept = whole[:, middles(64, factor)][:, start : start + 4]
+            np.testing.assert_array_equal(sampler.read([0, start], [3, start + 4], [1, factor]), kept)
