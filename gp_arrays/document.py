@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ import yaml
 
 from .config import Config, walk
 from .errors import ConfigError, StoreError, TreeError
+from .files import replace_file
 from .plan import tree_unit
 from .rules import SourceRules
 from .units import Quantity, plain_length
@@ -116,18 +115,7 @@ def to_file(roots: Sequence[Config], path: str | Path) -> None:
             text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
     except (TypeError, ValueError, yaml.YAMLError) as error:
         raise TreeError(f"a value that {format} cannot hold", found=" ".join(str(error).split())) from error
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
-    except OSError as error:
-        raise StoreError("cannot write the tree file", found=f"{path}: {error.strerror}") from error
+    replace_file(path, text, problem="cannot write the tree file")
 
 
 class _OnceLoader(yaml.SafeLoader):

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "gp_arrays"
 #: Modules and packages from left to right; those of one line do not know each other.
 LAYERS = [
     ["errors", "py.typed"],
-    ["units"],
+    ["units", "files"],
     ["config"],
     ["meta"],
     ["rules"],

@@ -128,15 +128,8 @@ def estimate(job: Job, schedule: Schedule, workers: int, seed: int = 0) -> Cost:
 
 def written_bytes(made: Pass, output: Output, blocks: np.ndarray[Any, Any]) -> int:
     """Bytes of an output's voxels within some blocks of a pass, given as a bool grid."""
-    # a block's box is a product of lengths along each axis, so that no block is looked at by itself
-    total: Any = blocks
-    whole = output.meta.region
-    for axis, count in enumerate(made.grid):
-        begins = made.begin[axis] + np.arange(count, dtype=np.int64) * made.block[axis]
-        lengths = np.minimum(begins + made.block[axis], whole.end[axis]) - np.maximum(begins, whole.begin[axis])
-        total = np.tensordot(np.maximum(lengths, 0) // int(output.meta.voxel_size[axis]), total, (0, 0))
-    voxel = Region(whole.begin, tuple(b + int(v) for b, v in zip(whole.begin, output.meta.voxel_size, strict=True)))
-    return int(total) * output.meta.bytes_of(voxel)
+    assert output.meta.dtype is not None
+    return made.voxels(output, blocks) * output.meta.dtype.itemsize
 
 
 class Trial:

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import StoreError
-from ..storage.files import replace_file
+from ..files import replace_file
 from .geometry import Pass
 from .state import State
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from ..errors import ConfigError, TreeError
 from ..evaluate import demands
@@ -94,6 +95,17 @@ class Pass:
         """The blocks that touch a box, as slices of the grid."""
         spans = zip(region.begin, region.end, self.begin, self.block, self.grid, strict=True)
         return tuple(slice(min(n, max(0, (b - o) // s)), max(0, min(n, -((o - e) // s)))) for b, e, o, s, n in spans)
+
+    def voxels(self, output: Output, blocks: np.ndarray[Any, Any]) -> int:
+        """How many voxels of an output lie within some blocks, given as a bool grid."""
+        found: Any = blocks
+        whole = output.meta.region
+        # those of a block are the product of their numbers along each axis, so no block is looked at by itself
+        for axis, count in enumerate(self.grid):
+            begins = self.begin[axis] + np.arange(count, dtype=np.int64) * self.block[axis]
+            lengths = np.minimum(begins + self.block[axis], whole.end[axis]) - np.maximum(begins, whole.begin[axis])
+            found = np.tensordot(np.maximum(lengths, 0) // int(output.meta.voxel_size[axis]), found, (0, 0))
+        return int(found) * math.prod(axis.size for axis in output.meta.leading or ())
 
     @property
     def everything(self) -> tuple[slice, ...]:

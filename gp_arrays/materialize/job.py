@@ -16,11 +16,11 @@ from ..config import walk
 from ..document import tree_document
 from ..errors import ConfigError, StoreError
 from ..evaluate import evaluate
+from ..files import replace_file
 from ..meta import Meta, Region
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
 from ..storage.documents import read_node
-from ..storage.files import replace_file
 from ..transforms.dense_ids import look_in
 from ..tree import parse_tree
 from .geometry import Output, Pass
@@ -124,17 +124,18 @@ def load(folder: Path, name: str) -> Loaded:
     job = read(folder)
     look_in(folder / TABLES)
     described = next(made for made in job["passes"] if made["name"] == name)
-    plan = compile_plan(load_tree(folder, job, described["tree"]), job["unit"])
+    root = store_of(folder, job)
+    plan = compile_plan(load_tree(folder, job, described["tree"], root), job["unit"])
     frame = tuple(described["begin"]) if described["after"] else (0,) * len(described["begin"])
     metas = {dataset: plan.steps[step].meta for dataset, step in plan.outputs.items()}
     metas = {dataset: attrs.evolve(meta, roi=meta.region.shift(frame).roi) for dataset, meta in metas.items()}
-    return Loaded(store_of(folder, job), job["id"], plan, read_pass(described, metas), job["skip_empty"], frame)
+    return Loaded(root, job["id"], plan, read_pass(described, metas), job["skip_empty"], frame)
 
 
-def load_tree(folder: Path, job: Mapping[str, Any], index: int) -> dict[str, ArrayRules]:
-    """One of the trees of a job, by dataset."""
+def load_tree(folder: Path, job: Mapping[str, Any], index: int, root: Path) -> dict[str, ArrayRules]:
+    """One of the trees of a job, by dataset. ``root`` is where its store is now."""
     tree = job["trees"][index]
-    here, there = str(store_of(folder, job)), job["root"]
+    here, there = str(root), job["root"]
     if by_pickle(tree):
         configs: dict[str, ArrayRules] = cloudpickle.loads((folder / TREE.format(index)).read_bytes())
         return configs

@@ -22,8 +22,8 @@ from funlib.geometry import Roi
 from tqdm.auto import tqdm
 
 from ..errors import ConfigError, StoreError
+from ..files import replace_file, writing
 from ..meta import Region
-from ..storage.files import replace_file, writing
 from . import launch
 from .durable import Checkpoints
 from .prepare import Job

@@ -24,7 +24,7 @@ from .result import Result
 from .room import require_apart, require_own, require_room, require_same
 from .schedule import Schedule, make_schedule, require_touched
 from .sparse import not_empty, within_mask
-from .state import EMPTY, State, state_base, state_name
+from .state import EMPTY, State, state_base, state_name, store_root
 from .through import PipelineArrayConfig
 
 
@@ -140,10 +140,7 @@ def materialize(
     roots = located(_roots(configs, dataset), Path.cwd())
     layout = Layout(chunks, shards, block, size, pyramid, skip_empty, Storage(compressor, zarr_format))
     workers = Workers(num_workers, worker_command, host, retries, block_timeout)
-    root = Path(path).absolute()
-    if root.is_symlink():
-        # one store has one state, by whatever name
-        root = root.resolve()
+    root = store_root(path)
     plan = compile_plan(roots, unit)
     if roi is not None:
         roi = fields.named("roi", fields.to_bounded_roi, roi, plan.unit)

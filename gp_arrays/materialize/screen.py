@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import sys
 import threading
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ..meta import Meta
 from .geometry import Pass
 from .prepare import Job
 from .schedule import Schedule
@@ -111,7 +109,6 @@ class Observer:
         self.bar = bar
         blocks = schedule.count(schedule.missing)
         self.voxels = sum(voxels_of(p, schedule.missing(p.name)) for p in job.passes) / max(blocks, 1)
-        self.all = sum(made.count for made in job.passes)
         self.started = time.monotonic()
 
     def on_start(self, states: Mapping[str, Any]) -> None:
@@ -137,16 +134,4 @@ class Observer:
 
 def voxels_of(made: Pass, blocks: np.ndarray[Any, Any]) -> int:
     """How many voxels some blocks of a pass have, as a bool grid tells them, in all its outputs."""
-    return sum(_voxels_in(made, output.meta, blocks) for output in made.outputs)
-
-
-def _voxels_in(made: Pass, meta: Meta, blocks: np.ndarray[Any, Any]) -> int:
-    found: Any = blocks
-    # the voxels of a block are the product of their numbers along each axis: the last axis first
-    for axis in reversed(range(len(made.grid))):
-        begins = made.begin[axis] + made.block[axis] * np.arange(made.grid[axis], dtype=np.int64)
-        inside = np.minimum(begins + made.block[axis], meta.region.end[axis]) - np.maximum(
-            begins, meta.region.begin[axis]
-        )
-        found = found @ (np.maximum(inside, 0) // int(meta.voxel_size[axis]))
-    return int(found) * math.prod(leading.size for leading in meta.leading or ())
+    return sum(made.voxels(output, blocks) for output in made.outputs)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ..errors import StoreError
-from ..storage.files import replace_file, reserve_file, writing
+from ..files import replace_file, reserve_file, writing
 from . import job as jobs
 
 TRACKING = "tracking"
@@ -38,6 +38,12 @@ LONGEST_NAME = 120
 
 #: What daisy keeps of each block.
 TRACKED = {"done": "u1", "failures": "<u4"}
+
+
+def store_root(path: str | Path) -> Path:
+    """The folder of a store, absolute: one store has one state, by whatever link it is named."""
+    root = Path(path).absolute()
+    return root.resolve() if root.is_symlink() else root
 
 
 def state_base(root: Path, folder: str | Path | None = None) -> Path:
@@ -62,12 +68,12 @@ def state_name(datasets: Sequence[str]) -> str:
     return name
 
 
-class Held(StoreError):
-    """Another run holds the lock."""
+class _Held(StoreError):
+    """Another run holds the lock of this very state, which is that run's to tidy."""
 
 
-def _held(who: str) -> Held:
-    return Held("another run is at work on these outputs", found=who, allowed="one run at a time")
+def _busy(who: str, kind: type[StoreError] = StoreError) -> StoreError:
+    return kind("another run is at work on these outputs", found=who, allowed="one run at a time")
 
 
 def overlap(some: Sequence[str], others: Sequence[str]) -> bool:
@@ -124,13 +130,13 @@ class State:
                     try:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except BlockingIOError:
-                        raise _held(self.holder() or str(path)) from None
+                        raise _busy(self.holder() or str(path), _Held) from None
                     self._require_no_other(datasets)
                     now = time.strftime("%Y-%m-%d %H:%M:%S")
                     file.truncate(0)
                     who = f"process {os.getpid()} on {socket.gethostname()} since {now}"
                     file.write(f"{who}\n{json.dumps(list(datasets))}".encode())
-            except Held:
+            except _Held:
                 raise
             except StoreError:
                 self.tidy()
@@ -138,14 +144,13 @@ class State:
             yield
 
     def _require_no_other(self, datasets: Sequence[str]) -> None:
-        """Raises Held where another job of the same store that shares an output is at work."""
+        """Raises StoreError where another job of the same store that shares an output is at work."""
         for folder in self.folder.parent.iterdir():
             other = State(folder)
             if folder != self.folder and (who := other.holder()) is not None:
                 with contextlib.suppress(ValueError, IndexError):
                     if overlap(datasets, json.loads((folder / LOCK).read_text(encoding="utf-8").splitlines()[1])):
-                        self.tidy()
-                        raise _held(who)
+                        raise _busy(who)
 
     def clear(self) -> None:
         """Forget everything but the lock."""

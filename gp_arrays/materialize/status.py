@@ -10,7 +10,7 @@ from ..errors import StoreError
 from ..storage.documents import read_node
 from . import job as jobs
 from .outputs import job_of
-from .state import EMPTY, State, state_base
+from .state import EMPTY, State, state_base, store_root
 
 
 @attrs.frozen
@@ -60,8 +60,7 @@ def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, .
     Raises:
         StoreError: No job has written there.
     """
-    root = Path(path).absolute()
-    base = state_base(root.resolve() if root.is_symlink() else root, state)
+    base = state_base(store_root(path), state)
     folders = sorted(folder.parent for folder in base.glob(f"*/{jobs.JOB}"))
     if not folders:
         raise StoreError("no job has written there", found=f"{path}, state {base}",

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GpArraysError, StoreError
+from ..files import reserve_file
 from ..meta import Region
-from ..storage.files import reserve_file
 from . import job as jobs
 from .geometry import Output, Pass
 from .outputs import Writer

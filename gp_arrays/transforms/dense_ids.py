@@ -16,10 +16,10 @@ import numpy as np
 
 from ..errors import ComputeError
 from ..evaluate import evaluate
+from ..files import replace_file
 from ..meta import Region, world_text
 from ..plan import Plan, compile_plan
 from ..rules import ArrayRules
-from ..storage.files import replace_file
 
 logger = logging.getLogger(__name__)
 

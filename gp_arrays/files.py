@@ -9,27 +9,28 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import StoreError
+from .errors import StoreError
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
     """Raises StoreError, which names ``path``, for what the system refuses meanwhile."""
     try:
         yield
     except StoreError:
         raise
     except OSError as error:
-        raise StoreError("cannot write", found=f"{path}: {error.strerror or error}") from error
+        raise StoreError(problem, found=f"{path}: {error.strerror or error}") from error
 
 
-def replace_file(path: Path, content: str | bytes, durable: bool = False) -> None:
+def replace_file(path: Path, content: str | bytes, durable: bool = False, problem: str = "cannot write") -> None:
     """Write a file at once: a reader sees the old one or the new one, and nothing else is left.
 
-    With ``durable`` that also holds for who reads after a power failure. Raises StoreError.
+    With ``durable`` that also holds for who reads after a power failure. Raises StoreError,
+    whose first words are ``problem``.
     """
     data = content.encode() if isinstance(content, str) else content
-    with writing(path):
+    with writing(path, problem):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         try:
             with os.fdopen(handle, "wb") as file:
