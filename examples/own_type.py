@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 
 import gp_arrays as gpa
-from gp_arrays.config import SOURCE
-from gp_arrays.meta import Block, Meta, Region
+from gp_arrays.model.config import SOURCE
+from gp_arrays.model.meta import Block, Meta, Region
 
 
 def boundaries(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -32,8 +32,9 @@ class BoundariesArrayConfig(gpa.ArrayConfig):
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
         roi = source.region.roi
-        return attrs.evolve(source, dtype=np.uint8, interpolatable=False,
-                            roi=gpa.Roi(roi.begin, roi.shape - source.voxel_size))  # fmt: skip
+        return attrs.evolve(
+            source, dtype=np.uint8, interpolatable=False, roi=gpa.Roi(roi.begin, roi.shape - source.voxel_size)
+        )
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> list[Region]:
         end = tuple(e + v for e, v in zip(region.end, meta.voxel_size, strict=True))

@@ -5,7 +5,7 @@ import tempfile
 import gunpowder as gp
 
 import gp_arrays as gpa
-from gp_arrays.sample import make_sample
+from gp_arrays.cli.sample import make_sample
 
 RAW, MASKS = gp.ArrayKey("RAW"), gp.ArrayKey("MASKS")
 tree = make_sample(tempfile.mkdtemp())

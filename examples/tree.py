@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import gp_arrays as gpa
-from gp_arrays.sample import make_sample
+from gp_arrays.cli.sample import make_sample
 
 folder = Path(tempfile.mkdtemp())
 make_sample(folder)  # sample.zarr with raw and labels, as a stand-in for your data

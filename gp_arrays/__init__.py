@@ -2,30 +2,24 @@
 
 from funlib.geometry import Coordinate, Roi
 
-from .array import Array
-from .base import ArrayConfig, PointwiseConfig, SourceConfig
-from .errors import (
-    ComputeError,
-    ConfigError,
-    GpArraysError,
-    RequestError,
-    StoreError,
-    TreeError,
-)
-from .explain import explain
-from .materialize import check_blocks, compare, materialize, status
-from .pipeline import compile_pipeline
-from .plan import compile_plan
+from .errors import ComputeError, ConfigError, GpArraysError, RequestError, StoreError, TreeError
+from .jobs import check_blocks, compare, materialize, status
+from .model.array import Array
+from .model.base import ArrayConfig, PointwiseConfig, SourceConfig
+from .model.explain import explain
+from .model.plan import compile_plan
 from .sources.cellmap import CellMapArrayConfig, CellMapSource
 from .sources.dummy import DummyArrayConfig, DummySource
 from .sources.numpy_ import NumpyArrayConfig, NumpySource
+from .sources.stores import create_zarr, open_zarr
 from .sources.zarr_ import ZarrArrayConfig, ZarrSource
-from .stores import constant_like, create_zarr, ones_like, open_zarr
+from .train.pipeline import compile_pipeline
 from .transforms.binarize import Binarize, BinarizeArrayConfig
 from .transforms.concat import Concat, ConcatArrayConfig
 from .transforms.constant import Constant, ConstantArrayConfig
 from .transforms.crop import Crop, CropArrayConfig
 from .transforms.intensities import Intensities, IntensitiesArrayConfig
+from .transforms.like import constant_like, ones_like
 from .transforms.logical_or import LogicalOr, LogicalOrArrayConfig
 from .transforms.merge_instances import MergeInstances, MergeInstancesArrayConfig, source_of_id
 from .transforms.missing_annotations import MissingAnnotations, MissingAnnotationsMaskConfig
@@ -34,8 +28,8 @@ from .transforms.resample import Resample, ResampledArrayConfig
 from .transforms.select import Select, SelectArrayConfig
 from .transforms.sum import Sum, SumArrayConfig
 from .transforms.threshold import Threshold, ThresholdArrayConfig
-from .tree import load_tree, save_tree
-from .view import view
+from .trees.tree import load_tree, save_tree
+from .viewer import view
 
 __all__ = [
     "Array",

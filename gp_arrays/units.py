@@ -18,9 +18,7 @@ DEFAULT_UNIT = "nm"
 
 # exponent of ten of each unit, in metres
 _EXPONENTS = {"fm": -15, "pm": -12, "nm": -9, "um": -6, "mm": -3, "cm": -2, "m": 0}
-_PREFIXES = {
-    "femto": "fm", "pico": "pm", "nano": "nm", "micro": "um", "milli": "mm", "centi": "cm", "": "m"
-}  # fmt: skip
+_PREFIXES = {"femto": "fm", "pico": "pm", "nano": "nm", "micro": "um", "milli": "mm", "centi": "cm", "": "m"}
 _ALIASES = {
     f"{prefix}{root}{plural}": unit
     for prefix, unit in _PREFIXES.items()

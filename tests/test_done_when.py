@@ -22,9 +22,13 @@ GROUPS = {"a": [115, 182], "b": [2150], "c": [1, 2, 3], "d": [1028, 1699], "any"
 def command_line(*args, cwd=None):
     """``gp-arrays`` as a user runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "gp_arrays", *map(str, args)], capture_output=True, text=True, timeout=300, cwd=cwd,
+        [sys.executable, "-m", "gp_arrays", *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
         env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
+    )
 
 
 def plain(dataset):
@@ -113,7 +117,8 @@ def mistakes(store):
     pair = {"channels": ["a", "b"]}
     return {
         "missing file": (
-            {"out": zarr_entry(f"{store}x", "raw")}, f"out: no such store; found {store}x; allowed: {store.parent} has a.zarr"
+            {"out": zarr_entry(f"{store}x", "raw")},
+            f"out: no such store; found {store}x; allowed: {store.parent} has a.zarr",
         ),
         "missing dataset": ({"out": zarr_entry(store, "zzzz")}, "out: no such dataset; found 'zzzz' in "),
         "wrong dataset name": (
@@ -121,7 +126,11 @@ def mistakes(store):
             f"out: no such dataset; found 'labels/nuerons' in {store}; allowed: labels/neurons",
         ),
         "mismatched voxel sizes": (
-            {"a": raw, "b": zarr_entry(store, "coarse"), "out": of("Concat", **pair, source_array_configs={"a": "a", "b": "b"})},
+            {
+                "a": raw,
+                "b": zarr_entry(store, "coarse"),
+                "out": of("Concat", **pair, source_array_configs={"a": "a", "b": "b"}),
+            },
             "out: voxel size of the sources differ; found a (1, 1), b (2, 2)",
         ),
         "disjoint rois": (
@@ -133,7 +142,10 @@ def mistakes(store):
             "out: the roi is not on the source's voxel grid; found [1:5, 0:4]; allowed: steps of (2, 2)",
         ),
         "channels where none may be": (
-            {"a": zarr_entry(store, "channels"), "out": of("Binarize", source_array_config="a", groupings=[["x", [1]]])},
+            {
+                "a": zarr_entry(store, "channels"),
+                "out": of("Binarize", source_array_config="a", groupings=[["x", [1]]]),
+            },
             "out: Binarize takes a source without channels or other leading axes; found axes c (2)",
         ),
         "duplicate channel names": (
@@ -149,10 +161,12 @@ def mistakes(store):
             "out: min and max are equal; found 3",
         ),
         "negative voxel size": (
-            {"out": zarr_entry(store, "raw", voxel_size=[-1, 1])}, "out: voxel_size must be positive; found (-1, 1)"
+            {"out": zarr_entry(store, "raw", voxel_size=[-1, 1])},
+            "out: voxel_size must be positive; found (-1, 1)",
         ),
         "zero voxel size": (
-            {"out": zarr_entry(store, "raw", voxel_size=[1, 0])}, "out: voxel_size must be positive; found (1, 0)"
+            {"out": zarr_entry(store, "raw", voxel_size=[1, 0])},
+            "out: voxel_size must be positive; found (1, 0)",
         ),
         "ids outside the dtype": (
             {"a": labels, "out": of("Binarize", source_array_config="a", groupings=[["x", [1, 256]]])},
@@ -162,7 +176,7 @@ def mistakes(store):
             {"a": zarr_entry(store, "fractional"), "out": of("Ones", source_array_config="a")},
             'out > a: its voxel_size is not a whole number of nm; found (5.24 nm, 4 nm); allowed: set unit = "pm"',
         ),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", list(mistakes(Path("/x/a.zarr"))))

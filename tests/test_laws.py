@@ -19,7 +19,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import gp_arrays as gpa
-from gp_arrays.config import TYPES, walk
+from gp_arrays.model.config import TYPES, walk
 from gp_arrays.testing import (
     assert_same,
     check_blocks,

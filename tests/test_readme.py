@@ -99,11 +99,15 @@ def test_the_tree_is_the_same_in_python_and_in_the_file(fib25, tmp_path, monkeyp
 
 
 def test_every_name_exists():
-    jobs = importlib.import_module("gp_arrays.materialize")
+    jobs = importlib.import_module("gp_arrays.jobs")
     for name in set(re.findall(r"\bgpa\.(\w+)", README)):
         assert hasattr(gpa, name) or name in jobs.__all__, name
-    known = {option for name in cli.list_commands(None) for each in cli.get_command(None, name).params
-             for option in each.opts}  # fmt: skip
+    known = {
+        option
+        for name in cli.list_commands(None)
+        for each in cli.get_command(None, name).params
+        for option in each.opts
+    }
     assert set(re.findall(r"(?<=[ `])--[a-z-]+", README)) <= known
     named = {words[0] for block in (LOOK, WRITE) for words in commands(block)} | {"demo"}
     assert named == set(cli.list_commands(None))

@@ -49,8 +49,14 @@ def test_what_is_no_length_is_refused(bad):
 
 def test_unit_names():
     assert [parse_unit(u) for u in ("nm", "nanometer", "Nanometers", "micron", "µm", "meter", "picometre")] == [
-        "nm", "nm", "nm", "um", "um", "m", "pm",
-    ]  # fmt: skip
+        "nm",
+        "nm",
+        "nm",
+        "um",
+        "um",
+        "m",
+        "pm",
+    ]
     with pytest.raises(ConfigError, match="allowed: fm, pm, nm"):
         parse_unit("pixel")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ..array import Array
 from ..errors import StoreError
-from ..explain import describe
-from ..materialize import materialize
-from ..sample import STORE, TREE, make_sample
+from ..jobs import materialize
+from ..model.array import Array
+from ..model.explain import describe
 from ..sources.zarr_ import ZarrArrayConfig
-from ..tree import load_tree
+from ..trees.tree import load_tree
+from .sample import STORE, TREE, make_sample
 
 OUTPUT = "out.zarr"
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from ..array import Array
 from ..errors import TreeError
-from ..materialize.check import compare
+from ..jobs.check import compare
+from ..model.array import Array
+from ..sources.stores import open_zarr
 from ..storage.documents import datasets, find_node
-from ..stores import open_zarr
 from .tree import UNIT
 
 

@@ -11,11 +11,11 @@ import click
 from funlib.geometry import Roi
 
 from ..errors import ConfigError
-from ..fields import to_bytes
-from ..materialize import check_blocks
-from ..materialize import materialize as write
-from ..materialize import status as read_status
-from ..materialize.pyramid import METHODS
+from ..jobs import check_blocks
+from ..jobs import materialize as write
+from ..jobs import status as read_status
+from ..jobs.pyramid import METHODS
+from ..model.fields import to_bytes
 from ..storage.engine import COMPRESSORS
 from .tree import TREE, UNIT, pick
 
@@ -132,8 +132,17 @@ def materialize(
         (configs,) = configs.values()
     options["mask"] = None if mask is None else pick(tree, (mask,))[mask]
     result = write(
-        configs, out, dataset, num_workers, roi, overwrite, unit, progress=not quiet, zarr_format=int(zarr_format), **options
-    )  # fmt: skip
+        configs,
+        out,
+        dataset,
+        num_workers,
+        roi,
+        overwrite,
+        unit,
+        progress=not quiet,
+        zarr_format=int(zarr_format),
+        **options,
+    )
     click.echo(str(result))
     if result.cost is not None:
         return 0

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from ..array import Array
-from ..config import Config
 from ..errors import PATH_SEPARATOR, GpArraysError, TreeError, nearest
-from ..explain import describe
-from ..explain import explain as explain_tree
-from ..tree import load_tree
+from ..model.array import Array
+from ..model.config import Config
+from ..model.explain import describe
+from ..model.explain import explain as explain_tree
+from ..trees.tree import load_tree
 
 TREE = click.argument("tree", type=click.Path(path_type=Path))
 NAMES = click.argument("names", nargs=-1)

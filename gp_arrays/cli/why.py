@@ -8,11 +8,11 @@ from typing import Any
 import click
 import numpy as np
 
-from ..config import Config
 from ..errors import GpArraysError
-from ..evaluate import contexts, evaluate
-from ..meta import Region
-from ..plan import Plan, compile_plan
+from ..model.config import Config
+from ..model.evaluate import contexts, evaluate
+from ..model.meta import Region
+from ..model.plan import Plan, compile_plan
 from .tree import TREE, UNIT, pick
 
 #: Values of a context that are listed one by one.

@@ -10,15 +10,15 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import SourceConfig
 from ..errors import ComputeError, ConfigError, StoreError, TreeError
-from ..meta import CHANNEL, Axis
-from ..nodes import SourceNode
-from ..rules import Opened
+from ..model import fields
+from ..model.base import SourceConfig
+from ..model.meta import CHANNEL, Axis
+from ..model.rules import Opened
 from ..storage.annotations import Encoding, class_names, encoding_of, malformed, wholly_unknown
 from ..storage.documents import Node, find_node, read_node
 from ..storage.geometry import GEOMETRY_KEYS, multiscales_of
+from ..train.nodes import SourceNode
 from ..units import Quantity
 from .zarr_ import ZarrArrayConfig, ZarrOpened
 
@@ -197,8 +197,9 @@ class CellMapOpened(Opened):
             # nothing asked for was annotated: the grid is still that of the crop
             some = next((name for name in listed if self._group(name)), None)
             if some is None:
-                raise StoreError("the crop holds no class that it lists, so nothing says where it lies",
-                                 found=self.place)  # fmt: skip
+                raise StoreError(
+                    "the crop holds no class that it lists, so nothing says where it lies", found=self.place
+                )
             arrays = {some: self._open_array(some)}
         _require_one_grid(arrays, config.scale or 0)
         base = next(iter(arrays.values()))
@@ -227,8 +228,10 @@ class CellMapOpened(Opened):
         array = _ClassOpened(config, self._dataset)
         if array.leading or array.dtype.kind not in "bui":
             axes = ", ".join((*(axis.name for axis in array.leading), *array.spatial_axes))
-            raise StoreError("the array of a class is not one of integers along spatial axes",
-                             found=f"{array.dtype} along {axes} in {array.place}")  # fmt: skip
+            raise StoreError(
+                "the array of a class is not one of integers along spatial axes",
+                found=f"{array.dtype} along {axes} in {array.place}",
+            )
         return array
 
     def _open_part(self, name: str) -> _Part:
@@ -271,9 +274,10 @@ class CellMapOpened(Opened):
                 for o, v, part_, i in zip(self.offset, self.voxel_size, box, at, strict=True)
             ]
             raise ComputeError(
-                "a voxel's value is not in the encoding", found=f"{voxels[at]} at ({', '.join(where)}) in {part.array.place}",
+                "a voxel's value is not in the encoding",
+                found=f"{voxels[at]} at ({', '.join(where)}) in {part.array.place}",
                 allowed=", ".join(map(str, part.encoding.known)),
-            )  # fmt: skip
+            )
         return decode(voxels, part.encoding, self._config.output)
 
     def fingerprint(self) -> str:
@@ -310,7 +314,13 @@ class CellMapSource(SourceNode):
     """Provides targets or masks of a crop. Arguments after the key are those of CellMapArrayConfig."""
 
     def __init__(
-        self, key: gp.ArrayKey, file_name: str | Path, dataset: str, classes: Any, scale: int | None = None,
-        output: str = "target", unit: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        key: gp.ArrayKey,
+        file_name: str | Path,
+        dataset: str,
+        classes: Any,
+        scale: int | None = None,
+        output: str = "target",
+        unit: str | None = None,
+    ) -> None:
         super().__init__(key, CellMapArrayConfig(str(key), file_name, dataset, classes, scale, output), unit)

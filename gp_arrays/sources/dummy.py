@@ -8,9 +8,9 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from ..base import SourceConfig
-from ..nodes import SourceNode
-from ..rules import Opened
+from ..model.base import SourceConfig
+from ..model.rules import Opened
+from ..train.nodes import SourceNode
 from ..units import Quantity
 
 

@@ -12,13 +12,13 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import SourceConfig
 from ..errors import ConfigError
-from ..meta import Axis, interpolatable
-from ..nodes import SourceNode
-from ..rules import Opened
+from ..model import fields
+from ..model.base import SourceConfig
+from ..model.meta import Axis, interpolatable
+from ..model.rules import Opened
 from ..storage.axes import axis_roles
+from ..train.nodes import SourceNode
 from ..units import Quantity
 
 _TOKENS: dict[int, tuple[weakref.ref[Any], str]] = {}
@@ -60,8 +60,9 @@ class Voxels:
         if not isinstance(data, np.ndarray):
             raise ConfigError("data is not a numpy array", found=type(data).__name__)
         if data.dtype.kind not in "buif" or data.dtype.itemsize > 8:
-            raise ConfigError("data does not hold voxels", found=f"dtype {data.dtype}",
-                              allowed="bool, integers, floats, to 64 bits")  # fmt: skip
+            raise ConfigError(
+                "data does not hold voxels", found=f"dtype {data.dtype}", allowed="bool, integers, floats, to 64 bits"
+            )
         if data.ndim == 0:
             raise ConfigError("data has no axes", found=repr(data))
         key = id(data)
@@ -102,12 +103,13 @@ class NumpyArrayConfig(SourceConfig):
     """
 
     data: Voxels = attrs.field(converter=to_voxels)
-    offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)  # fmt: skip
+    offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     voxel_size: tuple[Quantity, ...] | None = attrs.field(
-        default=None, converter=fields.to_lengths,
+        default=None,
+        converter=fields.to_lengths,
         validator=fields.positive_lengths,
-    )  # fmt: skip
-    axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)  # fmt: skip
+    )
+    axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
     interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
 

@@ -11,24 +11,18 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import SourceConfig
 from ..errors import ConfigError, StoreError
-from ..meta import Axis, interpolatable
-from ..nodes import SourceNode
-from ..plan import MODES
-from ..rules import Opened, Stored
+from ..model import fields
+from ..model.base import SourceConfig
+from ..model.meta import Axis, interpolatable
+from ..model.plan import MODES
+from ..model.rules import Opened, Stored
 from ..storage.documents import Node, ancestors, find_node, read_node
 from ..storage.engine import open_array, update_attributes
 from ..storage.fingerprint import fingerprint
-from ..storage.geometry import (
-    GEOMETRY_KEYS,
-    declared_labels,
-    levels,
-    multiscales_of,
-    read_geometry,
-)
+from ..storage.geometry import GEOMETRY_KEYS, declared_labels, levels, multiscales_of, read_geometry
 from ..storage.listing import list_chunks
+from ..train.nodes import SourceNode
 from ..units import Quantity
 
 
@@ -73,9 +67,7 @@ class ZarrArrayConfig(SourceConfig):
     snap_to_grid: tuple[Quantity, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )
-    axes: tuple[str, ...] | None = attrs.field(
-        default=None, converter=fields.to_names
-    )  # fmt: skip
+    axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
     mode: str = attrs.field(default="r", validator=_mode)
     scale: int | None = attrs.field(
         default=None,
@@ -306,5 +298,7 @@ def _channel_names(node: Node) -> tuple[str, ...] | None:
 class ZarrSource(SourceNode):
     """Provides a Zarr array. Arguments after the key are those of ZarrArrayConfig."""
 
-    def __init__(self, key: gp.ArrayKey, file_name: str | Path, dataset: str, tree_unit: str | None = None, **options: Any) -> None:  # fmt: skip
+    def __init__(
+        self, key: gp.ArrayKey, file_name: str | Path, dataset: str, tree_unit: str | None = None, **options: Any
+    ) -> None:
         super().__init__(key, ZarrArrayConfig(str(key), file_name=file_name, dataset=dataset, **options), tree_unit)

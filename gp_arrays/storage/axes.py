@@ -23,8 +23,11 @@ def roles_of(
     try:
         return axis_roles(given, ndim, dims, types)
     except ValueError as error:
-        raise TreeError("its axes do not fit the array's shape", found=str(error),
-                        allowed=f"one name for each of {ndim} axes, at least one of them spatial") from None  # fmt: skip
+        raise TreeError(
+            "its axes do not fit the array's shape",
+            found=str(error),
+            allowed=f"one name for each of {ndim} axes, at least one of them spatial",
+        ) from None
 
 
 def axis_roles(

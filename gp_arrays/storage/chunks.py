@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ConfigError
-from ..fields import items_of, to_integer
+from ..model.fields import items_of, to_integer
 
 #: Voxels along each spatial axis of a chunk, where nothing else is said.
 CHUNK = 64
@@ -27,8 +27,12 @@ def to_chunks(value: Any, axes: Sequence[str], dims: int, what: str, dataset: st
     if len(given) == dims:
         given = (1,) * (len(axes) - dims) + given
     if len(given) != len(axes) or any(n < 1 for n in given):
-        raise ConfigError(f"{what} must be one positive number of voxels per axis", found=repr(value),
-                          allowed=f"axes {', '.join(axes)}", path=(dataset,))  # fmt: skip
+        raise ConfigError(
+            f"{what} must be one positive number of voxels per axis",
+            found=repr(value),
+            allowed=f"axes {', '.join(axes)}",
+            path=(dataset,),
+        )
     return given
 
 
@@ -39,5 +43,6 @@ def require_whole_shards(shards: Sequence[int] | None, chunks: Sequence[int], fo
     if format != 3:
         raise ConfigError("shards need Zarr v3", found=f"zarr_format {format}", path=(dataset,))
     if any(s % c for s, c in zip(shards, chunks, strict=True)):
-        raise ConfigError("a shard must be whole chunks", found=f"shards {tuple(shards)}, chunks {tuple(chunks)}",
-                          path=(dataset,))  # fmt: skip
+        raise ConfigError(
+            "a shard must be whole chunks", found=f"shards {tuple(shards)}, chunks {tuple(chunks)}", path=(dataset,)
+        )

@@ -114,7 +114,9 @@ if MAJOR == 2:
         _refuse_format(node.format, str(root / node.path))
         store = LocalStore(str(root))
         store.misses, store.blosc = MissCounter(), blosc(node)
-        array = zarr.Array(store, path=node.path, read_only=not writable, cache_attrs=False, write_empty_chunks=write_empty)  # fmt: skip
+        array = zarr.Array(
+            store, path=node.path, read_only=not writable, cache_attrs=False, write_empty_chunks=write_empty
+        )
         if array.compressor is not None and not array.filters:
             array._compressor = Exact(array.compressor, math.prod(array.chunks) * array.dtype.itemsize)
         if array.fill_value is None:
@@ -153,28 +155,42 @@ else:
         """
         store = LocalStore(root, read_only=not writable)
         store.misses, store.blosc = MissCounter(), blosc(node)
-        array = zarr.open_array(store=store, path=node.path, mode="r+" if writable else "r", zarr_format=node.format,
-                                config={"write_empty_chunks": write_empty})  # fmt: skip
+        array = zarr.open_array(
+            store=store,
+            path=node.path,
+            mode="r+" if writable else "r",
+            zarr_format=node.format,
+            config={"write_empty_chunks": write_empty},
+        )
         return array, store.misses
 
     def _compressor(name: str, format: int) -> Any:
         if format == 2:
             return _codec(name)
-        codecs = {"zstd": zarr.codecs.ZstdCodec(level=3), "gzip": zarr.codecs.GzipCodec(level=5),
-                  "blosc": zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")}  # fmt: skip
+        codecs = {
+            "zstd": zarr.codecs.ZstdCodec(level=3),
+            "gzip": zarr.codecs.GzipCodec(level=5),
+            "blosc": zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"),
+        }
         return codecs.get(name)
 
 
 def _codec(name: str) -> Any:
-    codecs = {"zstd": numcodecs.Zstd(level=3), "gzip": numcodecs.GZip(level=5),
-              "blosc": numcodecs.Blosc(cname="zstd", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE)}  # fmt: skip
+    codecs = {
+        "zstd": numcodecs.Zstd(level=3),
+        "gzip": numcodecs.GZip(level=5),
+        "blosc": numcodecs.Blosc(cname="zstd", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE),
+    }
     return codecs.get(name)
 
 
 def _refuse_format(format: int, place: str) -> None:
     if format not in FORMATS:
-        raise StoreError(f"Zarr v{format} needs another zarr", found=f"{place}, zarr {zarr.__version__}",
-                         allowed="zarr 3, on Python 3.12 or newer")  # fmt: skip
+        raise StoreError(
+            f"Zarr v{format} needs another zarr",
+            found=f"{place}, zarr {zarr.__version__}",
+            allowed="zarr 3, on Python 3.12 or newer",
+        )
 
 
 def create_array(
@@ -205,18 +221,29 @@ def create_array(
         store = zarr.storage.DirectoryStore(str(root))
         if path and not _exists(root, ""):
             zarr.storage.init_group(store, path="")
-        array = zarr.create(store=store, path=path, compressor=_compressor(compressor, 2), dimension_separator="/",
-                            overwrite=False, **options)  # fmt: skip
+        array = zarr.create(
+            store=store,
+            path=path,
+            compressor=_compressor(compressor, 2),
+            dimension_separator="/",
+            overwrite=False,
+            **options,
+        )
     else:
         store = zarr.storage.LocalStore(root)
         if not _exists(root, "") and path:
             zarr.create_group(store=store, zarr_format=format)
         array = zarr.create_array(
-            store=store, name=path or None, zarr_format=format, overwrite=False, shards=shards,
+            store=store,
+            name=path or None,
+            zarr_format=format,
+            overwrite=False,
+            shards=shards,
             compressors=_compressor(compressor, format),
             dimension_names=dimension_names if format == 3 else None,
-            chunk_key_encoding={"name": "v2" if format == 2 else "default", "separator": "/"}, **options,
-        )  # fmt: skip
+            chunk_key_encoding={"name": "v2" if format == 2 else "default", "separator": "/"},
+            **options,
+        )
     array.attrs.update(dict(attributes))
 
 
@@ -240,8 +267,11 @@ def _refuse_mixed(root: Path, path: str, format: int) -> None:
         folder = root.joinpath(*parts[:i])
         there = 3 if (folder / "zarr.json").exists() else 2 if (folder / ".zgroup").exists() else format
         if there != format:
-            raise StoreError(f"the store is Zarr v{there}", found=f"zarr_format {format} for {root / path}",
-                             allowed=f"zarr_format {there}; another store")  # fmt: skip
+            raise StoreError(
+                f"the store is Zarr v{there}",
+                found=f"zarr_format {format} for {root / path}",
+                allowed=f"zarr_format {there}; another store",
+            )
 
 
 def _exists(root: Path, path: str) -> bool:

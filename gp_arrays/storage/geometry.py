@@ -111,8 +111,9 @@ def read_geometry(root: Path, node: Node, axes: Sequence[str] | None = None) -> 
     except (StoreError, TreeError):
         raise
     except ConfigError as error:
-        raise StoreError(f"malformed geometry: {error.problem}", found=f"{error.found} in {place}",
-                         allowed=error.allowed) from None  # fmt: skip
+        raise StoreError(
+            f"malformed geometry: {error.problem}", found=f"{error.found} in {place}", allowed=error.allowed
+        ) from None
     except ValueError as error:
         raise StoreError("malformed geometry", found=f"{error} in {place}") from None
     except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -217,8 +218,14 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
     else:
         described = multiscale["axes"]
         names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in described]
-        kinds = [axis.get("type", "space" if axis["name"].lower() not in LEADING else "") if isinstance(axis, Mapping)
-                 else "space" if axis.lower() not in LEADING else "" for axis in described]  # fmt: skip
+        kinds = [
+            axis.get("type", "space" if axis["name"].lower() not in LEADING else "")
+            if isinstance(axis, Mapping)
+            else "space"
+            if axis.lower() not in LEADING
+            else ""
+            for axis in described
+        ]
         units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in described]
         outer = _ngff(multiscale.get("coordinateTransformations"), ndim)
         own = [_ngff(entry["coordinateTransformations"], ndim) for entry in datasets]

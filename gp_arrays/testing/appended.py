@@ -7,7 +7,7 @@ from typing import Any
 import gunpowder as gp
 import numpy as np
 
-from ..materialize.through import PipelineArrayConfig
+from ..train.pipeline_array import PipelineArrayConfig
 from .growers import small
 from .oracle import Naive, Volume, naive
 from .strategies import Pool, grows

@@ -15,13 +15,13 @@ import gunpowder as gp
 import numpy as np
 from funlib.geometry import Roi
 
-from ..array import Array
-from ..config import walk
 from ..errors import ComputeError, GpArraysError, StoreError
-from ..meta import Block, Meta, Region
-from ..pipeline import compile_pipeline
-from ..rules import ArrayRules, SourceRules
+from ..model.array import Array
+from ..model.config import walk
+from ..model.meta import Block, Meta, Region
+from ..model.rules import ArrayRules, SourceRules
 from ..sources.numpy_ import NumpyArrayConfig
+from ..train.pipeline import compile_pipeline
 from .oracle import evaluate_naively
 
 Voxels = np.ndarray[Any, Any]

@@ -95,8 +95,16 @@ def zarr_(pool: Pool, name: str) -> Any:
     said = repr((data.dtype.str, data.shape, chunks, order, separator, sorted(absent), fill, attributes))
     path = hashlib.blake2b(data.tobytes() + said.encode(), digest_size=12).hexdigest()
     if not (pool.folder / "random.zarr" / path).exists():
-        write_plain_zarr(pool.folder / "random.zarr" / path, data, chunks, attributes, order=order,
-                         separator=separator, absent=absent, fill_value=fill)  # fmt: skip
+        write_plain_zarr(
+            pool.folder / "random.zarr" / path,
+            data,
+            chunks,
+            attributes,
+            order=order,
+            separator=separator,
+            absent=absent,
+            fill_value=fill,
+        )
     return ZarrArrayConfig(name, pool.folder / "random.zarr", path)
 
 
@@ -204,9 +212,11 @@ def select(pool: Pool, name: str) -> Any:
     if source is None:
         return None
     volume = source.volume
-    at = {axis: pool.draw(st.integers(-size, size - 1))
-          for axis, size in zip(volume.leading, volume.data.shape, strict=False)
-          if axis != "c" and pool.draw(st.booleans())}  # fmt: skip
+    at = {
+        axis: pool.draw(st.integers(-size, size - 1))
+        for axis, size in zip(volume.leading, volume.data.shape, strict=False)
+        if axis != "c" and pool.draw(st.booleans())
+    }
     picks: Any = None
     if volume.channels is not None and (not at or pool.draw(st.booleans())):
         named = isinstance(source.config, (BinarizeArrayConfig, ConcatArrayConfig))

@@ -12,9 +12,9 @@ import numpy as np
 import zarr
 from hypothesis import strategies as st
 
-from ..config import Config
 from ..errors import ComputeError
-from ..rules import SourceRules
+from ..model.config import Config
+from ..model.rules import SourceRules
 from ..sources.cellmap import CellMapArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
 from ..transforms.merge_instances import MergeInstancesArrayConfig
@@ -34,7 +34,9 @@ def merge_instances(config: MergeInstancesArrayConfig, naive: Naive) -> Volume:
     offsets = config.id_offsets or [k * 2**40 for k in range(len(sources))]
     parts = common_part(sources)
     named = [source.name in config.dense for source in config.source_array_configs]
-    tables = [sorted({int(i) for i in s.data.ravel()} - {0}) if dense else [] for s, dense in zip(sources, named, strict=True)]  # fmt: skip
+    tables = [
+        sorted({int(i) for i in s.data.ravel()} - {0}) if dense else [] for s, dense in zip(sources, named, strict=True)
+    ]
     out = np.zeros(parts[0].data.shape, np.uint64)
     for place in np.ndindex(*out.shape):
         found = []
@@ -119,8 +121,11 @@ def cellmap(config: CellMapArrayConfig, naive: Naive) -> Volume:
                 if "present" in encoding and value not in encoding.values():
                     raise ComputeError("a value is not in the encoding")
                 known.append(value != encoding.get("unknown"))
-                there.append(value == encoding["present"] if "present" in encoding else
-                             known[-1] and value != encoding.get("absent"))  # fmt: skip
+                there.append(
+                    value == encoding["present"]
+                    if "present" in encoding
+                    else known[-1] and value != encoding.get("absent")
+                )
             channels[name][place] = all(known) if config.output == "mask" else any(there)
     return Volume(np.stack(list(channels.values())), begin, tuple(map(int, scale)), ("c",), tuple(channels))
 
@@ -131,8 +136,12 @@ def grow_merge(pool: Pool, name: str) -> Any:
     if not chosen:
         return None
     count = len(chosen)
-    offsets = pool.draw(st.none() | st.lists(st.sampled_from([0, 1, 300, 2**20, 2**40, 2**63, TOP - 1]),
-                                             min_size=count, max_size=count, unique=True))  # fmt: skip
+    offsets = pool.draw(
+        st.none()
+        | st.lists(
+            st.sampled_from([0, 1, 300, 2**20, 2**40, 2**63, TOP - 1]), min_size=count, max_size=count, unique=True
+        )
+    )
     # a computed source is computed twice, once for its table, which is no breach of law 4
     stored = sorted({member.config.name for member in chosen if isinstance(member.config, SourceRules)})
     dense = pool.draw(st.sets(st.sampled_from(stored))) if stored else ()
@@ -150,14 +159,19 @@ def grow_missing(pool: Pool, name: str) -> Any:
         return MissingAnnotationsMaskConfig(name, source.config, groupings, sparse)
     annotated = st.sampled_from([True, False, "dense", "sparse", "empty"])
     states = pool.draw(st.dictionaries(st.integers(0, 5), st.tuples(st.booleans(), annotated), max_size=4))
-    said: Any = [{"value": i, "annotationState": {"present": present, "annotated": how}}
-                 for i, (present, how) in states.items()]  # fmt: skip
+    said: Any = [
+        {"value": i, "annotationState": {"present": present, "annotated": how}} for i, (present, how) in states.items()
+    ]
     shape = tuple(pool.draw(st.integers(1, 5)) for _ in range(pool.dims))
     volume = np.array(
         pool.draw(st.lists(st.integers(0, 5), min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
     )
-    attributes = {"voxel_size": pool.voxel_size, "offset": pool.place(shape), "units": ["nm"] * pool.dims,
-                  "labels": {"labels": said} if pool.draw(st.booleans()) else said}  # fmt: skip
+    attributes = {
+        "voxel_size": pool.voxel_size,
+        "offset": pool.place(shape),
+        "units": ["nm"] * pool.dims,
+        "labels": {"labels": said} if pool.draw(st.booleans()) else said,
+    }
     volume = volume.reshape(shape).astype(pool.draw(st.sampled_from(["uint8", "int16", "uint64"])))
     path = f"labels/{_name(volume, attributes)}"
     if not (pool.folder / "random.zarr" / path).exists():
@@ -172,9 +186,13 @@ def _name(data: np.ndarray[Any, Any], said: Any) -> str:
 
 
 ENCODINGS: tuple[dict[str, int], ...] = (
-    {"absent": 0, "present": 1}, {"absent": 0, "present": 1, "unknown": 255}, {"unknown": 0, "present": 1},
-    {"absent": 0, "unknown": 255}, {"absent": 3}, {},
-)  # fmt: skip
+    {"absent": 0, "present": 1},
+    {"absent": 0, "present": 1, "unknown": 255},
+    {"unknown": 0, "present": 1},
+    {"absent": 0, "unknown": 255},
+    {"absent": 3},
+    {},
+)
 
 
 @attrs.frozen

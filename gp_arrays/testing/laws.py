@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from funlib.geometry import Roi
 
-from ..config import Config, field_names, source_fields, walk
 from ..errors import ConfigError, GpArraysError, StoreError, TreeError
+from ..model.config import Config, field_names, source_fields, walk
 from ..sources.numpy_ import NumpyArrayConfig
-from ..tree import load_tree
+from ..trees.tree import load_tree
 from .checks import (
     assert_same,
     check_blocks,

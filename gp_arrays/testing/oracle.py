@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import attrs
 import numpy as np
 
-from ..config import Config, walk
+from ..model.config import Config, walk
 from ..units import Quantity
 
 _EXPONENTS = {"fm": -15, "pm": -12, "angstrom": -10, "nm": -9, "um": -6, "mm": -3, "cm": -2, "m": 0}

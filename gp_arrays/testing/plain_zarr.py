@@ -46,20 +46,31 @@ def write_plain_zarr(
     folder.mkdir(parents=True)
     if zarr_format == 2:
         document: dict[str, Any] = {
-            "zarr_format": 2, "shape": data.shape, "chunks": list(chunks), "dtype": data.dtype.str, "order": order,
-            "fill_value": fill_value, "compressor": None, "filters": None, "dimension_separator": separator,
-        }  # fmt: skip
+            "zarr_format": 2,
+            "shape": data.shape,
+            "chunks": list(chunks),
+            "dtype": data.dtype.str,
+            "order": order,
+            "fill_value": fill_value,
+            "compressor": None,
+            "filters": None,
+            "dimension_separator": separator,
+        }
         (folder / ".zarray").write_text(json.dumps(document))
         (folder / ".zattrs").write_text(json.dumps(dict(attributes)))
     else:
         data = data.astype(data.dtype.newbyteorder("<"))
         document = {
-            "zarr_format": 3, "node_type": "array", "shape": data.shape, "data_type": data.dtype.name,
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": data.shape,
+            "data_type": data.dtype.name,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
             "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
-            "fill_value": fill_value, "attributes": dict(attributes),
-        }  # fmt: skip
+            "fill_value": fill_value,
+            "attributes": dict(attributes),
+        }
         (folder / "zarr.json").write_text(json.dumps(document))
     for index in itertools.product(*(range(-(-n // c)) for n, c in zip(data.shape, chunks, strict=True))):
         if index in absent:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ..config import Config
+from ..model.config import Config
 from ..transforms.resample import ResampledArrayConfig
 from .growers import small
 from .oracle import Naive, Volume, naive
@@ -73,8 +73,10 @@ def resampled(config: ResampledArrayConfig, naive: Naive) -> Volume:
         first, last = (both[0] - phase[k]) // new, (both[-1] - phase[k]) // new
         there = (begin[k] - phase[k]) // old, (source.end[k] - phase[k]) // old - 1
         # beyond the source its edge voxels repeat
-        rows = [[(min(max(j, there[0]), there[1]) - there[0], share) for j, share in weights(method, u, d, i).items()]
-                for i in range(first, last)]  # fmt: skip
+        rows = [
+            [(min(max(j, there[0]), there[1]) - there[0], share) for j, share in weights(method, u, d, i).items()]
+            for i in range(first, last)
+        ]
         axes.append((k + lead, method, scale(method, u, d) if method in ("mean", "linear", "cubic") else 1, rows))
         begin[k], sizes[k] = both[0], new
     data = _mode(source.data, {axis: rows for axis, method, _, rows in axes if method == "mode"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..config import Config, source_fields, walk
+from ..model.config import Config, source_fields, walk
 from ..sources.numpy_ import NumpyArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
 from .oracle import Naive
@@ -36,8 +36,12 @@ def _stored(config: NumpyArrayConfig, folder: Path, dataset: str) -> ZarrArrayCo
     volume = Naive(config.tree_unit or "nm")(config)
     spatial = "zyx"[-volume.dims :] if volume.dims <= 3 else [f"d{i}" for i in range(volume.dims)]
     names = [*volume.leading, *spatial]
-    attributes = {"voxel_size": volume.voxel_size, "offset": volume.begin, "axis_names": names,
-                  "units": [config.tree_unit or "nm"] * volume.dims}  # fmt: skip
+    attributes = {
+        "voxel_size": volume.voxel_size,
+        "offset": volume.begin,
+        "axis_names": names,
+        "units": [config.tree_unit or "nm"] * volume.dims,
+    }
     chunks = [max(1, -(-n // 2)) for n in volume.data.shape]
     if not (folder / "stored.zarr" / dataset).exists():
         write_plain_zarr(folder / "stored.zarr" / dataset, volume.data, chunks, attributes)

@@ -16,8 +16,20 @@ from hypothesis.extra import numpy as npst
 from ..errors import ComputeError
 from .oracle import Naive, Volume
 
-DTYPES = ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
-          "float16", "float32", "float64")  # fmt: skip
+DTYPES = (
+    "bool",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+)
 
 Draw = st.DrawFn
 

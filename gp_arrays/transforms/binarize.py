@@ -9,13 +9,13 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import ArrayConfig
-from ..config import SOURCE
 from ..errors import ConfigError, TreeError
-from ..meta import CHANNEL, Axis, Block, Meta, Region
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules, require_ids
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import SOURCE
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.rules import ArrayRules, require_ids
+from ..train.nodes import ArrayNode, upstream
 
 Groups = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -97,8 +97,11 @@ def require_within(ids: Sequence[int], dtype: np.dtype[Any] | None, what: str) -
     info = np.iinfo(dtype)
     beyond = sorted(i for i in set(ids) if not info.min <= i <= info.max)
     if beyond:
-        raise TreeError(f"{what} beyond the source's dtype", found=", ".join(map(str, beyond[:8])),
-                        allowed=f"{info.min} to {info.max} ({dtype})")  # fmt: skip
+        raise TreeError(
+            f"{what} beyond the source's dtype",
+            found=", ".join(map(str, beyond[:8])),
+            allowed=f"{info.min} to {info.max} ({dtype})",
+        )
 
 
 @attrs.frozen(eq=False, repr=False)

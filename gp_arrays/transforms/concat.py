@@ -9,13 +9,13 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import ArrayConfig
-from ..config import SOURCE, Config
 from ..errors import ConfigError, TreeError
-from ..meta import CHANNEL, Axis, Block, Meta, Region
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules, common_grid
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import SOURCE, Config
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.rules import ArrayRules, common_grid
+from ..train.nodes import ArrayNode, upstream
 
 
 def concat(
@@ -42,8 +42,11 @@ def common_dtype(dtypes: Mapping[str, np.dtype[Any]]) -> np.dtype[Any]:
     wide = [name for name, d in dtypes.items() if d.kind in "ui" and d.itemsize == 8]
     if wide and common.kind == "f":
         found = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
-        raise TreeError("no dtype holds both 64-bit integers and floats or the other sign", found=found,
-                        allowed="integers of one sign, or floats alone")  # fmt: skip
+        raise TreeError(
+            "no dtype holds both 64-bit integers and floats or the other sign",
+            found=found,
+            allowed="integers of one sign, or floats alone",
+        )
     return common
 
 
@@ -83,9 +86,10 @@ class ConcatArrayConfig(ArrayConfig):
 
     channels: tuple[str, ...] = attrs.field(converter=fields.to_names)
     source_array_configs: dict[str, ArrayRules] = attrs.field(
-        metadata=SOURCE, converter=to_mapping,
+        metadata=SOURCE,
+        converter=to_mapping,
         validator=fields.are_array_configs,
-    )  # fmt: skip
+    )
     default_config: ArrayRules | None = attrs.field(
         default=None, metadata=SOURCE, validator=attrs.validators.optional(fields.is_array_config)
     )
@@ -98,8 +102,11 @@ class ConcatArrayConfig(ArrayConfig):
             raise ConfigError("channel names are not unique", found=", ".join(twice), allowed="each name once")
         unknown = [name for name in self.source_array_configs if name not in self.channels]
         if unknown:
-            raise ConfigError("sources that are not among the channels", found=", ".join(map(str, unknown)),
-                              allowed=", ".join(self.channels))  # fmt: skip
+            raise ConfigError(
+                "sources that are not among the channels",
+                found=", ".join(map(str, unknown)),
+                allowed=", ".join(self.channels),
+            )
 
     def _sources(self) -> list[int | None]:
         """For each channel which source it comes from; None for zeros."""
@@ -120,8 +127,11 @@ class ConcatArrayConfig(ArrayConfig):
         for source, name in zip(sources, names, strict=True):
             other = [axis.name for axis in source.leading or () if axis.name != CHANNEL]
             if other:
-                raise TreeError(f"{name} has leading axes other than channels", found=", ".join(other),
-                                allowed="channels or none; SelectArrayConfig picks one")  # fmt: skip
+                raise TreeError(
+                    f"{name} has leading axes other than channels",
+                    found=", ".join(other),
+                    allowed="channels or none; SelectArrayConfig picks one",
+                )
         dtypes = {name: s.dtype for name, s in zip(names, sources, strict=True) if s.dtype is not None}
         leading = None
         if all(source.leading is not None for source in sources):
@@ -131,8 +141,11 @@ class ConcatArrayConfig(ArrayConfig):
                 for own in (("",) if index is None else sources[index].channels or ("",))
             ]
             if repeated(labels):
-                raise TreeError("two channels get one name", found=", ".join(repeated(labels)),
-                                allowed="names of which none is another's with that of a source's channel")  # fmt: skip
+                raise TreeError(
+                    "two channels get one name",
+                    found=", ".join(repeated(labels)),
+                    allowed="names of which none is another's with that of a source's channel",
+                )
             leading = (Axis(CHANNEL, len(labels), tuple(labels)),)
         return attrs.evolve(
             grid,
@@ -200,8 +213,12 @@ class Concat(ArrayNode):
         default: gp.ArrayKey | None = None,
     ) -> None:
         if not isinstance(sources, Mapping):
-            raise TreeError("sources are not array keys by channel", found=repr(sources),
-                            allowed='such as {"raw": RAW}', path=(str(target),))  # fmt: skip
+            raise TreeError(
+                "sources are not array keys by channel",
+                found=repr(sources),
+                allowed='such as {"raw": RAW}',
+                path=(str(target),),
+            )
         config = ConcatArrayConfig(
             str(target),
             list(sources) if channels is None else channels,

@@ -9,13 +9,13 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import ArrayConfig
-from ..config import SOURCE
 from ..errors import ConfigError
-from ..meta import Block, Meta, Region
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import SOURCE
+from ..model.meta import Block, Meta, Region
+from ..model.rules import ArrayRules
+from ..train.nodes import ArrayNode, upstream
 
 
 def smallest_dtype(low: int, high: int) -> np.dtype[Any] | None:

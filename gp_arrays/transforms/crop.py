@@ -9,13 +9,13 @@ import gunpowder as gp
 import numpy as np
 from funlib.geometry import Roi
 
-from .. import fields
-from ..base import PointwiseConfig
-from ..config import SOURCE
 from ..errors import TreeError
-from ..meta import Meta, Region
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules, NotWhole
+from ..model import fields
+from ..model.base import PointwiseConfig
+from ..model.config import SOURCE
+from ..model.meta import Meta, Region
+from ..model.rules import ArrayRules, NotWhole
+from ..train.nodes import ArrayNode, upstream
 from ..units import whole
 
 
@@ -45,9 +45,10 @@ class CropArrayConfig(PointwiseConfig):
         region = self._region(source)
         if not source.on_grid(region):
             raise TreeError(
-                "the roi is not on the source's voxel grid", found=f"{region}",
+                "the roi is not on the source's voxel grid",
+                found=f"{region}",
                 allowed=f"steps of {tuple(source.voxel_size)} from {source.origin}",
-            )  # fmt: skip
+            )
         if source.roi is not None:
             inside = region.intersect(source.region)
             if inside.empty:
@@ -60,11 +61,14 @@ class CropArrayConfig(PointwiseConfig):
     def _region(self, source: Meta) -> Region:
         numbers = [[whole(length, source.unit) for length in part] for part in (self.roi.offset, self.roi.shape)]
         if any(number is None for part in numbers for number in part):
-            raise NotWhole(f"the roi is not a whole number of {source.unit}",
-                           found=", ".join(map(str, self.roi.offset + self.roi.shape)))  # fmt: skip
+            raise NotWhole(
+                f"the roi is not a whole number of {source.unit}",
+                found=", ".join(map(str, self.roi.offset + self.roi.shape)),
+            )
         if len(self.roi.shape) != source.dims:
-            raise TreeError("the roi has another number of axes than the source",
-                            found=len(self.roi.shape), allowed=source.dims)  # fmt: skip
+            raise TreeError(
+                "the roi has another number of axes than the source", found=len(self.roi.shape), allowed=source.dims
+            )
         return Region.of(Roi(*numbers))
 
     def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

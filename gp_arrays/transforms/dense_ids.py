@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ComputeError
-from ..evaluate import evaluate
-from ..files import replace_file
-from ..meta import Region, world_text
-from ..plan import Plan, compile_plan
-from ..rules import ArrayRules
+from ..model.evaluate import evaluate
+from ..model.meta import Region, world_text
+from ..model.plan import Plan, compile_plan
+from ..model.rules import ArrayRules
+from ..storage.files import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -171,8 +171,12 @@ def collect(plan: Plan, index: int) -> Ids:
         if values[0] < 0:
             at = np.unravel_index(int(flat.argmin()), block.shape)
             place = [b + int(i) * v for b, i, v in zip(region.begin, at, meta.voxel_size, strict=True)]
-            raise ComputeError("an id is negative", found=f"{values[0]} at {world_text(place, meta.unit)}",
-                               allowed="ids above 0 in a dense source", path=plan.path(index))  # fmt: skip
+            raise ComputeError(
+                "an id is negative",
+                found=f"{values[0]} at {world_text(place, meta.unit)}",
+                allowed="ids above 0 in a dense source",
+                path=plan.path(index),
+            )
         pending.append(values.astype(np.uint64))
         count += values.size
         # merging costs in proportion to what is known, so wait until as much is new

@@ -9,13 +9,13 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import PointwiseConfig
-from ..config import SOURCE
 from ..errors import ConfigError
-from ..meta import Meta
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules
+from ..model import fields
+from ..model.base import PointwiseConfig
+from ..model.config import SOURCE
+from ..model.meta import Meta
+from ..model.rules import ArrayRules
+from ..train.nodes import ArrayNode, upstream
 
 
 def normalize(data: np.ndarray[Any, Any], low: float, high: float, clip: bool = False) -> np.ndarray[Any, Any]:
@@ -73,8 +73,11 @@ class IntensitiesArrayConfig(PointwiseConfig):
             raise ConfigError("min and max are equal", found=self.min, allowed="two different numbers")
         span = float(self.max) - float(self.min)
         if span == 0 or not math.isfinite(span):
-            raise ConfigError("max - min is not a number that float64 holds", found=f"{self.min}, {self.max}",
-                              allowed="two numbers that float64 tells apart")  # fmt: skip
+            raise ConfigError(
+                "max - min is not a number that float64 holds",
+                found=f"{self.min}, {self.max}",
+                allowed="two numbers that float64 tells apart",
+            )
 
     def infer(self, *sources: Meta) -> Meta:
         return attrs.evolve(sources[0], dtype=np.float32)

@@ -9,14 +9,14 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import ArrayConfig
-from ..config import SOURCE
 from ..errors import ComputeError, ConfigError, GpArraysError, RequestError, TreeError, nearest
-from ..meta import Block, Meta, Region, world_text
-from ..nodes import ArrayNode, Upstream, keys_of, upstream
-from ..plan import Plan
-from ..rules import ArrayRules, common_grid, require_ids
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import SOURCE
+from ..model.meta import Block, Meta, Region, world_text
+from ..model.plan import Plan
+from ..model.rules import ArrayRules, common_grid, require_ids
+from ..train.nodes import ArrayNode, Upstream, keys_of, upstream
 from ..units import DEFAULT_UNIT
 from .dense_ids import IdTable, check_again, rank, table_of
 
@@ -149,8 +149,11 @@ class MergeInstancesArrayConfig(ArrayConfig):
         names = [config.name for config in self.source_array_configs]
         offsets = self.offsets
         if len(offsets) != len(names):
-            raise ConfigError("id_offsets does not have one offset per source",
-                              found=f"{len(offsets)} for {', '.join(names)}", allowed=len(names))  # fmt: skip
+            raise ConfigError(
+                "id_offsets does not have one offset per source",
+                found=f"{len(offsets)} for {', '.join(names)}",
+                allowed=len(names),
+            )
         if any(not 0 <= offset < LARGEST for offset in offsets):
             raise ConfigError("id_offsets leave no room", found=list(offsets), allowed=f"0 to {LARGEST - 1}")
         if len(set(offsets)) != len(offsets):
@@ -159,8 +162,11 @@ class MergeInstancesArrayConfig(ArrayConfig):
             raise ConfigError("unknown overlap", found=repr(self.overlap), allowed=", ".join(map(repr, OVERLAPS)))
         unknown = [name for name in self.dense if name not in names]
         if unknown:
-            raise ConfigError("dense names no source", found=", ".join(unknown),
-                              allowed=nearest(unknown[0], names) or ", ".join(names))  # fmt: skip
+            raise ConfigError(
+                "dense names no source",
+                found=", ".join(unknown),
+                allowed=nearest(unknown[0], names) or ", ".join(names),
+            )
 
     def meaning_of_names(self) -> dict[str, Any]:
         return {"dense": [i for i, config in enumerate(self.source_array_configs) if config.name in self.dense]}
@@ -197,8 +203,11 @@ class MergeInstancesArrayConfig(ArrayConfig):
                 raise TreeError(f"source {config.name}: {error.problem}", error.found, error.allowed) from None
             if config.name in self.dense:
                 if isinstance(config, Upstream):
-                    raise TreeError("a dense source must be known as a whole", found=config.name,
-                                    allowed="a compiled tree, or ids that fit their room")  # fmt: skip
+                    raise TreeError(
+                        "a dense source must be known as a whole",
+                        found=config.name,
+                        allowed="a compiled tree, or ids that fit their room",
+                    )
                 check_again(config, source.unit)
         meta = common_grid(sources, [config.name for config in self.source_array_configs])
         return attrs.evolve(
@@ -222,18 +231,25 @@ class MergeInstancesArrayConfig(ArrayConfig):
             at = beyond(labels[k], room)
             if at is not None:
                 raise ComputeError(
-                    f"an id of {config.name} is beyond its room", found=f"{labels[k][at]} at {place(at)}",
+                    f"an id of {config.name} is beyond its room",
+                    found=f"{labels[k][at]} at {place(at)}",
                     allowed=f"1 to {room}, as id_offsets are {list(self.offsets)}; set id_offsets, or dense=",
-                )  # fmt: skip
+                )
         if self.overlap == "error":
             found = overlap_of(labels)
             if found is not None:
                 at, *pair = found
                 # of the blocks, as renumbered ids are not those that people know
-                ids = [f"{block.data[at]} of {self.source_array_configs[k].name}" for k in pair
-                       if (block := blocks[k]) is not None]  # fmt: skip
-                raise ComputeError("instances overlap", found=f"{' and '.join(ids)} at {place(at)}",
-                                   allowed='overlap="first" or "last"')  # fmt: skip
+                ids = [
+                    f"{block.data[at]} of {self.source_array_configs[k].name}"
+                    for k in pair
+                    if (block := blocks[k]) is not None
+                ]
+                raise ComputeError(
+                    "instances overlap",
+                    found=f"{' and '.join(ids)} at {place(at)}",
+                    allowed='overlap="first" or "last"',
+                )
         return merge(labels, self.offsets, self.overlap == "last")
 
     def _renumbered(
@@ -245,15 +261,19 @@ class MergeInstancesArrayConfig(ArrayConfig):
             problem = f"dense source {config.name}: {error.problem}"
             raise type(error)(problem, error.found, error.allowed) from error.__cause__
         if len(ids) > room:
-            raise ComputeError(f"{config.name} has more ids than room", found=f"{len(ids)} ids",
-                               allowed=f"{room}, as id_offsets are {list(self.offsets)}")  # fmt: skip
+            raise ComputeError(
+                f"{config.name} has more ids than room",
+                found=f"{len(ids)} ids",
+                allowed=f"{room}, as id_offsets are {list(self.offsets)}",
+            )
         ranks, unknown = rank(labels, ids)
         if unknown is not None:
             at = tuple(int(i) for i in np.unravel_index(unknown, labels.shape))
             raise ComputeError(
                 f"dense source {config.name} changed since the table of its ids was made",
-                found=f"{labels[at]} at {place(at)}", allowed="a source that stays as it is while it is read",
-            )  # fmt: skip
+                found=f"{labels[at]} at {place(at)}",
+                allowed="a source that stays as it is while it is read",
+            )
         return ranks
 
 

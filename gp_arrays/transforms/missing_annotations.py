@@ -11,13 +11,13 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import ArrayConfig
-from ..config import SOURCE, Config
 from ..errors import ConfigError, TreeError
-from ..meta import CHANNEL, Axis, Block, Meta, Region
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules, require_ids
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import SOURCE, Config
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.rules import ArrayRules, require_ids
+from ..train.nodes import ArrayNode, upstream
 from .binarize import Groups, binarize, require_within, to_groups
 
 logger = logging.getLogger(__name__)
@@ -117,8 +117,9 @@ def _at(value: Any, key: str, path: str) -> Any:
 
 
 def _malformed(path: str, found: Any, allowed: str) -> TreeError:
-    return TreeError(f"malformed annotation metadata at {path}",
-                     found=found if found == "nothing" else repr(found), allowed=allowed)  # fmt: skip
+    return TreeError(
+        f"malformed annotation metadata at {path}", found=found if found == "nothing" else repr(found), allowed=allowed
+    )
 
 
 def _sparse(_: Any, field: attrs.Attribute[str], value: Any) -> None:
@@ -193,8 +194,10 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
             _TOLD.add(self)
             logger.warning(
                 "%s: %s has no attribute %r: every voxel above 0 counts as annotated for every group",
-                self.name, self.source_array_config.name, LABELS,
-            )  # fmt: skip
+                self.name,
+                self.source_array_config.name,
+                LABELS,
+            )
         names = tuple(name for name, _ in self.groupings)
         return attrs.evolve(source, dtype=np.uint8, leading=(Axis(CHANNEL, len(names), names),), interpolatable=False)
 

@@ -9,12 +9,12 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import ArrayConfig
-from ..config import SOURCE
-from ..meta import Block, Meta, Region
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import SOURCE
+from ..model.meta import Block, Meta, Region
+from ..model.rules import ArrayRules
+from ..train.nodes import ArrayNode, upstream
 
 
 @attrs.frozen(eq=False, repr=False)

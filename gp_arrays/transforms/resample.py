@@ -12,13 +12,13 @@ import gunpowder as gp
 import numpy as np
 from funlib.geometry import Coordinate
 
-from .. import fields
-from ..base import ArrayConfig
-from ..config import SOURCE
 from ..errors import ConfigError, TreeError
-from ..meta import Block, Meta, Region, world_text
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import SOURCE
+from ..model.meta import Block, Meta, Region, world_text
+from ..model.rules import ArrayRules
+from ..train.nodes import ArrayNode, upstream
 from ..units import Quantity, coarsest_unit, decimal_text
 from .resample_axes import Sampling
 from .resample_kernels import resample
@@ -92,8 +92,11 @@ class ResampledArrayConfig(ArrayConfig):
 
     def check(self) -> None:
         if len(self.upsample) != len(self.downsample):
-            raise ConfigError("upsample and downsample have different numbers of factors",
-                              found=f"{self.upsample} and {self.downsample}", allowed="one each per spatial axis")  # fmt: skip
+            raise ConfigError(
+                "upsample and downsample have different numbers of factors",
+                found=f"{self.upsample} and {self.downsample}",
+                allowed="one each per spatial axis",
+            )
 
     def samplings(self) -> tuple[Sampling, ...]:
         """How each spatial axis is resampled."""
@@ -108,8 +111,11 @@ class ResampledArrayConfig(ArrayConfig):
         (source,) = sources
         samplings = self.samplings()
         if len(samplings) != source.dims:
-            raise TreeError("the factors do not fit the source's axes", found=f"{len(samplings)} factors",
-                            allowed=f"one per spatial axis: {', '.join(source.spatial_axes)}")  # fmt: skip
+            raise TreeError(
+                "the factors do not fit the source's axes",
+                found=f"{len(samplings)} factors",
+                allowed=f"one per spatial axis: {', '.join(source.spatial_axes)}",
+            )
         averaged = any(sampling.weighted for sampling in samplings)
         if averaged and not source.interpolatable:
             raise TreeError(
@@ -126,8 +132,11 @@ class ResampledArrayConfig(ArrayConfig):
         grid = [math.lcm(int(a), int(b)) for a, b in zip(source.voxel_size, voxel_size, strict=True)]
         region = source.region.shrink(grid, phase)
         if region.empty:
-            raise TreeError("no voxel is left: the source is smaller than whole voxels of both sizes",
-                            found=f"roi {source.region}", allowed=f"at least {world_text(grid, source.unit)}")  # fmt: skip
+            raise TreeError(
+                "no voxel is left: the source is smaller than whole voxels of both sizes",
+                found=f"roi {source.region}",
+                allowed=f"at least {world_text(grid, source.unit)}",
+            )
         return attrs.evolve(meta, roi=region.roi, phase=phase if any(phase) else None)
 
     def _voxel_size(self, source: Meta, samplings: Sequence[Sampling]) -> Coordinate:

@@ -9,13 +9,13 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import ArrayConfig
-from ..config import SOURCE
 from ..errors import ConfigError, TreeError, nearest
-from ..meta import CHANNEL, Axis, Block, Meta, Region
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import SOURCE
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.rules import ArrayRules
+from ..train.nodes import ArrayNode, upstream
 
 Picked = int | tuple[int, ...]
 
@@ -42,9 +42,11 @@ def to_channels(value: Any) -> str | int | tuple[str | int, ...] | None:
         return value
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return int(value)
-    if isinstance(value, Sequence) and value and all(
-        isinstance(v, (str, int, np.integer)) and not isinstance(v, bool) for v in value
-    ):  # fmt: skip
+    if (
+        isinstance(value, Sequence)
+        and value
+        and all(isinstance(v, (str, int, np.integer)) and not isinstance(v, bool) for v in value)
+    ):
         return tuple(v if isinstance(v, str) else int(v) for v in value)
     raise ConfigError("channels are not names or indices", found=repr(value), allowed='"axon", 2, or a list of such')
 

@@ -9,13 +9,13 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import PointwiseConfig
-from ..config import SOURCE
 from ..errors import ComputeError, TreeError
-from ..meta import Meta
-from ..nodes import ArrayNode, keys_of, upstream
-from ..rules import ArrayRules, common_grid
+from ..model import fields
+from ..model.base import PointwiseConfig
+from ..model.config import SOURCE
+from ..model.meta import Meta
+from ..model.rules import ArrayRules, common_grid
+from ..train.nodes import ArrayNode, keys_of, upstream
 from .constant import smallest_dtype
 
 
@@ -61,8 +61,11 @@ def add(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndar
                     # each in the sum's own precision, whatever its own is
                     np.add(out, array.astype(dtype, copy=False), out=out)
         except FloatingPointError:
-            raise ComputeError(f"a sum does not fit {dtype}", found="a finite sum that becomes infinite",
-                               allowed=f"{np.finfo(dtype).min} to {np.finfo(dtype).max}; dtype= sets another") from None  # fmt: skip
+            raise ComputeError(
+                f"a sum does not fit {dtype}",
+                found="a finite sum that becomes infinite",
+                allowed=f"{np.finfo(dtype).min} to {np.finfo(dtype).max}; dtype= sets another",
+            ) from None
         return out
     low, high = (sum(limits) for limits in zip(*(bounds(array.dtype) for array in arrays), strict=True))
     least, most = bounds(dtype)
@@ -88,8 +91,11 @@ def add(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndar
     if outside.any():
         place = tuple(int(i) for i in np.argwhere(outside)[0])
         value = sum(int(array[place]) for array in arrays)
-        raise ComputeError(f"a sum does not fit {dtype}", found=f"{value} at voxel {place} of the block",
-                           allowed=f"{least} to {most}; dtype= sets another")  # fmt: skip
+        raise ComputeError(
+            f"a sum does not fit {dtype}",
+            found=f"{value} at voxel {place} of the block",
+            allowed=f"{least} to {most}; dtype= sets another",
+        )
     return total.astype(dtype)
 
 
@@ -128,8 +134,11 @@ class SumArrayConfig(PointwiseConfig):
         for name, shape in shapes.items():
             first = next(iter(shapes))
             if shape != shapes[first]:
-                raise TreeError("leading axes of the sources differ", found=f"{first} {shapes[first]}, {name} {shape}",
-                                allowed="channels all or none, and equally many")  # fmt: skip
+                raise TreeError(
+                    "leading axes of the sources differ",
+                    found=f"{first} {shapes[first]}, {name} {shape}",
+                    allowed="channels all or none, and equally many",
+                )
         return attrs.evolve(
             meta,
             dtype=self._dtype([source.dtype for source in sources]),

@@ -9,12 +9,12 @@ import attrs
 import gunpowder as gp
 import numpy as np
 
-from .. import fields
-from ..base import PointwiseConfig
-from ..config import SOURCE
-from ..meta import Meta
-from ..nodes import ArrayNode, upstream
-from ..rules import ArrayRules
+from ..model import fields
+from ..model.base import PointwiseConfig
+from ..model.config import SOURCE
+from ..model.meta import Meta
+from ..model.rules import ArrayRules
+from ..train.nodes import ArrayNode, upstream
 
 
 def threshold(data: np.ndarray[Any, Any], value: float, above: bool = True) -> np.ndarray[Any, Any]:

@@ -22,7 +22,7 @@ import zarr
 from timing import medians
 
 import gp_arrays as gpa
-from gp_arrays.sample import make_sample
+from gp_arrays.cli.sample import make_sample
 
 
 def row(name: str, ours: Callable[[], Any], peer: Callable[[], Any]) -> None:
@@ -60,13 +60,22 @@ def kernels(store: str, n: int) -> None:
         row(name, lambda: array[everything], peer)
 
     kernel("intensities", gpa.IntensitiesArrayConfig("i", mem["grey"], 0, 255), lambda: grey.astype(np.float32) / 255)
-    kernel("binarize 5 groups, uint64", gpa.BinarizeArrayConfig("b", mem["ids"], [(f"g{i}", [i]) for i in some]),
-           lambda: np.stack([ids == i for i in some]).astype(np.uint8))  # fmt: skip
-    kernel("binarize 5 groups, uint8", gpa.BinarizeArrayConfig("b8", mem["grey"], [(f"g{i}", [i]) for i in range(5)]),
-           lambda: np.stack([grey == i for i in range(5)]).astype(np.uint8))  # fmt: skip
+    kernel(
+        "binarize 5 groups, uint64",
+        gpa.BinarizeArrayConfig("b", mem["ids"], [(f"g{i}", [i]) for i in some]),
+        lambda: np.stack([ids == i for i in some]).astype(np.uint8),
+    )
+    kernel(
+        "binarize 5 groups, uint8",
+        gpa.BinarizeArrayConfig("b8", mem["grey"], [(f"g{i}", [i]) for i in range(5)]),
+        lambda: np.stack([grey == i for i in range(5)]).astype(np.uint8),
+    )
     kernel("sum of 3", gpa.SumArrayConfig("s", [mem["grey"]] * 3), lambda: grey.astype(np.uint16) + grey + grey)
-    kernel("concat of 3", gpa.ConcatArrayConfig("c", ["a", "b", "d"], dict.fromkeys("abd", mem["grey"])),
-           lambda: np.stack([grey] * 3))  # fmt: skip
+    kernel(
+        "concat of 3",
+        gpa.ConcatArrayConfig("c", ["a", "b", "d"], dict.fromkeys("abd", mem["grey"])),
+        lambda: np.stack([grey] * 3),
+    )
     kernel("ones", gpa.OnesArrayConfig("o", mem["grey"]), lambda: np.ones((n, n, n), bool))
 
 

@@ -50,12 +50,17 @@ def merging(n: int, folder: Path) -> None:
         offsets = None if overlap == "first" else [2**40, 0]
         array = of("merged", chosen, offsets, overlap).array()
         row(f"merge of 2, overlap={overlap}", lambda array=array: array[:], plain)
-    stored = [gpa.create_zarr(folder / f"{n}-merge.zarr", name, gpa.Roi((0, 0, 0), (n, n, n)), (1, 1, 1), "uint64")
-              for name in "ab"]  # fmt: skip
+    stored = [
+        gpa.create_zarr(folder / f"{n}-merge.zarr", name, gpa.Roi((0, 0, 0), (n, n, n)), (1, 1, 1), "uint64")
+        for name in "ab"
+    ]
     stored[0][:], stored[1][:] = a, b
     merged = of("stored", [source.config for source in stored]).array()
-    row("merge of 2, stored", lambda: merged[:],
-        lambda: np.where((x := stored[0][:]) != 0, x, np.where((y := stored[1][:]) != 0, y + room, 0)))  # fmt: skip
+    row(
+        "merge of 2, stored",
+        lambda: merged[:],
+        lambda: np.where((x := stored[0][:]) != 0, x, np.where((y := stored[1][:]) != 0, y + room, 0)),
+    )
     dense = of("dense", [sources[0], sources[2]], dense=["big"]).array()
     dense[:]  # makes the table
     ids = np.unique(big)[1:]
@@ -75,12 +80,18 @@ def masking(n: int, folder: Path) -> None:
     usable = gpa.MissingAnnotationsMaskConfig("mask", plain_config, groups).array()
     row("missing annotations, 5 groups", lambda: usable[:], lambda: np.stack([(labels > 0).view(np.uint8)] * 5))
     said = [{"value": i, "annotationState": {"present": True, "annotated": "sparse"}} for i in range(1, 20)]
-    made = gpa.create_zarr(folder / f"{n}.zarr", "ids", gpa.Roi((0, 0, 0), (n, n, n)), (1, 1, 1), "uint64",
-                           attributes={"labels": said})  # fmt: skip
+    made = gpa.create_zarr(
+        folder / f"{n}.zarr", "ids", gpa.Roi((0, 0, 0), (n, n, n)), (1, 1, 1), "uint64", attributes={"labels": said}
+    )
     made[:] = labels
     narrow = gpa.MissingAnnotationsMaskConfig("narrow", made.config, groups, "ids").array()
-    row('stored, 5 groups, sparse="ids"', lambda: narrow[:],
-        lambda: np.stack([np.isin(made[:] if i == 0 else labels, ids).view(np.uint8) for i, (_, ids) in enumerate(groups)]))  # fmt: skip
+    row(
+        'stored, 5 groups, sparse="ids"',
+        lambda: narrow[:],
+        lambda: np.stack(
+            [np.isin(made[:] if i == 0 else labels, ids).view(np.uint8) for i, (_, ids) in enumerate(groups)]
+        ),
+    )
 
 
 def crops(n: int, folder: Path) -> None:
@@ -88,15 +99,25 @@ def crops(n: int, folder: Path) -> None:
     encoding = {"absent": 0, "present": 1, "unknown": 255}
     voxels = [rng.choice(np.array([0, 1, 255], np.uint8), (n // 12 + 1,) * 3) for _ in range(3)]
     voxels = [v.repeat(12, 0).repeat(12, 1).repeat(12, 2)[:n, :n, :n] for v in voxels]
-    write_crop(folder / f"{n}-crop.zarr" / "crop", {f"c{i}": StoredClass(v, encoding) for i, v in enumerate(voxels)},
-               (0, 0, 0), (1, 1, 1), chunks=64)  # fmt: skip
+    write_crop(
+        folder / f"{n}-crop.zarr" / "crop",
+        {f"c{i}": StoredClass(v, encoding) for i, v in enumerate(voxels)},
+        (0, 0, 0),
+        (1, 1, 1),
+        chunks=64,
+    )
     store = folder / f"{n}-crop.zarr"
     names = ["c0", "c1", "c2"]
     raw = [gpa.open_zarr(store, f"crop/{name}/s0") for name in names]
     for output in ("target", "mask"):
         array = gpa.CellMapArrayConfig("crop", store, "crop", names, output=output).array()
-        row(f"cellmap {output}, 3 classes, stored", lambda array=array: array[:], lambda output=output: np.stack(
-            [(r[:] == 1 if output == "target" else r[:] != 255).view(np.uint8) for r in raw]))  # fmt: skip
+        row(
+            f"cellmap {output}, 3 classes, stored",
+            lambda array=array: array[:],
+            lambda output=output: np.stack(
+                [(r[:] == 1 if output == "target" else r[:] != 255).view(np.uint8) for r in raw]
+            ),
+        )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def make_labels(folder, size):
     tile = coarse.repeat(8, 0).repeat(8, 1).repeat(8, 2)
     made = gpa.create_zarr(
         folder / "in.zarr", "ids", gpa.Roi((0,) * 3, (size,) * 3), (1, 1, 1), "uint64", chunks=(CHUNK,) * 3
-    )  # fmt: skip
+    )
     for z in range(0, size, BLOCK):
         for y in range(0, size, BLOCK):
             for x in range(0, size, BLOCK):
@@ -71,16 +71,27 @@ def run_by_hand(folder, size, workers):
 
     shutil.rmtree(folder / "hand.zarr", ignore_errors=True)
     gpa.create_zarr(
-        folder / "hand.zarr", "masks", gpa.Roi((0,) * 3, (size,) * 3), (1, 1, 1), "uint8",
-        num_channels=len(GROUPS), chunks=(1, CHUNK, CHUNK, CHUNK),
-    )  # fmt: skip
+        folder / "hand.zarr",
+        "masks",
+        gpa.Roi((0,) * 3, (size,) * 3),
+        (1, 1, 1),
+        "uint8",
+        num_channels=len(GROUPS),
+        chunks=(1, CHUNK, CHUNK, CHUNK),
+    )
     box = gpa.Roi((0,) * 3, (BLOCK,) * 3)
     for shape in ((BLOCK * workers, BLOCK, BLOCK), (size,) * 3):
         began = time.perf_counter()
         task = daisy.Task(
-            "hand", gpa.Roi((0,) * 3, shape), box, box, functools.partial(worker, str(folder)),
-            read_write_conflict=False, max_workers=workers, tracking_path=False,
-        )  # fmt: skip
+            "hand",
+            gpa.Roi((0,) * 3, shape),
+            box,
+            box,
+            functools.partial(worker, str(folder)),
+            read_write_conflict=False,
+            max_workers=workers,
+            tracking_path=False,
+        )
         assert daisy.run_blockwise(task, progress=False, summary=False, host="127.0.0.1")
         yield time.perf_counter() - began
 
@@ -135,16 +146,19 @@ def bench_blocks(folder, count):
         f"{master.ru_utime + master.ru_stime:.1f} s; master {before / 1024:.0f} -> {master.ru_maxrss / 1024:.0f} MiB"
     )
     began = time.perf_counter()
-    assert gpa.materialize(
-        mask, folder / "out.zarr", chunks=(1, 1, 1), block=(1, 1, 1), progress=False, skip_empty=True
-    ).before == side**3  # fmt: skip
+    assert (
+        gpa.materialize(
+            mask, folder / "out.zarr", chunks=(1, 1, 1), block=(1, 1, 1), progress=False, skip_empty=True
+        ).before
+        == side**3
+    )
     print(f"to find that nothing is missing: {time.perf_counter() - began:.2f} s")
 
 
 def bench_sparse(folder, side):
     made = gpa.create_zarr(
         folder / "in.zarr", "ids", gpa.Roi((0,) * 3, (side,) * 3), (1, 1, 1), "uint64", chunks=(CHUNK,) * 3
-    )  # fmt: skip
+    )
     grid = -(-side // CHUNK)
     rng = np.random.default_rng(0)
     present = max(1, grid**3 // 10_000)
@@ -180,8 +194,10 @@ def bench_memory(folder):
         )
         ran = subprocess.run(
             [sys.executable, "-c", code, str(inner / "tree.json"), str(inner / "out.zarr")],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         found.append(json.loads(ran.stdout) / 1024)
         print(f"{size}^3: peak of a worker {found[-1]:.0f} MiB", flush=True)
     print(f"ratio {found[1] / found[0]:.2f}")

@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter
 from timing import medians
 
 import gp_arrays as gpa
-from gp_arrays.view.volume import Volume
+from gp_arrays.viewer.volume import Volume
 
 SHAPE = (64, 2048, 2048)
 

@@ -9,9 +9,7 @@ from gp_arrays.cli import materialize, run
 
 @pytest.fixture
 def tree(tmp_path):
-    made = gpa.create_zarr(
-        tmp_path / "in.zarr", "ids", gpa.Roi((0, 0), (64, 96)), (2, 2), "uint16", chunks=(16, 16)
-    )  # fmt: skip
+    made = gpa.create_zarr(tmp_path / "in.zarr", "ids", gpa.Roi((0, 0), (64, 96)), (2, 2), "uint16", chunks=(16, 16))
     made[:] = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)
     path = tmp_path / "tree.toml"
     path.write_text(

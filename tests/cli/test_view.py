@@ -16,7 +16,7 @@ from PIL import Image
 
 import gp_arrays as gpa
 from gp_arrays.cli import run
-from gp_arrays.view import screenshot
+from gp_arrays.viewer import screenshot
 
 
 @pytest.fixture

@@ -33,9 +33,20 @@ def write_json(path, value):
 def write_array(folder, voxels, attributes, chunks=None):
     """A Zarr v2 array, its chunks raw."""
     chunks = chunks or voxels.shape
-    write_json(folder / ".zarray", {"zarr_format": 2, "shape": voxels.shape, "chunks": chunks, "dtype": voxels.dtype.str,
-                                    "compressor": None, "filters": None, "fill_value": 0, "order": "C",
-                                    "dimension_separator": "/"})  # fmt: skip
+    write_json(
+        folder / ".zarray",
+        {
+            "zarr_format": 2,
+            "shape": voxels.shape,
+            "chunks": chunks,
+            "dtype": voxels.dtype.str,
+            "compressor": None,
+            "filters": None,
+            "fill_value": 0,
+            "order": "C",
+            "dimension_separator": "/",
+        },
+    )
     write_json(folder / ".zattrs", attributes)
     for position in np.ndindex(*(-(-n // c) for n, c in zip(voxels.shape, chunks, strict=True))):
         chunk = np.zeros(chunks, voxels.dtype)
@@ -65,11 +76,15 @@ class Crop:
         dims = np.ndim(levels[0])
         axes = [{"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"[-dims:]]
         datasets = [
-            {"path": f"s{k}", "coordinateTransformations": [
-                {"type": "scale", "scale": [voxel_size * 2**k] * dims},
-                {"type": "translation", "translation": [translation + voxel_size * (2**k - 1) / 2] * dims}]}
+            {
+                "path": f"s{k}",
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [voxel_size * 2**k] * dims},
+                    {"type": "translation", "translation": [translation + voxel_size * (2**k - 1) / 2] * dims},
+                ],
+            }
             for k in range(len(levels))
-        ]  # fmt: skip
+        ]
         attributes = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": datasets}]}
         if group_type is not None:
             attributes["cellmap"] = {"annotation": {"class_name": name, "annotation_type": group_type}}

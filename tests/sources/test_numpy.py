@@ -40,9 +40,20 @@ def test_meta(shape: Any, options: Any, axes: Any, begin: Any, voxel_size: Any) 
 
 @pytest.mark.parametrize(
     ("dtype", "may"),
-    [("bool", False), ("uint8", True), ("int8", True), ("uint16", True), ("int16", True), ("uint32", False),
-     ("int32", False), ("uint64", False), ("int64", False), ("float16", True), ("float64", True)],
-)  # fmt: skip
+    [
+        ("bool", False),
+        ("uint8", True),
+        ("int8", True),
+        ("uint16", True),
+        ("int16", True),
+        ("uint32", False),
+        ("int32", False),
+        ("uint64", False),
+        ("int64", False),
+        ("float16", True),
+        ("float64", True),
+    ],
+)
 def test_interpolatable(dtype: str, may: bool) -> None:
     data = np.zeros((2, 3), dtype)
     assert gpa.NumpyArrayConfig("a", data=data).array().interpolatable is may
@@ -169,13 +180,32 @@ class TestLaws(ArrayTypeLaws):
     def refused(self) -> Any:
         good = np.zeros((2, 3))
         bad: list[Any] = [
-            {"data": [[1, 2]]}, {"data": None}, {"data": good.astype("c8")}, {"data": good.astype(np.longdouble)}, {"data": good.astype("U1")},
-            {"data": np.zeros(())}, {"data": np.zeros((0, 3))}, {"data": good.astype(object)},
-            {"voxel_size": (1,) * 3}, {"voxel_size": (0, 1)}, {"voxel_size": (-1, 1)}, {"voxel_size": 2},
-            {"voxel_size": ("1 apple", 1)}, {"voxel_size": (np.nan, 1)}, {"offset": (1,) * 3}, {"offset": "12"},
-            {"axes": ()}, {"axes": ("y", "c")}, {"axes": "yx"}, {"axes": (1, 2)}, {"unit": "apple"}, {"unit": 3},
-            {"interpolatable": "yes"}, {"interpolatable": 1}, {"axes": ("x", "x")},
-        ]  # fmt: skip
+            {"data": [[1, 2]]},
+            {"data": None},
+            {"data": good.astype("c8")},
+            {"data": good.astype(np.longdouble)},
+            {"data": good.astype("U1")},
+            {"data": np.zeros(())},
+            {"data": np.zeros((0, 3))},
+            {"data": good.astype(object)},
+            {"voxel_size": (1,) * 3},
+            {"voxel_size": (0, 1)},
+            {"voxel_size": (-1, 1)},
+            {"voxel_size": 2},
+            {"voxel_size": ("1 apple", 1)},
+            {"voxel_size": (np.nan, 1)},
+            {"offset": (1,) * 3},
+            {"offset": "12"},
+            {"axes": ()},
+            {"axes": ("y", "c")},
+            {"axes": "yx"},
+            {"axes": (1, 2)},
+            {"unit": "apple"},
+            {"unit": 3},
+            {"interpolatable": "yes"},
+            {"interpolatable": 1},
+            {"axes": ("x", "x")},
+        ]
         return [
             lambda options=options: gpa.NumpyArrayConfig(**{"name": "a", "data": good, **options}) for options in bad
         ]

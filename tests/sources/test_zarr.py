@@ -29,9 +29,7 @@ def ramp(*shape: int, dtype: str = "u2") -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize(
     "form", [{}, {"order": "F"}, {"separator": "."}, {"order": "F", "separator": "."}, {"zarr_format": 3}]
 )
-@pytest.mark.parametrize(
-    "dtype", ["bool", "<u2", ">u2", ">u8", "<i4", ">i2", "<f2", ">f4", "<f8", "|u1", "|i1"]
-)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["bool", "<u2", ">u2", ">u8", "<i4", ">i2", "<f2", ">f4", "<f8", "|u1", "|i1"])
 def test_every_form_of_storage(tmp_path: Path, form: Any, dtype: str) -> None:
     if form.get("zarr_format") == 3 and not V3:
         pytest.skip("Zarr v3 needs zarr 3")
@@ -50,9 +48,15 @@ def test_every_form_of_storage(tmp_path: Path, form: Any, dtype: str) -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize(
     ("stored", "axes"),
-    [(("c", "y", "x"), "cyx"), (("y", "x", "c"), "cyx"), (("y", "c", "x"), "cyx"), (("y", "t", "x", "c"), "tcyx"),
-     (("y^", "b", "a"), "yba"), (("channels", "row", "column"), ("c", "row", "column"))],
-)  # fmt: skip
+    [
+        (("c", "y", "x"), "cyx"),
+        (("y", "x", "c"), "cyx"),
+        (("y", "c", "x"), "cyx"),
+        (("y", "t", "x", "c"), "tcyx"),
+        (("y^", "b", "a"), "yba"),
+        (("channels", "row", "column"), ("c", "row", "column")),
+    ],
+)
 def test_leading_axes_come_first(tmp_path: Path, order: str, stored: Any, axes: Any) -> None:
     sizes = {"c": 2, "channels": 2, "t": 3, "y^": 2, "y": 4, "x": 5, "b": 4, "a": 5, "row": 4, "column": 5}
     data = ramp(*(sizes[axis] for axis in stored))
@@ -91,14 +95,22 @@ def test_a_read_only_array_is_not_written(tmp_path: Path) -> None:
 
 NGFF = {
     "version": "0.4",
-    "axes": [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"},
-             *({"name": name, "type": "space", "unit": "nanometer"} for name in "zyx")],
+    "axes": [
+        {"name": "t", "type": "time"},
+        {"name": "c", "type": "channel"},
+        *({"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"),
+    ],
     "datasets": [
         {"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 8, 4, 4]}]},
-        {"path": "s1", "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 8, 8, 8]},
-                                                     {"type": "translation", "translation": [0, 0, 0, 2, 2]}]},
+        {
+            "path": "s1",
+            "coordinateTransformations": [
+                {"type": "scale", "scale": [1, 1, 8, 8, 8]},
+                {"type": "translation", "translation": [0, 0, 0, 2, 2]},
+            ],
+        },
     ],
-}  # fmt: skip
+}
 
 
 def test_singleton_leading_axes_of_pyramids_go(tmp_path: Path) -> None:
@@ -122,8 +134,9 @@ def test_singleton_leading_axes_of_pyramids_go(tmp_path: Path) -> None:
 @pytest.mark.skipif(not V3, reason="shards need zarr 3")
 def test_shards(tmp_path: Path) -> None:
     data = ramp(9, 10)
-    made = gpa.create_zarr(tmp_path, "a", gpa.Roi((0, 0), (18, 30)), (2, 3), "uint16", zarr_format=3,
-                           chunks=(2, 2), shards=(4, 6))  # fmt: skip
+    made = gpa.create_zarr(
+        tmp_path, "a", gpa.Roi((0, 0), (18, 30)), (2, 3), "uint16", zarr_format=3, chunks=(2, 2), shards=(4, 6)
+    )
     made[...] = data
     config = gpa.ZarrArrayConfig("a", tmp_path, "a")
     with recorded(config) as record:
@@ -176,8 +189,16 @@ def test_a_broken_chunk_is_named(tmp_path: Path) -> None:
 def test_a_chunk_cut_short_is_an_error(tmp_path: Path, compressor: str, zarr_format: int) -> None:
     """Noise, which Blosc stores as it is: to decode less of it than there was it reads on in foreign memory."""
     data = np.random.default_rng(0).integers(0, 256, (32, 64), dtype="u1")
-    made = gpa.create_zarr(tmp_path, "a", gpa.Roi((0, 0), (32, 64)), (1, 1), "uint8", chunks=(32, 64),
-                           compressor=compressor, zarr_format=zarr_format)  # fmt: skip
+    made = gpa.create_zarr(
+        tmp_path,
+        "a",
+        gpa.Roi((0, 0), (32, 64)),
+        (1, 1),
+        "uint8",
+        chunks=(32, 64),
+        compressor=compressor,
+        zarr_format=zarr_format,
+    )
     made[:] = data
     chunk = tmp_path / "a" / ("0/0" if zarr_format == 2 else "c/0/0")
     whole = chunk.read_bytes()
@@ -310,18 +331,38 @@ class TestLaws(StoredSourceLaws):
             gpa.ZarrArrayConfig("offset", store, "plain", offset=(0, "1 nm"), interpolatable=False),
         ]
         if V3:
-            write_plain_zarr(store / "three", ramp(3, 5, 7).astype("f2"), (1, 2, 3), {**PLAIN, "axis_names": ["c^", "y", "x"]},
-                             zarr_format=3, fill_value=0)  # fmt: skip
+            write_plain_zarr(
+                store / "three",
+                ramp(3, 5, 7).astype("f2"),
+                (1, 2, 3),
+                {**PLAIN, "axis_names": ["c^", "y", "x"]},
+                zarr_format=3,
+                fill_value=0,
+            )
             made.append(gpa.ZarrArrayConfig("three", store, "three"))
         return made
 
     def refused(self) -> Any:
         bad: list[Any] = [
-            {"file_name": ""}, {"file_name": 3}, {"dataset": None}, {"mode": "w"}, {"mode": None}, {"scale": "s0"},
-            {"scale": 0.5}, {"voxel_size": (0, 1)}, {"voxel_size": (1, -1)}, {"voxel_size": 4}, {"voxel_size": ("x", 1)},
-            {"offset": "1, 2"}, {"snap_to_grid": (0, 1)}, {"axes": "zyx"}, {"unit": "light year"}, {"interpolatable": "no"},
-            {"interpolatable": 0}, {"storage_options": "anon"},
-        ]  # fmt: skip
+            {"file_name": ""},
+            {"file_name": 3},
+            {"dataset": None},
+            {"mode": "w"},
+            {"mode": None},
+            {"scale": "s0"},
+            {"scale": 0.5},
+            {"voxel_size": (0, 1)},
+            {"voxel_size": (1, -1)},
+            {"voxel_size": 4},
+            {"voxel_size": ("x", 1)},
+            {"offset": "1, 2"},
+            {"snap_to_grid": (0, 1)},
+            {"axes": "zyx"},
+            {"unit": "light year"},
+            {"interpolatable": "no"},
+            {"interpolatable": 0},
+            {"storage_options": "anon"},
+        ]
         return [
             lambda f=f: gpa.ZarrArrayConfig(**{"name": "a", "file_name": "s.zarr", "dataset": "a", **f}) for f in bad
         ]
@@ -330,7 +371,12 @@ class TestLaws(StoredSourceLaws):
         # of three voxels from 4 to 10, what lies between multiples of 3 ends within a voxel
         write_plain_zarr(folder / "m.zarr" / "a", ramp(3, 6), (2, 2), PLAIN)
         bad: list[Any] = [
-            {"voxel_size": ("5.24 nm", 4)}, {"offset": (0.5, 0)}, {"voxel_size": (2, 3, 4)}, {"offset": (2,)},
-            {"snap_to_grid": (100, 100)}, {"snap_to_grid": (3, 3)}, {"snap_to_grid": (2,)},
-        ]  # fmt: skip
+            {"voxel_size": ("5.24 nm", 4)},
+            {"offset": (0.5, 0)},
+            {"voxel_size": (2, 3, 4)},
+            {"offset": (2,)},
+            {"snap_to_grid": (100, 100)},
+            {"snap_to_grid": (3, 3)},
+            {"snap_to_grid": (2,)},
+        ]
         return [gpa.ZarrArrayConfig("a", folder / "m.zarr", "a", **fields) for fields in bad]

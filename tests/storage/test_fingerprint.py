@@ -22,8 +22,13 @@ def layout(request):
 
 @pytest.fixture
 def array(tmp_path, layout):
-    return write_plain_zarr(tmp_path / "a.zarr" / "ids", np.ones((4, 4, 4), np.uint8), (2, 2, 2),
-                            {"voxel_size": [1, 1, 1]}, **LAYOUTS[layout])  # fmt: skip
+    return write_plain_zarr(
+        tmp_path / "a.zarr" / "ids",
+        np.ones((4, 4, 4), np.uint8),
+        (2, 2, 2),
+        {"voxel_size": [1, 1, 1]},
+        **LAYOUTS[layout],
+    )
 
 
 def of(array):

@@ -32,8 +32,16 @@ def test_funlib_opens_what_is_materialized(tmp_path, zarr_format, axes):
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
 def test_funlib_opens_what_create_zarr_made(tmp_path, zarr_format):
-    made = gpa.create_zarr(tmp_path / "a.zarr", "a", ROI, VOXEL_SIZE, "uint8", ("t", "z", "y", "x"), num_channels=2,
-                           zarr_format=zarr_format)  # fmt: skip
+    made = gpa.create_zarr(
+        tmp_path / "a.zarr",
+        "a",
+        ROI,
+        VOXEL_SIZE,
+        "uint8",
+        ("t", "z", "y", "x"),
+        num_channels=2,
+        zarr_format=zarr_format,
+    )
     made[:] = VOXELS[:, 0]
     opened = open_ds(tmp_path / "a.zarr" / "a")
     assert (opened.roi, opened.voxel_size, opened.axis_names[0]) == (ROI, VOXEL_SIZE, "t^")
@@ -52,9 +60,16 @@ def test_funlib_opens_what_create_zarr_made(tmp_path, zarr_format):
 )
 def test_what_funlib_made_is_opened(tmp_path, units, names, axes):
     prepare_ds(
-        tmp_path / "a.zarr" / "a", VOXELS.shape, Coordinate(7, *ROI.offset), Coordinate(3, *VOXEL_SIZE),
-        axis_names=names, units=units, types=TYPES, dtype=np.uint8, mode="w",
-    )  # fmt: skip
+        tmp_path / "a.zarr" / "a",
+        VOXELS.shape,
+        Coordinate(7, *ROI.offset),
+        Coordinate(3, *VOXEL_SIZE),
+        axis_names=names,
+        units=units,
+        types=TYPES,
+        dtype=np.uint8,
+        mode="w",
+    )
     zarr.open(str(tmp_path / "a.zarr" / "a"), mode="r+")[:] = VOXELS
     array = gpa.open_zarr(tmp_path / "a.zarr", "a")
     times = 1000 if units and "um" in units else 1
@@ -67,9 +82,16 @@ def test_time_between_the_axes_of_space(tmp_path):
     # the lengths of space are not the last three
     types = ["space", "time", "channel", "space", "space"]
     prepare_ds(
-        tmp_path / "a.zarr" / "a", VOXELS.shape, Coordinate(8, 7, 16, 24), Coordinate(8, 3, 4, 4),
-        axis_names=["z", "t", "c^", "y", "x"], units=["nm", "s", "nm", "nm"], types=types, dtype=np.uint8, mode="w",
-    )  # fmt: skip
+        tmp_path / "a.zarr" / "a",
+        VOXELS.shape,
+        Coordinate(8, 7, 16, 24),
+        Coordinate(8, 3, 4, 4),
+        axis_names=["z", "t", "c^", "y", "x"],
+        units=["nm", "s", "nm", "nm"],
+        types=types,
+        dtype=np.uint8,
+        mode="w",
+    )
     zarr.open(str(tmp_path / "a.zarr" / "a"), mode="r+")[:] = VOXELS
     array = gpa.open_zarr(tmp_path / "a.zarr", "a")
     assert (array.roi.offset, array.voxel_size, array.axes) == (ROI.offset, VOXEL_SIZE, ("t", "c", "z", "y", "x"))
@@ -99,8 +121,16 @@ def test_types_say_which_axes_are_of_space(tmp_path, types, axes, names):
 
 def test_a_time_axis_of_type_time_with_lengths_of_space_alone_is_still_read(tmp_path):
     # as this library wrote them once
-    gpa.create_zarr(tmp_path, "a", ROI, VOXEL_SIZE, "uint8", ("t", "z", "y", "x"), num_channels=2,
-                    attributes={"types": ["time", "space", "space", "space"]})  # fmt: skip
+    gpa.create_zarr(
+        tmp_path,
+        "a",
+        ROI,
+        VOXEL_SIZE,
+        "uint8",
+        ("t", "z", "y", "x"),
+        num_channels=2,
+        attributes={"types": ["time", "space", "space", "space"]},
+    )
     assert json.loads((tmp_path / "a" / ".zattrs").read_text())["types"][0] == "time"
     array = gpa.open_zarr(tmp_path, "a")
     assert (array.roi, array.axes) == (ROI, ("t", "z", "y", "x"))

@@ -20,10 +20,18 @@ def write(root, path, attributes=None, shape=(4, 6, 8), dtype="|u1", group=False
     else:
         (folder / ".zarray").write_text(
             json.dumps(
-                {"zarr_format": 2, "shape": shape, "chunks": [4] * len(shape), "dtype": dtype, "compressor": None,
-                 "fill_value": 0, "filters": None, "order": "C"}
+                {
+                    "zarr_format": 2,
+                    "shape": shape,
+                    "chunks": [4] * len(shape),
+                    "dtype": dtype,
+                    "compressor": None,
+                    "fill_value": 0,
+                    "filters": None,
+                    "order": "C",
+                }
             )
-        )  # fmt: skip
+        )
     if attributes is not None:
         (folder / ".zattrs").write_text(json.dumps(attributes))
 
@@ -93,9 +101,12 @@ def test_channels_anywhere_are_moved_first(tmp_path):
 
 def test_lengths_of_all_axes_are_stripped(tmp_path):
     attributes = {
-        "axis_names": ["c^", "z", "y", "x"], "types": ["channel", "space", "space", "space"],
-        "voxel_size": [1, 2, 3, 4], "offset": [0, 20, 0, 0], "units": ["", "nm", "nm", "nm"],
-    }  # fmt: skip
+        "axis_names": ["c^", "z", "y", "x"],
+        "types": ["channel", "space", "space", "space"],
+        "voxel_size": [1, 2, 3, 4],
+        "offset": [0, 20, 0, 0],
+        "units": ["", "nm", "nm", "nm"],
+    }
     write(tmp_path, "a", attributes, shape=(2, 4, 6, 8))
     assert opened(tmp_path).roi == Roi((20, 0, 0), (8, 18, 32))
 

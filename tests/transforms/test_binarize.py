@@ -71,8 +71,12 @@ def test_only_the_channels_asked_for_are_computed() -> None:
 
 def test_node(check_node: Any) -> None:
     data = np.random.default_rng(0).integers(0, 5, (16, 12)).astype(np.uint64)
-    check_node({IDS: data}, lambda: gpa.Binarize(IDS, MASKS, [("a", [1, 4]), ("any", [])]), MASKS,
-               lambda a: np.stack([(a == 1) | (a == 4), a > 0]).astype("u1"))  # fmt: skip
+    check_node(
+        {IDS: data},
+        lambda: gpa.Binarize(IDS, MASKS, [("a", [1, 4]), ("any", [])]),
+        MASKS,
+        lambda a: np.stack([(a == 1) | (a == 4), a > 0]).astype("u1"),
+    )
 
 
 def test_node_of_an_array_without_place(ask: Any, nonspatial: Any) -> None:
@@ -113,9 +117,20 @@ class TestLaws(ArrayTypeLaws):
     def refused(self) -> Any:
         ids = gpa.DummyArrayConfig("ids")
         bad: list[Any] = [
-            None, [], "axon", 3, [("a", 1)], [("a", "12")], [("a", [1.0])], [("a", [True])], [("", [1])], [(1, [1])],
-            [("a", [1]), ("a", [2])], [("a", [1], 2)], ["ab"],
-        ]  # fmt: skip
+            None,
+            [],
+            "axon",
+            3,
+            [("a", 1)],
+            [("a", "12")],
+            [("a", [1.0])],
+            [("a", [True])],
+            [("", [1])],
+            [(1, [1])],
+            [("a", [1]), ("a", [2])],
+            [("a", [1], 2)],
+            ["ab"],
+        ]
         return [
             *(lambda value=value: gpa.BinarizeArrayConfig("m", ids, value) for value in bad),
             lambda: gpa.BinarizeArrayConfig("m", ids, [("a", [1])], background=0.5),

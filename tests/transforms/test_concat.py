@@ -29,12 +29,21 @@ def test_kernel() -> None:
 @pytest.mark.parametrize(
     ("dtypes", "want"),
     [
-        (["uint8", "int8"], "int16"), (["bool", "uint8"], "uint8"), (["uint32", "int32"], "int64"),
-        (["uint64", "uint8"], "uint64"), (["int64", "uint32"], "int64"), (["float32", "uint16"], "float32"),
-        (["float32", "int32"], "float64"), (["float16", "uint8"], "float16"), (["uint64", "bool"], "uint64"),
-        (["uint64", "int64"], None), (["uint64", "int8"], None), (["int64", "float32"], None), (["uint64", "float64"], None),
+        (["uint8", "int8"], "int16"),
+        (["bool", "uint8"], "uint8"),
+        (["uint32", "int32"], "int64"),
+        (["uint64", "uint8"], "uint64"),
+        (["int64", "uint32"], "int64"),
+        (["float32", "uint16"], "float32"),
+        (["float32", "int32"], "float64"),
+        (["float16", "uint8"], "float16"),
+        (["uint64", "bool"], "uint64"),
+        (["uint64", "int64"], None),
+        (["uint64", "int8"], None),
+        (["int64", "float32"], None),
+        (["uint64", "float64"], None),
     ],
-)  # fmt: skip
+)
 def test_common_dtype(dtypes: list[str], want: str | None) -> None:
     named = {f"s{i}": np.dtype(name) for i, name in enumerate(dtypes)}
     if want is not None:
@@ -103,15 +112,20 @@ def test_node(check_node: Any) -> None:
 
 def test_node_in_another_order_with_zeros(check_node: Any) -> None:
     data = {A: np.ones((16, 12), "u1"), B: np.full((16, 12), 2, "u1")}
-    check_node(data, lambda: gpa.Concat({"a": A, "b": B}, OUT, channels=["b", "zero", "a"]), OUT,
-               lambda a, b: np.stack([b, 0 * a, a]))  # fmt: skip
+    check_node(
+        data,
+        lambda: gpa.Concat({"a": A, "b": B}, OUT, channels=["b", "zero", "a"]),
+        OUT,
+        lambda a, b: np.stack([b, 0 * a, a]),
+    )
 
 
 def test_node_with_channels_and_default(check_node: Any) -> None:
     rng = np.random.default_rng(0)
     data = {A: rng.integers(0, 256, (2, 16, 12)).astype("u1"), B: rng.integers(0, 256, (3, 16, 12)).astype("u1")}
-    check_node(data, lambda: gpa.Concat({"a": A}, OUT, ["x", "a", "y"], default=B), OUT,
-               lambda a, b: np.concatenate([b, a, b]))  # fmt: skip
+    check_node(
+        data, lambda: gpa.Concat({"a": A}, OUT, ["x", "a", "y"], default=B), OUT, lambda a, b: np.concatenate([b, a, b])
+    )
 
 
 class TestLaws(ArrayTypeLaws):

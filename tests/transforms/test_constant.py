@@ -18,11 +18,20 @@ RAW, ONE = gp.ArrayKey("CO_RAW"), gp.ArrayKey("CO_ONE")
 @pytest.mark.parametrize(
     ("low", "high", "want"),
     [
-        (0, 0, "uint8"), (0, 255, "uint8"), (0, 256, "uint16"), (0, 2**32 - 1, "uint32"), (0, 2**64 - 1, "uint64"),
-        (-1, 127, "int8"), (-1, 128, "int16"), (-129, 0, "int16"), (-(2**63), 2**63 - 1, "int64"),
-        (0, 2**64, None), (-1, 2**63, None), (-(2**63) - 1, 0, None),
+        (0, 0, "uint8"),
+        (0, 255, "uint8"),
+        (0, 256, "uint16"),
+        (0, 2**32 - 1, "uint32"),
+        (0, 2**64 - 1, "uint64"),
+        (-1, 127, "int8"),
+        (-1, 128, "int16"),
+        (-129, 0, "int16"),
+        (-(2**63), 2**63 - 1, "int64"),
+        (0, 2**64, None),
+        (-1, 2**63, None),
+        (-(2**63) - 1, 0, None),
     ],
-)  # fmt: skip
+)
 def test_smallest_dtype(low: int, high: int, want: str | None) -> None:
     assert smallest_dtype(low, high) == (None if want is None else np.dtype(want))
 
@@ -30,11 +39,19 @@ def test_smallest_dtype(low: int, high: int, want: str | None) -> None:
 @pytest.mark.parametrize(
     ("value", "dtype", "want", "of"),
     [
-        (1, None, 1, "uint8"), (300, None, 300, "uint16"), (-1, None, -1, "int8"), (2**64 - 1, None, 2**64 - 1, "uint64"),
-        (0.5, None, 0.5, "float32"), (1, "float64", 1.0, "float64"), (3.0, "int16", 3, "int16"), (1, "bool", True, "bool"),
-        (65504, "float16", 65504.0, "float16"), (np.uint8(7), None, 7, "uint8"), (2.5, ">f8", 2.5, "float64"),
+        (1, None, 1, "uint8"),
+        (300, None, 300, "uint16"),
+        (-1, None, -1, "int8"),
+        (2**64 - 1, None, 2**64 - 1, "uint64"),
+        (0.5, None, 0.5, "float32"),
+        (1, "float64", 1.0, "float64"),
+        (3.0, "int16", 3, "int16"),
+        (1, "bool", True, "bool"),
+        (65504, "float16", 65504.0, "float16"),
+        (np.uint8(7), None, 7, "uint8"),
+        (2.5, ">f8", 2.5, "float64"),
     ],
-)  # fmt: skip
+)
 def test_voxels(value: Any, dtype: Any, want: Any, of: str) -> None:
     source = gpa.NumpyArrayConfig("raw", data=np.zeros((2, 3, 1), "f4"), axes=("c", "y", "x"), offset=(4, 5))
     made = gpa.ConstantArrayConfig("c", source, value, dtype).array()
@@ -80,8 +97,23 @@ class TestLaws(ArrayTypeLaws):
     def refused(self) -> Any:
         raw = gpa.DummyArrayConfig("raw")
         bad: list[Any] = [
-            ("1",), (None,), (True,), (np.nan,), (np.inf,), (2**64,), (-(2**63) - 1,), (256, "uint8"), (-1, "uint8"),
-            (0.5, "uint8"), (2, "bool"), (70000, "float16"), (1e39,), (1, "complex64"), (1, np.longdouble), (1, "U3"), (1, "nonsense"),
+            ("1",),
+            (None,),
+            (True,),
+            (np.nan,),
+            (np.inf,),
+            (2**64,),
+            (-(2**63) - 1,),
+            (256, "uint8"),
+            (-1, "uint8"),
+            (0.5, "uint8"),
+            (2, "bool"),
+            (70000, "float16"),
+            (1e39,),
+            (1, "complex64"),
+            (1, np.longdouble),
+            (1, "U3"),
+            (1, "nonsense"),
             (10**400,),
-        ]  # fmt: skip
+        ]
         return [lambda pair=pair: gpa.ConstantArrayConfig("c", raw, *pair) for pair in bad]

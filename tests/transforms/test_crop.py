@@ -104,10 +104,21 @@ class TestLaws(ArrayTypeLaws):
 
     def refused(self) -> Any:
         bad: list[Any] = [
-            None, [], 5, "roi", [[0, 0]], [[0, 0], [1]], [[0, 0], [1, 0]], [[0, 0], [1, -1]], [[0], "1"], [[], []],
-            [[0, np.nan], [1, 1]], [[0, "1 apple"], [1, 1]], [[True, 0], [1, 1]],
+            None,
+            [],
+            5,
+            "roi",
+            [[0, 0]],
+            [[0, 0], [1]],
+            [[0, 0], [1, 0]],
+            [[0, 0], [1, -1]],
+            [[0], "1"],
+            [[], []],
+            [[0, np.nan], [1, 1]],
+            [[0, "1 apple"], [1, 1]],
+            [[True, 0], [1, 1]],
             gpa.Roi((None, None), (None, None)),
-        ]  # fmt: skip
+        ]
         return [lambda value=value: gpa.CropArrayConfig("part", raw(), value) for value in bad]
 
     def misfits(self, folder: Any) -> Any:

@@ -102,8 +102,14 @@ def test_a_damaged_file_is_made_again(cache, stored, new_process, caplog, damage
         file.unlink()
         file.mkdir()
     else:
-        file.write_bytes({"empty": b"", "truncated": whole[:-8], "longer": whole + bytes(8),
-                          "changed": whole[:-1] + bytes([whole[-1] ^ 1])}[damage])  # fmt: skip
+        file.write_bytes(
+            {
+                "empty": b"",
+                "truncated": whole[:-8],
+                "longer": whole + bytes(8),
+                "changed": whole[:-1] + bytes([whole[-1] ^ 1]),
+            }[damage]
+        )
     new_process()
     with caplog.at_level(logging.INFO, "gp_arrays"):
         assert merged(stored).array()[:].tolist() == RANKS
@@ -212,8 +218,9 @@ def test_the_unit_of_the_tree_is_part_of_it(cache, tmp_path):
 
 def test_workers_of_a_job_agree(cache, tmp_path):
     volume = np.random.default_rng(2).integers(0, 9, (32, 32, 32), np.uint64) << np.uint64(60)
-    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0, 0), (32, 32, 32)), (1, 1, 1), "uint64",
-                           chunks=(16, 16, 16))  # fmt: skip
+    made = gpa.create_zarr(
+        tmp_path / "a.zarr", "ids", gpa.Roi((0, 0, 0), (32, 32, 32)), (1, 1, 1), "uint64", chunks=(16, 16, 16)
+    )
     made[:] = volume
     gpa.materialize(merged(made.config), tmp_path / "out.zarr", "merged", num_workers=2, progress=False)
     assert (gpa.open_zarr(tmp_path / "out.zarr", "merged")[:] == np.searchsorted(np.unique(volume), volume)).all()
@@ -248,15 +255,19 @@ np.save(sys.argv[2], config.array()[int(sys.argv[3]) :: 2])
 
 def test_processes_at_once_make_the_same_table(cache, tmp_path):
     volume = np.random.default_rng(1).integers(0, 50, (40, 40, 40), np.uint64) * np.uint64(2**58 - 1)
-    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0, 0), (40, 40, 40)), (1, 1, 1), "uint64",
-                           chunks=(20, 20, 20))  # fmt: skip
+    made = gpa.create_zarr(
+        tmp_path / "a.zarr", "ids", gpa.Roi((0, 0, 0), (40, 40, 40)), (1, 1, 1), "uint64", chunks=(20, 20, 20)
+    )
     made[:] = volume
     merged(made.config).to_toml(tmp_path / "tree.toml")
     workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, tmp_path / "tree.toml", tmp_path / f"{i}.npy", str(i)],
-                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, tmp_path / "tree.toml", tmp_path / f"{i}.npy", str(i)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     try:
         for worker in workers:
             assert worker.stdout.readline() == b"ready\n"

@@ -62,8 +62,12 @@ def test_meta() -> None:
 
 def test_node(check_node: Any) -> None:
     data = np.random.default_rng(0).integers(0, 256, (16, 12)).astype(np.uint8)
-    check_node({RAW: data}, lambda: gpa.Intensities(RAW, NORM, 0, 64, clip=True), NORM,
-               lambda a: np.minimum(a / np.float32(64), 1).astype("f4"))  # fmt: skip
+    check_node(
+        {RAW: data},
+        lambda: gpa.Intensities(RAW, NORM, 0, 64, clip=True),
+        NORM,
+        lambda a: np.minimum(a / np.float32(64), 1).astype("f4"),
+    )
 
 
 def test_node_in_place(ask: Any) -> None:

@@ -110,8 +110,14 @@ def test_meta_and_voxels():
 
 
 def test_one_source_keeps_its_attributes(tmp_path):
-    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", roi=gpa.Roi((0, 0), (2, 2)), voxel_size=(1, 1), dtype="uint64",
-                           attributes={"who": "me"})  # fmt: skip
+    made = gpa.create_zarr(
+        tmp_path / "a.zarr",
+        "ids",
+        roi=gpa.Roi((0, 0), (2, 2)),
+        voxel_size=(1, 1),
+        dtype="uint64",
+        attributes={"who": "me"},
+    )
     assert gpa.MergeInstancesArrayConfig("one", [made.config]).array().attrs["who"] == "me"
 
 

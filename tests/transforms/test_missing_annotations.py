@@ -35,9 +35,13 @@ def stored(tmp_path):
 
     def make(said=None, volume=VOLUME, name="labels_volume"):
         made = gpa.create_zarr(
-            tmp_path / f"{name}.zarr", name, roi=gpa.Roi((0,) * volume.ndim, volume.shape), voxel_size=(1,) * volume.ndim,
-            dtype=volume.dtype, attributes={} if said is None else {"labels": said},
-        )  # fmt: skip
+            tmp_path / f"{name}.zarr",
+            name,
+            roi=gpa.Roi((0,) * volume.ndim, volume.shape),
+            voxel_size=(1,) * volume.ndim,
+            dtype=volume.dtype,
+            attributes={} if said is None else {"labels": said},
+        )
         made[:] = volume
         return made.config
 
@@ -116,17 +120,26 @@ MALFORMED = {
     "labels": ["mito", 3],
     "labels.labels": [{}, {"label": []}, {"labels": 5}],
     "labels[0]": [["a"], [3], [[]]],
-    "labels[0].value": [[{"annotationState": {}}], [item("3", True, True)], [item(3.5, True, True)],
-                        [item(True, True, True)], [item(None, True, True)]],
+    "labels[0].value": [
+        [{"annotationState": {}}],
+        [item("3", True, True)],
+        [item(3.5, True, True)],
+        [item(True, True, True)],
+        [item(None, True, True)],
+    ],
     "labels[1].value": [[item(3, True, True), item(3, True, False)]],
     "labels[0].annotationState": [[{"value": 3}], [{"value": 3, "annotationState": "dense"}]],
-    "labels[0].annotationState.present": [[{"value": 3, "annotationState": {"annotated": True}}], [item(3, 1, True)],
-                                          [item(3, "yes", True)], [item(3, None, "dense")]],
+    "labels[0].annotationState.present": [
+        [{"value": 3, "annotationState": {"annotated": True}}],
+        [item(3, 1, True)],
+        [item(3, "yes", True)],
+        [item(3, None, "dense")],
+    ],
     "labels[2].annotationState.annotated": [
         [item(3, True, True), item(4, True, True), {"value": 5, "annotationState": {"present": True}}],
         *([item(3, True, True), item(4, True, True), item(5, True, bad)] for bad in ("Dense", "", 1, 0, None, [], {})),
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("key", "said"), [(key, said) for key, bad in MALFORMED.items() for said in bad])
@@ -151,8 +164,12 @@ def test_an_id_listed_twice_alike_is_no_error():
 def test_kernel():
     labels = np.array([-1, 0, 1, 2**62], np.int64)
     assert usable_voxels(labels, [False, True, {2**62, -1}, True, set()]).tolist() == [
-        [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]
-    ]  # fmt: skip
+        [0, 0, 0, 0],
+        [0, 0, 1, 1],
+        [0, 0, 0, 1],
+        [0, 0, 1, 1],
+        [0, 0, 0, 0],
+    ]
 
 
 def test_ids_at_the_end_of_the_dtype(stored):
@@ -233,8 +250,15 @@ def test_block_law(tmp_path_factory, data):
     ]
     groups = [("a", [1]), ("b", [2, 3]), ("c", [])]
     sparse = data.draw(st.sampled_from(["labelled", "ids"]))
-    made = gpa.create_zarr(tmp_path_factory.mktemp("s") / "a.zarr", "ids", roi=gpa.Roi((0, 0, 0), (5, 6, 7)),
-                           voxel_size=(1, 1, 1), dtype="uint16", chunks=(2, 3, 4), attributes={"labels": said})  # fmt: skip
+    made = gpa.create_zarr(
+        tmp_path_factory.mktemp("s") / "a.zarr",
+        "ids",
+        roi=gpa.Roi((0, 0, 0), (5, 6, 7)),
+        voxel_size=(1, 1, 1),
+        dtype="uint16",
+        chunks=(2, 3, 4),
+        attributes={"labels": said},
+    )
     made[:] = volume
     mask = gpa.MissingAnnotationsMaskConfig("mask", made.config, groups, sparse).array()
     expected = naive(volume, said, groups, sparse)
@@ -346,6 +370,9 @@ class TestLaws(ArrayTypeLaws):
         write_plain_zarr(folder / "bad.zarr" / "ids", VOLUME, (1, 2), said)
         return [
             gpa.MissingAnnotationsMaskConfig("misfit", source, [("a", [300])])
-            for source in (gpa.NumpyArrayConfig("ids", VOLUME), gpa.NumpyArrayConfig("f", VOLUME.astype(np.float32)),
-                           gpa.ZarrArrayConfig("bad", folder / "bad.zarr", "ids"))
-        ]  # fmt: skip
+            for source in (
+                gpa.NumpyArrayConfig("ids", VOLUME),
+                gpa.NumpyArrayConfig("f", VOLUME.astype(np.float32)),
+                gpa.ZarrArrayConfig("bad", folder / "bad.zarr", "ids"),
+            )
+        ]

@@ -282,7 +282,9 @@ def test_exact_to_the_last_bit():
         exact = [[Fraction(v) for v in data[0].tolist()]]
         want = exact_row(exact[0], up, down, order)
         for value, fraction in zip(got.tolist(), want, strict=True):
-            assert abs(Fraction(value) - fraction) <= Fraction(float(np.spacing(np.float32(abs(value))))) / 2 * (1 + Fraction(1, 2**20))  # fmt: skip
+            assert abs(Fraction(value) - fraction) <= Fraction(float(np.spacing(np.float32(abs(value))))) / 2 * (
+                1 + Fraction(1, 2**20)
+            )
 
 
 def exact_row(row, up, down, order):

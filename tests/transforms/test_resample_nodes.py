@@ -45,9 +45,7 @@ def test_nodes_by_hand():
 
 def test_nodes_after_augmentation():
     raw, labels = random_voxels((16, 16, 16), "uint8"), RNG.choice(IDS, (16, 16, 16))
-    pipeline = by_hand(
-        raw, labels, gp.RandomLocation(), gp.SimpleAugment(), gp.Pad(RAW, None), gp.Pad(LABELS, None)
-    )  # fmt: skip
+    pipeline = by_hand(raw, labels, gp.RandomLocation(), gp.SimpleAugment(), gp.Pad(RAW, None), gp.Pad(LABELS, None))
     roi, around = gp.Roi((0, 0, 0), (24, 24, 24)), gp.Roi((-8, -8, -8), (40, 40, 40))
     asked = {OUT: roi, IDS_OUT: roi, RAW: around, LABELS: around}
     with gp.build(pipeline):

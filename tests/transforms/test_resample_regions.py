@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from resample_helpers import RNG, WAYS, numpy_source, random_voxels, resampled
 
 import gp_arrays as gpa
-from gp_arrays.meta import Region
+from gp_arrays.model.meta import Region
 from gp_arrays.testing import assert_same, check_pipeline, evaluate_naively, partitions, regions, voxels
 
 

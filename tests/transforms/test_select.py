@@ -123,8 +123,20 @@ class TestLaws(ArrayTypeLaws):
         ]
 
     def refused(self) -> Any:
-        bad: list[Any] = [(None,), ([],), (1.0,), (True,), ([True],), ([None],), (None, {}), (None, {"t": 1.5}), (None, {1: 1}),
-                          (None, {"t": True}), (None, "t"), (1, {"c": 0})]  # fmt: skip
+        bad: list[Any] = [
+            (None,),
+            ([],),
+            (1.0,),
+            (True,),
+            ([True],),
+            ([None],),
+            (None, {}),
+            (None, {"t": 1.5}),
+            (None, {1: 1}),
+            (None, {"t": True}),
+            (None, "t"),
+            (1, {"c": 0}),
+        ]
         return [lambda pair=pair: gpa.SelectArrayConfig("s", stack(), *pair) for pair in bad]
 
     def misfits(self, folder: Any) -> Any:

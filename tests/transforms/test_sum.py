@@ -19,16 +19,32 @@ MOST = 2**64 - 1
 @pytest.mark.parametrize(
     ("dtypes", "want"),
     [
-        (["uint8"], "uint8"), (["uint8"] * 3, "uint16"), (["uint8"] * 257, "uint16"), (["uint8"] * 258, "uint32"),
-        (["bool"], "uint8"), (["bool"] * 255, "uint8"), (["bool"] * 256, "uint16"),
-        (["int8"], "int8"), (["int8"] * 2, "int16"), (["uint8", "int8"], "int16"), (["uint16", "int8"], "int32"),
-        (["uint32"] * 2, "uint64"), (["int32"] * 2, "int64"), (["uint64"] * 2, "uint64"), (["int64"] * 2, "int64"),
+        (["uint8"], "uint8"),
+        (["uint8"] * 3, "uint16"),
+        (["uint8"] * 257, "uint16"),
+        (["uint8"] * 258, "uint32"),
+        (["bool"], "uint8"),
+        (["bool"] * 255, "uint8"),
+        (["bool"] * 256, "uint16"),
+        (["int8"], "int8"),
+        (["int8"] * 2, "int16"),
+        (["uint8", "int8"], "int16"),
+        (["uint16", "int8"], "int32"),
+        (["uint32"] * 2, "uint64"),
+        (["int32"] * 2, "int64"),
+        (["uint64"] * 2, "uint64"),
+        (["int64"] * 2, "int64"),
         (["uint64", "int8"], "int64"),
-        (["float32"], "float32"), (["float16"] * 2, "float32"), (["float32", "uint16"], "float32"),
-        (["float16", "bool"], "float32"), (["float64", "uint8"], "float64"), (["float32", "uint32"], "float64"),
-        (["float16", "int64"], "float64"), (["int32", "float32"], "float64"),
+        (["float32"], "float32"),
+        (["float16"] * 2, "float32"),
+        (["float32", "uint16"], "float32"),
+        (["float16", "bool"], "float32"),
+        (["float64", "uint8"], "float64"),
+        (["float32", "uint32"], "float64"),
+        (["float16", "int64"], "float64"),
+        (["int32", "float32"], "float64"),
     ],
-)  # fmt: skip
+)
 def test_sum_dtype(dtypes: list[str], want: str) -> None:
     assert sum_dtype([np.dtype(name) for name in dtypes]) == np.dtype(want)
 

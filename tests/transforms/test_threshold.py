@@ -65,8 +65,12 @@ def test_node(check_node: Any) -> None:
 
 def test_node_with_channels(check_node: Any) -> None:
     data = np.random.default_rng(0).normal(size=(3, 16, 12))
-    check_node({RAW: data}, lambda: gpa.Threshold(RAW, MASK, 0, above=False), MASK,
-               lambda a: np.where(a > 0, 0, 1).astype("u1"))  # fmt: skip
+    check_node(
+        {RAW: data},
+        lambda: gpa.Threshold(RAW, MASK, 0, above=False),
+        MASK,
+        lambda a: np.where(a > 0, 0, 1).astype("u1"),
+    )
 
 
 def test_node_in_place(ask: Any) -> None:

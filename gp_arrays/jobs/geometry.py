@@ -1,0 +1,235 @@
+"""Which blocks a job has: whole chunks of every output, within a memory budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..errors import ConfigError, TreeError
+from ..model.evaluate import demands
+from ..model.fields import size_text, sizes_apart, to_block
+from ..model.meta import Meta, Region
+from ..model.plan import Plan
+from ..storage.chunks import CHUNK
+
+#: What a worker may hold, where nothing else is said.
+MEMORY = 2 * 1024**3
+#: What the interpreter and the libraries take of it, before any voxel.
+BASE_MEMORY = 256 * 1024**2
+#: Voxels of a block that make the cost of scheduling it negligible.
+BLOCK_VOXELS = 128**3
+#: Down to so few blocks they grow: fewer would leave workers without one.
+FEW_BLOCKS = 16
+#: From so many blocks on they grow, as far as memory allows, rather than become more.
+MANY_BLOCKS = 50_000
+
+
+@attrs.frozen(eq=False)
+class Output:
+    """An array that is written, and how it is stored.
+
+    Attributes:
+        dataset: Its path in the store, and its name in the plan.
+        meta: What it is.
+        chunks: In voxels, of all axes.
+        shards: What is written at once where chunks lie in shards, in voxels, else None.
+    """
+
+    dataset: str
+    meta: Meta
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None = None
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """The smallest box that two writers may not share, in world units."""
+        stored = (self.shards or self.chunks)[-self.meta.dims :]
+        return tuple(int(c * v) for c, v in zip(stored, self.meta.voxel_size, strict=True))
+
+    @property
+    def buffer(self) -> int:
+        """Bytes of a whole chunk, or shard, which is encoded as a whole however little of it there is."""
+        dtype = self.meta.dtype
+        return math.prod(self.shards or self.chunks) * (1 if dtype is None else dtype.itemsize)
+
+
+@attrs.frozen(eq=False)
+class Pass:
+    """Outputs that are computed together, block by block.
+
+    Attributes:
+        name: Of the daisy task and its folder.
+        outputs: Their chunk grids coincide.
+        begin: The corner of the first block, in world units.
+        block: The shape of a block.
+        grid: How many blocks there are along each axis.
+        after: The pass whose outputs this one reads, or None.
+    """
+
+    name: str
+    outputs: tuple[Output, ...]
+    begin: tuple[int, ...]
+    block: tuple[int, ...]
+    grid: tuple[int, ...]
+    after: str | None = None
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.grid)
+
+    def region(self, position: Sequence[int]) -> Region:
+        """The box of a block; it may reach beyond the outputs."""
+        begin = tuple(b + i * s for b, i, s in zip(self.begin, position, self.block, strict=True))
+        return Region(begin, tuple(b + s for b, s in zip(begin, self.block, strict=True)))
+
+    def wanted(self, block: Region) -> list[tuple[Output, Region]]:
+        """The part of each output that a block covers."""
+        parts = [(output, output.meta.region.intersect(block)) for output in self.outputs]
+        return [(output, part) for output, part in parts if not part.empty]
+
+    def within(self, region: Region) -> tuple[slice, ...]:
+        """The blocks that touch a box, as slices of the grid."""
+        spans = zip(region.begin, region.end, self.begin, self.block, self.grid, strict=True)
+        return tuple(slice(min(n, max(0, (b - o) // s)), max(0, min(n, -((o - e) // s)))) for b, e, o, s, n in spans)
+
+    def voxels(self, output: Output, blocks: np.ndarray[Any, Any]) -> int:
+        """How many voxels of an output lie within some blocks, given as a bool grid."""
+        found: Any = blocks
+        whole = output.meta.region
+        # those of a block are the product of their numbers along each axis, so no block is looked at by itself
+        for axis, count in enumerate(self.grid):
+            begins = self.begin[axis] + np.arange(count, dtype=np.int64) * self.block[axis]
+            lengths = np.minimum(begins + self.block[axis], whole.end[axis]) - np.maximum(begins, whole.begin[axis])
+            found = np.tensordot(np.maximum(lengths, 0) // int(output.meta.voxel_size[axis]), found, (0, 0))
+        return int(found) * math.prod(axis.size for axis in output.meta.leading or ())
+
+    @property
+    def everything(self) -> tuple[slice, ...]:
+        return tuple(slice(0, n) for n in self.grid)
+
+
+def coincide(a: Output, b: Output) -> bool:
+    """Whether the chunks of two outputs begin at the same places, so that one pass serves both."""
+    return (
+        a.unit == b.unit
+        and all((p - q) % u == 0 for p, q, u in zip(a.meta.region.begin, b.meta.region.begin, a.unit, strict=True))
+        and not a.meta.region.intersect(b.meta.region).empty
+    )
+
+
+def default_chunks(meta: Meta) -> tuple[int, ...]:
+    """Chunks of one channel (sample, time) and up to 64 voxels along each spatial axis."""
+    return tuple(1 for _ in meta.leading or ()) + tuple(min(CHUNK, n) for n in meta.spatial_shape)
+
+
+def peak_bytes(plan: Plan, wanted: Sequence[tuple[int, Region]]) -> int:
+    """The most that evaluating some regions holds at once, as far as the plan tells."""
+    needed = demands(plan, wanted)
+    sizes = [sum(step.meta.bytes_of(r) for r in needed[i]) for i, step in enumerate(plan.steps)]
+    last: dict[int, int] = {}
+    for index, step in enumerate(plan.steps):
+        if needed[index]:
+            last.update(dict.fromkeys(step.sources, index))
+    kept = {index for index, _ in wanted}
+    held = peak = 0
+    for index in range(len(plan.steps)):
+        # a kernel holds its result, and about as much again while it works
+        held += sizes[index]
+        peak = max(peak, held + sizes[index])
+        held -= sum(sizes[source] for source, at in last.items() if at == index and source not in kept)
+    return peak
+
+
+def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block: Any = None, name: str = "") -> Pass:
+    """The blocks of outputs whose chunk grids coincide.
+
+    Args:
+        plan: The compiled tree.
+        outputs: Their chunks begin at the same places.
+        memory: What a worker may hold, in bytes.
+        block: The shape of a block, in world units or as lengths with units, where it is given.
+        name: Of the pass.
+
+    Raises:
+        ConfigError: A block that is no whole number of chunks.
+        TreeError: A single chunk that does not fit into the memory.
+    """
+    unit = outputs[0].unit
+    whole = outputs[0].meta.region
+    for output in outputs[1:]:
+        whole = whole.union(output.meta.region)
+    # a grid over all outputs begins where the first chunk of any of them does
+    extent = [-((b - e) // u) for b, e, u in zip(whole.begin, whole.end, unit, strict=True)]
+
+    def passing(multiple: Sequence[int]) -> Pass:
+        shape = tuple(u * m for u, m in zip(unit, multiple, strict=True))
+        grid = tuple(-(-n // m) for n, m in zip(extent, multiple, strict=True))
+        return Pass(name, tuple(outputs), whole.begin, shape, grid)
+
+    if block is not None:
+        block = to_block(block, plan.unit)
+        if len(block) != len(unit) or any(b <= 0 or b % u for b, u in zip(block, unit, strict=True)):
+            raise ConfigError("a block must be whole chunks", found=block, allowed=f"multiples of {unit}")
+        made = passing([b // u for b, u in zip(block, unit, strict=True)])
+        _require_memory(plan, made, memory)
+        return made
+    multiple = [1] * len(unit)
+    _require_memory(plan, passing(multiple), memory)
+    while True:
+        made = passing(multiple)
+        axes = [i for i in range(len(unit)) if made.grid[i] > 1]
+        if not axes or made.count <= FEW_BLOCKS:
+            return made
+        axis = min(axes, key=lambda i: (made.block[i], -i))
+        larger = list(multiple)
+        larger[axis] *= 2
+        grown = passing(larger)
+        many = made.count > MANY_BLOCKS
+        if not many and _voxels(grown) > BLOCK_VOXELS:
+            return made
+        if block_bytes(plan, grown) > memory:
+            return made
+        multiple = larger
+
+
+def block_bytes(plan: Plan, made: Pass) -> int:
+    """What a worker holds while it works on a block, with all that it always holds."""
+    # somewhere in the middle, where context is read on every side
+    middle = made.region([n // 2 for n in made.grid])
+    parts = made.wanted(middle)
+    wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
+    # outputs are written one after another, while the voxels of all are held
+    writing = sum(output.meta.bytes_of(part) for output, part in parts) + max(output.buffer for output in made.outputs)
+    return BASE_MEMORY + max(peak_bytes(plan, wanted), writing)
+
+
+def no_memory(problem: str, needed: int, what: str, memory: int, path: tuple[str, ...]) -> TreeError:
+    """The error for ``what``, which needs more than a worker may hold."""
+    found, held = sizes_apart(needed, memory)
+    least = f"more than {size_text(BASE_MEMORY)}, which a worker takes before any voxel"
+    return TreeError(
+        f"{problem} does not fit into a worker's memory",
+        found=f"{found} for {what}",
+        path=path,
+        allowed=f"{held}; {least if memory <= BASE_MEMORY else 'smaller chunks or blocks, or more memory'}",
+    )
+
+
+def _voxels(made: Pass) -> int:
+    return max(math.prod(o.meta.voxels(made.region((0,) * len(made.grid)))) for o in made.outputs)
+
+
+def _require_memory(plan: Plan, made: Pass, memory: int) -> None:
+    for output in made.outputs:
+        if BASE_MEMORY + output.buffer > memory:
+            what = "a chunk" if output.shards is None else "a shard"
+            voxels = f"{output.shards or output.chunks} voxels of {output.meta.dtype}"
+            raise no_memory(what, BASE_MEMORY + output.buffer, voxels, memory, (output.dataset,))
+    needed = block_bytes(plan, made)
+    if needed > memory:
+        names = ", ".join(output.dataset for output in made.outputs)
+        raise no_memory("a block", needed, f"{made.block} {plan.unit}", memory, (names,))

@@ -1,0 +1,221 @@
+"""Coarser levels of an output, each computed blockwise from the one below, and what says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..errors import ConfigError
+from ..model.meta import Meta, Region
+from ..model.rules import ArrayRules
+from ..sources.zarr_ import ZarrArrayConfig
+from ..transforms.resample import ResampledArrayConfig
+from .geometry import BASE_MEMORY, Output, Pass, no_memory
+
+#: How a voxel of a level is made of those below it.
+METHODS = ("mean", "mode", "nearest")
+MOST_LEVELS = 12
+#: Names of units as OME-NGFF wants them.
+_LONG = {
+    "fm": "femtometer",
+    "pm": "picometer",
+    "nm": "nanometer",
+    "um": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+}
+
+
+def method_for(meta: Meta, config: ArrayRules) -> str:
+    """Mean for intensities, nearest for masks, mode for labels."""
+    if config.is_mask or meta.dtype == np.dtype(bool):
+        return "nearest"
+    return "mean" if meta.interpolatable else "mode"
+
+
+def factors(meta: Meta, chunks: Sequence[int]) -> tuple[int, ...] | None:
+    """By how much the next level is coarser along each spatial axis; None where a chunk holds all.
+
+    Axes that are already coarser than the others wait until these have caught up.
+    """
+    spatial = chunks[-meta.dims :]
+    if all(n <= c for n, c in zip(meta.spatial_shape, spatial, strict=True)):
+        return None
+    finest = min(int(v) for v, n in zip(meta.voxel_size, meta.spatial_shape, strict=True) if n > 1)
+    found = tuple(
+        2 if n > 1 and 2 * int(v) <= 3 * finest else 1 for v, n in zip(meta.voxel_size, meta.spatial_shape, strict=True)
+    )
+    return found if any(f > 1 for f in found) else None
+
+
+@attrs.frozen(eq=False)
+class Level:
+    """A level of a pyramid: its pass, and by how much it is coarser than the one below."""
+
+    made: Pass
+    below: str
+    factors: tuple[int, ...]
+    method: str
+
+    def roots(self, root: Path) -> dict[str, ArrayRules]:
+        """The tree that it is computed from, once the level below it is there.
+
+        Levels are computed as if the pyramid began at 0, where every grid has a corner.
+        """
+        (output,) = self.made.outputs
+        dims = output.meta.dims
+        below = ZarrArrayConfig(
+            "below",
+            root,
+            self.below,
+            offset=(0,) * dims,
+            unit=output.meta.unit,
+            interpolatable=self.method == "mean",
+            axes=output.meta.axes,
+        )
+        level = ResampledArrayConfig(
+            output.dataset, below, (1,) * dims, self.factors, int(self.method == "mean"), downsample_by=self.method
+        )
+        return {output.dataset: level}
+
+
+def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int) -> list[Level]:
+    """The levels above an output, without touching the disk.
+
+    Args:
+        base: The pass that the output is a part of.
+        output: The finest level.
+        group: The dataset that becomes the multiscale group.
+        method: One of METHODS.
+        memory: What a worker may hold, in bytes.
+
+    Raises:
+        ConfigError: A method that there is not, or not for such values; axes that OME-NGFF
+            does not have.
+        TreeError: A block that does not fit into the memory.
+    """
+    if method not in METHODS:
+        raise ConfigError("unknown way to make a pyramid", found=repr(method), allowed=", ".join(("auto", *METHODS)))
+    _require_ngff(output.meta, group or output.dataset)
+    if method == "mean" and not output.meta.interpolatable:
+        raise ConfigError(
+            "values that are not interpolatable have no mean",
+            found=f"dtype {output.meta.dtype}",
+            allowed="mode, nearest",
+            path=(output.dataset,),
+        )
+    levels: list[Level] = []
+    below, after = output, base
+    while len(levels) < MOST_LEVELS:
+        by = factors(below.meta, below.chunks)
+        meta = None if by is None else _coarser(below.meta, by)
+        if by is None or meta is None:
+            break
+        name = f"{group}/s{len(levels) + 1}".strip("/")
+        stored = Output(name, meta, below.chunks, below.shards)
+        # told apart by numbers: names of datasets may be alike once they are names of files
+        number = base.outputs.index(output)
+        made = _pass(f"{base.name}-{number}-s{len(levels) + 1}", stored, base, after.name)
+        # what a block reads and holds, and as much again while it works
+        region = made.region((0,) * meta.dims)
+        held = 2 * (below.meta.bytes_of(region) + meta.bytes_of(region))
+        needed = BASE_MEMORY + max(held, meta.bytes_of(region) + stored.buffer)
+        if needed > memory:
+            raise no_memory("a block of a pyramid's level", needed, f"{made.block} {meta.unit}", memory, (name,))
+        levels.append(Level(made, below.dataset, by, method))
+        below, after = stored, made
+    return levels
+
+
+def _require_ngff(meta: Meta, dataset: str) -> None:
+    """Raises ConfigError where OME-NGFF, 0.4 as 0.5, has no image of such axes."""
+    leading = [axis.name for axis in meta.leading or ()]
+    found, allowed = f"axes {', '.join(meta.axes)}", "t, then c or one axis of another kind, then 2 or 3 spatial axes"
+    if meta.dims not in (2, 3):
+        rule = "has 2 or 3 spatial axes"
+    elif "t" in leading[1:]:
+        rule = "begins with time, where there is time"
+    elif len(leading) - leading.count("t") > 1:
+        rule = "has one axis between time and space at most"
+    else:
+        return
+    raise ConfigError(f"an OME-NGFF pyramid {rule}", found=found, allowed=allowed, path=(dataset,))
+
+
+def _coarser(meta: Meta, by: Sequence[int]) -> Meta | None:
+    voxel_size = type(meta.voxel_size)(int(v) * f for v, f in zip(meta.voxel_size, by, strict=True))
+    shape = [n // f for n, f in zip(meta.spatial_shape, by, strict=True)]
+    if 0 in shape:
+        return None
+    begin = meta.region.begin
+    end = tuple(b + n * int(v) for b, n, v in zip(begin, shape, voxel_size, strict=True))
+    return attrs.evolve(meta, roi=Region(begin, end).roi, voxel_size=voxel_size)
+
+
+def _pass(name: str, output: Output, base: Pass, after: str) -> Pass:
+    # about the box of the finest level's block, so that memory stays what it is there
+    block = tuple(-(-b // u) * u for b, u in zip(base.block, output.unit, strict=True))
+    extent = output.meta.region.shape
+    grid = tuple(-(-e // b) for e, b in zip(extent, block, strict=True))
+    return Pass(name, (output,), output.meta.region.begin, block, grid, after)
+
+
+def multiscale(
+    metas: Sequence[Meta], paths: Sequence[str], name: str, version: str, method: str | None
+) -> dict[str, Any]:
+    """The OME-NGFF attributes of a group whose arrays are the levels of a pyramid.
+
+    Translations mark voxel centres: that of level k is its corner plus (scale_k - scale_0) / 2.
+    Axes of samples or other kinds that OME-NGFF does not know are custom ones.
+    """
+    first = metas[0]
+    kinds = {"c": "channel", "t": "time"}
+    axes: list[dict[str, str]] = [
+        {"name": axis.name, **({"type": kinds[axis.name]} if axis.name in kinds else {})}
+        for axis in first.leading or ()
+    ]
+    axes += [{"name": axis, "type": "space", "unit": _LONG[first.unit]} for axis in first.spatial_axes]
+    datasets = []
+    ones, zeros = [1.0] * len(first.leading or ()), [0.0] * len(first.leading or ())
+    for meta, path in zip(metas, paths, strict=True):
+        centre = [
+            float(Fraction(int(b)) + Fraction(int(v) - int(v0), 2))
+            for b, v, v0 in zip(meta.region.begin, meta.voxel_size, first.voxel_size, strict=True)
+        ]
+        datasets.append(
+            {
+                "path": path,
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": ones + [float(v) for v in meta.voxel_size]},
+                    {"type": "translation", "translation": zeros + centre},
+                ],
+            }
+        )
+    image: dict[str, Any] = {"name": name, "axes": axes, "datasets": datasets}
+    if method is not None:
+        image["type"] = method
+    described: dict[str, Any] = {"multiscales": [image]}
+    channels = None if first.channel_axis is None else first.channel_axis.labels
+    if channels is not None:
+        described["omero"] = {"channels": [_channel(label, i, first) for i, label in enumerate(channels)]}
+    if first.channel_axis is None and first.dtype is not None and not first.interpolatable and first.dtype.kind in "ui":
+        described["image-label"] = {"version": version}
+    if version == "0.4":
+        image["version"] = version
+        return described
+    return {"ome": {"version": version, **described}}
+
+
+def _channel(label: str, index: int, meta: Meta) -> dict[str, Any]:
+    colours = ("00FFFF", "FF00FF", "FFFF00", "FF0000", "00FF00", "0000FF")
+    top = (
+        1 if meta.dtype is None or meta.dtype.kind in "bf" or not meta.interpolatable else int(np.iinfo(meta.dtype).max)
+    )
+    window = {"min": 0, "max": top, "start": 0, "end": top}
+    return {"label": label, "color": colours[index % len(colours)], "window": window, "active": True}

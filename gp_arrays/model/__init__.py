@@ -1,0 +1,1 @@
+"""What an array is, and the one way to its voxels: config, meta, plan, evaluation, the handle that users index."""

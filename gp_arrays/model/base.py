@@ -1,0 +1,156 @@
+"""The base classes that array types derive from: rules, plus what a user does with a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import attrs
+import numpy as np
+
+from ..errors import GpArraysError
+from .array import Array
+from .meta import Block, Meta, Region
+from .plan import compile_plan
+from .rules import ArrayRules, SourceRules
+
+
+class _Usable:
+    """What every config offers its user."""
+
+    __slots__ = ()
+
+    def array(self: Any, mode: str | None = None, unit: str | None = None) -> Array:
+        """The array, ready to be indexed.
+
+        Args:
+            mode: How sources are opened (``"r"`` or ``"r+"``), where not as their config says.
+            unit: The unit of the tree; by default what its file says, else nm.
+        """
+        return Array(self, mode, unit)
+
+    def verify(self: Any, unit: str | None = None) -> tuple[bool, str]:
+        """Whether the array can be delivered, and why not.
+
+        Opens every source and checks every combination; reads no voxel.
+        """
+        try:
+            plan = compile_plan({self.name: self}, unit)
+        except GpArraysError as error:
+            return False, str(error)
+        for index, step in enumerate(plan.steps):
+            reason = step.config.reason()
+            if reason is not None:
+                return False, f"{' > '.join(plan.path(index))}: {reason}"
+        return True, "ok"
+
+    def to_toml(self: Any, path: str | Path) -> None:
+        """Write the tree below this config to a TOML file (YAML or JSON by its suffix)."""
+        from ..trees.document import to_file
+
+        to_file([self], path)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read such a file. It holds one tree of this type."""
+        from ..trees.tree import from_file
+
+        return from_file(path, cls)
+
+
+@attrs.frozen(eq=False, repr=False)
+class ArrayConfig(_Usable, ArrayRules):
+    """Base of the array types that are computed from other arrays.
+
+    A type is declared with ``@attrs.frozen(eq=False, repr=False)``. Its fields are its
+    parameters; one that holds arrays has ``metadata=SOURCE``, of ``gp_arrays.model.config``. A
+    field's converter or validator, or ``check`` across fields, raises ConfigError. It implements
+
+    - ``infer(*sources)``: the meta of the result from the metas of the sources: roi, voxel
+      size, axes, dtype. Raises TreeError where they do not fit.
+    - ``context(region, meta, sources)``: which region of each source a region of the result
+      needs, on that source's voxel grid. By default the region itself.
+    - ``compute(region, meta, sources, blocks)``: the voxels of the region, of ``meta.dtype``
+      and shape ``meta.shape_of(region)``, leading axes first; the same voxel whatever region
+      it is computed in.
+
+    ``examples/own_type.py`` is one in full, ``gp_arrays.testing.ArrayTypeLaws`` tests that it
+    keeps the rules. Where each voxel depends on the same voxel alone, a PointwiseConfig is less.
+    """
+
+    abstract: ClassVar[bool] = True
+
+
+@attrs.frozen(eq=False, repr=False)
+class SourceConfig(_Usable, SourceRules):
+    """Base of the array types that are read from somewhere.
+
+    A type is declared as in ArrayConfig, without fields that hold arrays. It implements
+    ``open(mode)``, which reads no voxel and returns a ``gp_arrays.model.rules.Opened``: shape, dtype,
+    axes, voxel size and offset as the store tells them, and ``read(index)`` for the voxels of
+    a box. What cannot be opened or read is a StoreError. ``located(base)`` is for types with
+    paths in their fields: relative ones in a tree file are taken from its folder.
+
+    >>> import gp_arrays as gpa
+    >>> from gp_arrays.model.rules import Opened
+    >>> from gp_arrays.units import Quantity
+    >>> class Ramp(Opened):
+    ...     shape, dtype, leading, spatial_axes = (4, 3), np.dtype("uint8"), (), ("y", "x")
+    ...     voxel_size = offset = (Quantity.parse(8), Quantity.parse(8))
+    ...     interpolatable, attrs, place = True, {}, "a ramp"
+    ...
+    ...     def read(self, index):
+    ...         return np.arange(12, dtype=np.uint8).reshape(4, 3)[index]
+    >>> @attrs.frozen(eq=False, repr=False)
+    ... class RampArrayConfig(gpa.SourceConfig):
+    ...     def open(self, mode=None):
+    ...         return Ramp()
+    >>> ramp = RampArrayConfig("ramp").array()
+    >>> ramp
+    <gp_arrays.Array 'ramp' uint8[4, 3] axes=y,x roi=[8:40, 8:32] voxel_size=(8, 8) nm>
+    >>> ramp[1]
+    array([3, 4, 5], dtype=uint8)
+    """
+
+    abstract: ClassVar[bool] = True
+
+
+@attrs.frozen(eq=False, repr=False)
+class PointwiseConfig(ArrayConfig):
+    """Base of the array types whose every voxel depends on the same voxel of the sources.
+
+    A type is declared as in ArrayConfig and implements ``infer`` and ``kernel`` alone. Sources
+    that are one value throughout give one value throughout, so blocks over absent chunks may
+    be skipped; a type that breaks this says ``keeps_constant = False``.
+
+    >>> import gp_arrays as gpa
+    >>> from gp_arrays.model.config import SOURCE
+    >>> @attrs.frozen(eq=False, repr=False)
+    ... class InvertedArrayConfig(gpa.PointwiseConfig):
+    ...     source_array_config: gpa.ArrayConfig = attrs.field(metadata=SOURCE)
+    ...
+    ...     def infer(self, *sources):
+    ...         if sources[0].dtype != np.uint8:
+    ...             raise gpa.TreeError("inverts uint8", found=f"dtype {sources[0].dtype}")
+    ...         return sources[0]
+    ...
+    ...     def kernel(self, dtype, *sources):
+    ...         return 255 - sources[0]
+    >>> raw = gpa.NumpyArrayConfig("raw", data=np.array([[0, 200]], np.uint8))
+    >>> InvertedArrayConfig("inverted", raw).array()[:]
+    array([[255,  55]], dtype=uint8)
+    """
+
+    abstract: ClassVar[bool] = True
+    keeps_constant: ClassVar[bool] = True
+
+    def compute(
+        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
+    ) -> np.ndarray[Any, Any]:
+        assert meta.dtype is not None
+        return self.kernel(meta.dtype, *(block.data for block in blocks if block is not None))
+
+    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The voxels, of ``dtype``, from those of the sources, which are of one spatial shape."""
+        raise NotImplementedError(f"{type(self).__name__} states no kernel")

@@ -1,0 +1,295 @@
+"""attrs converters and validators that configs share. Errors name the field."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence, Set
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+from funlib.geometry import Roi
+
+from ..errors import ConfigError
+from ..units import Quantity, parse_unit, plain_length, whole
+from .array import Array
+from .config import Config
+from .rules import ArrayRules
+
+Field: TypeAlias = "attrs.Attribute[Any]"
+
+_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def no_array_config(value: Any, problem: str = "not an array config", allowed: str | None = None) -> ConfigError:
+    """The error for what is no array config; of an Array it says where its config is."""
+    return ConfigError(
+        problem, found=repr(value), allowed="its config: array.config" if isinstance(value, Array) else allowed
+    )
+
+
+def named(name: str, convert: Callable[..., Any], *values: Any) -> Any:
+    """What a converter makes of an argument. Its errors name that.
+
+    >>> named("memory", to_bytes, "much")
+    Traceback (most recent call last):
+    gp_arrays.errors.ConfigError: memory: not a size; found 'much'; allowed: bytes, or such as 2GiB or 500M
+    """
+    try:
+        return convert(*values)
+    except ConfigError as error:
+        raise error.at(name) from None
+
+
+def is_array_config(_: Any, field: Field, value: Any) -> None:
+    """attrs validator: one array config."""
+    if not isinstance(value, ArrayRules):
+        raise no_array_config(value, f"{field.name} is not an array config")
+
+
+def are_array_configs(_: Any, field: Field, value: Any) -> None:
+    """attrs validator: at least one array config, in a tuple or a mapping."""
+    if not value:
+        raise ConfigError(f"{field.name} is empty", allowed="at least one array config")
+    for item in value.values() if isinstance(value, Mapping) else value:
+        is_array_config(_, field, item)
+
+
+def to_configs(value: Any) -> tuple[Any, ...]:
+    """attrs converter: several array configs."""
+    if isinstance(value, (Config, str, Mapping)) or not isinstance(value, Sequence):
+        raise ConfigError("not a list of array configs", found=repr(value))
+    return tuple(value)
+
+
+def is_among(value: Any, texts: Sequence[str]) -> bool:
+    """Whether a value is one of some texts; one of another kind is none."""
+    return isinstance(value, str) and value in texts
+
+
+def to_number(value: Any) -> int | float:
+    """attrs converter: a finite number, as a Python int or float."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise ConfigError("not a number", found=repr(value))
+    if isinstance(value, (int, np.integer)):
+        if abs(int(value)) > sys.float_info.max:
+            raise ConfigError("beyond what float64 holds", found=f"an integer of {int(value).bit_length()} bits")
+        return int(value)
+    if not math.isfinite(value):
+        raise ConfigError("not finite", found=repr(value))
+    return float(value)
+
+
+def to_integer(value: Any) -> int:
+    """attrs converter: an integer; a float that is whole counts as one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise ConfigError("not an integer", found=repr(value))
+    return int(value)
+
+
+def to_bytes(value: Any) -> int:
+    """attrs converter: a number of bytes, or a text such as ``"2GiB"`` or ``"500M"``.
+
+    >>> to_bytes("2GiB"), to_bytes("0.5 K"), to_bytes(10)
+    (2147483648, 512, 10)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:iB|B)?\s*", value) if isinstance(value, str) else None
+    try:
+        size = int(Fraction(match[1]) * _SIZES[match[2]]) if match else to_integer(value)
+    except ConfigError:
+        size = 0
+    if size < 1:
+        raise ConfigError("not a size", found=repr(value), allowed="bytes, or such as 2GiB or 500M")
+    return size
+
+
+def size_text(count: int, digits: int = 4) -> str:
+    """A number of bytes as people read it.
+
+    >>> size_text(10), size_text(2**31), size_text(2**20 + 2**14, 6)
+    ('10 B', '2 GiB', '1.01562 MiB')
+    """
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.{digits}g} {unit}"
+        size /= 1024
+    return f"{size:.{digits}g} TiB" if size < 1024 else f"{size / 1024:.{digits}g} PiB"
+
+
+def sizes_apart(one: int, other: int) -> tuple[str, str]:
+    """Two numbers of bytes as people read them, in as many digits as tell them apart.
+
+    >>> sizes_apart(2**28, 2**28 + 1000)
+    ('256 MiB', '256.001 MiB')
+    """
+    for digits in range(4, 20):
+        texts = size_text(one, digits), size_text(other, digits)
+        if one == other or texts[0] != texts[1]:
+            return texts
+    return f"{one} B", f"{other} B"
+
+
+def to_scale(value: Any) -> int | None:
+    """attrs converter: a level of a pyramid, or None."""
+    return None if value is None else to_integer(value)
+
+
+def to_unit(value: Any) -> str | None:
+    """attrs converter: a unit by its SI name, or None."""
+    return None if value is None else parse_unit(value)
+
+
+def to_bool(value: Any) -> bool:
+    """attrs converter: true or false, and nothing that merely looks like it."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ConfigError("not true or false", found=repr(value))
+    return bool(value)
+
+
+def to_choice(value: Any) -> bool | None:
+    """attrs converter: true, false, or None for what follows from the rest."""
+    return None if value is None else to_bool(value)
+
+
+def to_text(value: Any) -> str:
+    """attrs converter: a text."""
+    if not isinstance(value, str):
+        raise ConfigError("not a text", found=repr(value))
+    return value
+
+
+def to_options(value: Any) -> dict[str, Any] | None:
+    """attrs converter: options by name, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError("not a table of options", found=repr(value))
+    return dict(value)
+
+
+def to_dtype(value: Any) -> np.dtype[Any] | None:
+    """attrs converter: a dtype of voxels, or None."""
+    if value is None:
+        return None
+    try:
+        dtype: np.dtype[Any] = np.dtype(value).newbyteorder("=")
+    except (TypeError, ValueError, SyntaxError):
+        dtype = np.dtype(object)
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
+        raise ConfigError("not a dtype of voxels", found=repr(value), allowed="bool, integers, floats, to 64 bits")
+    return dtype
+
+
+def is_url(path: Path) -> bool:
+    """Whether a path was given as a URL, of whose slashes a path keeps one."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) is not None
+
+
+def to_path(value: Any) -> Path:
+    """attrs converter: a path on disk."""
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise ConfigError("not a path", found=repr(value))
+    return Path(value)
+
+
+def to_names(value: Any) -> tuple[str, ...] | None:
+    """attrs converter: several texts, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(v, str) for v in value):
+        raise ConfigError("not a list of names", found=repr(value))
+    return tuple(value)
+
+
+def items_of(value: Any, what: str) -> tuple[Any, ...]:
+    """The items of a list, a tuple or an array with axes. Raises ConfigError for what has none in order."""
+    try:
+        if not isinstance(value, (str, bytes, Mapping, Set)):
+            return tuple(value)
+    except TypeError:
+        pass  # no items at all, as an array without axes has none
+    raise ConfigError(f"not a list of {what}", found=repr(value))
+
+
+def to_lengths(value: Any) -> tuple[Quantity, ...] | None:
+    """attrs converter: one length per axis, or None."""
+    if value is None:
+        return None
+    return tuple(Quantity.parse(item) for item in items_of(value, "lengths"))
+
+
+def positive_lengths(_: Any, field: Field, value: tuple[Quantity, ...] | None) -> None:
+    """attrs validator: lengths above zero, or None."""
+    if value is not None and any(quantity.value <= 0 for quantity in value):
+        raise ConfigError(f"{field.name} must be positive", found=f"({', '.join(map(str, value))})")
+
+
+@attrs.frozen
+class Box:
+    """A roi as a config gives it: exact lengths, ``((offset), (shape))``."""
+
+    offset: tuple[Quantity, ...]
+    shape: tuple[Quantity, ...]
+
+    def document(self) -> list[list[int | str]]:
+        return [[plain_length(q) for q in part] for part in (self.offset, self.shape)]
+
+    def canonical(self) -> list[list[str]]:
+        return [[str(q) for q in self.offset], [str(q) for q in self.shape]]
+
+
+def to_box(value: Any) -> Box:
+    """attrs converter: a Roi, or ``[[offset], [shape]]``."""
+    if isinstance(value, Box):
+        return value
+    if isinstance(value, Roi):
+        value = (tuple(value.offset), tuple(value.shape))
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+        raise ConfigError("not a roi", found=repr(value), allowed="a Roi, or [[offset], [shape]]")
+    offset, shape = (to_lengths(part) for part in value)
+    if offset is None or shape is None or len(offset) != len(shape) or not offset:
+        raise ConfigError("not a roi", found=repr(value), allowed="[[offset], [shape]], equally long")
+    if any(length.value <= 0 for length in shape):
+        raise ConfigError("empty", found=repr(value), allowed="a shape above zero on every axis")
+    return Box(offset, shape)
+
+
+def to_bounded_roi(value: Any, unit: str) -> Roi:
+    """A Roi in whole numbers of ``unit``, from all that ``to_box`` takes. Raises ConfigError.
+
+    >>> to_bounded_roi([["1 um", 0], [8, "16 nm"]], "nm")
+    [1000:1008, 0:16] (8, 16)
+    """
+    if isinstance(value, Roi) and (value.offset is None or None in (*value.offset, *value.shape)):
+        raise ConfigError("the roi has no bounds", found=repr(value), allowed="a begin and an end on every axis")
+    box = to_box(value)
+    return Roi(_whole(box.offset, unit, "the roi"), _whole(box.shape, unit, "the roi"))
+
+
+def to_block(value: Any, unit: str) -> tuple[int, ...]:
+    """The shape of a block in whole numbers of ``unit``, from one length per axis. Raises ConfigError.
+
+    >>> to_block((4.0, "8 nm"), "nm")
+    (4, 8)
+    """
+    try:
+        lengths = to_lengths(items_of(value, "lengths"))
+    except ConfigError as error:
+        raise ConfigError(
+            f"a block is {error.problem}", found=repr(value), allowed="one length per spatial axis"
+        ) from None
+    return _whole(lengths or (), unit, "a block")
+
+
+def _whole(lengths: Sequence[Quantity], unit: str, what: str) -> tuple[int, ...]:
+    numbers = [whole(length, unit) for length in lengths]
+    if any(number is None for number in numbers):
+        raise ConfigError(f"{what} is not a whole number of {unit}", found=", ".join(map(str, lengths)))
+    return tuple(number for number in numbers if number is not None)

@@ -1,0 +1,234 @@
+"""Meta: what is known of an array without reading a voxel; regions of it and pieces of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from funlib.geometry import Coordinate, Roi
+
+from ..errors import TreeError
+
+CHANNEL = "c"
+
+
+def interpolatable(dtype: np.dtype[Any]) -> bool:
+    """Whether values of a dtype may be interpolated, where nothing else says so."""
+    return dtype.kind == "f" or (dtype.kind in "ui" and dtype.itemsize <= 2)
+
+
+@attrs.frozen
+class Axis:
+    """A non-spatial axis: its name, length, and the names of its entries where they have any."""
+
+    name: str
+    size: int
+    labels: tuple[str, ...] | None = None
+
+
+@attrs.frozen
+class Region:
+    """A box of an array: ``begin`` and ``end`` in world units, and index ranges of the leading axes.
+
+    ``leading`` of None means all of every leading axis.
+    """
+
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+    leading: tuple[tuple[int, int], ...] | None = None
+
+    @classmethod
+    def of(cls, roi: Roi, leading: tuple[tuple[int, int], ...] | None = None) -> Region:
+        return cls(tuple(map(int, roi.begin)), tuple(map(int, roi.end)), leading)
+
+    @property
+    def roi(self) -> Roi:
+        return Roi(self.begin, tuple(e - b for b, e in zip(self.begin, self.end, strict=True)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(e - b for b, e in zip(self.begin, self.end, strict=True))
+
+    @property
+    def empty(self) -> bool:
+        return any(e <= b for b, e in zip(self.begin, self.end, strict=True))
+
+    def whole(self) -> Region:
+        """The same box with all of every leading axis."""
+        return self if self.leading is None else Region(self.begin, self.end)
+
+    def contains(self, other: Region) -> bool:
+        if not all(a <= b for a, b in zip(self.begin, other.begin, strict=True)):
+            return False
+        if not all(a >= b for a, b in zip(self.end, other.end, strict=True)):
+            return False
+        if self.leading is None or other.leading is None:
+            return self.leading is None
+        return all(a <= c and b >= d for (a, b), (c, d) in zip(self.leading, other.leading, strict=True))
+
+    def intersect(self, other: Region) -> Region:
+        """The common box; of the leading axes, this one's."""
+        return Region(tuple(map(max, self.begin, other.begin)), tuple(map(min, self.end, other.end)), self.leading)
+
+    def union(self, other: Region) -> Region:
+        """The smallest box that holds both."""
+        leading = None
+        if self.leading is not None and other.leading is not None:
+            leading = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(self.leading, other.leading, strict=True))
+        return Region(tuple(map(min, self.begin, other.begin)), tuple(map(max, self.end, other.end)), leading)
+
+    def shift(self, by: Sequence[int]) -> Region:
+        """The same box elsewhere."""
+        begin = tuple(b + d for b, d in zip(self.begin, by, strict=True))
+        return Region(begin, tuple(e + d for e, d in zip(self.end, by, strict=True)), self.leading)
+
+    def snap(self, grid: Sequence[int], origin: Sequence[int]) -> Region:
+        """The smallest box around this one whose corners lie on the grid through ``origin``."""
+        begin = tuple(o + (b - o) // g * g for b, g, o in zip(self.begin, grid, origin, strict=True))
+        end = tuple(o - (o - e) // g * g for e, g, o in zip(self.end, grid, origin, strict=True))
+        return Region(begin, end, self.leading)
+
+    def shrink(self, grid: Sequence[int], origin: Sequence[int]) -> Region:
+        """The largest box within this one whose corners lie on the grid through ``origin``."""
+        begin = tuple(o - (o - b) // g * g for b, g, o in zip(self.begin, grid, origin, strict=True))
+        end = tuple(o + (e - o) // g * g for e, g, o in zip(self.end, grid, origin, strict=True))
+        return Region(begin, end, self.leading)
+
+    def __str__(self) -> str:
+        spans = ", ".join(f"{b}:{e}" for b, e in zip(self.begin, self.end, strict=True))
+        return f"[{spans}]"
+
+
+def _native(dtype: Any) -> np.dtype[Any] | None:
+    return None if dtype is None else np.dtype(dtype).newbyteorder("=")
+
+
+@attrs.frozen
+class Meta:
+    """What is known of an array without reading a voxel.
+
+    Arrays of a compiled tree know everything. In a hand-written gunpowder pipeline
+    ``roi`` may be None (unbounded), and so may ``dtype`` and ``leading`` (known only
+    once a batch arrives).
+
+    Attributes:
+        roi: The extent, in world units; its begin is a voxel corner. Do not modify it.
+        voxel_size: The size of a voxel, in world units.
+        spatial_axes: Names of the spatial axes, slowest first.
+        leading: The axes before the spatial ones.
+        dtype: Of the voxels, in native byte order.
+        unit: The world unit, an SI name.
+        interpolatable: Whether values between voxels mean anything.
+        averaged: Whether values were interpolated or averaged on the way.
+        attrs: The attributes of the store it comes from, geometry aside.
+        phase: Of a resampled array that is off the world's grid: the corner that its voxel
+            grid shares with those of the arrays it was resampled from.
+    """
+
+    roi: Roi | None
+    voxel_size: Coordinate
+    spatial_axes: tuple[str, ...]
+    dtype: np.dtype[Any] | None = attrs.field(converter=_native)
+    leading: tuple[Axis, ...] | None = ()
+    unit: str = "nm"
+    interpolatable: bool = False
+    averaged: bool = False
+    attrs: Mapping[str, Any] = attrs.field(factory=dict)
+    phase: tuple[int, ...] | None = None
+
+    @property
+    def dims(self) -> int:
+        """The number of spatial axes."""
+        return len(self.voxel_size)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(axis.name for axis in self.leading or ()) + self.spatial_axes
+
+    @property
+    def region(self) -> Region:
+        """The whole extent."""
+        if self.roi is None:
+            raise TreeError("the array is unbounded")
+        return Region.of(self.roi)
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """A corner of the voxel grid: the phase of the roi, zero for what is unbounded."""
+        if self.roi is None:
+            return (0,) * self.dims
+        return tuple(int(b) % int(v) for b, v in zip(self.roi.begin, self.voxel_size, strict=True))
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        return tuple(s // v for s, v in zip(self.region.shape, self.voxel_size, strict=True))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(axis.size for axis in self.leading or ()) + self.spatial_shape
+
+    @property
+    def channel_axis(self) -> Axis | None:
+        return next((axis for axis in self.leading or () if axis.name == CHANNEL), None)
+
+    @property
+    def channels(self) -> tuple[str, ...] | None:
+        """Names of the channels, where there is a channel axis: its own, else "0", "1", ..."""
+        axis = self.channel_axis
+        if axis is None:
+            return None
+        return axis.labels or tuple(str(i) for i in range(axis.size))
+
+    def voxels(self, region: Region) -> tuple[int, ...]:
+        """The spatial shape of a region, in voxels."""
+        return tuple(s // v for s, v in zip(region.shape, self.voxel_size, strict=True))
+
+    def leading_of(self, region: Region) -> tuple[tuple[int, int], ...]:
+        """The index ranges of the leading axes that a region takes."""
+        if region.leading is not None:
+            return region.leading
+        return tuple((0, axis.size) for axis in self.leading or ())
+
+    def shape_of(self, region: Region) -> tuple[int, ...]:
+        """The shape of the voxels of a region."""
+        return tuple(b - a for a, b in self.leading_of(region)) + self.voxels(region)
+
+    def bytes_of(self, region: Region) -> int:
+        dtype = self.dtype or np.dtype("uint8")
+        return math.prod(self.shape_of(region)) * dtype.itemsize
+
+    def on_grid(self, region: Region) -> bool:
+        return all(
+            (b - o) % v == 0 and (e - o) % v == 0
+            for b, e, v, o in zip(region.begin, region.end, self.voxel_size, self.origin, strict=True)
+        )
+
+
+@attrs.frozen(eq=False)
+class Block:
+    """Voxels, the region that they cover, and the meta of the array they are of."""
+
+    data: np.ndarray[Any, Any]
+    region: Region
+    meta: Meta
+
+    def crop(self, region: Region) -> np.ndarray[Any, Any]:
+        """A view of the part of the voxels that ``region`` covers."""
+        if region == self.region:
+            return self.data
+        own, wanted = self.meta.leading_of(self.region), self.meta.leading_of(region)
+        leading = tuple(slice(a - s, b - s) for (s, _), (a, b) in zip(own, wanted, strict=True))
+        spatial = tuple(
+            slice((b - o) // v, (e - o) // v)
+            for b, e, o, v in zip(region.begin, region.end, self.region.begin, self.meta.voxel_size, strict=True)
+        )
+        if not leading and self.data.ndim > len(spatial):
+            leading = (slice(None),) * (self.data.ndim - len(spatial))
+        return self.data[leading + spatial]
+
+
+def world_text(values: Sequence[int], unit: str) -> str:
+    return f"({', '.join(map(str, values))}) {unit}"

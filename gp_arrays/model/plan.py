@@ -1,0 +1,204 @@
+"""Plan: a compiled tree, each distinct array once, sources before what is made of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import attrs
+
+from ..errors import GpArraysError, TreeError
+from ..units import DEFAULT_UNIT, Quantity, coarsest_unit, parse_unit
+from .config import Config, walk
+from .meta import Meta
+from .rules import ArrayRules, NotWhole, Opened, SourceRules
+
+logger = logging.getLogger(__name__)
+
+#: How sources may be opened. None of them creates or erases.
+MODES = ("r", "r+", "a")
+
+E = TypeVar("E", bound=GpArraysError)
+
+
+@attrs.frozen(eq=False)
+class Step:
+    """One array of a plan: its config, its meta, and the steps that it is computed from."""
+
+    config: ArrayRules
+    meta: Meta
+    sources: tuple[int, ...]
+    opened: Opened | None
+
+    @property
+    def key(self) -> str:
+        """The identifier of its gunpowder key. No user's key looks like it."""
+        return f"gp_arrays/{self.config.name}/{self.config.content}"
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """A compiled tree: steps in topological order, and which of them are asked for."""
+
+    steps: tuple[Step, ...]
+    outputs: Mapping[str, int]
+    roots: Mapping[str, ArrayRules]
+    unit: str
+    mode: str | None = None
+
+    def metas(self, step: Step) -> tuple[Meta, ...]:
+        """The metas of the sources of a step."""
+        return tuple(self.steps[i].meta for i in step.sources)
+
+    def path(self, index: int) -> tuple[str, ...]:
+        """Names from an output down to a step."""
+        return path_to(self.steps[index].config.content, self.roots.values())
+
+    def place(self, error: E, index: int) -> E:
+        """``error`` with the path of a step, if it has none."""
+        return error if error.path else type(error)(error.problem, error.found, error.allowed, self.path(index))
+
+    def shared(self) -> dict[int, int]:
+        """Steps that several arrays are made from, and how many."""
+        uses: dict[int, int] = {}
+        for step in self.steps:
+            for source in set(step.sources):
+                uses[source] = uses.get(source, 0) + 1
+        return {index: count for index, count in uses.items() if count > 1}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return compile_plan, (dict(self.roots), self.unit, self.mode)
+
+
+def compile_plan(outputs: Mapping[str, ArrayRules], unit: str | None = None, mode: str | None = None) -> Plan:
+    """Compile trees into one plan, without reading a voxel.
+
+    Equal subtrees become one step. Sources are opened, metas inferred, and every
+    combination checked.
+
+    Args:
+        outputs: What is asked for, by a name for each.
+        unit: The unit of the tree; by default what its file says, else nm.
+        mode: How sources are opened, where not as their config says.
+
+    Raises:
+        TreeError: Arrays that do not fit together, with the path of the array.
+        StoreError: A source that cannot be opened.
+
+    >>> import gp_arrays as gpa
+    >>> zeros = gpa.DummyArrayConfig("zeros")
+    >>> low = gpa.ThresholdArrayConfig("low", zeros, threshold=1, above=False)
+    >>> plan = gpa.compile_plan({"low": low, "either": gpa.LogicalOrArrayConfig("any", low)})
+    >>> [step.config.name for step in plan.steps], dict(plan.outputs)
+    (['zeros', 'low', 'any'], {'low': 1, 'either': 2})
+    >>> plan.steps[1].meta.dtype, plan.steps[1].meta.shape, plan.unit
+    (dtype('uint8'), (100, 50, 50), 'nm')
+    """
+    if not isinstance(outputs, Mapping):
+        raise TreeError("not array configs by name", found=repr(outputs))
+    for name, root in outputs.items():
+        require_config(root, str(name))
+    if mode is not None and not (isinstance(mode, str) and mode in MODES):
+        raise TreeError("unknown mode", found=repr(mode), allowed=f"{', '.join(MODES)}; create_zarr creates")
+    configs = walk(outputs.values())
+    _refuse_ambiguous_names(configs, outputs)
+    unit = tree_unit(configs, unit)
+    steps: list[Step] = []
+    index: dict[str, int] = {}
+    for config in configs:
+        if config.content in index:
+            continue
+        sources = tuple(index[child.content] for child in config.children())
+        try:
+            meta, opened = _infer(config, [steps[i].meta for i in sources], unit, mode)
+        except GpArraysError as error:
+            if isinstance(error, NotWhole):
+                error = _with_unit_that_suits(error, configs, unit)
+            raise error.at(*path_to(config.content, outputs.values())) from None
+        index[config.content] = len(steps)
+        assert isinstance(config, ArrayRules)
+        steps.append(Step(config, meta, sources, opened))
+    return Plan(
+        tuple(steps),
+        {name: index[config.content] for name, config in outputs.items()},
+        dict(outputs),
+        unit,
+        mode,
+    )
+
+
+def require_config(value: Any, *path: str) -> None:
+    """Raises TreeError for what is no array config."""
+    if not isinstance(value, ArrayRules):
+        raise TreeError("not an array config", found=repr(value), path=path)
+
+
+def _infer(config: Config, sources: Sequence[Meta], unit: str, mode: str | None) -> tuple[Meta, Opened | None]:
+    if isinstance(config, SourceRules):
+        opened = config.open(mode)
+        return opened.meta(unit), opened
+    if not isinstance(config, ArrayRules):
+        raise TreeError("not an array type", found=type(config).__name__)
+    meta = config.infer(*sources)
+    if meta.roi is not None and not meta.on_grid(meta.region):
+        raise TreeError(
+            "its roi does not lie on its voxel grid", found=f"roi {meta.region}, voxel size {meta.voxel_size}"
+        )
+    return meta, None
+
+
+def tree_unit(configs: Sequence[Config], unit: str | None) -> str:
+    """The one unit of a tree. Raises TreeError where its parts disagree."""
+    said = {config.tree_unit: config.name for config in configs if config.tree_unit is not None}
+    if unit is not None:
+        said.setdefault(parse_unit(unit), "unit=")
+    if len(said) > 1:
+        parts = ", ".join(f"{name}: {unit}" for unit, name in said.items())
+        raise TreeError("one tree has one unit", found=parts)
+    return next(iter(said), None) or DEFAULT_UNIT
+
+
+def path_to(content: str, roots: Any) -> tuple[str, ...]:
+    """Names from the nearest root down to the array of that content."""
+    frontier: list[tuple[Config, tuple[str, ...]]] = [(root, (root.name,)) for root in roots]
+    seen = {root.content for root in roots}
+    for config, path in frontier:
+        if config.content == content:
+            return path
+        for child in config.children():
+            if child.content not in seen:
+                seen.add(child.content)
+                frontier.append((child, (*path, child.name)))
+    return ()
+
+
+def _refuse_ambiguous_names(configs: Sequence[Config], outputs: Mapping[str, ArrayRules]) -> None:
+    by_name: dict[str, Config] = {}
+    for config in configs:
+        other = by_name.setdefault(config.name, config)
+        if other.content != config.content:
+            raise TreeError(
+                f"two different arrays are named {config.name!r}",
+                found=f"{_brief(other)} and {_brief(config)}",
+                allowed="one name for one content",
+                path=path_to(config.content, outputs.values()),
+            )
+
+
+def _brief(config: Config, limit: int = 160) -> str:
+    text = repr(config)
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def _with_unit_that_suits(error: NotWhole, configs: Sequence[Config], unit: str) -> NotWhole:
+    quantities: list[Quantity] = []
+    for config in configs:
+        if isinstance(config, SourceRules):
+            try:
+                quantities.extend(config.open().quantities())
+            except GpArraysError:
+                continue  # that source has an error of its own, met when it is compiled
+    suits = coarsest_unit(quantities, unit)
+    allowed = f'set unit = "{suits}"' if suits else "lengths that are whole in an SI unit"
+    return NotWhole(error.problem, error.found, allowed)

@@ -1,0 +1,73 @@
+"""Files that are there whole or not at all, and disks that are full before it matters."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import StoreError
+
+
+@contextlib.contextmanager
+def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
+    """Raises StoreError, which names ``path``, for what the system refuses meanwhile."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(problem, found=f"{path}: {error.strerror or error}") from error
+
+
+def replace_file(path: Path, content: str | bytes, durable: bool = False, problem: str = "cannot write") -> None:
+    """Write a file at once: a reader sees the old one or the new one, and nothing else is left.
+
+    With ``durable`` that also holds for who reads after a power failure. Raises StoreError,
+    whose first words are ``problem``.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with writing(path, problem):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+            if durable:
+                _force_entries(path.parent)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def _force_entries(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def reserve_file(path: Path, size: int) -> None:
+    """Give a file of zeros all its room on the disk, so that writing into it later needs none.
+
+    Raises StoreError where there is no room.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            except OSError as error:
+                # not every file system can; then it is as if nobody had asked
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    path.unlink()
+                    raise

@@ -1,0 +1,62 @@
+"""What arrays look like in Neuroglancer: the computed voxels, chunk by chunk, as they are looked at.
+
+Neuroglancer is imported when something is to be shown, not with this package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..model.array import Array
+
+if TYPE_CHECKING:
+    from .shown import View
+
+
+def view(arrays: Any, host: str = "127.0.0.1", port: int = 0, unit: str | None = None, quiet: bool = False) -> View:
+    """Show arrays in Neuroglancer, each as a layer, and print the address to open.
+
+    Voxels are computed where they are looked at: a volume of any size opens at once. Floats
+    and other interpolatable values are shown as grey or, with channels, mixed colours; ids
+    as coloured segments; masks as tints. Boxes mark the rois. The view stays as long as the
+    program runs; ``serve()`` waits for Ctrl-C.
+
+    Args:
+        arrays: Configs or arrays by name, one alone, or several datasets as rows:
+            ``{"train": {"raw": raw, "labels": labels}, "validate": {...}}``.
+        host: The address to listen on: by default this machine alone. The address that is
+            printed holds a secret; who has it sees the data.
+        port: 0 picks a free one.
+        unit: The unit of the trees; by default what their files say, else nm.
+        quiet: Whether nothing is printed.
+
+    Returns:
+        The view: ``url``, ``viewer`` (the ``neuroglancer.Viewer``, whose state may be
+        changed), ``serve()``, ``screenshot(path)``, ``close()``.
+
+    Raises:
+        ConfigError: What is given is no array, or host or port cannot be had.
+        TreeError, StoreError: As ``compile_plan``.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> raw = gpa.NumpyArrayConfig("raw", data=np.zeros((10, 10, 10), np.uint8), voxel_size=(8, 8, 8))
+    >>> shown = gpa.view({"raw": raw, "bright": gpa.ThresholdArrayConfig("bright", raw, 128)}, quiet=True)
+    >>> shown.url.split(":")[:2]
+    ['http', '//127.0.0.1']
+    >>> [layer.name for layer in shown.viewer.state.layers]
+    ['raw', 'bright', 'roi']
+    >>> shown.close()
+    """
+    from .shown import View
+
+    return View(arrays, host, port, unit, quiet)
+
+
+def _layer(array: Array, visible: bool = True) -> Any:
+    from .layers import layer_of
+
+    return layer_of(array, visible)
+
+
+# the viewer is made of arrays, so that arrays cannot import it: it tells them how they are shown
+Array._make_layer = staticmethod(_layer)

@@ -1,0 +1,131 @@
+"""Layers: an array's volume, coloured by what its values are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import neuroglancer
+
+from ..model.array import Array
+from ..units import metres
+from .kinds import GRAY, IMAGE, LABELS, MASK, MIXED, TINT, contrast, kind, mixing, named, palette, tinting
+from .volume import Volume, source
+
+#: Masks of one view are tinted from different hues: this is the step from one to the next.
+HUE_STEP = 0.38
+
+
+def layer_of(array: Array, visible: bool = True, hue: float = 0.0) -> neuroglancer.ManagedLayer:
+    """The layer that shows an array's computed voxels.
+
+    Args:
+        array: What to show.
+        visible: Whether it is shown from the start.
+        hue: Where the colours of a mask begin, 0 (red) to 1.
+    """
+    what = kind(array)
+    channels = array.channels
+    mixed = what != LABELS and channels is not None and len(channels) <= MIXED
+    layer = neuroglancer.ManagedLayer(array.name, _layer(array, what, channels if mixed else None, hue))
+    layer.visible = visible
+    return layer
+
+
+def _layer(array: Array, what: str, channels: Sequence[str] | None, hue: float) -> neuroglancer.Layer:
+    data = source(Volume(array, labels=what == LABELS, mixed=channels is not None))
+    if what == LABELS:
+        return neuroglancer.SegmentationLayer(source=data)
+    if what == MASK:
+        if channels is None:
+            shader = TINT % palette(1, hue)[0]
+        else:
+            shader = tinting(named(channels, palette(len(channels), hue)))
+        return neuroglancer.ImageLayer(source=data, shader=shader, opacity=0.5)
+    low, high = contrast(array)
+    if channels is None:
+        shader = GRAY
+    else:
+        colours = ["#ffffff"] if len(channels) == 1 else palette(max(3, len(channels)))[: len(channels)]
+        shader = mixing(named(channels, colours))
+    controls = {"contrast": {"range": [low, high]}}
+    return neuroglancer.ImageLayer(source=data, shader=shader, shader_controls=controls, opacity=1)
+
+
+def layers_of(arrays: Mapping[str, Array]) -> list[neuroglancer.ManagedLayer]:
+    """The layers of a row, by their names there.
+
+    All masks are shown, and the first image and the first labels; others cover these and
+    wait to be switched on.
+    """
+    made, seen, masks = [], set(), 0
+    for name, array in arrays.items():
+        what = kind(array)
+        layer = layer_of(array, what == MASK or what not in seen, masks * HUE_STEP % 1)
+        layer.name = name
+        seen.add(what)
+        masks += what == MASK
+        made.append(layer)
+    order = (IMAGE, LABELS, MASK)
+    # later layers are drawn above earlier ones
+    kinds = dict(zip(arrays, map(kind, arrays.values()), strict=True))
+    return sorted(made, key=lambda layer: order.index(kinds[layer.name]))
+
+
+def screen_axes(arrays: Sequence[Array]) -> list[str]:
+    """Names of the spatial axes in the order of the screen: x to the right, y down, z into it.
+
+    Of axes with other names the last one is to the right.
+    """
+    names: list[str] = []
+    for array in arrays:
+        names += [name for name in reversed(array.spatial_axes) if name not in names]
+    return sorted(names, key=lambda name: "xyz".index(name) if name in ("x", "y", "z") else len("xyz"))
+
+
+def screen_space(arrays: Sequence[Array]) -> neuroglancer.CoordinateSpace:
+    """The axes of the screen, with the voxel size of the first array that has them."""
+    names = screen_axes(arrays)
+    owner = {name: next(a for a in arrays if name in a.spatial_axes) for name in names}
+    return neuroglancer.CoordinateSpace(
+        names=names,
+        units=[owner[name].unit for name in names],
+        scales=[int(owner[name].voxel_size[owner[name].spatial_axes.index(name)]) for name in names],
+    )
+
+
+def bounds(arrays: Sequence[Array], names: Sequence[str]) -> tuple[list[Fraction], list[Fraction]]:
+    """Begin and end, in metres, of what all arrays have; of the first one where they do not overlap."""
+    boxes = [_box(array, names) for array in arrays]
+    low = [max(values) for values in zip(*(b for b, _ in boxes), strict=True)]
+    high = [min(values) for values in zip(*(e for _, e in boxes), strict=True)]
+    return (low, high) if all(b < e for b, e in zip(low, high, strict=True)) else boxes[0]
+
+
+def _box(array: Array, names: Sequence[str]) -> tuple[list[Fraction], list[Fraction]]:
+    unit = metres(array.unit)
+    spans = dict(zip(array.spatial_axes, zip(array.roi.begin, array.roi.end, strict=True), strict=True))
+    pairs = [spans.get(name, (0, 1)) for name in names]
+    return [int(b) * unit for b, _ in pairs], [int(e) * unit for _, e in pairs]
+
+
+def box_layer(arrays: Mapping[str, Array], space: neuroglancer.CoordinateSpace) -> neuroglancer.Layer:
+    """The rois as boxes, one for arrays that share one."""
+    names = list(space.names)
+    owners: dict[tuple[tuple[Fraction, ...], tuple[Fraction, ...]], list[str]] = {}
+    for name, array in arrays.items():
+        low, high = _box(array, names)
+        owners.setdefault((tuple(low), tuple(high)), []).append(name)
+    boxes = [
+        neuroglancer.AxisAlignedBoundingBoxAnnotation(
+            id=f"roi-{i}", description=", ".join(of), point_a=voxels(low, space), point_b=voxels(high, space)
+        )
+        for i, ((low, high), of) in enumerate(owners.items())
+    ]
+    return neuroglancer.LocalAnnotationLayer(dimensions=space, annotations=boxes, annotation_color="#ffcc00")
+
+
+def voxels(position: Sequence[Fraction], space: neuroglancer.CoordinateSpace) -> list[float]:
+    """A position, in metres, in voxels of the screen."""
+    scales = [Fraction(repr(float(scale))) for scale in space.scales]
+    return [float(p / s) for p, s in zip(position, scales, strict=True)]

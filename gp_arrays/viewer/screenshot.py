@@ -1,0 +1,140 @@
+"""Pictures of a view, taken by a Chromium that needs no screen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import ComputeError, StoreError
+from .volume import Volume
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+#: Software rendering, and nothing that asks the network for anything.
+FLAGS = (
+    "--headless",
+    "--disable-gpu",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+def browser() -> str | None:
+    """Where Chromium is installed, or None."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+@contextlib.contextmanager
+def browsing(url: str, size: tuple[int, int]) -> Iterator[subprocess.Popen[bytes]]:
+    """A headless browser that shows ``url``; it and all its children end with the block."""
+    found = browser()
+    if found is None:
+        raise ComputeError("no Chromium is installed", allowed=f"one of {', '.join(BROWSERS)}")
+    with tempfile.TemporaryDirectory(prefix="gp_arrays-view-", ignore_cleanup_errors=True) as profile:
+        # Chromium refuses its sandbox to root
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        process = subprocess.Popen(
+            [
+                found,
+                *FLAGS,
+                *sandbox,
+                f"--window-size={max(size[0], 1000)},{max(size[1], 800)}",
+                f"--user-data-dir={profile}",
+                url,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+class _Reply:
+    """What a browser answers to the wish for a picture: it, or that chunks have failed."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.taken: Any = None
+
+    def picture(self, answer: Any) -> None:
+        self.taken = answer.screenshot
+        self.done.set()
+
+    def statistics(self, answer: Any) -> None:
+        if answer.total.to_json().get("visibleChunksFailed"):
+            self.done.set()
+
+
+def take(viewer: Any, size: tuple[int, int], timeout: float) -> Any:
+    """The picture that a browser makes of a viewer, without controls around it.
+
+    The viewer's state is to be what it should be before: a browser is started for it.
+    Raises ComputeError where there is none in time, and where voxels fail.
+    """
+    with viewer.config_state.txn() as config:
+        before = config.show_ui_controls, config.show_panel_borders, config.viewer_size
+        config.show_ui_controls = config.show_panel_borders = False
+        config.viewer_size = list(size)
+    try:
+        with browsing(viewer.get_viewer_url(), size) as process:
+            return _wait(viewer, size, process, timeout)
+    finally:
+        # the view may be open elsewhere, and a wish that was not granted is not to stay
+        with viewer.config_state.txn() as config:
+            config.show_ui_controls, config.show_panel_borders, config.viewer_size = before
+            config.screenshot = None
+
+
+def _wait(viewer: Any, size: tuple[int, int], process: subprocess.Popen[bytes], timeout: float) -> Any:
+    end = time.monotonic() + timeout
+    while True:
+        reply = _Reply()
+        viewer.async_screenshot(reply.picture, statistics_callback=reply.statistics)
+        while not reply.done.wait(0.1):
+            if process.poll() is not None:
+                raise ComputeError("the browser ended by itself", found=f"exit code {process.returncode}")
+            if time.monotonic() > end:
+                raise ComputeError("no picture in time", found=f"after {timeout:g} s")
+        if reply.taken is None:
+            raise ComputeError("some voxels could not be computed", found="; ".join(problems(viewer)) or None)
+        # the first one may be of the window's size instead of the wanted one
+        if (reply.taken.width, reply.taken.height) == size:
+            return reply.taken
+
+
+def problems(viewer: Any) -> list[str]:
+    """What went wrong in the volumes of a viewer so far."""
+    volumes = list(viewer.volume_manager.volumes.values())
+    return sorted({text for volume in volumes if isinstance(volume, Volume) for text in volume.problems})
+
+
+def save(viewer: Any, path: Path, size: tuple[int, int], timeout: float) -> None:
+    """Write a picture of a viewer to a PNG file."""
+    if not path.absolute().parent.is_dir():
+        raise StoreError("no such folder", found=str(path.parent))
+    image = take(viewer, size, timeout).image
+    try:
+        path.write_bytes(image)
+    except OSError as error:
+        raise StoreError("cannot write the picture", found=f"{path}: {error.strerror}") from error

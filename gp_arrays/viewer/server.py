@@ -1,0 +1,131 @@
+"""The server behind a view: local and with a token, and gone at once when it is to end."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import getpass
+import logging
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import neuroglancer
+import neuroglancer.server
+
+from ..errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+LOCAL = ("127.0.0.1", "localhost")
+
+
+Task = tuple[concurrent.futures.Future[Any], Callable[[], Any]]
+
+
+class Workers(concurrent.futures.Executor):
+    """Threads that compute chunks and that nobody waits for at the end of the program.
+
+    Those of the standard library are joined when the interpreter exits, however long the
+    chunk in flight takes.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        for i in range(count):
+            threading.Thread(target=self._work, name=f"gp_arrays-view-{i}", daemon=True).start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._tasks.put((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def _work(self) -> None:
+        while True:
+            given = self._tasks.get()
+            if given is None:
+                return
+            future, task = given
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(task())
+            except BaseException as error:
+                future.set_exception(error)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more; return at once, whatever is being computed."""
+        with contextlib.suppress(queue.Empty):
+            while cancel_futures:
+                given = self._tasks.get_nowait()
+                if given is not None:
+                    given[0].cancel()
+        for _ in range(self._count):
+            self._tasks.put(None)
+
+
+def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
+    """A viewer on the one server of this process, which is started where it does not run yet.
+
+    Raises ConfigError where host or port cannot be had.
+    """
+    if ":" in host:
+        raise ConfigError("not a host", found=repr(host), allowed="an IPv4 address or a name")
+    if neuroglancer.server.is_server_running():
+        running = neuroglancer.server.global_server
+        if (host, port) not in ((running._bind_address, running.port), (running._bind_address, 0)):
+            raise ConfigError(
+                "a view is served already, and a process has one server",
+                found=f"{host}:{port}",
+                allowed=f"{running._bind_address}:{running.port}, or close() that view",
+            )
+    else:
+        try:
+            _try_to_listen(host, port)
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                "cannot listen", found=f"{host}:{port}: {error}", allowed="another host or port"
+            ) from None
+        neuroglancer.set_server_bind_address(host, port)
+    viewer = neuroglancer.Viewer(allow_credentials=False)
+    running = neuroglancer.server.global_server
+    if not isinstance(running.executor, Workers):
+        running.executor.shutdown(wait=False)
+        running.executor = Workers(max(2, os.cpu_count() or 2))
+    if host not in LOCAL:
+        logger.warning("%s: whoever can reach this machine and knows the address sees the data", host)
+    return viewer
+
+
+def _try_to_listen(host: str, port: int) -> None:
+    """Raises OSError where that cannot be: the server itself would leave an open socket behind."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+
+
+def remote_line(url: str) -> str:
+    """How to see a local view from another machine: a command for a shell there.
+
+    >>> " ".join(remote_line("http://127.0.0.1:8080/v/0/").split()[:4])
+    'ssh -N -L 8080:127.0.0.1:8080'
+    """
+    port = url.split("/")[2].rsplit(":", 1)[1]
+    try:
+        user = f"{getpass.getuser()}@"
+    except (OSError, KeyError):
+        user = ""
+    return f"ssh -N -L {port}:127.0.0.1:{port} {user}{socket.gethostname()}"
+
+
+def stop() -> None:
+    """Stop the server. Chunks in flight are given up."""
+    running = neuroglancer.server.global_server
+    neuroglancer.stop()
+    if running is not None:
+        running.executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,158 @@
+"""A view: layers in rows, the state they are first seen in, and what can be done with them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import neuroglancer
+
+from ..errors import ConfigError
+from ..model.array import Array
+from ..model.rules import ArrayRules
+from . import screenshot, server
+from .layers import bounds, box_layer, layers_of, screen_axes, screen_space, voxels
+
+#: About so many screen pixels what is in the middle is to fill.
+PIXELS = 360
+#: How the box is first seen: a quaternion, from above and from the side.
+TILT = [0.27, 0.22, -0.06, 0.94]
+#: The layer of the boxes.
+BOXES = "roi"
+
+# a viewer that nobody holds is forgotten by its server
+_open: list[View] = []
+
+
+class View:
+    """Arrays in a Neuroglancer viewer; see ``gp_arrays.view``."""
+
+    def __init__(self, arrays: Any, host: str, port: int, unit: str | None, quiet: bool) -> None:
+        self.rows = rows_of(arrays, unit)
+        self.viewer = server.make_viewer(host, port)
+        with self.viewer.txn() as state:
+            _fill(state, self.rows)
+        self.url: str = self.viewer.get_viewer_url()
+        _open.append(self)
+        if not quiet:
+            print(self.url, flush=True)
+            print(f"from another machine: {server.remote_line(self.url)}", flush=True)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What is shown, by the names of the layers."""
+        return {_label(row, name): array for row, arrays in self.rows.items() for name, array in arrays.items()}
+
+    def serve(self) -> None:
+        """Wait until Ctrl-C, then end the server, whatever is being computed."""
+        try:
+            # a wait without an end cannot be interrupted everywhere
+            while not threading.Event().wait(3600):
+                pass
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End this view, and the server with the last one."""
+        if self in _open:
+            _open.remove(self)
+            if not _open:
+                server.stop()
+
+    def screenshot(self, path: str | Path, size: tuple[int, int] = (1000, 800), timeout: float = 120) -> None:
+        """Write what a browser shows to a PNG file. It needs Chromium and no screen.
+
+        Raises:
+            StoreError: The file cannot be written.
+            ComputeError: There is no Chromium, or no picture in time, or voxels that
+                cannot be computed.
+        """
+        screenshot.save(self.viewer, Path(path), size, timeout)
+
+    def _repr_html_(self) -> str:
+        return f'<a href="{self.url}" target="_blank">{", ".join(self.arrays)}</a>'
+
+    def __repr__(self) -> str:
+        return f"<gp_arrays view of {', '.join(self.arrays)} at {self.url}>"
+
+
+def rows_of(arrays: Any, unit: str | None) -> dict[str, dict[str, Array]]:
+    """What is to be shown as arrays in rows; one row has no name."""
+    if isinstance(arrays, (Array, ArrayRules)):
+        arrays = {arrays.name: arrays}
+    if not isinstance(arrays, Mapping) or not arrays:
+        raise ConfigError("nothing to show", found=repr(arrays), allowed="arrays or configs by name")
+    nested = [isinstance(value, Mapping) for value in arrays.values()]
+    if any(nested) and not all(nested):
+        alone = ", ".join(str(name) for name, inner in zip(arrays, nested, strict=True) if not inner)
+        raise ConfigError("arrays beside rows of arrays", found=alone, allowed="arrays by name, or rows of them")
+    rows = dict(arrays) if any(nested) else {"": arrays}
+    return {str(row): _arrays(str(row), given, unit) for row, given in rows.items()}
+
+
+def _arrays(row: str, given: Mapping[str, Any], unit: str | None) -> dict[str, Array]:
+    if not given:
+        raise ConfigError("a row without arrays", path=(row,))
+    for name, value in given.items():
+        if not isinstance(value, (Array, ArrayRules)):
+            raise ConfigError("not an array", found=repr(value), allowed="an array or its config", path=(str(name),))
+    # trees of their own: datasets may each have an array of the same name
+    return {str(name): value if isinstance(value, Array) else Array(value, unit=unit) for name, value in given.items()}
+
+
+def _label(row: str, name: str) -> str:
+    return f"{row}/{name}" if row else name
+
+
+def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
+    everything = [array for arrays in rows.values() for array in arrays.values()]
+    space = screen_space(everything)
+    names = screen_axes(everything)
+    state.dimensions = space
+    panels = []
+    for row, arrays in rows.items():
+        labels = []
+        for layer in layers_of(arrays):
+            label = _label(row, layer.name)
+            state.layers.append(name=label, layer=layer.layer, visible=layer.visible)
+            labels.append(label)
+        boxes = _label(row, _unlike(BOXES, arrays))
+        state.layers.append(name=boxes, layer=box_layer(arrays, space))
+        panels.append((labels + [boxes], bounds(list(arrays.values()), names)))
+    layout = "4panel" if len(names) > 2 else "xy"
+    low, high = (voxels(corner, space) for corner in panels[0][1])
+    state.position = _middle(low, high)
+    smallest = min(float(scale) for scale in space.scales)
+    extent = max((h - b) * float(s) / smallest for b, h, s in zip(low, high, space.scales, strict=True))
+    # small ones fill a panel, large ones open at full resolution in their middle
+    state.cross_section_scale = min(1.0, extent / PIXELS)
+    state.projection_scale = extent * 1.7
+    state.projection_orientation = TILT
+    state.hide_cross_section_background_3d = True
+    state.show_slices = extent <= 4 * PIXELS
+    if len(panels) == 1:
+        state.layout = layout
+        return
+    viewers = []
+    for labels, box in panels:
+        viewer = neuroglancer.LayerGroupViewer(layers=labels, layout=layout)
+        middle = _middle(*(voxels(corner, space) for corner in box))
+        if not all(b <= m <= h for b, m, h in zip(low, middle, high, strict=True)):
+            # elsewhere: it is looked at on its own
+            viewer.position = neuroglancer.LinkedPosition(link="unlinked", value=middle)
+        viewers.append(viewer)
+    state.layout = neuroglancer.row_layout(viewers)
+
+
+def _middle(low: list[float], high: list[float]) -> list[float]:
+    return [(b + h) / 2 for b, h in zip(low, high, strict=True)]
+
+
+def _unlike(name: str, others: Mapping[str, Any]) -> str:
+    while name in others:
+        name += "_"
+    return name

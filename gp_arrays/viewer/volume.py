@@ -1,0 +1,127 @@
+"""The computed voxels of an array as a volume that Neuroglancer asks chunk by chunk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import neuroglancer
+import numpy as np
+from neuroglancer import local_volume
+
+from ..errors import GpArraysError
+from ..model.array import Array
+from ..model.meta import CHANNEL
+from .sampling import Sampler
+
+logger = logging.getLogger(__name__)
+
+#: What the browser shows no dtype of, and what it is shown as.
+CAST = {"bool": "uint8", "float16": "float32", "float64": "float32", "int64": "uint64"}
+#: Levels go on until the whole volume fits in a chunk, whatever its size.
+COARSEST = 2**60
+
+
+class _Described:
+    """What Neuroglancer wants to know of the voxels before it asks for any."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+
+
+class Volume(local_volume.LocalVolume):  # type: ignore[misc]
+    """Serves an array lazily: what is visible, at the zoom at which it is visible.
+
+    Args:
+        array: What to show.
+        labels: Whether its values are ids, which are coloured and have no order.
+        mixed: Whether a shader mixes its channels; else a slider picks one.
+    """
+
+    def __init__(self, array: Array, labels: bool = False, mixed: bool = False) -> None:
+        self.array = array
+        self.sampler = Sampler(array)
+        name = array.dtype.name
+        shown = CAST.get(name, name)
+        if name == "int64" and not labels:
+            shown = "float32"
+        super().__init__(
+            _Described(array.shape, shown),
+            dimensions=space(array, mixed),
+            volume_type="segmentation" if labels else "image",
+            chunk_layout="flat" if self.sampler.planes else "isotropic",
+            max_downsampling=COARSEST,
+        )
+        self.shown = np.dtype(shown)
+        #: What failed so far.
+        self.problems: list[str] = []
+        self._lock = threading.Lock()
+
+    def get_encoded_subvolume(
+        self, data_format: str, start: Sequence[int], end: Sequence[int], scale_key: str
+    ) -> tuple[bytes, str]:
+        """The voxels of a chunk, as the browser reads them. Raises ValueError, which the server answers with."""
+        try:
+            factors = [int(factor) for factor in scale_key.split(",")]
+            data = self.chunk([int(i) for i in start], [int(i) for i in end], factors)
+        except Exception as error:
+            self._report(error)
+            raise ValueError(str(error)) from None
+        if data_format != "npz":
+            raise ValueError(f"format {data_format!r}: only npz is served")
+        return local_volume.encode_npz(data), "application/octet-stream"
+
+    def chunk(self, start: Sequence[int], stop: Sequence[int], factors: Sequence[int]) -> np.ndarray[Any, Any]:
+        """The voxels ``start:stop`` of the array zoomed out by ``factors``, as they are served."""
+        shape = self.array.shape
+        if not len(start) == len(stop) == len(factors) == len(shape) or any(f < 1 for f in factors):
+            raise ValueError(f"a chunk has {len(shape)} axes and factors above zero")
+        if any(not 0 <= a < b <= -(-n // f) for a, b, n, f in zip(start, stop, shape, factors, strict=True)):
+            raise ValueError(f"chunk {list(start)}:{list(stop)} reaches outside")
+        data = self.sampler.read(start, stop, factors)
+        # ids wrap into the unsigned ones that the browser knows, floats too large for it are infinite
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.ascontiguousarray(data.astype(self.shown, casting="unsafe", copy=False))
+
+    def _report(self, error: Exception) -> None:
+        """Log a failure with its place in the tree, each text once: many chunks fail alike."""
+        text = str(error.at(self.array.name) if isinstance(error, GpArraysError) else f"{self.array.name}: {error!r}")
+        with self._lock:
+            new = text not in self.problems
+            if new:
+                self.problems.append(text)
+        if new:
+            logger.error("%s", text, exc_info=None if isinstance(error, GpArraysError) else error)
+
+    def get_object_mesh(self, object_id: int) -> bytes:
+        """There are none: a mesh would need every voxel."""
+        raise local_volume.MeshesNotSupportedForVolume
+
+
+def space(array: Array, mixed: bool) -> neuroglancer.CoordinateSpace:
+    """The axes of an array with their scales: leading ones local, channels to be mixed in one chunk."""
+    leading = array.ndim - array.dims
+    names = [f"{name}^" if mixed and name == CHANNEL else f"{name}'" for name in array.axes[:leading]]
+    return neuroglancer.CoordinateSpace(
+        names=[*names, *array.spatial_axes],
+        units=[""] * leading + [array.unit] * array.dims,
+        scales=[1] * leading + [int(v) for v in array.voxel_size],
+    )
+
+
+def source(volume: Volume) -> neuroglancer.LayerDataSource:
+    """The volume where it lies in the world; its begin need not be a whole number of voxels."""
+    array = volume.array
+    leading = array.ndim - array.dims
+    matrix = np.eye(array.ndim, array.ndim + 1)
+    # dividing integers rounds once, so that a begin is as exact as a float can be
+    matrix[leading:, -1] = [int(b) / int(v) for b, v in zip(array.roi.begin, array.voxel_size, strict=True)]
+    return neuroglancer.LayerDataSource(
+        url=volume,
+        transform=neuroglancer.CoordinateSpaceTransform(output_dimensions=volume.dimensions, matrix=matrix),
+        # without meshes: one would ask for the whole array
+        enable_default_subsources=False,
+        subsources={"default": True, "bounds": True},
+    )

@@ -1,0 +1,156 @@
+"""Checking what is stored: blocks computed again, arrays compared, how far a job is, what it would cost."""
+
+import numpy as np
+import pytest
+from job_helpers import masks_of
+
+import gp_arrays as gpa
+from gp_arrays.jobs import check_blocks, compare, status
+from gp_arrays.jobs.check import unequal
+
+CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
+
+
+def test_a_job_from_its_cost_to_its_check(labels, tmp_path):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    cost = gpa.materialize(masks_of(config), out, dry_run=True, **CUT).cost
+    assert not list(tmp_path.glob("out.zarr*"))
+    assert (cost.blocks, cost.before, cost.empty) == (24, 0, 0)
+    assert cost.seconds > 0
+    assert cost.passes == ((("masks",), (64, 128, 128), 24),)
+    assert "24 blocks to do" in str(cost)
+    with pytest.raises(gpa.StoreError, match="no job has written"):
+        status(out)
+
+    part = gpa.materialize(masks_of(config), out, roi=gpa.Roi((400, 0, -80), (4, 8, 8)), **CUT)
+    assert (part.blocks, part.done) == (1, 1)
+    (found,) = status(out)
+    assert (found.blocks, found.done, found.failed, found.missing, found.running) == (24, 1, 0, 23, None)
+    cost = gpa.materialize(masks_of(config), out, dry_run=True, **CUT).cost
+    assert (cost.blocks, cost.before) == (23, 1)
+
+    result = gpa.materialize(masks_of(config), out, **CUT)
+    (found,) = status(out)
+    assert (found.done, found.missing) == (24, 0)
+    assert check_blocks(result.state, 100).wrong == ()
+    assert check_blocks(result.state, 100).blocks == 24
+    assert check_blocks(result.state, 5, seed=1).blocks == 5
+
+    # one voxel of one chunk is altered: z 32, y 17, x 3
+    stored = gpa.open_zarr(out, "masks", mode="r+")
+    stored[1:2, 32:33, 17:18, 3:4] = 9
+    wrong = check_blocks(result.state, 100).wrong
+    assert wrong == (("masks", gpa.Roi((528, 128, -80), (32, 112, 128))),)
+
+    difference = compare(stored, masks_of(config).array())
+    assert difference.count == 1
+    assert difference.total == 2 * 40 * 30 * 50
+    assert difference.first == (400 + 32 * 4, 17 * 8, -80 + 3 * 8)
+    assert difference.channel == (1,)
+    assert difference.values == (9, int(data[32, 17, 3] in (2, 4)))
+    assert difference.roi == gpa.Roi(difference.first, (4, 8, 8))
+    assert "a source has changed since, or a file was altered" in str(difference)
+
+
+def test_a_full_read_costs_what_it_reads(labels, tmp_path):
+    cost = gpa.materialize(
+        masks_of(labels[0]),
+        tmp_path / "out.zarr",
+        dry_run=True,
+        block=(192, 256, 512),
+        chunks=(16, 16, 16),
+        progress=False,
+    ).cost
+    assert (cost.blocks, cost.read, cost.written) == (1, 40 * 30 * 50 * 8, 2 * 40 * 30 * 50)
+
+
+def test_where_two_trees_part(labels, tmp_path):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    other = gpa.BinarizeArrayConfig("others", config, groupings=[("one", [1]), ("two", [2])])
+    gpa.materialize(masks_of(config), out, **CUT)
+    gpa.materialize(other, out, **CUT)
+    found = compare(gpa.open_zarr(out, "masks"), gpa.open_zarr(out, "others"))
+    assert found.count == (data == 4).sum()
+    place = tuple(np.argwhere(data == 4)[0].tolist())
+    assert found.first == tuple(o + i * v for o, i, v in zip((400, 0, -80), place, (4, 8, 8), strict=True))
+    assert found.values == (1, 0)
+    assert found.blame == ("masks: 0 1 and not in the tree", "others: not in the tree and 0 0")
+
+
+#: Around where floats have no room for every integer, and where integer types end.
+NUMBERS = [
+    0,
+    1,
+    -1,
+    7,
+    2**24 + 1,
+    2**53 - 1,
+    2**53,
+    2**53 + 1,
+    -(2**53) - 1,
+    2**63 - 1024,
+    2**63 - 1,
+    2**63,
+    2**63 + 2048,
+    2**64 - 2048,
+    2**64 - 1,
+    -(2**63),
+    -(2**63) + 1,
+]
+FLOATS = [*map(float, NUMBERS), 2.0**64, 0.5, -0.5, -0.0, 7.25, float("nan"), float("inf"), -float("inf"), 1e300]
+
+
+def held(values, dtype):
+    """Those of the values that a dtype has room for, rounded where it is a float."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.array(values, "f8").astype(dtype)
+    limits = np.iinfo(dtype)
+    whole = [int(value) for value in values if abs(value) < 1e30 and value == int(value)]
+    return np.array([value for value in whole if limits.min <= value <= limits.max], dtype)
+
+
+@pytest.mark.parametrize("first", ["u1", "i4", "u4", "i8", "u8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("second", ["u1", "i8", "u8", "f2", "f4", "f8"])
+def test_values_are_compared_exactly_whatever_their_dtypes(first, second):
+    a = held(NUMBERS if first[0] != "f" else FLOATS, np.dtype(first))
+    b = held(NUMBERS if second[0] != "f" else FLOATS, np.dtype(second))
+    one, other = a.repeat(len(b)).reshape(len(a), len(b)), np.tile(b, (len(a), 1))
+    # Python compares integers with floats exactly
+    want = [[x != y and not (x != x and y != y) for y in b.tolist()] for x in a.tolist()]
+    found = compare(gpa.NumpyArrayConfig("a", data=one).array(), gpa.NumpyArrayConfig("b", data=other).array())
+    assert found.count == sum(map(sum, want))
+    assert unequal(one, other).tolist() == want
+
+
+def test_what_differs_by_one_where_floats_do_not_tell():
+    many = gpa.NumpyArrayConfig("many", data=np.array([[2**53 + 1, 4]], np.uint64)).array()
+    rounded = gpa.NumpyArrayConfig("rounded", data=np.array([[2**53, 4]], np.float64)).array()
+    found = compare(many, rounded)
+    assert (found.count, found.total, found.values) == (1, 2, (9007199254740993, 9007199254740992.0))
+    assert str(found).splitlines()[:3] == [
+        "1 of 2 voxels differ, within [0:1, 0:1]",
+        "first at 0,0: 9007199254740993 and 9007199254740992.0",
+        "dtypes differ: uint64 and float64",
+    ]
+    signed = gpa.NumpyArrayConfig("signed", data=np.array([[2**53 + 1, 4]], np.int64)).array()
+    assert compare(many, signed).count == 0
+    assert str(compare(many, signed)) == "equal: 2 voxels\ndtypes differ: uint64 and int64"
+    assert compare(many, many).dtypes is None
+
+
+def test_equal_arrays_and_incomparable_ones(labels):
+    config, _ = labels
+    assert str(compare(config.array(), config.array())) == "equal: 60000 voxels"
+    nan = gpa.NumpyArrayConfig("nan", data=np.array([[np.nan, 1.0]])).array()
+    assert compare(nan, nan).count == 0
+    flat = gpa.NumpyArrayConfig("flat", data=np.zeros((4, 4), np.uint8)).array()
+    with pytest.raises(gpa.TreeError, match="dims of the arrays differ"):
+        compare(config.array(), flat)
+    with pytest.raises(gpa.TreeError, match="other channels"):
+        compare(config.array(), masks_of(config).array())
+    far = gpa.NumpyArrayConfig("far", data=np.zeros((4, 4), np.uint8), offset=(100, 0)).array()
+    with pytest.raises(gpa.TreeError, match="do not overlap"):
+        compare(flat, far)

@@ -1,0 +1,208 @@
+"""A machine that goes down: what had not reached the disk is not taken for done."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from job_helpers import environment, masks_of, wait_for
+
+import gp_arrays as gpa
+from gp_arrays.jobs import durable
+from gp_arrays.jobs.state import State
+
+CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
+GRID = (3, 2, 4)
+
+
+@pytest.fixture
+def finished(labels, tmp_path):
+    config, _ = labels
+    assert gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT).ok
+    return masks_of(config), tmp_path / "out.zarr", State(tmp_path / "out.zarr.gp_arrays/masks")
+
+
+def restart(state):
+    (state.folder / durable.BOOT).write_text("this machine, started at another time")
+
+
+def forget(state, count):
+    """As if the last checkpoint had been before the last ``count`` blocks."""
+    done = np.ones(24, np.uint8)
+    done[-count:] = 0
+    (state.folder / durable.SAFE / "pass0").write_bytes(np.packbits(done).tobytes())
+
+
+def test_all_is_safe_at_the_end_of_a_run(finished):
+    masks, out, state = finished
+    restart(state)
+    assert gpa.materialize(masks, out, **CUT).before == 24
+
+
+def test_nothing_is_done_again_under_the_same_start(finished):
+    masks, out, state = finished
+    forget(state, 5)
+    assert gpa.materialize(masks, out, **CUT).before == 24
+
+
+def test_after_a_restart_only_what_was_safe_counts(finished, caplog):
+    masks, out, state = finished
+    forget(state, 5)
+    restart(state)
+    result = gpa.materialize(masks, out, **CUT)
+    assert (result.ok, result.before) == (True, 19)
+    assert "5 blocks may not have reached the disk" in caplog.text
+    assert (state.folder / durable.BOOT).read_text() == durable.this_start()
+
+
+def test_a_checkpoint_that_is_not_whole_counts_for_nothing(finished):
+    masks, out, state = finished
+    (state.folder / durable.SAFE / "pass0").write_bytes(b"\xff")
+    restart(state)
+    assert gpa.materialize(masks, out, **CUT).before == 0
+
+
+def test_tracking_that_is_damaged_is_made_from_the_checkpoint(finished):
+    masks, out, state = finished
+    tracked = state.tracking("pass0") / "done/c/0/0/0"
+    tracked.write_bytes(b"")
+    with pytest.raises(gpa.StoreError, match="the block tracking does not fit"):
+        gpa.materialize(masks, out, **CUT)
+    restart(state)
+    assert gpa.materialize(masks, out, **CUT).before == 24
+    assert state.done("pass0", GRID).all()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import gp_arrays as gpa
+from gp_arrays.jobs import durable
+import counted
+
+disk, outside = map(Path, sys.argv[1:])
+force = durable.force_to_disk
+
+def unless_frozen(path):
+    if (outside / "frozen").exists():
+        raise OSError("the power is about to fail")
+    force(path)
+
+durable.EVERY = 0.2
+durable.force_to_disk = unless_frozen
+raw = gpa.ZarrArrayConfig("raw", outside / "in.zarr", "raw")
+gpa.materialize(counted.CountedArrayConfig("copy", raw, outside=str(outside)), disk / "out.zarr", chunks=(16, 16, 16),
+                block=(32, 32, 32), progress=False, num_workers=1)
+"""
+
+COUNTED = """
+import time
+from pathlib import Path
+import attrs
+from gp_arrays.model.base import PointwiseConfig
+from gp_arrays.model.config import SOURCE
+
+@attrs.frozen(eq=False, repr=False)
+class CountedArrayConfig(PointwiseConfig):
+    source: object = attrs.field(metadata=SOURCE)
+    outside: str = attrs.field(default="")
+
+    def infer(self, source):
+        return source
+
+    def kernel(self, dtype, source):
+        outside = Path(self.outside)
+        number = len(list(outside.glob("reached-*")))
+        (outside / f"reached-{number}").touch()
+        while number >= int((outside / "allowed").read_text()):
+            time.sleep(0.02)
+        return source.copy()
+"""
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mounts a file as a disk with a file system of its own that writes when it sees fit."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or not shutil.which("mkfs.ext4") or not shutil.which("mount"):
+        pytest.skip("only root mounts a disk")
+
+    def mount(image):
+        subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
+        made = subprocess.run(["mount", "-o", "loop", str(image), str(folder)], capture_output=True, check=False)
+        if made.returncode:
+            pytest.skip(f"no loop devices here: {made.stderr.decode().strip()}")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
+
+
+@pytest.mark.slow
+def test_a_power_failure(mounted, tmp_path, monkeypatch):
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(64 * 2**20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    disk = mounted(image)
+    data = np.random.default_rng(0).integers(1, 255, (64, 64, 64)).astype(np.uint8)
+    gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0, 0), (64,) * 3), (1, 1, 1), "uint8")[:] = data
+    (tmp_path / "counted.py").write_text(COUNTED)
+    (tmp_path / "allowed").write_text("3")
+    run = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(disk), str(tmp_path)],
+        stderr=subprocess.PIPE,
+        env={**environment(), "PYTHONPATH": f"{environment()['PYTHONPATH']}{os.pathsep}{tmp_path}"},
+    )
+    state = State(disk / "out.zarr.gp_arrays/copy")
+    safe = state.folder / durable.SAFE / "pass0"
+    try:
+        wait_for(lambda: safe.exists() and np.unpackbits(np.fromfile(safe, np.uint8)).sum() == 3)
+        (tmp_path / "frozen").touch()
+        (tmp_path / "allowed").write_text("6")
+        wait_for(lambda: state.done("pass0", (2, 2, 2)).sum() == 6)
+        # marks reach the disk before voxels: no order is promised
+        with (state.tracking("pass0") / "done/c/0/0/0").open("r+b") as file:
+            os.fsync(file.fileno())
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+    # what the image holds now is what a power failure would leave
+    shutil.copy(image, tmp_path / "left")
+    mounted(tmp_path / "left")
+    marked = state.done("pass0", (2, 2, 2))
+    assert marked.sum() == 6
+    lost = [box for box in boxes(marked) if not is_stored(disk / "out.zarr", box, data)]
+    if not lost:
+        pytest.skip("the system had written all by itself")
+    restart(state)
+    (tmp_path / "allowed").write_text("1000")
+    monkeypatch.syspath_prepend(tmp_path)
+    from counted import CountedArrayConfig
+
+    raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
+    result = gpa.materialize(
+        CountedArrayConfig("copy", raw, outside=str(tmp_path)),
+        disk / "out.zarr",
+        chunks=(16, 16, 16),
+        block=(32, 32, 32),
+        progress=False,
+        num_workers=1,
+    )
+    assert (result.ok, result.before) == (True, 3)
+    np.testing.assert_array_equal(gpa.open_zarr(disk / "out.zarr", "copy")[:], data)
+
+
+def boxes(marked):
+    return [tuple(slice(32 * i, 32 * i + 32) for i in at) for at in np.argwhere(marked).tolist()]
+
+
+def is_stored(out, box, data):
+    try:
+        return np.array_equal(gpa.open_zarr(out, "copy")[box], data[box])
+    except gpa.StoreError:
+        return False

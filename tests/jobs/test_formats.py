@@ -1,0 +1,248 @@
+"""What is stored: formats, attributes in every dialect, pyramids."""
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+from job_helpers import masks_of
+
+import gp_arrays as gpa
+from gp_arrays.jobs.pyramid import factors, method_for
+from gp_arrays.storage.engine import FORMATS
+
+needs_v3 = pytest.mark.skipif(3 not in FORMATS, reason="the installed zarr writes no Zarr v3")
+
+
+def attributes(folder):
+    if (folder / "zarr.json").exists():
+        return json.loads((folder / "zarr.json").read_text())["attributes"]
+    return json.loads((folder / ".zattrs").read_text())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_attributes_in_every_dialect(labels, tmp_path, format):
+    config, _ = labels
+    out = tmp_path / "out.zarr"
+    gpa.materialize(masks_of(config), out, "seg/masks", zarr_format=format, progress=False)
+    found = attributes(out / "seg/masks")
+    assert found["offset"] == [400, 0, -80]
+    assert found["voxel_size"] == found["resolution"] == [4, 8, 8]
+    assert found["units"] == ["nm", "nm", "nm"]
+    assert found["axis_names"] == ["c^", "z", "y", "x"]
+    assert found["types"] == ["channel", "space", "space", "space"]
+    assert found["_ARRAY_DIMENSIONS"] == ["c", "z", "y", "x"]
+    assert found["dimension_units"] == ["", "4 nm", "8 nm", "8 nm"]
+    assert found["channel_names"] == ["one", "two"]
+    made = found["gp_arrays"]
+    assert made["array"] == "masks"
+    assert made["hash"] == masks_of(config).content
+    assert made["tree"]["masks"]["groupings"] == [["one", [1]], ["two", [2, 4]]]
+    assert made["tree"]["ids"]["dataset"] == "ids"
+    assert made["versions"]["zarr"] == zarr.__version__
+    assert made["interpolatable"] is False
+    assert made["date"].startswith("20")
+    if format == 3:
+        assert json.loads((out / "seg/masks/zarr.json").read_text())["dimension_names"] == ["c", "z", "y", "x"]
+
+
+@pytest.mark.slow
+def test_the_tree_in_the_attributes_makes_the_same_voxels(labels, tmp_path):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    gpa.materialize(masks_of(config), out, progress=False)
+    (tmp_path / "again.json").write_text(json.dumps(attributes(out / "masks")["gp_arrays"]["tree"]))
+    again = gpa.load_tree(tmp_path / "again.json")["masks"]
+    np.testing.assert_array_equal(again.array()[0], (data == 1).astype(np.uint8))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_written_masks_are_not_interpolated_when_read_again(labels, tmp_path, format):
+    gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", "m", zarr_format=format, progress=False)
+    assert not gpa.open_zarr(tmp_path / "out.zarr", "m").interpolatable
+
+
+def test_funlib_reads_the_same(labels, tmp_path):
+    from funlib.persistence import open_ds
+
+    config, data = labels
+    gpa.materialize(config, tmp_path / "out.zarr", "copy", progress=False)
+    array = open_ds(str(tmp_path / "out.zarr/copy"))
+    assert tuple(array.voxel_size) == (4, 8, 8)
+    assert array.roi == gpa.Roi((400, 0, -80), (160, 240, 400))
+    assert list(array.axis_names) == ["z", "y", "x"]
+    assert list(array.units) == ["nm", "nm", "nm"]
+    np.testing.assert_array_equal(np.asarray(array[array.roi]), data)
+
+
+@needs_v3
+def test_shards_are_written_whole(labels, tmp_path):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    options = {"chunks": (8, 8, 8), "shards": (16, 16, 16), "zarr_format": 3, "progress": False}
+    with pytest.raises(gpa.ConfigError, match="multiples of"):
+        gpa.materialize(config, out, "copy", block=(32, 64, 64), **options)
+    assert gpa.materialize(config, out, "copy", block=(64, 128, 128), **options).ok
+    np.testing.assert_array_equal(gpa.open_zarr(out, "copy")[:], data)
+    document = json.loads((out / "copy/zarr.json").read_text())
+    assert document["chunk_grid"]["configuration"]["chunk_shape"] == [16, 16, 16]
+    assert len([path for path in (out / "copy/c").rglob("*") if path.is_file()]) == 3 * 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"shards": (16, 16, 16), "zarr_format": 2}, "shards need Zarr v3"),
+        ({"zarr_format": 1}, "a Zarr format"),
+        ({"pyramid": "median"}, "unknown way .* allowed: auto, mean, mode, nearest"),
+        ({"pyramid": "mean"}, "no mean"),
+        ({"pyramid": {"other": "mode"}}, "pyramid of what is no output"),
+    ],
+)
+def test_impossible_formats_are_refused(labels, tmp_path, options, says):
+    with pytest.raises(gpa.ConfigError, match=says):
+        gpa.materialize(labels[0], tmp_path / "out.zarr", progress=False, **options)
+    assert not list(tmp_path.glob("out.zarr*"))
+
+
+def halved(data):
+    """Exact means of 2 x 2 x 2, ties to even; what does not fill a voxel is left out."""
+    z, y, x = (n // 2 for n in data.shape)
+    sums = data[: 2 * z, : 2 * y, : 2 * x].astype(int).reshape(z, 2, y, 2, x, 2).sum((1, 3, 5))
+    quotient, rest = np.divmod(sums, 8)
+    return (quotient + ((rest > 4) | ((rest == 4) & (quotient % 2 == 1)))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_pyramid_of_intensities(tmp_path, format):
+    data = np.random.default_rng(1).integers(0, 255, (37, 40, 50)).astype(np.uint8)
+    roi = gpa.Roi((6, 1, 3), (37 * 4, 40 * 4, 50 * 4))
+    gpa.create_zarr(tmp_path / "in.zarr", "raw", roi, (4, 4, 4), "uint8")[:] = data
+    raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
+    out = tmp_path / "out.zarr"
+    result = gpa.materialize(
+        raw, out, "em/raw", chunks=(16, 16, 16), pyramid="auto", zarr_format=format, progress=False
+    )
+    assert result.ok
+    assert result.datasets == ("em/raw/s0", "em/raw/s1", "em/raw/s2")
+    expected = [data, halved(data), halved(halved(data))]
+    for level, voxels in enumerate(expected):
+        array = gpa.ZarrArrayConfig("level", out, "em/raw", scale=level).array()
+        np.testing.assert_array_equal(array[:], voxels)
+        assert tuple(array.voxel_size) == (4 * 2**level,) * 3
+        assert tuple(array.roi.begin) == (6, 1, 3)
+    found = attributes(out / "em/raw")
+    described = found if format == 2 else found["ome"]
+    (image,) = described["multiscales"]
+    assert (image if format == 2 else described)["version"] == ("0.4" if format == 2 else "0.5")
+    assert image["axes"] == [{"name": axis, "type": "space", "unit": "nanometer"} for axis in "zyx"]
+    # centres of voxels: 2 nm further in at 8 nm, 6 nm at 16 nm
+    assert [level["coordinateTransformations"] for level in image["datasets"]] == [
+        [{"type": "scale", "scale": [4.0] * 3}, {"type": "translation", "translation": [6.0, 1.0, 3.0]}],
+        [{"type": "scale", "scale": [8.0] * 3}, {"type": "translation", "translation": [8.0, 3.0, 5.0]}],
+        [{"type": "scale", "scale": [16.0] * 3}, {"type": "translation", "translation": [12.0, 7.0, 9.0]}],
+    ]
+    # a reader that knows nothing but OME-NGFF finds the same corners
+    for level in range(3):
+        path = out / f"em/raw/s{level}" / (".zattrs" if format == 2 else "zarr.json")
+        document = json.loads(path.read_text())
+        plain = {} if format == 2 else {**document, "attributes": {}}
+        path.write_text(json.dumps(plain))
+        array = gpa.ZarrArrayConfig("level", out, "em/raw", scale=level).array()
+        assert tuple(array.roi.begin) == (6, 1, 3)
+
+
+@pytest.mark.slow
+def test_a_pyramid_of_labels_and_one_of_masks_in_one_run(tmp_path):
+    data = np.random.default_rng(1).integers(0, 3, (32, 32, 32)).astype(np.uint64) + (2**60)
+    roi = gpa.Roi((0, 0, 0), (32, 32, 32))
+    gpa.create_zarr(tmp_path / "in.zarr", "ids", roi, (1, 1, 1), "uint64")[:] = data
+    ids = gpa.ZarrArrayConfig("ids", tmp_path / "in.zarr", "ids")
+    masks = gpa.BinarizeArrayConfig("masks", ids, groupings=[("a", [2**60]), ("b", [2**60 + 1])])
+    out = tmp_path / "out.zarr"
+    pyramid = {"ids": "mode", "masks": "nearest"}
+    assert gpa.materialize({"ids": ids, "masks": masks}, out, chunks=(16, 16, 16), pyramid=pyramid, progress=False).ok
+    cubes = data.reshape(16, 2, 16, 2, 16, 2).transpose(0, 2, 4, 1, 3, 5).reshape(16, 16, 16, 8)
+    counts = np.stack([(cubes == 2**60 + i).sum(-1) for i in range(3)])
+    np.testing.assert_array_equal(gpa.open_zarr(out, "ids/s1")[:], counts.argmax(0).astype(np.uint64) + 2**60)
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks/s1")[0], (data[::2, ::2, ::2] == 2**60).astype(np.uint8))
+    assert attributes(out / "masks")["omero"]["channels"][1]["label"] == "b"
+    assert "image-label" in attributes(out / "ids")
+
+
+def test_pyramids_whose_names_differ_in_a_dot_alone(tmp_path):
+    rng = np.random.default_rng(1)
+    voxels = {name: rng.integers(0, 255, (4, 32, 32)).astype(np.uint8) for name in ("x/y", "x.y")}
+    arrays = {name: gpa.NumpyArrayConfig(name, data=data) for name, data in voxels.items()}
+    result = gpa.materialize(arrays, tmp_path / "out.zarr", chunks=(4, 16, 16), pyramid="mean", progress=False)
+    assert result.ok
+    for name, data in voxels.items():
+        np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", f"{name}/s0")[:], data)
+        np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", f"{name}/s1")[:], halved(data))
+
+
+@pytest.mark.parametrize(
+    ("axes", "rule"),
+    [
+        ("x", "has 2 or 3 spatial axes"),
+        ("wzyx", "has 2 or 3 spatial axes"),
+        ("ctzyx", "begins with time"),
+        ("sczyx", "one axis between time and space at most"),
+        ("tsczyx", "one axis between time and space at most"),
+    ],
+)
+def test_axes_that_ome_ngff_does_not_have_are_refused(tmp_path, axes, rule):
+    data = np.zeros((4,) * len(axes), np.uint8)
+    dims = len([axis for axis in axes if axis in "wxyz"])
+    config = gpa.NumpyArrayConfig("a", data=data, axes=tuple(axes), voxel_size=(1,) * dims)
+    with pytest.raises(gpa.ConfigError, match=rule) as raised:
+        gpa.materialize(config, tmp_path / "out.zarr", "em/a", pyramid="auto", progress=False)
+    assert raised.value.path == ("em/a",)
+    assert raised.value.found == f"axes {', '.join(axes)}"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("axes", ["yx", "cyx", "szyx", "tczyx"])
+def test_axes_that_ome_ngff_has_are_not(tmp_path, axes):
+    data = np.zeros((4,) * len(axes), np.uint8)
+    dims = len([axis for axis in axes if axis in "xyz"])
+    config = gpa.NumpyArrayConfig("a", data=data, axes=tuple(axes), voxel_size=(1,) * dims)
+    options = {"chunks": (2,) * dims, "pyramid": "auto", "dry_run": True, "progress": False}
+    assert gpa.materialize(config, tmp_path / "out.zarr", **options).cost.blocks > 0
+
+
+def test_levels_wait_for_what_they_are_made_from(tmp_path):
+    data = np.random.default_rng(1).integers(1, 255, (64, 16, 16)).astype(np.uint8)
+    gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0, 0), (64, 16, 16)), (1, 1, 1), "uint8")[:] = data
+    raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
+    out = tmp_path / "out.zarr"
+    options = {"chunks": (16, 16, 16), "block": (16, 16, 16), "pyramid": "mean", "progress": False, "num_workers": 1}
+    part = gpa.materialize(raw, out, roi=gpa.Roi((0, 0, 0), (48, 16, 16)), **options)
+    # three blocks of s0, one of s1 (0 to 32); 32 to 64 has to wait, and so has all of s2
+    assert (part.blocks, part.ok) == (4, True)
+    assert not gpa.open_zarr(out, "raw/s1")[16:].any()
+    rest = gpa.materialize(raw, out, **options)
+    assert (rest.before, rest.done, rest.ok) == (4, rest.blocks, True)
+    np.testing.assert_array_equal(gpa.open_zarr(out, "raw/s1")[:], halved(data))
+    np.testing.assert_array_equal(gpa.open_zarr(out, "raw/s2")[:], halved(halved(data)))
+
+
+def test_coarse_axes_wait_for_the_others():
+    def meta(shape, voxel_size):
+        data = np.zeros(shape, np.uint8)
+        return gpa.NumpyArrayConfig("a", data=data, voxel_size=voxel_size).array().meta
+
+    assert factors(meta((64, 64, 64), (40, 4, 4)), (16, 16, 16)) == (1, 2, 2)
+    assert factors(meta((64, 64, 64), (6, 4, 4)), (16, 16, 16)) == (2, 2, 2)
+    assert factors(meta((1, 64, 64), (1, 4, 4)), (1, 16, 16)) == (1, 2, 2)
+    assert factors(meta((64, 16, 16), (40, 4, 4)), (64, 16, 16)) is None
+
+
+def test_how_a_pyramid_is_made_by_itself(labels):
+    config, _ = labels
+    raw = gpa.NumpyArrayConfig("raw", data=np.zeros((4, 4), np.uint8))
+    grey = gpa.IntensitiesArrayConfig("grey", raw, min=0, max=4)
+    assert method_for(grey.array().meta, grey) == "mean"
+    assert method_for(config.array().meta, config) == "mode"
+    big = gpa.ThresholdArrayConfig("big", config, 2)
+    assert method_for(big.array().meta, big) == "nearest"

@@ -1,0 +1,163 @@
+"""Full disks, that of the outputs and that of the state: the run says so, and nothing is lost."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from job_helpers import environment, wait_for
+
+import gp_arrays as gpa
+from gp_arrays.jobs.state import State
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root mounts a small disk")
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"no tmpfs here: {made.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk(small_disk, tmp_path):
+    data = np.random.default_rng(0).integers(0, 255, (128, 128, 128)).astype(np.uint8)
+    gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0, 0), (128,) * 3), (1, 1, 1), "uint8")[:] = data
+    raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
+    options = {"chunks": (32, 32, 32), "block": (64, 64, 64), "progress": False, "state": tmp_path / "state"}
+    out = small_disk / "out.zarr"
+    result = gpa.materialize(raw, out, retries=0, **options)
+    # 2 MiB that do not compress
+    assert 0 < result.done < result.blocks == 8
+    assert len(result.failed) == result.blocks - result.done
+    assert all("cannot write" in failed.error for failed in result.failed)
+    written = gpa.open_zarr(out, "raw")
+    for position in np.argwhere(State(tmp_path / "state/out.zarr.gp_arrays/raw").done("pass0", (2, 2, 2))).tolist():
+        box = tuple(slice(i * n, (i + 1) * n) for i, n in zip(position, (64, 64, 64), strict=True))
+        np.testing.assert_array_equal(written[box], data[box])
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    again = gpa.materialize(raw, out, **options)
+    assert (again.ok, again.before) == (True, result.done)
+    np.testing.assert_array_equal(gpa.open_zarr(out, "raw")[:], data)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    data = np.random.default_rng(0).integers(0, 255, (64, 64, 64)).astype(np.uint8)
+    gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0, 0), (64,) * 3), (1, 1, 1), "uint8")[:] = data
+    return gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw"), data
+
+
+SMALL = {"chunks": (16, 16, 16), "block": (32, 32, 32), "progress": False}
+
+
+def fill(disk):
+    """Take all the room of a disk, to the last page."""
+    for size in (64 * 1024, 4096, 1):
+        for i in itertools.count():
+            try:
+                (disk / f"filler-{size}-{i}").write_bytes(bytes(size))
+            except OSError:
+                (disk / f"filler-{size}-{i}").unlink(missing_ok=True)
+                break
+            if size == 1 and i > 2000:
+                raise AssertionError("a file of one byte takes no room there")
+
+
+@pytest.mark.slow
+def test_no_room_for_the_state(small_disk, raw, tmp_path):
+    config, _ = raw
+    fill(small_disk)
+    before = sorted(small_disk.rglob("*"))
+    with pytest.raises(gpa.StoreError, match="No space left"):
+        gpa.materialize(config, tmp_path / "out.zarr", state=small_disk / "state", **SMALL)
+    assert sorted(small_disk.rglob("*")) == before
+    assert not (tmp_path / "out.zarr/raw").exists()
+
+
+@pytest.mark.slow
+def test_no_room_for_tracking(small_disk, tmp_path):
+    # a byte and a count for each of a million blocks do not fit on 1 MiB, but would as a sparse file
+    zero = gpa.NumpyArrayConfig("zero", data=np.broadcast_to(np.uint8(0), (100, 100, 100)))
+    mask = gpa.ThresholdArrayConfig("mask", zero, threshold=1)
+    with pytest.raises(gpa.StoreError, match=r"cannot write; found .*tracking.*No space left"):
+        gpa.materialize(
+            mask, tmp_path / "out.zarr", state=small_disk / "state", chunks=(1,) * 3, block=(1,) * 3, progress=False
+        )
+    assert list(small_disk.iterdir()) == []
+    assert not (tmp_path / "out.zarr/mask").exists()
+
+
+@pytest.mark.slow
+def test_the_disk_of_the_state_fills_while_blocks_are_done(small_disk, raw, tmp_path):
+    _, data = raw
+    gate = tmp_path / "gate"
+    script = (
+        "import sys, gp_arrays as gpa, gated\n"
+        "a = gpa.ZarrArrayConfig('raw', sys.argv[1] + '/in.zarr', 'raw')\n"
+        "config = gated.GatedArrayConfig('b', a, gate=sys.argv[2])\n"
+        "result = gpa.materialize(config, sys.argv[1] + '/out.zarr', state=sys.argv[3], chunks=(16, 16, 16),\n"
+        "                         block=(32, 32, 32), progress=False, num_workers=1)\n"
+        "print(result.done, result.blocks)\n"
+    )
+    (tmp_path / "gated.py").write_text(
+        "import time, attrs\n"
+        "from pathlib import Path\n"
+        "from gp_arrays.model.base import PointwiseConfig\n"
+        "from gp_arrays.model.config import SOURCE\n"
+        "@attrs.frozen(eq=False, repr=False)\n"
+        "class GatedArrayConfig(PointwiseConfig):\n"
+        "    source: object = attrs.field(metadata=SOURCE)\n"
+        "    gate: str = attrs.field(default='')\n"
+        "    def infer(self, source):\n"
+        "        return source\n"
+        "    def kernel(self, dtype, source):\n"
+        "        Path(self.gate + '.reached').touch()\n"
+        "        while not Path(self.gate).exists():\n"
+        "            time.sleep(0.02)\n"
+        "        return source.copy()\n"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path), str(gate), str(small_disk / "state")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment(), "PYTHONPATH": f"{environment()['PYTHONPATH']}{os.pathsep}{tmp_path}"},
+    )
+    try:
+        wait_for((tmp_path / "gate.reached").exists)
+        fill(small_disk)
+        gate.touch()
+        said, errors = started.communicate(timeout=120)
+    finally:
+        started.kill()
+    # without room of its own the tracking would end the process with SIGBUS
+    assert (started.returncode, said) == (0, "8 8\n"), errors
+    np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "b")[:], data)
+    assert State(small_disk / "state/out.zarr.gp_arrays/b").done("pass0", (2, 2, 2)).all()
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_store_and_state(small_disk, raw):
+    config, data = raw
+    blocker = small_disk / "blocker"
+    blocker.write_bytes(bytes(800 * 1024))
+    out = small_disk / "out.zarr"
+    result = gpa.materialize(config, out, retries=1, **SMALL)
+    assert 0 < len(result.failed) == 8 - result.done
+    # there is room for a note of each worker, whatever else there is no room for
+    assert any("No space left" in failed.error for failed in result.failed)
+    assert all("No space left" in failed.error or "is its disk full?" in failed.error for failed in result.failed)
+    blocker.unlink()
+    again = gpa.materialize(config, out, **SMALL)
+    assert (again.ok, again.before) == (True, result.done)
+    np.testing.assert_array_equal(gpa.open_zarr(out, "raw")[:], data)

@@ -1,0 +1,213 @@
+"""A second run does what is missing and nothing else, or says why it cannot."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from job_helpers import masks_of, stamps
+
+import gp_arrays as gpa
+from gp_arrays.jobs.state import State
+from gp_arrays.jobs.worker import Stale, Worker
+
+CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
+
+
+def test_only_what_failed_is_done_again(labels, tmp_path):
+    config, data = labels
+    broken = tmp_path / "in.zarr/ids/1/0/0"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:20])
+    first = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
+    assert (first.done, first.ok) == (23, False)
+    before = stamps(tmp_path / "out.zarr/masks")
+    broken.write_bytes(whole)
+    second = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
+    assert (second.blocks, second.done, second.before, second.failed) == (24, 24, 23, ())
+    np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "masks")[0], (data == 1).astype(np.uint8))
+    after = stamps(tmp_path / "out.zarr/masks")
+    assert {key: after[key] for key in before} == before
+    # the one block, in both channels: 16 x 16 x 16 voxels in one chunk each
+    assert sorted(set(after) - set(before)) == ["0/1/0/0", "1/1/0/0"]
+    third = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
+    assert (third.before, third.done, third.voxels) == (24, 24, 0)
+    assert stamps(tmp_path / "out.zarr/masks") == after
+
+
+def test_a_roi_at_a_time(labels, tmp_path):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    # z 460 to 470 touches the blocks of z 400 to 464 and of 464 to 528: 2 x 2 x 4 of them
+    first = gpa.materialize(masks_of(config), out, roi=gpa.Roi((460, 0, -80), (10, 240, 400)), **CUT)
+    assert (first.blocks, first.done, first.ok) == (16, 16, True)
+    want = (data == 1).astype(np.uint8)
+    partial = want.copy()
+    partial[32:] = 0
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], partial)
+    rest = gpa.materialize(masks_of(config), out, **CUT)
+    assert (rest.blocks, rest.before, rest.done) == (24, 16, 24)
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], want)
+
+
+def test_blocks_of_an_earlier_run_are_kept(labels, tmp_path):
+    cut = {"chunks": (16, 16, 16), "progress": False}
+    first = gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", block=(64, 256, 128), **cut)
+    again = gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", memory=10 * 2**30, **cut)
+    assert again.before == first.blocks == 3 * 1 * 4
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A job that is done, for tests that are refused: none of them may change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    made = gpa.create_zarr(
+        folder / "in.zarr", "ids", gpa.Roi((0, 0, 0), (128, 256, 256)), (4, 8, 8), "uint64", chunks=(16, 16, 16)
+    )
+    made[:] = np.random.default_rng(1).integers(0, 5, (32, 32, 32)).astype(np.uint64)
+    ids = gpa.ZarrArrayConfig("ids", folder / "in.zarr", "ids")
+    assert gpa.materialize(masks_of(ids), folder / "out.zarr", **CUT).ok
+    return folder, ids
+
+
+def edited(path, change):
+    before = path.read_text()
+    attributes = json.loads(before)
+    change(attributes)
+    path.write_text(json.dumps(attributes))
+    return before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"chunks": (8, 16, 16)}, r"outputs.masks.chunks was \[1, 16, 16, 16\], is \[1, 8, 16, 16\]"),
+        ({"block": (128, 128, 128)}, r"outputs.masks.block was \[64, 128, 128\], is \[128, 128, 128\]"),
+        ({"compressor": "gzip"}, "compressor was zstd, is gzip"),
+        ({"groupings": [("one", [1]), ("two", [2, 3])]}, r"tree.masks.groupings was .*\[2, 4\]\]\], is .*\[2, 3\]\]\]"),
+    ],
+)
+def test_what_was_asked_otherwise_is_said(finished, options, says):
+    folder, ids = finished
+    options = {**CUT, **options}
+    groupings = options.pop("groupings", [("one", [1]), ("two", [2, 4])])
+    before = stamps(folder / "out.zarr/masks")
+    with pytest.raises(gpa.StoreError, match=says):
+        gpa.materialize(gpa.BinarizeArrayConfig("masks", ids, groupings=groupings), folder / "out.zarr", **options)
+    assert stamps(folder / "out.zarr/masks") == before
+
+
+def test_a_source_that_has_changed_is_said(finished):
+    folder, ids = finished
+    path = folder / "in.zarr/ids/.zattrs"
+    before = edited(path, lambda attributes: attributes.update(voxel_size=[4, 8, 16]))
+    try:
+        says = r"sources.ids.voxel_size was \['4 nm', '8 nm', '8 nm'\], is \['4 nm', '8 nm', '16 nm'\]"
+        with pytest.raises(gpa.StoreError, match=says):
+            gpa.materialize(masks_of(ids), folder / "out.zarr", **{**CUT, "block": None})
+    finally:
+        path.write_text(before)
+
+
+def test_an_output_of_others_is_never_gone_on_with(finished):
+    folder, ids = finished
+    path = folder / "out.zarr/masks/.zattrs"
+    before = edited(path, lambda attributes: attributes["gp_arrays"].update(job="another"))
+    try:
+        with pytest.raises(gpa.StoreError, match="not the one that the job made"):
+            gpa.materialize(masks_of(ids), folder / "out.zarr", **CUT)
+    finally:
+        path.write_text(before)
+
+
+def test_an_output_that_is_gone_is_made_anew_only_on_demand(labels, tmp_path):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    assert gpa.materialize(masks_of(config), out, **CUT).ok
+    (out / "masks").rename(tmp_path / "elsewhere")
+    with pytest.raises(gpa.StoreError, match="not the one that the job made"):
+        gpa.materialize(masks_of(config), out, **CUT)
+    assert gpa.materialize(masks_of(config), out, overwrite=True, **CUT).before == 0
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
+
+
+def test_one_master_at_a_time(labels, tmp_path):
+    state = State(tmp_path / "out.zarr.gp_arrays/masks")
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib\nfrom gp_arrays.jobs.state import State\n"
+            "with State(pathlib.Path(sys.argv[1])).locked(['masks']):\n print('held', flush=True)\n sys.stdin.read()",
+            str(state.folder),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(gpa.StoreError, match=f"another run is at work.*process {holder.pid} on"):
+            gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", **CUT)
+        assert not (tmp_path / "out.zarr").exists()
+    finally:
+        holder.kill()
+        holder.communicate()
+    # the lock has ended with its holder
+    assert gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", **CUT).ok
+
+
+def test_a_worker_of_an_earlier_run_writes_nothing(labels, tmp_path):
+    config, _ = labels
+    assert gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT).ok
+    state = State(tmp_path / "out.zarr.gp_arrays/masks")
+    state.begin("first")
+    worker = Worker(state.folder, "pass0", "first")
+    block = worker.made.region((0, 0, 0))
+    worker.process(block)
+    state.begin("second")
+    before = stamps(tmp_path / "out.zarr/masks")
+    with pytest.raises(Stale):
+        worker.process(block)
+    assert stamps(tmp_path / "out.zarr/masks") == before
+
+
+@pytest.mark.parametrize("between", ["array and attributes", "outputs and the mark that they are made"])
+def test_a_master_killed_while_it_made_the_outputs(labels, tmp_path, between):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    assert gpa.materialize(masks_of(config), out, **CUT).ok
+    state = Path(f"{out}.gp_arrays/masks")
+    (state / "created").unlink()
+    if between == "array and attributes":
+        # its metadata is all there is of the array then
+        for path in (out / "masks").iterdir():
+            if path.name != ".zarray":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    result = gpa.materialize(masks_of(config), out, **CUT)
+    assert (result.ok, result.before) == (True, 0)
+    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
+
+
+@pytest.mark.parametrize("what", ["array", "group"])
+def test_what_a_user_put_where_a_killed_master_was_stays(labels, tmp_path, what):
+    config, _ = labels
+    out = tmp_path / "out.zarr"
+    assert gpa.materialize(masks_of(config), out, **CUT).ok
+    (tmp_path / "out.zarr.gp_arrays/masks/created").unlink()
+    shutil.rmtree(out / "masks")
+    mine = "masks" if what == "array" else "masks/mine"
+    gpa.create_zarr(out, mine, gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8")[:] = 7
+    with pytest.raises(gpa.StoreError, match=f"{what} is there already"):
+        gpa.materialize(masks_of(config), out, **CUT)
+    assert (gpa.open_zarr(out, mine)[:] == 7).all()
+
+
+def test_a_store_that_cannot_be_made_leaves_nothing(labels, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises((gpa.StoreError, OSError)):
+        gpa.materialize(masks_of(labels[0]), tmp_path / "file/out.zarr", **CUT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in.zarr"]

@@ -1,0 +1,101 @@
+"""What stands where a job is to write, and what it may not be told to write over."""
+
+import json
+
+import numpy as np
+import pytest
+from job_helpers import masks_of
+
+import gp_arrays as gpa
+from gp_arrays.jobs import compare, status
+from gp_arrays.jobs.room import changes
+
+CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_source_is_not_written_over(labels, tmp_path):
+    config, _ = labels
+    store = tmp_path / "in.zarr"
+    before = everything(tmp_path)
+    (tmp_path / "link.zarr").symlink_to(store)
+    for out in (store, tmp_path / "link.zarr", tmp_path / "x/../in.zarr"):
+        for dataset in ("ids", "ids/masks", ""):
+            for dry_run in (False, True):
+                with pytest.raises(gpa.StoreError, match="masks > ids: the job reads the array that it is to write"):
+                    gpa.materialize(masks_of(config), out, dataset, overwrite=True, dry_run=dry_run, **CUT)
+    (tmp_path / "link.zarr").unlink()
+    assert everything(tmp_path) == before
+
+
+def test_nor_a_mask_nor_the_class_of_a_crop(labels, tmp_path):
+    config, _ = labels
+    other = gpa.create_zarr(tmp_path / "other.zarr", "a", gpa.Roi((400, 0, -80), (160, 240, 400)), (4, 8, 8), "uint8")
+    other[:] = 1
+    before = everything(tmp_path)
+    there = gpa.ZarrArrayConfig("there", tmp_path / "other.zarr", "a")
+    with pytest.raises(gpa.StoreError, match="mask > there|there: the job reads"):
+        gpa.materialize(masks_of(config), tmp_path / "other.zarr", "a", mask=there, overwrite=True, **CUT)
+    assert everything(tmp_path) == before
+
+
+def test_beside_a_source_is_fine(labels, tmp_path):
+    config, data = labels
+    assert gpa.materialize(masks_of(config), tmp_path / "in.zarr", "ids2", **CUT).ok
+    np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "in.zarr", "ids2")[0], data == 1)
+
+
+def test_one_tree_spelled_with_other_paths(labels, tmp_path, monkeypatch):
+    """A relative path, an absolute one, and one of a tree file elsewhere are one job."""
+    monkeypatch.chdir(tmp_path)
+    near = masks_of(gpa.ZarrArrayConfig("ids", "in.zarr", "ids"))
+    assert gpa.materialize(near, "out.zarr", roi=gpa.Roi((400, 0, -80), (4, 8, 8)), **CUT).done == 1
+    (tmp_path / "trees").mkdir()
+    gpa.save_tree([masks_of(labels[0])], tmp_path / "trees/tree.toml")
+    monkeypatch.chdir(tmp_path / "trees")
+    result = gpa.materialize(gpa.load_tree("tree.toml")["masks"], "../out.zarr", **CUT)
+    assert (result.ok, result.before) == (True, 1)
+    # what is stored of the tree is found from here, too
+    other = gpa.BinarizeArrayConfig("masks", labels[0], groupings=[("one", [2]), ("two", [2, 4])])
+    gpa.materialize(other, tmp_path / "other.zarr", **CUT)
+    found = compare(gpa.open_zarr("../out.zarr", "masks"), gpa.open_zarr(tmp_path / "other.zarr", "masks"))
+    assert [line.split(":")[0] for line in found.blame] == ["masks"]
+
+
+def test_a_difference_is_told_without_the_sources(labels, tmp_path):
+    config, _ = labels
+    gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
+    other = gpa.BinarizeArrayConfig("masks", config, groupings=[("one", [2]), ("two", [2, 4])])
+    gpa.materialize(other, tmp_path / "other.zarr", **CUT)
+    (tmp_path / "in.zarr").rename(tmp_path / "away.zarr")
+    found = compare(gpa.open_zarr(tmp_path / "out.zarr", "masks"), gpa.open_zarr(tmp_path / "other.zarr", "masks"))
+    assert found.count > 0
+    assert found.roi is not None
+    assert "what their trees give there is not to be had: masks > ids: no such store" in str(found)
+
+
+def test_what_changed_in_a_tree_is_said(labels, tmp_path):
+    config, _ = labels
+    gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
+    other = gpa.BinarizeArrayConfig("masks", config, groupings=[("one", [1]), ("two", [2, 5])])
+    with pytest.raises(gpa.StoreError) as error:
+        gpa.materialize(other, tmp_path / "out.zarr", **CUT)
+    assert "tree.masks.groupings was [['one', [1]], ['two', [2, 4]]], is [['one', [1]], ['two', [2, 5]]]" in str(
+        error.value
+    )
+    # another name changes no voxel
+    renamed = gpa.BinarizeArrayConfig("others", config, groupings=[("one", [1]), ("two", [2, 4])])
+    assert gpa.materialize(renamed, tmp_path / "out.zarr", "masks", **CUT).before == 24
+    assert [s.done for s in status(tmp_path / "out.zarr")] == [24]
+
+
+def test_changes():
+    before = json.loads('{"a": {"b": 1, "c": [1, 2]}, "d": 3}')
+    assert changes(before, {"a": {"b": 1, "c": [1, 3]}, "e": 3}) == [
+        "a.c was [1, 2], is [1, 3]",
+        "d was 3, is None",
+        "e was None, is 3",
+    ]

@@ -1,0 +1,223 @@
+"""A run as others see it while it is at work: where it listens, what it shows, and what ends it."""
+
+import fcntl
+import itertools
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import numpy as np
+import pytest
+from job_helpers import alive, environment, wait_for, workers_of
+
+import gp_arrays as gpa
+from gp_arrays.cli import run
+from gp_arrays.jobs.geometry import Output, Pass
+from gp_arrays.jobs.screen import voxels_of
+
+SCRIPT = """
+import sys, time
+import attrs, numpy as np
+import gp_arrays as gpa
+
+
+@attrs.frozen(eq=False, repr=False)
+class LaggingArrayConfig(gpa.OnesArrayConfig):
+    def compute(self, region, meta, sources, blocks):
+        time.sleep(0.5)
+        return np.ones(meta.shape_of(region), bool)
+
+
+if __name__ == "__main__":
+    zeros = gpa.NumpyArrayConfig("zeros", data=np.zeros((64, 8, 8), np.uint8))
+    out = LaggingArrayConfig("out", zeros)
+    gpa.materialize(out, sys.argv[1], num_workers=2, chunks=(2, 8, 8), block=(2, 8, 8), progress=False)
+"""
+
+
+def listening(pid):
+    """Addresses (hexadecimal, as the kernel shows them) that a process listens at."""
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            sockets.add(target[8:-1])
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == "0A" and columns[9] in sockets:
+                found.append(columns[1].split(":")[0])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="needs Linux's view of processes")
+def test_a_run_listens_to_this_machine_alone_and_tells_how_far_it_is(tmp_path, capsys):
+    (tmp_path / "job.py").write_text(SCRIPT)
+    out = tmp_path / "out.zarr"
+    with subprocess.Popen([sys.executable, "job.py", str(out)], cwd=tmp_path, env=environment()) as process:
+        try:
+            tracking = tmp_path / "out.zarr.gp_arrays" / "out" / "tracking"
+            wait_for(
+                lambda: (
+                    process.poll() is not None or any(f.read_bytes().strip(b"\0") for f in tracking.rglob("c/0/0/0"))
+                )
+            )
+            assert process.poll() is None
+            addresses = listening(process.pid)
+            code = run(["status", str(out)])
+        finally:
+            process.kill()
+    assert addresses
+    assert set(addresses) == {"0100007F"}  # 127.0.0.1
+    said = capsys.readouterr().out
+    assert code == 1
+    assert "of 32 blocks" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("twice", [False, True])
+def test_sigterm_stops_a_run_as_ctrl_c_does(tmp_path, twice):
+    (tmp_path / "job.py").write_text(SCRIPT)
+    out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/out"
+    with subprocess.Popen(
+        [sys.executable, "job.py", str(out)], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            wait_for(lambda: any(f.read_bytes().strip(b"\0") for f in (state / "tracking").rglob("c/0/0/0")))
+            workers = workers_of(state)
+            process.terminate()
+            if twice:
+                process.terminate()
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 143
+    assert "of 32 blocks are done" in said
+    assert "Traceback" not in said
+    assert not any(map(alive, workers))
+    assert 0 < json.loads((state / "summary.json").read_text())["done"] < 32
+
+
+TERMINATED = """
+import os, signal, sys, threading
+import numpy as np
+import gp_arrays as gpa
+
+if __name__ == "__main__":
+    said = []
+    signal.signal(signal.SIGTERM, lambda number, frame: said.append(number))
+    ones = gpa.OnesArrayConfig("out", gpa.NumpyArrayConfig("zeros", data=np.zeros((8, 8), np.uint8)))
+    threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    result = gpa.materialize(ones, sys.argv[1], num_workers=1, chunks=(2, 8), block=(2, 8), progress=False)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gpa.materialize(ones, sys.argv[1], num_workers=1, chunks=(2, 8), block=(2, 8), progress=False, overwrite=True)
+    print(result.ok, len(said), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+"""
+
+
+def test_what_a_program_does_on_sigterm_is_left_to_it(tmp_path):
+    (tmp_path / "job.py").write_text(TERMINATED)
+    ran = subprocess.run(
+        [sys.executable, "job.py", str(tmp_path / "out.zarr")],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ran.stdout == "True 1 True\n", ran.stderr
+
+
+TWO = """
+import sys, threading, time
+import attrs, numpy as np
+import gp_arrays as gpa
+
+
+@attrs.frozen(eq=False, repr=False)
+class LaggingArrayConfig(gpa.OnesArrayConfig):
+    def compute(self, region, meta, sources, blocks):
+        time.sleep(0.2)
+        return np.ones(meta.shape_of(region), bool)
+
+
+def job(name, count):
+    zeros = gpa.NumpyArrayConfig("zeros", data=np.zeros((2 * count, 8), np.uint8))
+    result = gpa.materialize(LaggingArrayConfig(name, zeros), name + ".zarr", num_workers=1, chunks=(2, 8), block=(2, 8))
+    print(result.ok)
+
+
+if __name__ == "__main__":
+    screen = sys.stderr
+    threads = [threading.Thread(target=job, args=("short", 3)), threading.Thread(target=job, args=("long", 24))]
+    threads[0].start()
+    time.sleep(0.5)
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    print(sys.stderr is screen)
+"""
+
+
+@pytest.mark.slow
+def test_two_runs_in_threads_of_one_process_keep_the_screen(tmp_path):
+    (tmp_path / "job.py").write_text(TWO)
+    ran = subprocess.run(
+        [sys.executable, "job.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=100
+    )
+    assert ran.stdout == "True\nTrue\nTrue\n", ran.stderr
+    assert "3/3" in ran.stderr
+    assert "24/24" in ran.stderr
+    assert "WARN" not in ran.stderr
+
+
+@pytest.mark.parametrize("width", [0, 120])
+def test_a_bar_on_a_terminal_that_does_not_tell_its_width(tmp_path, width):
+    gpa.create_zarr(tmp_path / "in.zarr", "d", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8")
+    gpa.save_tree([gpa.ZarrArrayConfig("d", tmp_path / "in.zarr", "d")], tmp_path / "tree.json")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 0, width, 0, 0))
+    command = [sys.executable, "-m", "gp_arrays", "materialize", "tree.json", "d", "out.zarr", "--num-workers", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while read := os.read(ours, 1 << 16):
+                said += read
+        except OSError:
+            # the other end of a terminal is closed
+            pass
+        os.close(ours)
+    assert process.returncode == 0, said
+    bars = [line for line in said.decode().replace("\n", "\r").split("\r") if "1/1" in line]
+    assert bars
+    assert max(map(len, bars)) <= (width or 80)
+
+
+def test_voxels_of_blocks_at_the_edge_are_those_that_are_there():
+    def output(begin, shape, voxel_size, leading=None):
+        zeros = np.zeros((*(leading or ()), *shape), np.uint8)
+        axes = ("c", "y", "x")[-zeros.ndim :]
+        array = gpa.NumpyArrayConfig("a", data=zeros, voxel_size=voxel_size, offset=begin, axes=axes)
+        return Output("a", array.array().meta, (1, 1))
+
+    outputs = (output((4, 6), (7, 11), (2, 3)), output((12, 0), (5, 9), (4, 6), (3,)))
+    made = Pass("p", outputs, (0, 0), (12, 18), (3, 4))
+    rng = np.random.default_rng(1)
+    for blocks in (np.ones(made.grid, bool), rng.random(made.grid) < 0.5, np.zeros(made.grid, bool)):
+        one_by_one = 0
+        for position in itertools.product(*map(range, made.grid)):
+            if blocks[position]:
+                one_by_one += sum(np.prod(o.meta.shape_of(part)) for o, part in made.wanted(made.region(position)))
+        assert voxels_of(made, blocks) == one_by_one
+    assert voxels_of(made, np.ones(made.grid, bool)) == 7 * 11 + 3 * 5 * 9
