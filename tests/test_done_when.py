@@ -146,7 +146,7 @@ def mistakes(store):
                 "a": zarr_entry(store, "channels"),
                 "out": of("Binarize", source_array_config="a", groupings=[["x", [1]]]),
             },
-            "out: Binarize takes a source without channels or other leading axes; found axes c (2)",
+            "out: Binarize takes a source without channels or other non-spatial axes; found axes c (2)",
         ),
         "duplicate channel names": (
             {"a": labels, "out": of("Binarize", source_array_config="a", groupings=[["x", [1]], ["x", [2]]])},

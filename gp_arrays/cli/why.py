@@ -91,7 +91,7 @@ def _values(plan: Plan, index: int, region: Region) -> tuple[list[str], bool]:
     except GpArraysError as error:
         return [f"{title}: error: {error}"], False
     channels = step.meta.channels
-    if channels is not None and region.leading is None and len(step.meta.leading or ()) == 1:
+    if channels is not None and region.nonspatial is None and len(step.meta.nonspatial or ()) == 1:
         text = ", ".join(f"{c} {_brief(v)}" for c, v in zip(channels, voxels, strict=True))
     else:
         text = _brief(voxels)

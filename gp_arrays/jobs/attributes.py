@@ -27,13 +27,13 @@ def array_attributes(meta: Meta, provenance: Mapping[str, Any] | None = None) ->
     funlib.persistence, ``resolution`` and ``axes`` by DaCapo, ``_ARRAY_DIMENSIONS`` by xarray and
     napari, and with ``dimension_units`` by Neuroglancer. Attributes of the sources go along.
     """
-    leading = tuple(True for _ in meta.leading or ()) + (False,) * meta.dims
+    nonspatial = tuple(True for _ in meta.nonspatial or ()) + (False,) * meta.dims
     channel = meta.channel_axis
     names = None if channel is None else channel.labels
-    units = [""] * len(meta.leading or ()) + [f"{int(size)} {meta.unit}" for size in meta.voxel_size]
+    units = [""] * len(meta.nonspatial or ()) + [f"{int(size)} {meta.unit}" for size in meta.voxel_size]
     return {
         **meta.attrs,
-        **geometry_attributes(meta.region.begin, meta.voxel_size, meta.unit, meta.axes, leading, names),
+        **geometry_attributes(meta.region.begin, meta.voxel_size, meta.unit, meta.axes, nonspatial, names),
         "_ARRAY_DIMENSIONS": list(meta.axes),
         "dimension_units": units,
         **({} if provenance is None else {PROVENANCE: dict(provenance)}),

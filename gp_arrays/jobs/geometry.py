@@ -105,7 +105,7 @@ class Pass:
             begins = self.begin[axis] + np.arange(count, dtype=np.int64) * self.block[axis]
             lengths = np.minimum(begins + self.block[axis], whole.end[axis]) - np.maximum(begins, whole.begin[axis])
             found = np.tensordot(np.maximum(lengths, 0) // int(output.meta.voxel_size[axis]), found, (0, 0))
-        return int(found) * math.prod(axis.size for axis in output.meta.leading or ())
+        return int(found) * math.prod(axis.size for axis in output.meta.nonspatial or ())
 
     @property
     def everything(self) -> tuple[slice, ...]:
@@ -123,7 +123,7 @@ def coincide(a: Output, b: Output) -> bool:
 
 def default_chunks(meta: Meta) -> tuple[int, ...]:
     """Chunks of one channel (sample, time) and up to 64 voxels along each spatial axis."""
-    return tuple(1 for _ in meta.leading or ()) + tuple(min(CHUNK, n) for n in meta.spatial_shape)
+    return tuple(1 for _ in meta.nonspatial or ()) + tuple(min(CHUNK, n) for n in meta.spatial_shape)
 
 
 def peak_bytes(plan: Plan, wanted: Sequence[tuple[int, Region]]) -> int:

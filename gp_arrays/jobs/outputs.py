@@ -124,7 +124,7 @@ class Writer:
 
     def _index(self, region: Region) -> tuple[slice, ...]:
         begin, voxel_size = self.meta.region.begin, self.meta.voxel_size
-        return tuple(slice(a, b) for a, b in self.meta.leading_of(region)) + tuple(
+        return tuple(slice(a, b) for a, b in self.meta.nonspatial_ranges(region)) + tuple(
             slice((b - o) // v, (e - o) // v)
             for b, e, o, v in zip(region.begin, region.end, begin, voxel_size, strict=True)
         )

@@ -186,7 +186,7 @@ def compared(plan: Plan, passes: Sequence[Pass], layout: Layout, groups: Mapping
                 "chunks": opened.chunks,
                 "voxel_size": list(map(str, opened.voxel_size)),
                 "offset": list(map(str, opened.offset)),
-                "axes": [axis.name for axis in opened.leading] + list(opened.spatial_axes),
+                "axes": [axis.name for axis in opened.nonspatial] + list(opened.spatial_axes),
             }
     outputs = {
         o.dataset: {

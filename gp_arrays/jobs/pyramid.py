@@ -135,13 +135,13 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
 
 def _require_ngff(meta: Meta, dataset: str) -> None:
     """Raises ConfigError where OME-NGFF, 0.4 as 0.5, has no image of such axes."""
-    leading = [axis.name for axis in meta.leading or ()]
+    nonspatial = [axis.name for axis in meta.nonspatial or ()]
     found, allowed = f"axes {', '.join(meta.axes)}", "t, then c or one axis of another kind, then 2 or 3 spatial axes"
     if meta.dims not in (2, 3):
         rule = "has 2 or 3 spatial axes"
-    elif "t" in leading[1:]:
+    elif "t" in nonspatial[1:]:
         rule = "begins with time, where there is time"
-    elif len(leading) - leading.count("t") > 1:
+    elif len(nonspatial) - nonspatial.count("t") > 1:
         rule = "has one axis between time and space at most"
     else:
         return
@@ -178,11 +178,11 @@ def multiscale(
     kinds = {"c": "channel", "t": "time"}
     axes: list[dict[str, str]] = [
         {"name": axis.name, **({"type": kinds[axis.name]} if axis.name in kinds else {})}
-        for axis in first.leading or ()
+        for axis in first.nonspatial or ()
     ]
     axes += [{"name": axis, "type": "space", "unit": _LONG[first.unit]} for axis in first.spatial_axes]
     datasets = []
-    ones, zeros = [1.0] * len(first.leading or ()), [0.0] * len(first.leading or ())
+    ones, zeros = [1.0] * len(first.nonspatial or ()), [0.0] * len(first.nonspatial or ())
     for meta, path in zip(metas, paths, strict=True):
         centre = [
             float(Fraction(int(b)) + Fraction(int(v) - int(v0), 2))

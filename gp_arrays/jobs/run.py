@@ -20,9 +20,9 @@ from .durable import recover
 from .geometry import MEMORY, Pass
 from .master import Workers, run_job
 from .outputs import Storage, remove
+from .preflight import require_apart, require_own, require_room, require_same
 from .prepare import Job, Layout, make_job, make_outputs, save_job
 from .result import Result
-from .room import require_apart, require_own, require_room, require_same
 from .schedule import Schedule, make_schedule, require_touched
 from .sparse import not_empty, within_mask
 from .state import EMPTY, State, state_base, state_name, store_root

@@ -85,14 +85,14 @@ def _box(made: Pass, box: Any) -> Region:
 
 def _spatial(step: Step, found: Stored) -> np.ndarray[Any, Any]:
     assert step.opened is not None
-    rows: np.ndarray[Any, Any] = np.unique(found.index[:, len(step.opened.leading) :], axis=0)
+    rows: np.ndarray[Any, Any] = np.unique(found.index[:, len(step.opened.nonspatial) :], axis=0)
     return rows
 
 
 def _chunks_of(step: Step, found: Stored, unit: str, region: Region) -> tuple[list[int], list[int]]:
     """The range of chunks that a region touches, along the spatial axes."""
     assert step.opened is not None
-    lead = len(step.opened.leading)
+    lead = len(step.opened.nonspatial)
     index = step.opened.index_of(region.whole(), step.meta, unit)[lead:]
     sizes = found.size[lead:]
     return (
@@ -141,7 +141,7 @@ def _constant(plan: Plan, index: int, known: Mapping[int, Stored], value: Any) -
 
 
 def _one(meta: Meta) -> tuple[int, ...]:
-    return tuple(axis.size for axis in meta.leading or ()) + (1,) * meta.dims
+    return tuple(axis.size for axis in meta.nonspatial or ()) + (1,) * meta.dims
 
 
 def _voxel(meta: Meta) -> Region:

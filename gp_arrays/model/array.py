@@ -88,7 +88,7 @@ class Array:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of all axes, as in ``shape``: leading ones, then spatial ones."""
+        """Names of all axes, as in ``shape``: non-spatial ones, then spatial ones."""
         return self.meta.axes
 
     @property
@@ -108,7 +108,7 @@ class Array:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of all axes, as in ``axes``: entries of leading ones, voxels of spatial ones."""
+        """Lengths of all axes, as in ``axes``: entries of non-spatial ones, voxels of spatial ones."""
         return self.meta.shape
 
     @property
@@ -271,7 +271,7 @@ class Array:
         """An array over numpy data, which is not copied; ``array[roi] = values`` writes to it.
 
         Args:
-            data: The voxels; leading axes first.
+            data: The voxels; non-spatial axes first.
             roi: Where they are, in world units; by default at the origin.
             voxel_size: By default what roi and shape give, else 1.
             axes: Names of all axes; spatial ones last.
@@ -360,13 +360,13 @@ class Array:
             raise error.at(self.name) from None
 
     def _region_of(self, selection: Selection) -> Region:
-        leading = self.ndim - self.dims
+        nonspatial = self.ndim - self.dims
         begin, voxel_size = self.meta.region.begin, self.voxel_size
-        spans = selection.bounds[leading:]
+        spans = selection.bounds[nonspatial:]
         return Region(
             tuple(o + a * v for o, (a, _), v in zip(begin, spans, voxel_size, strict=True)),
             tuple(o + b * v for o, (_, b), v in zip(begin, spans, voxel_size, strict=True)),
-            selection.bounds[:leading],
+            selection.bounds[:nonspatial],
         )
 
 

@@ -72,7 +72,7 @@ class ArrayConfig(_Usable, ArrayRules):
     - ``context(region, meta, sources)``: which region of each source a region of the result
       needs, on that source's voxel grid. By default the region itself.
     - ``compute(region, meta, sources, blocks)``: the voxels of the region, of ``meta.dtype``
-      and shape ``meta.shape_of(region)``, leading axes first; the same voxel whatever region
+      and shape ``meta.shape_of(region)``, non-spatial axes first; the same voxel whatever region
       it is computed in.
 
     ``examples/own_type.py`` is one in full, ``gp_arrays.testing.ArrayTypeLaws`` tests that it
@@ -96,7 +96,7 @@ class SourceConfig(_Usable, SourceRules):
     >>> from gp_arrays.model.rules import Opened
     >>> from gp_arrays.units import Quantity
     >>> class Ramp(Opened):
-    ...     shape, dtype, leading, spatial_axes = (4, 3), np.dtype("uint8"), (), ("y", "x")
+    ...     shape, dtype, nonspatial, spatial_axes = (4, 3), np.dtype("uint8"), (), ("y", "x")
     ...     voxel_size = offset = (Quantity.parse(8), Quantity.parse(8))
     ...     interpolatable, attrs, place = True, {}, "a ramp"
     ...

@@ -29,7 +29,7 @@ def demands(plan: Plan, wanted: Iterable[tuple[int, Region]]) -> list[list[Regio
         if not needed[index]:
             continue
         step = plan.steps[index]
-        if not step.config.splits_leading:
+        if not step.config.supports_channel_subset:
             needed[index] = [region.whole() for region in needed[index]]
         needed[index] = coalesce(needed[index], step)
         for region in needed[index]:
@@ -85,15 +85,15 @@ def _belong_together(a: Region, b: Region, step: Step) -> bool:
         return True
     if step.opened is None or step.opened.chunks is None:
         return False
-    spatial = step.opened.chunks[len(step.opened.leading) :]
+    spatial = step.opened.chunks[len(step.opened.nonspatial) :]
     grid = [c * v for c, v in zip(spatial, meta.voxel_size, strict=True)]
     origin = [int(quantity.to(meta.unit)) for quantity in step.opened.offset]
     if a.snap(grid, origin).intersect(b.snap(grid, origin)).empty:
         return False
-    lead = step.opened.chunks[: len(step.opened.leading)]
+    lead = step.opened.chunks[: len(step.opened.nonspatial)]
     return all(
         max(p // c, r // c) < min(-(-q // c), -(-s // c))
-        for (p, q), (r, s), c in zip(meta.leading_of(a), meta.leading_of(b), lead, strict=True)
+        for (p, q), (r, s), c in zip(meta.nonspatial_ranges(a), meta.nonspatial_ranges(b), lead, strict=True)
     )
 
 

@@ -100,9 +100,10 @@ def _context_text(region: Region, part: Region | None, meta: Meta) -> str:
     text = "just the region asked for"
     if any(before) or any(after):
         text = f"{before} before and {after} {meta.unit} after the region asked for (middle block)"
-    if part.leading is not None and part.leading != meta.leading_of(part.whole()):
+    if part.nonspatial is not None and part.nonspatial != meta.nonspatial_ranges(part.whole()):
         spans = ", ".join(
-            f"{axis.name} {low}:{high}" for axis, (low, high) in zip(meta.leading or (), part.leading, strict=True)
+            f"{axis.name} {low}:{high}"
+            for axis, (low, high) in zip(meta.nonspatial or (), part.nonspatial, strict=True)
         )
         text += f", {spans}"
     return text

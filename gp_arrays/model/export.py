@@ -42,14 +42,14 @@ def to_funlib(array: Indexable, meta: Meta) -> Any:
         name=False,
         meta=np.empty((0,) * len(meta.shape), meta.dtype),
     )
-    leading = len(meta.shape) - meta.dims
+    nonspatial = len(meta.shape) - meta.dims
     return FunlibArray(
         lazy,
         meta.region.roi.offset,
         meta.voxel_size,
-        axis_names=[f"{axis}^" for axis in meta.axes[:leading]] + list(meta.spatial_axes),
+        axis_names=[f"{axis}^" for axis in meta.axes[:nonspatial]] + list(meta.spatial_axes),
         units=[meta.unit] * meta.dims,
-        types=["channel"] * leading + ["space"] * meta.dims,
+        types=["channel"] * nonspatial + ["space"] * meta.dims,
     )
 
 

@@ -31,18 +31,18 @@ class Axis:
 
 @attrs.frozen
 class Region:
-    """A box of an array: ``begin`` and ``end`` in world units, and index ranges of the leading axes.
+    """A box of an array: ``begin`` and ``end`` in world units, and index ranges of the non-spatial axes.
 
-    ``leading`` of None means all of every leading axis.
+    ``nonspatial`` of None means all of every non-spatial axis.
     """
 
     begin: tuple[int, ...]
     end: tuple[int, ...]
-    leading: tuple[tuple[int, int], ...] | None = None
+    nonspatial: tuple[tuple[int, int], ...] | None = None
 
     @classmethod
-    def of(cls, roi: Roi, leading: tuple[tuple[int, int], ...] | None = None) -> Region:
-        return cls(tuple(map(int, roi.begin)), tuple(map(int, roi.end)), leading)
+    def of(cls, roi: Roi, nonspatial: tuple[tuple[int, int], ...] | None = None) -> Region:
+        return cls(tuple(map(int, roi.begin)), tuple(map(int, roi.end)), nonspatial)
 
     @property
     def roi(self) -> Roi:
@@ -57,45 +57,47 @@ class Region:
         return any(e <= b for b, e in zip(self.begin, self.end, strict=True))
 
     def whole(self) -> Region:
-        """The same box with all of every leading axis."""
-        return self if self.leading is None else Region(self.begin, self.end)
+        """The same box with all of every non-spatial axis."""
+        return self if self.nonspatial is None else Region(self.begin, self.end)
 
     def contains(self, other: Region) -> bool:
         if not all(a <= b for a, b in zip(self.begin, other.begin, strict=True)):
             return False
         if not all(a >= b for a, b in zip(self.end, other.end, strict=True)):
             return False
-        if self.leading is None or other.leading is None:
-            return self.leading is None
-        return all(a <= c and b >= d for (a, b), (c, d) in zip(self.leading, other.leading, strict=True))
+        if self.nonspatial is None or other.nonspatial is None:
+            return self.nonspatial is None
+        return all(a <= c and b >= d for (a, b), (c, d) in zip(self.nonspatial, other.nonspatial, strict=True))
 
     def intersect(self, other: Region) -> Region:
-        """The common box; of the leading axes, this one's."""
-        return Region(tuple(map(max, self.begin, other.begin)), tuple(map(min, self.end, other.end)), self.leading)
+        """The common box; of the non-spatial axes, this one's."""
+        return Region(tuple(map(max, self.begin, other.begin)), tuple(map(min, self.end, other.end)), self.nonspatial)
 
     def union(self, other: Region) -> Region:
         """The smallest box that holds both."""
-        leading = None
-        if self.leading is not None and other.leading is not None:
-            leading = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(self.leading, other.leading, strict=True))
-        return Region(tuple(map(min, self.begin, other.begin)), tuple(map(max, self.end, other.end)), leading)
+        nonspatial = None
+        if self.nonspatial is not None and other.nonspatial is not None:
+            nonspatial = tuple(
+                (min(a, c), max(b, d)) for (a, b), (c, d) in zip(self.nonspatial, other.nonspatial, strict=True)
+            )
+        return Region(tuple(map(min, self.begin, other.begin)), tuple(map(max, self.end, other.end)), nonspatial)
 
     def shift(self, by: Sequence[int]) -> Region:
         """The same box elsewhere."""
         begin = tuple(b + d for b, d in zip(self.begin, by, strict=True))
-        return Region(begin, tuple(e + d for e, d in zip(self.end, by, strict=True)), self.leading)
+        return Region(begin, tuple(e + d for e, d in zip(self.end, by, strict=True)), self.nonspatial)
 
     def snap(self, grid: Sequence[int], origin: Sequence[int]) -> Region:
         """The smallest box around this one whose corners lie on the grid through ``origin``."""
         begin = tuple(o + (b - o) // g * g for b, g, o in zip(self.begin, grid, origin, strict=True))
         end = tuple(o - (o - e) // g * g for e, g, o in zip(self.end, grid, origin, strict=True))
-        return Region(begin, end, self.leading)
+        return Region(begin, end, self.nonspatial)
 
     def shrink(self, grid: Sequence[int], origin: Sequence[int]) -> Region:
         """The largest box within this one whose corners lie on the grid through ``origin``."""
         begin = tuple(o - (o - b) // g * g for b, g, o in zip(self.begin, grid, origin, strict=True))
         end = tuple(o + (e - o) // g * g for e, g, o in zip(self.end, grid, origin, strict=True))
-        return Region(begin, end, self.leading)
+        return Region(begin, end, self.nonspatial)
 
     def __str__(self) -> str:
         spans = ", ".join(f"{b}:{e}" for b, e in zip(self.begin, self.end, strict=True))
@@ -111,14 +113,14 @@ class Meta:
     """What is known of an array without reading a voxel.
 
     Arrays of a compiled tree know everything. In a hand-written gunpowder pipeline
-    ``roi`` may be None (unbounded), and so may ``dtype`` and ``leading`` (known only
+    ``roi`` may be None (unbounded), and so may ``dtype`` and ``nonspatial`` (known only
     once a batch arrives).
 
     Attributes:
         roi: The extent, in world units; its begin is a voxel corner. Do not modify it.
         voxel_size: The size of a voxel, in world units.
         spatial_axes: Names of the spatial axes, slowest first.
-        leading: The axes before the spatial ones.
+        nonspatial: The axes before the spatial ones.
         dtype: Of the voxels, in native byte order.
         unit: The world unit, an SI name.
         interpolatable: Whether values between voxels mean anything.
@@ -132,7 +134,7 @@ class Meta:
     voxel_size: Coordinate
     spatial_axes: tuple[str, ...]
     dtype: np.dtype[Any] | None = attrs.field(converter=_native)
-    leading: tuple[Axis, ...] | None = ()
+    nonspatial: tuple[Axis, ...] | None = ()
     unit: str = "nm"
     interpolatable: bool = False
     averaged: bool = False
@@ -146,7 +148,7 @@ class Meta:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        return tuple(axis.name for axis in self.leading or ()) + self.spatial_axes
+        return tuple(axis.name for axis in self.nonspatial or ()) + self.spatial_axes
 
     @property
     def region(self) -> Region:
@@ -168,11 +170,11 @@ class Meta:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(axis.size for axis in self.leading or ()) + self.spatial_shape
+        return tuple(axis.size for axis in self.nonspatial or ()) + self.spatial_shape
 
     @property
     def channel_axis(self) -> Axis | None:
-        return next((axis for axis in self.leading or () if axis.name == CHANNEL), None)
+        return next((axis for axis in self.nonspatial or () if axis.name == CHANNEL), None)
 
     @property
     def channels(self) -> tuple[str, ...] | None:
@@ -186,15 +188,15 @@ class Meta:
         """The spatial shape of a region, in voxels."""
         return tuple(s // v for s, v in zip(region.shape, self.voxel_size, strict=True))
 
-    def leading_of(self, region: Region) -> tuple[tuple[int, int], ...]:
-        """The index ranges of the leading axes that a region takes."""
-        if region.leading is not None:
-            return region.leading
-        return tuple((0, axis.size) for axis in self.leading or ())
+    def nonspatial_ranges(self, region: Region) -> tuple[tuple[int, int], ...]:
+        """The index ranges of the non-spatial axes that a region takes."""
+        if region.nonspatial is not None:
+            return region.nonspatial
+        return tuple((0, axis.size) for axis in self.nonspatial or ())
 
     def shape_of(self, region: Region) -> tuple[int, ...]:
         """The shape of the voxels of a region."""
-        return tuple(b - a for a, b in self.leading_of(region)) + self.voxels(region)
+        return tuple(b - a for a, b in self.nonspatial_ranges(region)) + self.voxels(region)
 
     def bytes_of(self, region: Region) -> int:
         dtype = self.dtype or np.dtype("uint8")
@@ -219,15 +221,15 @@ class Block:
         """A view of the part of the voxels that ``region`` covers."""
         if region == self.region:
             return self.data
-        own, wanted = self.meta.leading_of(self.region), self.meta.leading_of(region)
-        leading = tuple(slice(a - s, b - s) for (s, _), (a, b) in zip(own, wanted, strict=True))
+        own, wanted = self.meta.nonspatial_ranges(self.region), self.meta.nonspatial_ranges(region)
+        nonspatial = tuple(slice(a - s, b - s) for (s, _), (a, b) in zip(own, wanted, strict=True))
         spatial = tuple(
             slice((b - o) // v, (e - o) // v)
             for b, e, o, v in zip(region.begin, region.end, self.region.begin, self.meta.voxel_size, strict=True)
         )
-        if not leading and self.data.ndim > len(spatial):
-            leading = (slice(None),) * (self.data.ndim - len(spatial))
-        return self.data[leading + spatial]
+        if not nonspatial and self.data.ndim > len(spatial):
+            nonspatial = (slice(None),) * (self.data.ndim - len(spatial))
+        return self.data[nonspatial + spatial]
 
 
 def world_text(values: Sequence[int], unit: str) -> str:

@@ -29,16 +29,16 @@ class ArrayRules(Config):
 
     abstract: ClassVar[bool] = True
     #: Whether ``context`` and ``compute`` understand a region that takes only part of
-    #: the leading axes. Where not, they are asked for all and the result is cropped.
-    splits_leading: ClassVar[bool] = False
+    #: the non-spatial axes. Where not, they are asked for all and the result is cropped.
+    supports_channel_subset: ClassVar[bool] = False
     #: Whether the values say yes or no (not 0, or 0), where dtype uint8 could also mean ids.
     is_mask: ClassVar[bool] = False
     #: Whether sources that are one value each throughout a context give one value throughout
     #: the region, the same wherever it is: blocks over absent chunks need no computing then.
     keeps_constant: ClassVar[bool] = False
     #: Whether it shows about what its one source shows at the same place, with the same dtype
-    #: and leading axes: a view that is zoomed far out may then look at the source instead.
-    keeps_places: ClassVar[bool] = False
+    #: and non-spatial axes: a view that is zoomed far out may then look at the source instead.
+    viewable_as_source: ClassVar[bool] = False
 
     def infer(self, *sources: Meta) -> Meta:
         """The meta of the result. Raises TreeError where the sources do not fit."""
@@ -47,7 +47,7 @@ class ArrayRules(Config):
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:
         """The region of each source that ``region`` needs; None for one that is not read."""
         return [
-            region if self.splits_leading and alike(source.leading, meta.leading) else region.whole()
+            region if self.supports_channel_subset and alike(source.nonspatial, meta.nonspatial) else region.whole()
             for source in sources
         ]
 
@@ -60,6 +60,14 @@ class ArrayRules(Config):
         be modified.
         """
         raise NotImplementedError(f"{type(self).__name__} states no kernel")
+
+    def fingerprints(self) -> dict[str, str]:
+        """Hashes of the files and functions that decide the voxels beside the fields, by their names.
+
+        A job keeps them and refuses to go on where one has changed. What a source says of its
+        store's metadata is not among them: see ``Opened.fingerprint``.
+        """
+        return {}
 
     def reason(self) -> str | None:
         """Why ``verify`` is to say no although the tree compiles, or None."""
@@ -82,7 +90,7 @@ class Stored:
 
 
 def alike(one: Sequence[Axis] | None, other: Sequence[Axis] | None) -> bool:
-    """Whether an index means the same on the leading axes of both, whatever names their entries have."""
+    """Whether an index means the same on the non-spatial axes of both, whatever names their entries have."""
     if one is None or other is None:
         return one is other
     return [(axis.name, axis.size) for axis in one] == [(axis.name, axis.size) for axis in other]
@@ -91,13 +99,13 @@ def alike(one: Sequence[Axis] | None, other: Sequence[Axis] | None) -> bool:
 class Opened(abc.ABC):
     """An opened source: its geometry as the store tells it, and the way to its voxels.
 
-    ``axes`` are the leading axes, ``shape`` is that of the voxels as delivered: leading
+    ``axes`` are the non-spatial axes, ``shape`` is that of the voxels as delivered: nonspatial
     axes first, spatial axes last. Lengths without a unit are in the unit of the tree.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    leading: tuple[Axis, ...]
+    nonspatial: tuple[Axis, ...]
     spatial_axes: tuple[str, ...]
     voxel_size: tuple[Quantity, ...]
     offset: tuple[Quantity, ...]
@@ -177,7 +185,7 @@ class Opened(abc.ABC):
             if what != "offset" and any(value <= 0 for value in values):
                 raise TreeError(f"its {what} must be positive", found=world_text(values, unit))
         voxel_size, offset = lengths["voxel_size"], lengths["offset"]
-        voxels = self.shape[len(self.leading) :]
+        voxels = self.shape[len(self.nonspatial) :]
         end = tuple(o + n * v for o, n, v in zip(offset, voxels, voxel_size, strict=True))
         region = Region(offset, end)
         if "snap_to_grid" in lengths:
@@ -187,7 +195,7 @@ class Opened(abc.ABC):
             voxel_size=Coordinate(voxel_size),
             spatial_axes=self.spatial_axes,
             dtype=self.dtype,
-            leading=self.leading,
+            nonspatial=self.nonspatial,
             unit=unit,
             interpolatable=self.interpolatable,
             attrs=self.attrs,
@@ -213,7 +221,7 @@ class Opened(abc.ABC):
             slice((b - o) // v, (e - o) // v)
             for b, e, o, v in zip(region.begin, region.end, begin, meta.voxel_size, strict=True)
         )
-        return tuple(slice(a, b) for a, b in meta.leading_of(region)) + spatial
+        return tuple(slice(a, b) for a, b in meta.nonspatial_ranges(region)) + spatial
 
 
 class NotWhole(TreeError):
@@ -225,7 +233,7 @@ class SourceRules(ArrayRules):
     """The rules of an array type that is read from somewhere."""
 
     abstract: ClassVar[bool] = True
-    splits_leading: ClassVar[bool] = True
+    supports_channel_subset: ClassVar[bool] = True
 
     def open(self, mode: str | None = None) -> Opened:
         """Open it without reading a voxel. Raises StoreError."""
@@ -296,15 +304,15 @@ def require_ids(meta: Meta, what: str) -> None:
             found="a source resampled with an order above 0 or by mean",
             allowed='interp_order=0 or downsample_by="mode"',
         )
-    require_no_leading(meta, what)
+    require_no_nonspatial_axes(meta, what)
 
 
-def require_no_leading(meta: Meta, what: str) -> None:
+def require_no_nonspatial_axes(meta: Meta, what: str) -> None:
     """Raises TreeError where the array has channels, samples or times."""
-    if meta.leading:
-        axes = ", ".join(f"{axis.name} ({axis.size})" for axis in meta.leading)
+    if meta.nonspatial:
+        axes = ", ".join(f"{axis.name} ({axis.size})" for axis in meta.nonspatial)
         raise TreeError(
-            f"{what} takes a source without channels or other leading axes",
+            f"{what} takes a source without channels or other non-spatial axes",
             found=f"axes {axes}",
             allowed="spatial axes only; SelectArrayConfig picks one",
         )

@@ -204,7 +204,7 @@ class CellMapOpened(Opened):
         _require_one_grid(arrays, config.scale or 0)
         base = next(iter(arrays.values()))
         names = tuple(map(_name, config.classes))
-        self.leading = (Axis(CHANNEL, len(names), names),)
+        self.nonspatial = (Axis(CHANNEL, len(names), names),)
         self.spatial_axes, self.voxel_size, self.offset = base.spatial_axes, base.voxel_size, base.offset
         self.shape = (len(names), *base.shape)
         self.chunks = (1, *base.chunks) if base.chunks else None
@@ -226,8 +226,8 @@ class CellMapOpened(Opened):
             raise malformed("multiscales", f"{self.place}/{name}", found, "the levels of the class's pyramid")
         config = ZarrArrayConfig(name, self._config.file_name, self._path(name), scale=self._config.scale)
         array = _ClassOpened(config, self._dataset)
-        if array.leading or array.dtype.kind not in "bui":
-            axes = ", ".join((*(axis.name for axis in array.leading), *array.spatial_axes))
+        if array.nonspatial or array.dtype.kind not in "bui":
+            axes = ", ".join((*(axis.name for axis in array.nonspatial), *array.spatial_axes))
             raise StoreError(
                 "the array of a class is not one of integers along spatial axes",
                 found=f"{array.dtype} along {axes} in {array.place}",

@@ -37,7 +37,7 @@ class DummyOpened(Opened):
 
     shape = (100, 50, 50)
     dtype = np.dtype("float64")
-    leading = ()
+    nonspatial = ()
     spatial_axes = ("z", "y", "x")
     voxel_size = tuple(Quantity.parse(size) for size in (1, 2, 2))
     offset = tuple(Quantity.parse(0) for _ in range(3))

@@ -89,7 +89,7 @@ class NumpyArrayConfig(SourceConfig):
 
     Args:
         name: The array's name.
-        data: The voxels, bool, integer or float; leading axes first.
+        data: The voxels, bool, integer or float; non-spatial axes first.
         offset: The corner of the first voxel, a length per spatial axis; 0 by default.
         voxel_size: A length per spatial axis; 1 by default.
         axes: Names of all axes, or of the spatial ones; by default the last three are z, y, x.
@@ -133,7 +133,7 @@ class NumpyOpened(Opened):
             raise ConfigError("axes do not fit the data", found=str(error)) from None
         count = sum(roles)
         if roles != (True,) * count + (False,) * (data.ndim - count):
-            raise ConfigError("leading axes come first", found=", ".join(names), allowed="such as s, c, z, y, x")
+            raise ConfigError("non-spatial axes come first", found=", ".join(names), allowed="such as s, c, z, y, x")
         dims = data.ndim - count
         for what in ("offset", "voxel_size"):
             values = getattr(config, what)
@@ -145,7 +145,7 @@ class NumpyOpened(Opened):
             raise ConfigError("data is empty", found=f"shape {data.shape}")
         self._data = data
         self.shape, self.dtype = data.shape, data.dtype.newbyteorder("=")
-        self.leading = tuple(Axis(n, s) for n, s in zip(names[:count], data.shape, strict=False))
+        self.nonspatial = tuple(Axis(n, s) for n, s in zip(names[:count], data.shape, strict=False))
         self.spatial_axes = names[count:]
         self.voxel_size = _in(config.unit, config.voxel_size or (Quantity.parse(1),) * dims)
         self.offset = _in(config.unit, config.offset or (Quantity.parse(0),) * dims)

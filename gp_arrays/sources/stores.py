@@ -57,7 +57,7 @@ def create_zarr(
         roi: Its extent in world units, a whole number of voxels.
         voxel_size: In world units.
         dtype: Of the voxels.
-        axes: Names of all axes, leading ones first; by default ``c`` where there are
+        axes: Names of all axes, non-spatial ones first; by default ``c`` where there are
             channels, and the last of z, y, x.
         num_channels: The length of the channel axis, where there is one.
         write_size: What is written at once, in world units; chunks are made to fit it.
@@ -102,7 +102,7 @@ def create_zarr(
         )
     spatial = tuple(s // v for s, v in zip(roi.shape, voxel_size, strict=True))
     shape = spatial if num_channels is None else (num_channels, *spatial)
-    names, leading = _axes(axes, len(shape), dims, dataset)
+    names, nonspatial = _axes(axes, len(shape), dims, dataset)
     if chunks is None:
         inner = [CHUNK] * dims if write_size is None else [w // v for w, v in zip(write_size, voxel_size, strict=True)]
         chunks = [max(1, min(c, n)) for c, n in zip(inner, spatial, strict=True)]
@@ -110,7 +110,7 @@ def create_zarr(
     shards = None if shards is None else to_chunks(shards, names, dims, "shards", dataset)
     require_whole_shards(shards, chunks, zarr_format, dataset)
     _refuse_to_replace(root, dataset, overwrite)
-    described = geometry_attributes(roi.offset, voxel_size, unit, names, leading, channel_names)
+    described = geometry_attributes(roi.offset, voxel_size, unit, names, nonspatial, channel_names)
     with _replacing(root / dataset, root):
         create_array(
             root,
@@ -137,17 +137,17 @@ def _integers(values: Any, what: str, dataset: str) -> tuple[int, ...]:
 
 def _axes(axes: Sequence[str] | None, ndim: int, dims: int, dataset: str) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     try:
-        names, leading = axis_roles(axes, ndim, dims)
+        names, nonspatial = axis_roles(axes, ndim, dims)
     except ValueError as error:
         raise ConfigError("axes do not fit the shape", found=str(error), path=(dataset,)) from None
-    if leading != (True,) * (ndim - dims) + (False,) * dims:
+    if nonspatial != (True,) * (ndim - dims) + (False,) * dims:
         raise ConfigError(
             "axes do not fit the shape",
             found=", ".join(names),
             path=(dataset,),
-            allowed=f"{ndim - dims} leading, then {dims} spatial",
+            allowed=f"{ndim - dims} non-spatial, then {dims} spatial",
         )
-    return names, leading
+    return names, nonspatial
 
 
 def geometry_attributes(
@@ -155,21 +155,21 @@ def geometry_attributes(
     voxel_size: Sequence[int],
     unit: str,
     names: Sequence[str],
-    leading: Sequence[bool],
+    nonspatial: Sequence[bool],
     channel_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Where voxels are, as funlib.persistence and DaCapo read it."""
-    spatial = [name for name, lead in zip(names, leading, strict=True) if not lead]
+    spatial = [name for name, lead in zip(names, nonspatial, strict=True) if not lead]
     attributes: dict[str, Any] = {
         "offset": [int(value) for value in offset],
         "voxel_size": [int(value) for value in voxel_size],
         "resolution": [int(value) for value in voxel_size],
         "units": [unit] * len(spatial),
-        "axis_names": [f"{name}^" if lead else name for name, lead in zip(names, leading, strict=True)],
+        "axis_names": [f"{name}^" if lead else name for name, lead in zip(names, nonspatial, strict=True)],
         "axes": list(names),
         # not "time": funlib.persistence then wants an offset, a voxel size and a unit of time among
         # the lengths, which DaCapo reads as those of space; axis_names and axes say which is t
-        "types": ["channel" if lead else "space" for lead in leading],
+        "types": ["channel" if lead else "space" for lead in nonspatial],
     }
     if channel_names is not None:
         attributes["channel_names"] = list(channel_names)

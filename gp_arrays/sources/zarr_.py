@@ -38,7 +38,7 @@ class ZarrArrayConfig(SourceConfig):
     Roi, voxel size, unit and axes come from the array's attributes (``voxel_size`` or
     ``resolution``, ``offset``, ``axis_names``, ``units``; COSEM ``transform``) or from the
     OME-NGFF pyramid that it is a level of; what is given here wins. Channels and
-    other leading axes are moved first. Singleton leading axes of pyramids are dropped.
+    other non-spatial axes are moved first. Singleton non-spatial axes of pyramids are dropped.
 
     Args:
         name: The array's name.
@@ -107,16 +107,16 @@ class ZarrOpened(Opened):
         assert node.chunks is not None
         geometry = read_geometry(self.root, node, config.axes)
         sizes = dict(zip(geometry.axes, node.shape, strict=True))
-        leads = [i for i, lead in enumerate(geometry.leading) if lead]
+        leads = [i for i, lead in enumerate(geometry.nonspatial) if lead]
         self._squeezed = [i for i in leads if geometry.squeeze and node.shape[i] == 1]
         leads = [i for i in leads if i not in self._squeezed]
-        self._order = leads + [i for i, lead in enumerate(geometry.leading) if not lead]
+        self._order = leads + [i for i, lead in enumerate(geometry.nonspatial) if not lead]
         labels = _channel_names(node)
-        self.leading = tuple(
+        self.nonspatial = tuple(
             Axis(name, sizes[name], labels if name == "c" and labels and len(labels) == sizes[name] else None)
             for name in (geometry.axes[i] for i in leads)
         )
-        self.spatial_axes = tuple(n for n, lead in zip(geometry.axes, geometry.leading, strict=True) if not lead)
+        self.spatial_axes = tuple(n for n, lead in zip(geometry.axes, geometry.nonspatial, strict=True) if not lead)
         self.shape = tuple(node.shape[i] for i in self._order)
         self.chunks = tuple(node.chunks[i] for i in self._order)
         self.dtype = node.dtype.newbyteorder("=")
@@ -225,7 +225,7 @@ class ZarrOpened(Opened):
                 above = [f"{group.path}/{path}".strip("/") for path in paths[paths.index(below) + 1 :]]
                 level = functools.partial(config.with_fields, scale=None, snap_to_grid=None)
                 opened = [ZarrOpened(level(dataset=path), False) for path in above]
-                return [o for o in opened if (o.dtype, o.leading) == (self.dtype, self.leading)]
+                return [o for o in opened if (o.dtype, o.nonspatial) == (self.dtype, self.nonspatial)]
         return ()
 
     def fingerprint(self) -> str:

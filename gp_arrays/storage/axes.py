@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ..errors import TreeError
 
-#: Names of leading axes, and what they are called here.
-LEADING = {"c": "c", "channel": "c", "channels": "c", "s": "s", "sample": "s", "samples": "s", "t": "t", "time": "t"}
+#: Names of non-spatial axes, and what they are called here.
+NONSPATIAL = {"c": "c", "channel": "c", "channels": "c", "s": "s", "sample": "s", "samples": "s", "t": "t", "time": "t"}
 
 
 def roles_of(
@@ -33,7 +33,7 @@ def roles_of(
 def axis_roles(
     names: Sequence[str] | None, ndim: int, dims: int | None = None, types: Sequence[str] | None = None
 ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """Names of all axes, and which of them are leading.
+    """Names of all axes, and which of them are non-spatial.
 
     Without names the last three axes (or as many as there are lengths, or those that
     ``types`` says) are z, y, x. Names may be those of the spatial axes alone.
@@ -52,12 +52,12 @@ def axis_roles(
         if kinds is not None:
             roles = [kind != "space" for kind in kinds]
         else:
-            roles = [name.lower() in LEADING or name.endswith("^") for name in names]
+            roles = [name.lower() in NONSPATIAL or name.endswith("^") for name in names]
         if all(roles):
             raise ValueError(f"no spatial axis among {', '.join(names)}")
         clean = [name.rstrip("^") for name in names]
         return tuple(
-            LEADING.get(name.lower(), name) if lead else name for name, lead in zip(clean, roles, strict=True)
+            NONSPATIAL.get(name.lower(), name) if lead else name for name, lead in zip(clean, roles, strict=True)
         ), tuple(roles)
     dims = min(ndim, 3) if dims is None else min(dims, ndim)
     if not dims:
@@ -65,7 +65,7 @@ def axis_roles(
     spatial = list(names) if names is not None else list("zyx"[-dims:]) if dims <= 3 else [f"d{i}" for i in range(dims)]
     kinds = ["channel"] * (ndim - dims) + ["space"] * dims if kinds is None else kinds
     count = ndim - dims - kinds.count("time")
-    leading = ["s", "c"][-count:] if 0 < count <= 2 else [f"a{i}" for i in range(count)]
+    nonspatial = ["s", "c"][-count:] if 0 < count <= 2 else [f"a{i}" for i in range(count)]
     called = {"space": iter(spatial), "time": iter("t" * ndim)}
-    others = iter(leading)
+    others = iter(nonspatial)
     return tuple(next(called.get(kind, others)) for kind in kinds), tuple(kind != "space" for kind in kinds)

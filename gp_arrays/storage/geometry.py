@@ -19,7 +19,7 @@ import attrs
 
 from ..errors import ConfigError, StoreError, TreeError
 from ..units import DEFAULT_UNIT, Quantity, metres
-from .axes import LEADING, roles_of
+from .axes import NONSPATIAL, roles_of
 from .documents import Node, ancestors
 
 logger = logging.getLogger(__name__)
@@ -51,14 +51,14 @@ class Geometry:
     """What a store says of where its voxels are; None where it says nothing.
 
     Attributes:
-        axes: Names of all axes in the store's order; leading ones as ``s``, ``c``, ``t``.
-        leading: For each axis whether it is a leading (non-spatial) one.
+        axes: Names of all axes in the store's order; non-spatial ones as ``s``, ``c``, ``t``.
+        nonspatial: For each axis whether it is a nonspatial (non-spatial) one.
         voxel_size, offset: Per spatial axis, in the store's order.
-        squeeze: Whether singleton leading axes are dropped (multiscale stores).
+        squeeze: Whether singleton non-spatial axes are dropped (multiscale stores).
     """
 
     axes: tuple[str, ...]
-    leading: tuple[bool, ...]
+    nonspatial: tuple[bool, ...]
     voxel_size: tuple[Quantity, ...]
     offset: tuple[Quantity, ...]
     squeeze: bool = False
@@ -144,8 +144,8 @@ def _spatial(
 ) -> Geometry:
     assert node.shape is not None
     ndim = len(node.shape)
-    axes, leading = roles_of(ndim, given, names, dims, types)
-    spatial = [i for i in range(ndim) if not leading[i]]
+    axes, nonspatial = roles_of(ndim, given, names, dims, types)
+    spatial = [i for i in range(ndim) if not nonspatial[i]]
     if isinstance(units, str):
         units = [units] * ndim
     unit_of = _units(node, _per_spatial(units, ndim, spatial, None, types))
@@ -153,7 +153,7 @@ def _spatial(
     offsets = _per_spatial(offset, ndim, spatial, 0, types)
     return Geometry(
         axes,
-        leading,
+        nonspatial,
         tuple(Quantity.parse(size, unit) for size, unit in zip(sizes, unit_of, strict=True)),
         tuple(Quantity.parse(begin, unit) for begin, unit in zip(offsets, unit_of, strict=True)),
     )
@@ -219,10 +219,10 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         described = multiscale["axes"]
         names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in described]
         kinds = [
-            axis.get("type", "space" if axis["name"].lower() not in LEADING else "")
+            axis.get("type", "space" if axis["name"].lower() not in NONSPATIAL else "")
             if isinstance(axis, Mapping)
             else "space"
-            if axis.lower() not in LEADING
+            if axis.lower() not in NONSPATIAL
             else ""
             for axis in described
         ]

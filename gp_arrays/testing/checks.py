@@ -66,7 +66,7 @@ def check_meaning(config: Any) -> None:
         "begin": tuple(array.roi.begin),
         "end": tuple(array.roi.end),
         "voxel_size": tuple(array.voxel_size),
-        "leading axes": array.axes[: array.ndim - array.dims],
+        "non-spatial axes": array.axes[: array.ndim - array.dims],
         "channels": array.channels,
         "interpolatable": array.interpolatable,
         "averaged": array.meta.averaged,
@@ -77,7 +77,7 @@ def check_meaning(config: Any) -> None:
         "begin": want.begin,
         "end": want.end,
         "voxel_size": want.voxel_size,
-        "leading axes": want.leading,
+        "non-spatial axes": want.nonspatial,
         "channels": want.channels,
         "interpolatable": want.interpolatable,
         "averaged": want.averaged,
@@ -106,7 +106,7 @@ def check_blocks(config: Any, roi: Roi, parts: Sequence[Roi]) -> None:
 
 
 def check_indexing(config: Any) -> None:
-    """Law 2 for entries of leading axes and for numpy-like keys."""
+    """Law 2 for entries of non-spatial axes and for numpy-like keys."""
     array: Array = config.array()
     whole = array.to_ndarray()
     keys: list[Any] = [(), (..., slice(None, None, -2)), (..., -1), tuple(n // 2 for n in array.shape)]

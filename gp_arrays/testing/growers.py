@@ -36,7 +36,7 @@ def small(volume: Volume) -> bool:
 
 def ids(volume: Volume) -> bool:
     """Whether a volume holds ids."""
-    return small(volume) and volume.data.dtype.kind in "ui" and not volume.leading and not volume.averaged
+    return small(volume) and volume.data.dtype.kind in "ui" and not volume.nonspatial and not volume.averaged
 
 
 def a_number(pool: Pool) -> Any:
@@ -53,14 +53,14 @@ def _shape(pool: Pool) -> tuple[int, ...]:
     return tuple(pool.draw(st.integers(1, 5)) for _ in range(pool.dims))
 
 
-def _leading(pool: Pool) -> tuple[str, ...]:
+def _nonspatial_axes(pool: Pool) -> tuple[str, ...]:
     return tuple(pool.draw(st.sampled_from([(), (), ("c",), ("s", "c"), ("t",)])))
 
 
 @grows(NumpyArrayConfig, source=True)
 def numpy_(pool: Pool, name: str) -> Any:
-    shape, leading = _shape(pool), _leading(pool)
-    data = pool.draw(voxels((*(pool.draw(st.integers(1, 3)) for _ in leading), *shape)))
+    shape, nonspatial = _shape(pool), _nonspatial_axes(pool)
+    data = pool.draw(voxels((*(pool.draw(st.integers(1, 3)) for _ in nonspatial), *shape)))
     form = pool.draw(st.sampled_from(["C", "F", "reversed", "swapped"]))
     if form == "F":
         data = np.asfortranarray(data)
@@ -68,20 +68,20 @@ def numpy_(pool: Pool, name: str) -> Any:
         data = np.ascontiguousarray(data[..., ::-1])[..., ::-1]
     elif form == "swapped":
         data = data.astype(data.dtype.newbyteorder(">"))
-    axes = (*leading, *"zyx"[-pool.dims :])
+    axes = (*nonspatial, *"zyx"[-pool.dims :])
     return NumpyArrayConfig(name, data, pool.place(shape), pool.voxel_size, axes)
 
 
 @grows(ZarrArrayConfig, source=True)
 def zarr_(pool: Pool, name: str) -> Any:
-    shape, leading = _shape(pool), _leading(pool)
-    axes = [*leading, *"zyx"[-pool.dims :]]
+    shape, nonspatial = _shape(pool), _nonspatial_axes(pool)
+    axes = [*nonspatial, *"zyx"[-pool.dims :]]
     sizes = {
-        **{axis: pool.draw(st.integers(1, 3)) for axis in leading},
-        **dict(zip(axes[len(leading) :], shape, strict=True)),
+        **{axis: pool.draw(st.integers(1, 3)) for axis in nonspatial},
+        **dict(zip(axes[len(nonspatial) :], shape, strict=True)),
     }
-    spatial = axes[len(leading) :]
-    stored = pool.draw(st.sampled_from([[*leading, *spatial], [*spatial, *leading]]))
+    spatial = axes[len(nonspatial) :]
+    stored = pool.draw(st.sampled_from([[*nonspatial, *spatial], [*spatial, *nonspatial]]))
     data = pool.draw(voxels([sizes[axis] for axis in stored]))
     if pool.draw(st.booleans()):
         data = data.astype(data.dtype.newbyteorder(">"))
@@ -178,10 +178,10 @@ def sum_(pool: Pool, name: str) -> Any:
         return None
 
     def alike(volume: Volume) -> bool:
-        count = len(volume.leading)
+        count = len(volume.nonspatial)
         return (
             small(volume)
-            and volume.leading == first.volume.leading
+            and volume.nonspatial == first.volume.nonspatial
             and volume.data.shape[:count] == first.volume.data.shape[:count]
         )
 
@@ -194,7 +194,7 @@ def sum_(pool: Pool, name: str) -> Any:
 
 @grows(ConcatArrayConfig)
 def concat(pool: Pool, name: str) -> Any:
-    chosen = pool.pick_several(1, 3, lambda volume: small(volume) and volume.leading in ((), ("c",)))
+    chosen = pool.pick_several(1, 3, lambda volume: small(volume) and volume.nonspatial in ((), ("c",)))
     dtypes = [member.volume.data.dtype for member in chosen]
     if not chosen or (np.result_type(*dtypes).kind == "f" and any(d.name in ("int64", "uint64") for d in dtypes)):
         return None
@@ -208,13 +208,13 @@ def concat(pool: Pool, name: str) -> Any:
 
 @grows(SelectArrayConfig)
 def select(pool: Pool, name: str) -> Any:
-    source = pool.pick(lambda volume: bool(volume.leading))
+    source = pool.pick(lambda volume: bool(volume.nonspatial))
     if source is None:
         return None
     volume = source.volume
     at = {
         axis: pool.draw(st.integers(-size, size - 1))
-        for axis, size in zip(volume.leading, volume.data.shape, strict=False)
+        for axis, size in zip(volume.nonspatial, volume.data.shape, strict=False)
         if axis != "c" and pool.draw(st.booleans())
     }
     picks: Any = None

@@ -85,7 +85,7 @@ def missing_annotations(config: MissingAnnotationsMaskConfig, naive: Naive) -> V
             narrow = config.sparse == "ids" and "sparse" in said
             out[(channel, *place)] = value > 0 and (not narrow or int(value) in chosen)
     names = tuple(name for name, _ in config.groupings)
-    return source.with_data(out, leading=("c",), channels=names, interpolatable=False)
+    return source.with_data(out, nonspatial=("c",), channels=names, interpolatable=False)
 
 
 @naive(CellMapArrayConfig)

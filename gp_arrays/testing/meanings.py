@@ -69,17 +69,17 @@ def numpy_(config: NumpyArrayConfig, naive: Naive) -> Volume:
     known = config.voxel_size or config.offset
     names = config.axes
     if names is not None and len(names) == data.ndim:
-        leading = tuple(name for name in names if name in ("s", "c", "t"))
+        nonspatial = tuple(name for name in names if name in ("s", "c", "t"))
     else:
         count = data.ndim - (len(known) if known else len(names) if names else min(3, data.ndim))
-        leading = {0: (), 1: ("c",), 2: ("s", "c")}[count]
-    dims = data.ndim - len(leading)
+        nonspatial = {0: (), 1: ("c",), 2: ("s", "c")}[count]
+    dims = data.ndim - len(nonspatial)
     return Volume(
         data,
         naive.lengths(config.offset or (0,) * dims, config.unit),
         naive.lengths(config.voxel_size or (1,) * dims, config.unit),
-        leading,
-        numbered(leading, data),
+        nonspatial,
+        numbered(nonspatial, data),
         may_be_interpolated(data.dtype) if config.interpolatable is None else config.interpolatable,
     )
 
@@ -98,8 +98,10 @@ def zarr_(config: ZarrArrayConfig, naive: Naive) -> Volume:
     size = config.voxel_size or attributes.get("voxel_size") or attributes["resolution"]
     names = config.axes or attributes.get("axis_names") or attributes.get("axes") or ("c", "z", "y", "x")[-data.ndim :]
     names = [name.rstrip("^") for name in names]
-    leading = tuple(name for name in names if name in ("s", "c", "t"))
-    data = data.transpose([names.index(n) for n in leading] + [i for i, n in enumerate(names) if n not in leading])
+    nonspatial = tuple(name for name in names if name in ("s", "c", "t"))
+    data = data.transpose(
+        [names.index(n) for n in nonspatial] + [i for i, n in enumerate(names) if n not in nonspatial]
+    )
     unit = config.unit or attributes.get("units", ["nm"])[0]
     begin = naive.lengths(config.offset or attributes.get("offset") or (0,) * len(size), unit)
     voxel_size = naive.lengths(size, unit)
@@ -109,8 +111,8 @@ def zarr_(config: ZarrArrayConfig, naive: Naive) -> Volume:
         data,
         begin,
         voxel_size,
-        leading,
-        tuple(labels) if labels and "c" in leading else numbered(leading, data),
+        nonspatial,
+        tuple(labels) if labels and "c" in nonspatial else numbered(nonspatial, data),
         may if config.interpolatable is None else config.interpolatable,
     )
     if config.snap_to_grid is None:
@@ -132,7 +134,7 @@ def binarize(config: BinarizeArrayConfig, naive: Naive) -> Volume:
             if int(value) != config.background and (not ids or int(value) in ids):
                 out[(channel, *place)] = 1
     names = tuple(name for name, _ in config.groupings)
-    return source.with_data(out, leading=("c",), channels=names, interpolatable=False)
+    return source.with_data(out, nonspatial=("c",), channels=names, interpolatable=False)
 
 
 @naive(IntensitiesArrayConfig)
@@ -183,14 +185,14 @@ def ones(config: OnesArrayConfig, naive: Naive) -> Volume:
 @naive(LogicalOrArrayConfig)
 def logical_or(config: LogicalOrArrayConfig, naive: Naive) -> Volume:
     source = naive(config.source_array_config)
-    axis = source.leading.index("c") if "c" in source.leading else None
+    axis = source.nonspatial.index("c") if "c" in source.nonspatial else None
     shape = [size for i, size in enumerate(source.data.shape) if i != axis]
     out = np.zeros(shape, np.uint8)
     for place, value in np.ndenumerate(source.data):
         if value != 0:
             out[tuple(at for i, at in enumerate(place) if i != axis)] = 1
-    leading = tuple(name for name in source.leading if name != "c")
-    return source.with_data(out, leading=leading, channels=None, interpolatable=False, averaged=False)
+    nonspatial = tuple(name for name in source.nonspatial if name != "c")
+    return source.with_data(out, nonspatial=nonspatial, channels=None, interpolatable=False, averaged=False)
 
 
 @naive(SumArrayConfig)
@@ -252,7 +254,7 @@ def concat(config: ConcatArrayConfig, naive: Naive) -> Volume:
             out[(index, *place)] = plane[place].item()
     return first.with_data(
         out,
-        leading=("c",),
+        nonspatial=("c",),
         channels=tuple(name for name, _ in planes),
         interpolatable=all(volume.interpolatable for volume in volumes.values()),
         averaged=any(volume.averaged for volume in volumes.values()),
@@ -265,22 +267,22 @@ def select(config: SelectArrayConfig, naive: Naive) -> Volume:
     wanted: dict[str, Any] = dict(config.at)
     if config.channels is not None:
         wanted["c"] = config.channels
-    data, leading, channels = source.data, list(source.leading), source.channels
+    data, nonspatial, channels = source.data, list(source.nonspatial), source.channels
     for name, picks in wanted.items():
-        axis = leading.index(name)
+        axis = nonspatial.index(name)
         entries = list(itertools.islice(np.moveaxis(data, axis, 0), data.shape[axis]))
         labels = list(channels or ()) if name == "c" else []
         at = [labels.index(p) if isinstance(p, str) else p for p in (picks if isinstance(picks, tuple) else (picks,))]
         if isinstance(picks, tuple):
             data = np.stack([entries[i] for i in at], axis=axis)
             if name == "c":
-                named = channels != numbered(("c",), np.moveaxis(source.data, source.leading.index("c"), 0))
+                named = channels != numbered(("c",), np.moveaxis(source.data, source.nonspatial.index("c"), 0))
                 channels = tuple(labels[i] for i in at) if named else tuple(map(str, range(len(at))))
         else:
             data = entries[at[0]]
-            leading.remove(name)
+            nonspatial.remove(name)
             channels = None if name == "c" else channels
-    return source.with_data(data, leading=tuple(leading), channels=channels)
+    return source.with_data(data, nonspatial=tuple(nonspatial), channels=channels)
 
 
 @naive(ThresholdArrayConfig)

@@ -28,10 +28,10 @@ class Volume:
     """All voxels of an array, and where they are.
 
     Attributes:
-        data: The voxels; leading axes first, spatial axes last.
+        data: The voxels; non-spatial axes first, spatial axes last.
         begin: The corner of the first voxel, in world units.
         voxel_size: In world units.
-        leading: Names of the axes before the spatial ones.
+        nonspatial: Names of the axes before the spatial ones.
         channels: Names of the channels, None where there is no channel axis.
         interpolatable: Whether values between voxels mean anything.
         averaged: Whether values were interpolated or averaged on the way.
@@ -40,16 +40,18 @@ class Volume:
     data: np.ndarray[Any, Any]
     begin: tuple[int, ...]
     voxel_size: tuple[int, ...]
-    leading: tuple[str, ...] = ()
+    nonspatial: tuple[str, ...] = ()
     channels: tuple[str, ...] | None = None
     interpolatable: bool = False
     averaged: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.data.ndim != len(self.leading) + len(self.begin) or len(self.begin) != len(self.voxel_size):
-            raise ValueError(f"{self.data.ndim} axes, leading {self.leading}, begin {self.begin}, {self.voxel_size}")
-        if ("c" in self.leading) != (self.channels is not None):
-            raise ValueError(f"channels {self.channels} of leading axes {self.leading}")
+        if self.data.ndim != len(self.nonspatial) + len(self.begin) or len(self.begin) != len(self.voxel_size):
+            raise ValueError(
+                f"{self.data.ndim} axes, nonspatial {self.nonspatial}, begin {self.begin}, {self.voxel_size}"
+            )
+        if ("c" in self.nonspatial) != (self.channels is not None):
+            raise ValueError(f"channels {self.channels} of non-spatial axes {self.nonspatial}")
 
     @property
     def dims(self) -> int:
@@ -60,7 +62,7 @@ class Volume:
     def shape(self) -> tuple[int, ...]:
         """The number of voxels along each spatial axis."""
         shape: tuple[int, ...] = self.data.shape
-        return shape[len(self.leading) :]
+        return shape[len(self.nonspatial) :]
 
     @property
     def end(self) -> tuple[int, ...]:
@@ -69,7 +71,7 @@ class Volume:
 
     def part(self, begin: Iterable[int], end: Iterable[int]) -> np.ndarray[Any, Any]:
         """The voxels between two corners, which lie on the grid and within the volume."""
-        cut: list[Any] = [slice(None)] * len(self.leading)
+        cut: list[Any] = [slice(None)] * len(self.nonspatial)
         for low, high, own, size in zip(begin, end, self.begin, self.voxel_size, strict=True):
             cut.append(slice((low - own) // size, (high - own) // size))
         found: np.ndarray[Any, Any] = self.data[tuple(cut)]

@@ -59,7 +59,7 @@ def phase_of(config: Config, naive: Naive) -> tuple[int, ...]:
 @naive(ResampledArrayConfig)
 def resampled(config: ResampledArrayConfig, naive: Naive) -> Volume:
     source = naive(config.source_array_config)
-    phase, lead = phase_of(config, naive), len(source.leading)
+    phase, lead = phase_of(config, naive), len(source.nonspatial)
     begin, sizes, axes = list(source.begin), list(source.voxel_size), []
     for k, (up, down) in enumerate(zip(config.upsample, config.downsample, strict=True)):
         u, d = Fraction(up, down).as_integer_ratio()

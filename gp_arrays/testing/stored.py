@@ -35,7 +35,7 @@ def _swap(value: Any, made: dict[Config, Config]) -> Any:
 def _stored(config: NumpyArrayConfig, folder: Path, dataset: str) -> ZarrArrayConfig:
     volume = Naive(config.tree_unit or "nm")(config)
     spatial = "zyx"[-volume.dims :] if volume.dims <= 3 else [f"d{i}" for i in range(volume.dims)]
-    names = [*volume.leading, *spatial]
+    names = [*volume.nonspatial, *spatial]
     attributes = {
         "voxel_size": volume.voxel_size,
         "offset": volume.begin,

@@ -276,7 +276,7 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
                 else attrs.evolve(
                     meta,
                     dtype=what[0],
-                    leading=_leading(what[1]),
+                    nonspatial=_nonspatial_axes(what[1]),
                     interpolatable=interpolatable(what[0]) if unsaid else meta.interpolatable,
                 )
                 for meta, what, unsaid in zip(self.source_metas, seen, self._unsaid, strict=True)
@@ -312,7 +312,7 @@ def _meta_of(spec: gp.ArraySpec, attributes: Mapping[str, Any]) -> Meta:
         if 0 < len(voxel_size) <= 3
         else tuple(f"d{i}" for i in range(len(voxel_size))),
         dtype=spec.dtype,
-        leading=None,
+        nonspatial=None,
         interpolatable=_may_interpolate(spec),
         attrs=attributes,
     )
@@ -325,7 +325,7 @@ def _may_interpolate(spec: gp.ArraySpec) -> bool:
     return spec.dtype is None or interpolatable(np.dtype(spec.dtype))
 
 
-def _leading(shape: tuple[int, ...]) -> tuple[Axis, ...]:
+def _nonspatial_axes(shape: tuple[int, ...]) -> tuple[Axis, ...]:
     """Axes before the spatial ones: the last is channels, as in ``s, c, z, y, x``."""
     names = ("s", "c")[-len(shape) :] if 0 < len(shape) <= 2 else [f"a{i}" for i in range(len(shape))]
     return tuple(Axis(name, size) for name, size in zip(names, shape, strict=True))

@@ -133,16 +133,16 @@ class PipelineArrayConfig(ArrayConfig):
             )
         dtype = self.dtype or source.dtype
         assert dtype is not None
-        leading = source.leading
+        nonspatial = source.nonspatial
         if self.channels is not None:
-            leading = (Axis(CHANNEL, len(self.channels), self.channels),) if self.channels else ()
+            nonspatial = (Axis(CHANNEL, len(self.channels), self.channels),) if self.channels else ()
         floats = dtype.kind == "f"
         return attrs.evolve(
             source,
             roi=region.roi,
             voxel_size=Coordinate(voxel_size),
             dtype=dtype,
-            leading=leading,
+            nonspatial=nonspatial,
             interpolatable=floats if self.interpolatable is None else self.interpolatable,
             attrs={},
             phase=phase if any(phase) else None,

@@ -124,7 +124,7 @@ class BinarizeArrayConfig(ArrayConfig):
     (('one', 'any'), [[0, 1, 0], [0, 1, 1]])
     """
 
-    splits_leading = True
+    supports_channel_subset = True
     keeps_constant = True
     is_mask = True
 
@@ -138,7 +138,9 @@ class BinarizeArrayConfig(ArrayConfig):
         require_within([i for _, ids in self.groupings for i in ids], source.dtype, "ids")
         require_within([self.background], source.dtype, "background")
         names = tuple(name for name, _ in self.groupings)
-        return attrs.evolve(source, dtype=np.uint8, leading=(Axis(CHANNEL, len(names), names),), interpolatable=False)
+        return attrs.evolve(
+            source, dtype=np.uint8, nonspatial=(Axis(CHANNEL, len(names), names),), interpolatable=False
+        )
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         return [region.whole()]
@@ -148,7 +150,7 @@ class BinarizeArrayConfig(ArrayConfig):
     ) -> np.ndarray[Any, Any]:
         (source,) = blocks
         assert source is not None
-        ((first, last),) = meta.leading_of(region)
+        ((first, last),) = meta.nonspatial_ranges(region)
         return binarize(source.data, [ids for _, ids in self.groupings[first:last]], self.background)
 
 

@@ -81,7 +81,7 @@ class ConcatArrayConfig(ArrayConfig):
     array([7, 0], dtype=uint8)
     """
 
-    splits_leading = True
+    supports_channel_subset = True
     keeps_constant = True
 
     channels: tuple[str, ...] = attrs.field(converter=fields.to_names)
@@ -125,16 +125,16 @@ class ConcatArrayConfig(ArrayConfig):
         names = [*self.source_array_configs] + (["default_config"] if self.default_config is not None else [])
         grid = common_grid(sources, names)
         for source, name in zip(sources, names, strict=True):
-            other = [axis.name for axis in source.leading or () if axis.name != CHANNEL]
+            other = [axis.name for axis in source.nonspatial or () if axis.name != CHANNEL]
             if other:
                 raise TreeError(
-                    f"{name} has leading axes other than channels",
+                    f"{name} has non-spatial axes other than channels",
                     found=", ".join(other),
                     allowed="channels or none; SelectArrayConfig picks one",
                 )
         dtypes = {name: s.dtype for name, s in zip(names, sources, strict=True) if s.dtype is not None}
-        leading = None
-        if all(source.leading is not None for source in sources):
+        nonspatial = None
+        if all(source.nonspatial is not None for source in sources):
             labels = [
                 label if index is None or sources[index].channel_axis is None else f"{label}/{own}"
                 for label, index in zip(self.channels, self._sources(), strict=True)
@@ -146,10 +146,10 @@ class ConcatArrayConfig(ArrayConfig):
                     found=", ".join(repeated(labels)),
                     allowed="names of which none is another's with that of a source's channel",
                 )
-            leading = (Axis(CHANNEL, len(labels), tuple(labels)),)
+            nonspatial = (Axis(CHANNEL, len(labels), tuple(labels)),)
         return attrs.evolve(
             grid,
-            leading=leading,
+            nonspatial=nonspatial,
             dtype=common_dtype(dtypes) if len(dtypes) == len(sources) else None,
             interpolatable=all(source.interpolatable for source in sources),
             averaged=any(source.averaged for source in sources),
@@ -158,9 +158,9 @@ class ConcatArrayConfig(ArrayConfig):
 
     def _wanted(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> list[tuple[int | None, int, int]]:
         """(source, first, last) of the channels that a region takes of each entry."""
-        if region.leading is None:
+        if region.nonspatial is None:
             return [(index, 0, count) for index, count in self._parts(sources)]
-        ((first, last),) = region.leading
+        ((first, last),) = region.nonspatial
         wanted, at = [], 0
         for index, count in self._parts(sources):
             low, high = max(first - at, 0), min(last - at, count)
@@ -173,7 +173,7 @@ class ConcatArrayConfig(ArrayConfig):
         needed: list[Region | None] = [None] * len(sources)
         for index, low, high in self._wanted(region, meta, sources):
             if index is not None:
-                split = region.leading is not None and sources[index].channel_axis is not None
+                split = region.nonspatial is not None and sources[index].channel_axis is not None
                 part = Region(region.begin, region.end, ((low, high),) if split else None)
                 other = needed[index]
                 needed[index] = part if other is None else part.union(other)

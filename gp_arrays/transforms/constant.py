@@ -50,7 +50,7 @@ class ConstantArrayConfig(ArrayConfig):
     array([300, 300, 300], dtype=uint16)
     """
 
-    splits_leading = True
+    supports_channel_subset = True
     keeps_constant = True
     is_mask = True
 

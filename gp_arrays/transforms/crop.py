@@ -35,7 +35,7 @@ class CropArrayConfig(PointwiseConfig):
     array([[2, 3, 4, 5]])
     """
 
-    splits_leading = True
+    supports_channel_subset = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
     roi: fields.Box = attrs.field(converter=fields.to_box)

@@ -61,7 +61,7 @@ class IntensitiesArrayConfig(PointwiseConfig):
     array([[0., 1., 1.]], dtype=float32)
     """
 
-    splits_leading = True
+    supports_channel_subset = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
     min: float = attrs.field(converter=fields.to_number)

@@ -53,17 +53,17 @@ class LogicalOrArrayConfig(ArrayConfig):
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
-        leading = source.leading
-        if leading is not None:
-            leading = tuple(axis for axis in leading if axis.name != CHANNEL)
-        return attrs.evolve(source, dtype=np.uint8, leading=leading, interpolatable=False, averaged=False)
+        nonspatial = source.nonspatial
+        if nonspatial is not None:
+            nonspatial = tuple(axis for axis in nonspatial if axis.name != CHANNEL)
+        return attrs.evolve(source, dtype=np.uint8, nonspatial=nonspatial, interpolatable=False, averaged=False)
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
     ) -> np.ndarray[Any, Any]:
         (source,) = blocks
         assert source is not None
-        names = [axis.name for axis in source.meta.leading or ()]
+        names = [axis.name for axis in source.meta.nonspatial or ()]
         return logical_or(source.data, names.index(CHANNEL) if CHANNEL in names else None)
 
 

@@ -177,7 +177,7 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
     [[0, 1, 1], [0, 0, 0]]
     """
 
-    splits_leading = True
+    supports_channel_subset = True
     is_mask = True
     keeps_constant = True
 
@@ -199,7 +199,9 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
                 LABELS,
             )
         names = tuple(name for name, _ in self.groupings)
-        return attrs.evolve(source, dtype=np.uint8, leading=(Axis(CHANNEL, len(names), names),), interpolatable=False)
+        return attrs.evolve(
+            source, dtype=np.uint8, nonspatial=(Axis(CHANNEL, len(names), names),), interpolatable=False
+        )
 
     def _channels(self, source: Meta) -> list[Collection[int] | bool]:
         if LABELS not in source.attrs:
@@ -208,7 +210,7 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
         return [annotations.channel(ids, self.sparse) for _, ids in self.groupings]
 
     def _wanted(self, region: Region, meta: Meta, source: Meta) -> list[Collection[int] | bool]:
-        ((first, last),) = meta.leading_of(region)
+        ((first, last),) = meta.nonspatial_ranges(region)
         return self._channels(source)[first:last]
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:

@@ -31,7 +31,7 @@ class OnesArrayConfig(ArrayConfig):
     """
 
     keeps_constant = True
-    splits_leading = True
+    supports_channel_subset = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
 

@@ -81,8 +81,8 @@ class ResampledArrayConfig(ArrayConfig):
     """
 
     keeps_constant = True
-    splits_leading = True
-    keeps_places = True
+    supports_channel_subset = True
+    viewable_as_source = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
     upsample: tuple[int, ...] = attrs.field(converter=to_factors)
@@ -159,7 +159,7 @@ class ResampledArrayConfig(ArrayConfig):
             size = int(source.voxel_size[axis])
             begin.append(corner + low * size)
             end.append(corner + high * size)
-        part = Region(tuple(begin), tuple(end), region.leading)
+        part = Region(tuple(begin), tuple(end), region.nonspatial)
         return [part if source.roi is None else part.intersect(source.region)]
 
     def compute(

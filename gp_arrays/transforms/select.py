@@ -67,9 +67,9 @@ class SelectArrayConfig(ArrayConfig):
 
     Args:
         name: The array's name.
-        source_array_config: An array with leading axes.
+        source_array_config: An array with non-spatial axes.
         channels: Names or indices, in the order wanted; one without a list drops the axis.
-        at: One index for each of other leading axes, which it drops.
+        at: One index for each of other non-spatial axes, which it drops.
 
     >>> import gp_arrays as gpa, numpy as np
     >>> two = gpa.NumpyArrayConfig("two", data=np.array([[[1]], [[2]]]), axes=("c", "y", "x"))
@@ -78,7 +78,7 @@ class SelectArrayConfig(ArrayConfig):
     """
 
     keeps_constant = True
-    splits_leading = True
+    supports_channel_subset = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
     channels: str | int | tuple[str | int, ...] | None = attrs.field(default=None, converter=to_channels)
@@ -91,42 +91,42 @@ class SelectArrayConfig(ArrayConfig):
             raise ConfigError("channels are selected twice", found=f"channels={self.channels!r}, at={self.at!r}")
 
     def picks(self, source: Meta) -> list[Picked | None]:
-        """What is taken of each leading axis of the source."""
-        leading = source.leading or ()
+        """What is taken of each non-spatial axis of the source."""
+        nonspatial = source.nonspatial or ()
         wanted: dict[str, Any] = dict(self.at)
         if self.channels is not None:
             wanted[CHANNEL] = self.channels
-        names = [axis.name for axis in leading]
+        names = [axis.name for axis in nonspatial]
         unknown = [name for name in wanted if name not in names]
         if unknown:
             raise TreeError(
-                f"the source has no axis {', '.join(unknown)}", allowed=", ".join(names) or "no leading axes"
+                f"the source has no axis {', '.join(unknown)}", allowed=", ".join(names) or "no non-spatial axes"
             )
-        return [None if axis.name not in wanted else _pick(wanted[axis.name], axis) for axis in leading]
+        return [None if axis.name not in wanted else _pick(wanted[axis.name], axis) for axis in nonspatial]
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
-        if source.leading is None:
+        if source.nonspatial is None:
             return source
-        leading = []
-        for axis, pick in zip(source.leading, self.picks(source), strict=True):
+        nonspatial = []
+        for axis, pick in zip(source.nonspatial, self.picks(source), strict=True):
             if pick is None:
-                leading.append(axis)
+                nonspatial.append(axis)
             elif not isinstance(pick, int):
                 labels = None if axis.labels is None else tuple(axis.labels[i] for i in pick)
-                leading.append(Axis(axis.name, len(pick), labels))
-        return attrs.evolve(source, leading=tuple(leading))
+                nonspatial.append(Axis(axis.name, len(pick), labels))
+        return attrs.evolve(source, nonspatial=tuple(nonspatial))
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         (source,) = sources
-        if source.leading is None:
+        if source.nonspatial is None:
             return [region.whole()]
         return [Region(region.begin, region.end, tuple(self._ranges(region, meta, source)))]
 
     def _ranges(self, region: Region, meta: Meta, source: Meta) -> list[tuple[int, int]]:
-        kept = iter(meta.leading_of(region))
+        kept = iter(meta.nonspatial_ranges(region))
         ranges = []
-        for axis, pick in zip(source.leading or (), self.picks(source), strict=True):
+        for axis, pick in zip(source.nonspatial or (), self.picks(source), strict=True):
             if isinstance(pick, int):
                 ranges.append((pick, pick + 1))
                 continue
@@ -143,9 +143,9 @@ class SelectArrayConfig(ArrayConfig):
     ) -> np.ndarray[Any, Any]:
         (block,) = blocks
         assert block is not None
-        kept = iter(meta.leading_of(region))
+        kept = iter(meta.nonspatial_ranges(region))
         picks: list[Picked | None] = []
-        for (low, _), pick in zip(block.meta.leading_of(block.region), self.picks(block.meta), strict=True):
+        for (low, _), pick in zip(block.meta.nonspatial_ranges(block.region), self.picks(block.meta), strict=True):
             if isinstance(pick, int):
                 picks.append(pick - low)
                 continue

@@ -116,7 +116,7 @@ class SumArrayConfig(PointwiseConfig):
     array([[300]], dtype=uint16)
     """
 
-    splits_leading = True
+    supports_channel_subset = True
 
     source_array_configs: tuple[ArrayRules, ...] = attrs.field(
         metadata=SOURCE, converter=fields.to_configs, validator=fields.are_array_configs
@@ -127,15 +127,15 @@ class SumArrayConfig(PointwiseConfig):
         names = [config.name for config in self.source_array_configs]
         meta = common_grid(sources, names)
         shapes = {
-            name: tuple((axis.name, axis.size) for axis in source.leading)
+            name: tuple((axis.name, axis.size) for axis in source.nonspatial)
             for name, source in zip(names, sources, strict=True)
-            if source.leading is not None
+            if source.nonspatial is not None
         }
         for name, shape in shapes.items():
             first = next(iter(shapes))
             if shape != shapes[first]:
                 raise TreeError(
-                    "leading axes of the sources differ",
+                    "non-spatial axes of the sources differ",
                     found=f"{first} {shapes[first]}, {name} {shape}",
                     allowed="channels all or none, and equally many",
                 )

@@ -52,7 +52,7 @@ class ThresholdArrayConfig(PointwiseConfig):
     array([[0, 1]], dtype=uint8)
     """
 
-    splits_leading = True
+    supports_channel_subset = True
     is_mask = True
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)

@@ -89,9 +89,9 @@ def _limits(array: Array) -> tuple[float, float]:
 
 
 def _sample(array: Array) -> np.ndarray[Any, Any]:
-    leading = array.ndim - array.dims
-    key = [slice(0, min(n, MIXED)) for n in array.shape[:leading]]
-    for n in array.shape[leading:]:
+    nonspatial = array.ndim - array.dims
+    key = [slice(0, min(n, MIXED)) for n in array.shape[:nonspatial]]
+    for n in array.shape[nonspatial:]:
         begin = max(0, (n - SAMPLE) // 2)
         key.append(slice(begin, min(n, begin + SAMPLE)))
     return array[tuple(key)]

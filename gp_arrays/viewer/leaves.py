@@ -41,7 +41,7 @@ class Level:
         chunks: What a read decodes at least, of the spatial axes.
         weight: What a voxel costs.
         least: What a read costs at least, however few its voxels.
-        read: The voxels of index ranges of the leading axes and a box.
+        read: The voxels of index ranges of the non-spatial axes and a box.
     """
 
     begin: tuple[Fraction, ...]
@@ -89,14 +89,14 @@ class Picked:
         reads = math.prod(map(len, self.runs))
         return max(math.prod(spans) * self.level.weight, reads * self.level.least)
 
-    def read(self, leading: Sequence[Range]) -> Voxels:
-        """The voxels, of some ranges of the leading axes."""
-        shape = tuple(b - a for a, b in leading) + tuple(sum(map(len, runs)) for runs in self.runs)
+    def read(self, nonspatial: Sequence[Range]) -> Voxels:
+        """The voxels, of some ranges of the non-spatial axes."""
+        shape = tuple(b - a for a, b in nonspatial) + tuple(sum(map(len, runs)) for runs in self.runs)
         out: Voxels | None = None
         starts = [list(itertools.accumulate(map(len, runs), initial=0)) for runs in self.runs]
         for place in np.ndindex(*map(len, self.runs)):
             picked = [runs[i] for runs, i in zip(self.runs, place, strict=True)]
-            box = self.level.read(leading, [(run[0], run[-1] + 1) for run in picked])
+            box = self.level.read(nonspatial, [(run[0], run[-1] + 1) for run in picked])
             samples: Any = (..., *np.ix_(*[np.subtract(run, run[0]) for run in picked]))
             target: Any = (..., *(slice(s[i], s[i + 1]) for s, i in zip(starts, place, strict=True)))
             if out is None:
@@ -136,10 +136,10 @@ def stored(plan: Plan, index: int) -> list[Level]:
 
 
 def _level(opened: Opened, unit: str) -> Level:
-    lead = len(opened.leading)
+    lead = len(opened.nonspatial)
 
-    def read(leading: Sequence[Range], box: Sequence[Range]) -> Voxels:
-        return opened.read(tuple(slice(a, b) for a, b in (*leading, *box)))
+    def read(nonspatial: Sequence[Range], box: Sequence[Range]) -> Voxels:
+        return opened.read(tuple(slice(a, b) for a, b in (*nonspatial, *box)))
 
     return Level(
         tuple(quantity.to(unit) for quantity in opened.offset),
@@ -157,10 +157,10 @@ def computed(plan: Plan, index: int) -> Level:
     step = plan.steps[index]
     meta = step.meta
 
-    def read(leading: Sequence[Range], box: Sequence[Range]) -> Voxels:
+    def read(nonspatial: Sequence[Range], box: Sequence[Range]) -> Voxels:
         low = tuple(int(o + a * v) for o, (a, _), v in zip(meta.region.begin, box, meta.voxel_size, strict=True))
         high = tuple(int(o + b * v) for o, (_, b), v in zip(meta.region.begin, box, meta.voxel_size, strict=True))
-        return evaluate(plan, [(index, Region(low, high, tuple(leading) or None))])[0]
+        return evaluate(plan, [(index, Region(low, high, tuple(nonspatial) or None))])[0]
 
     dims = meta.dims
     return Level(
@@ -185,7 +185,7 @@ def _cost_of_one(plan: Plan, index: int) -> int:
             if step.opened is None or step.opened.chunks is None:
                 total += CALL + COMPUTED * math.prod(step.meta.voxels(part))
                 continue
-            chunks = step.opened.chunks[len(step.opened.leading) :]
+            chunks = step.opened.chunks[len(step.opened.nonspatial) :]
             grid = [c * int(v) for c, v in zip(chunks, step.meta.voxel_size, strict=True)]
             total += math.prod(step.meta.voxels(part.snap(grid, step.meta.region.begin)))
     return total

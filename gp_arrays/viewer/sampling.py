@@ -78,20 +78,20 @@ class Sampler:
         )
         return total / math.prod(shape)
 
-    def _region(self, begin: Sequence[int], shape: Sequence[int], leading: Any = None) -> Region:
+    def _region(self, begin: Sequence[int], shape: Sequence[int], nonspatial: Any = None) -> Region:
         corner, voxel = self.meta.region.begin, self.meta.voxel_size
         low = tuple(int(c + b * v) for c, b, v in zip(corner, begin, voxel, strict=True))
-        return Region(low, tuple(int(b + n * v) for b, n, v in zip(low, shape, voxel, strict=True)), leading)
+        return Region(low, tuple(int(b + n * v) for b, n, v in zip(low, shape, voxel, strict=True)), nonspatial)
 
     def read(self, start: Sequence[int], stop: Sequence[int], factors: Sequence[int]) -> Voxels:
         """The voxels ``start:stop`` of the array zoomed out by ``factors``, all axes.
 
         Leading axes have factor 1. The last voxel of an axis may stand for fewer voxels.
         """
-        leading = tuple(zip(start[: self._lead], stop[: self._lead], strict=True)) or None
+        nonspatial = tuple(zip(start[: self._lead], stop[: self._lead], strict=True)) or None
         low, high, factor = start[self._lead :], stop[self._lead :], factors[self._lead :]
         if all(f == 1 for f in factor):
-            region = self._region(low, [b - a for a, b in zip(low, high, strict=True)], leading)
+            region = self._region(low, [b - a for a, b in zip(low, high, strict=True)], nonspatial)
             return evaluate(self.plan, [(self.index, region)])[0]
         places = [
             [min(i * f + (f - 1) // 2, n - 1) for i in range(a, b)]
@@ -99,18 +99,18 @@ class Sampler:
         ]
         grid = Grid.of(self.meta, places, factor)
         through = self._pointwise
-        needed = self._demands(grid, leading, through)
+        needed = self._demands(grid, nonspatial, through)
         picked = self._pick(grid, needed, through)
         if cost(picked) > EXACT:
             through = self._through
-            needed = self._demands(grid, leading, through)
+            needed = self._demands(grid, nonspatial, through)
             picked = self._pick(grid, needed, through)
         while cost(picked) > (EXACT if grid.repeat == 1 else SPARSE) and any(n > 1 for n in grid.shape):
             grid = Grid.of(self.meta, places, factor, 2 * grid.repeat)
             picked = self._pick(grid, needed, through)
         if grid.repeat > 1:
             self._tell(picked)
-        data = self._compute(grid, picked, needed).crop(attrs.evolve(grid.region, leading=leading))
+        data = self._compute(grid, picked, needed).crop(attrs.evolve(grid.region, nonspatial=nonspatial))
         for axis, count in enumerate(map(len, places), start=self._lead):
             if count != data.shape[axis]:
                 data = np.repeat(data, grid.repeat, axis)[(slice(None),) * axis + (slice(count),)]
@@ -137,7 +137,9 @@ class Sampler:
     @functools.cached_property
     def _through(self) -> tuple[bool, ...]:
         """Which steps are that, or may be seen as what their source is at the same place."""
-        return tuple(p or step.config.keeps_places for p, step in zip(self._pointwise, self.plan.steps, strict=True))
+        return tuple(
+            p or step.config.viewable_as_source for p, step in zip(self._pointwise, self.plan.steps, strict=True)
+        )
 
     def _is_pointwise(self, index: int) -> bool:
         step = self.plan.steps[index]
@@ -164,13 +166,13 @@ class Sampler:
             if not self._pointwise[i]
         }
 
-    def _demands(self, grid: Grid, leading: Any, through: Sequence[bool]) -> dict[int, Region]:
-        """What is needed of each step: all samples, of some of its leading axes."""
-        needed = {self.index: attrs.evolve(grid.region, leading=leading)}
+    def _demands(self, grid: Grid, nonspatial: Any, through: Sequence[bool]) -> dict[int, Region]:
+        """What is needed of each step: all samples, of some of its non-spatial axes."""
+        needed = {self.index: attrs.evolve(grid.region, nonspatial=nonspatial)}
         for i in reversed(range(self.index + 1)):
             if i not in needed or not through[i]:
                 continue
-            if not self.plan.steps[i].config.splits_leading:
+            if not self.plan.steps[i].config.supports_channel_subset:
                 needed[i] = needed[i].whole()
             for source, part in zip(self.plan.steps[i].sources, self._parts(i, grid, needed[i]), strict=True):
                 if part is not None:
@@ -198,10 +200,10 @@ class Sampler:
         blocks: dict[int, Block] = {}
         for i in sorted(needed):
             step = self.plan.steps[i]
-            meta, region = grid.meta(step.meta), attrs.evolve(grid.region, leading=needed[i].leading)
+            meta, region = grid.meta(step.meta), attrs.evolve(grid.region, nonspatial=needed[i].nonspatial)
             try:
                 if i in picked:
-                    data = picked[i].read(meta.leading_of(region))
+                    data = picked[i].read(meta.nonspatial_ranges(region))
                 else:
                     metas = [grid.meta(source) for source in self.plan.metas(step)]
                     given = [

@@ -101,23 +101,23 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
 
 
 def space(array: Array, mixed: bool) -> neuroglancer.CoordinateSpace:
-    """The axes of an array with their scales: leading ones local, channels to be mixed in one chunk."""
-    leading = array.ndim - array.dims
-    names = [f"{name}^" if mixed and name == CHANNEL else f"{name}'" for name in array.axes[:leading]]
+    """The axes of an array with their scales: non-spatial ones local, channels to be mixed in one chunk."""
+    nonspatial = array.ndim - array.dims
+    names = [f"{name}^" if mixed and name == CHANNEL else f"{name}'" for name in array.axes[:nonspatial]]
     return neuroglancer.CoordinateSpace(
         names=[*names, *array.spatial_axes],
-        units=[""] * leading + [array.unit] * array.dims,
-        scales=[1] * leading + [int(v) for v in array.voxel_size],
+        units=[""] * nonspatial + [array.unit] * array.dims,
+        scales=[1] * nonspatial + [int(v) for v in array.voxel_size],
     )
 
 
 def source(volume: Volume) -> neuroglancer.LayerDataSource:
     """The volume where it lies in the world; its begin need not be a whole number of voxels."""
     array = volume.array
-    leading = array.ndim - array.dims
+    nonspatial = array.ndim - array.dims
     matrix = np.eye(array.ndim, array.ndim + 1)
     # dividing integers rounds once, so that a begin is as exact as a float can be
-    matrix[leading:, -1] = [int(b) / int(v) for b, v in zip(array.roi.begin, array.voxel_size, strict=True)]
+    matrix[nonspatial:, -1] = [int(b) / int(v) for b, v in zip(array.roi.begin, array.voxel_size, strict=True)]
     return neuroglancer.LayerDataSource(
         url=volume,
         transform=neuroglancer.CoordinateSpaceTransform(output_dimensions=volume.dimensions, matrix=matrix),

@@ -205,8 +205,8 @@ def test_a_bar_on_a_terminal_that_does_not_tell_its_width(tmp_path, width):
 
 
 def test_voxels_of_blocks_at_the_edge_are_those_that_are_there():
-    def output(begin, shape, voxel_size, leading=None):
-        zeros = np.zeros((*(leading or ()), *shape), np.uint8)
+    def output(begin, shape, voxel_size, nonspatial=None):
+        zeros = np.zeros((*(nonspatial or ()), *shape), np.uint8)
         axes = ("c", "y", "x")[-zeros.ndim :]
         array = gpa.NumpyArrayConfig("a", data=zeros, voxel_size=voxel_size, offset=begin, axes=axes)
         return Output("a", array.array().meta, (1, 1))

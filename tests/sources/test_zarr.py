@@ -62,8 +62,8 @@ def test_leading_axes_come_first(tmp_path: Path, order: str, stored: Any, axes: 
     data = ramp(*(sizes[axis] for axis in stored))
     write_plain_zarr(tmp_path / "a", data, [2] * data.ndim, {**PLAIN, "axis_names": stored}, order=order)
     made = gpa.ZarrArrayConfig("a", tmp_path, "a", mode="r+").array()
-    leading = [i for i, name in enumerate(stored) if name in ("c", "channels", "t", "y^")]
-    moved = data.transpose(leading + [i for i in range(data.ndim) if i not in leading])
+    nonspatial = [i for i, name in enumerate(stored) if name in ("c", "channels", "t", "y^")]
+    moved = data.transpose(nonspatial + [i for i in range(data.ndim) if i not in nonspatial])
     assert made.axes == tuple(axes)
     assert made[:].tolist() == moved.tolist()
     assert made[1, ..., 3].tolist() == moved[1, ..., 3].tolist()

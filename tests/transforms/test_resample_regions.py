@@ -48,17 +48,17 @@ def test_block_law(data):
     up = [draw(st.integers(1, 4)) for _ in range(dims)]
     down = [draw(st.integers(1, 4)) for _ in range(dims)]
     shape = [2 * d + draw(st.integers(0, 3)) for d in down]
-    leading = draw(st.sampled_from([(), (2,)]))
+    nonspatial = draw(st.sampled_from([(), (2,)]))
     voxel_size = [u * draw(st.integers(1, 2)) for u in up]
     offset = [draw(st.integers(-9, 9)) for _ in range(dims)]
-    values = draw(voxels((*leading, *shape)))
+    values = draw(voxels((*nonspatial, *shape)))
     order, by = draw(st.sampled_from(WAYS))
     config = resampled(numpy_source(values, voxel_size=voxel_size, offset=offset), up, down, order, by)
     array = config.array()
     whole = array[:]
     assert_same(whole, evaluate_naively(config).data, repr(config))
     roi = draw(regions(array))
-    lead = (slice(None),) * len(leading)
+    lead = (slice(None),) * len(nonspatial)
 
     def place(part):
         return lead + tuple(

@@ -181,7 +181,7 @@ def test_node_of_arrays_without_place(ask: Any, nonspatial: Any) -> None:
 def test_node_of_sources_that_do_not_fit(ask: Any) -> None:
     a = gpa.NumpySource(A, np.zeros((2, 3), "u1"), axes=("y", "x"))
     b = gpa.NumpySource(B, np.zeros((2, 2, 3), "u1"), axes=("c", "y", "x"))
-    with pytest.raises(Exception, match="leading axes of the sources differ"):
+    with pytest.raises(Exception, match="non-spatial axes of the sources differ"):
         ask((a, b) + gp.MergeProvider() + gpa.Sum([A, B], OUT), {OUT: ((0, 0), (2, 3))})
 
 

@@ -41,7 +41,7 @@ def test_random_trees_zoomed_out_show_the_middle_voxels(session_folder: Path, da
     kept = want.data[(..., *np.ix_(*[middles(n, f) for n, f in zip(want.shape, factors, strict=True)]))]
     bounds = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in kept.shape]
     start, stop = zip(*bounds, strict=True)
-    got = Sampler(config.array()).read(start, stop, [1] * len(want.leading) + factors)
+    got = Sampler(config.array()).read(start, stop, [1] * len(want.nonspatial) + factors)
     np.testing.assert_array_equal(got, kept[tuple(slice(*b) for b in bounds)])
 
 

@@ -88,7 +88,7 @@ class Endless(gpa.SourceConfig):
 
 
 class EndlessOpened(Opened):
-    leading: tuple[Axis, ...] = ()
+    nonspatial: tuple[Axis, ...] = ()
     dtype = np.dtype("uint8")
     spatial_axes = ("z", "y", "x")
     offset = tuple(Quantity.parse(0) for _ in range(3))
@@ -116,7 +116,7 @@ class Counted(gpa.PointwiseConfig):
     """255 - x."""
 
     abstract: ClassVar[bool] = True
-    splits_leading = True
+    supports_channel_subset = True
 
     source_array_config: Any = attrs.field(metadata={"gp_arrays_source": True})
 

@@ -8,7 +8,7 @@ from job_helpers import masks_of
 
 import gp_arrays as gpa
 from gp_arrays.jobs import compare, status
-from gp_arrays.jobs.room import changes
+from gp_arrays.jobs.preflight import changes
 
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
