@@ -10,9 +10,10 @@ import numpy as np
 
 from ..errors import GpArraysError
 from ..model.config import Config
-from ..model.evaluate import contexts, evaluate
+from ..model.evaluate import evaluate
 from ..model.meta import Region
 from ..model.plan import Plan, compile_plan
+from ..model.tasks import contexts
 from .tree import TREE, UNIT, pick
 
 #: Values of a context that are listed one by one.

@@ -14,10 +14,11 @@ import attrs
 import numpy as np
 
 from ..errors import StoreError
-from ..model.evaluate import demands, evaluate
+from ..model.evaluate import run
 from ..model.fields import size_text
 from ..model.meta import Region
 from ..model.plan import compile_plan
+from ..model.tasks import make_tasks
 from ..storage.engine import DOCUMENTS
 from .attributes import array_attributes
 from .geometry import BASE_MEMORY, Output, Pass, block_bytes
@@ -160,12 +161,13 @@ class Trial:
             wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
             size = sum(output.meta.bytes_of(part) for output, part in parts)
             written += size
-            for step, regions in zip(plan.steps, demands(plan, wanted), strict=True):
-                if step.opened is not None:
-                    read += sum(step.meta.bytes_of(region) for region in regions)
+            tasks = make_tasks(plan, wanted)
+            for index, regions in tasks.regions().items():
+                if plan.steps[index].opened is not None:
+                    read += sum(plan.steps[index].meta.bytes_of(region) for region in regions)
             if sum(took) < SECONDS:
                 began = time.perf_counter()
-                for (output, part), voxels in zip(parts, evaluate(plan, wanted), strict=True):
+                for (output, part), voxels in zip(parts, run(tasks), strict=True):
                     self._write(output, part, voxels)
                 took.append(time.perf_counter() - began)
                 sizes.append(size)
@@ -188,7 +190,7 @@ class Trial:
                 wanted = [(plan.outputs[output.dataset], part.shift([-b for b in level.made.begin]))]
                 for _ in range(2):  # the first time opens files
                     began = time.perf_counter()
-                    (voxels,) = evaluate(plan, wanted)
+                    (voxels,) = run(make_tasks(plan, wanted))
                     self._write(output, part, voxels, kept=False)
                     self._rates[output.dataset] = (time.perf_counter() - began) / voxels.nbytes / times
         rate = self._rates.setdefault(output.dataset, self._rates.get(level.below, 0.0))

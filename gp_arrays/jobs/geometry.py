@@ -10,10 +10,10 @@ import attrs
 import numpy as np
 
 from ..errors import ConfigError, TreeError
-from ..model.evaluate import demands
 from ..model.fields import size_text, sizes_apart, to_block
 from ..model.meta import Meta, Region
 from ..model.plan import Plan
+from ..model.tasks import make_tasks
 from ..storage.chunks import CHUNK
 
 #: What a worker may hold, where nothing else is said.
@@ -126,24 +126,6 @@ def default_chunks(meta: Meta) -> tuple[int, ...]:
     return tuple(1 for _ in meta.nonspatial or ()) + tuple(min(CHUNK, n) for n in meta.spatial_shape)
 
 
-def peak_bytes(plan: Plan, wanted: Sequence[tuple[int, Region]]) -> int:
-    """The most that evaluating some regions holds at once, as far as the plan tells."""
-    needed = demands(plan, wanted)
-    sizes = [sum(step.meta.bytes_of(r) for r in needed[i]) for i, step in enumerate(plan.steps)]
-    last: dict[int, int] = {}
-    for index, step in enumerate(plan.steps):
-        if needed[index]:
-            last.update(dict.fromkeys(step.sources, index))
-    kept = {index for index, _ in wanted}
-    held = peak = 0
-    for index in range(len(plan.steps)):
-        # a kernel holds its result, and about as much again while it works
-        held += sizes[index]
-        peak = max(peak, held + sizes[index])
-        held -= sum(sizes[source] for source, at in last.items() if at == index and source not in kept)
-    return peak
-
-
 def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block: Any = None, name: str = "") -> Pass:
     """The blocks of outputs whose chunk grids coincide.
 
@@ -204,7 +186,7 @@ def block_bytes(plan: Plan, made: Pass) -> int:
     wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
     # outputs are written one after another, while the voxels of all are held
     writing = sum(output.meta.bytes_of(part) for output, part in parts) + max(output.buffer for output in made.outputs)
-    return BASE_MEMORY + max(peak_bytes(plan, wanted), writing)
+    return BASE_MEMORY + max(make_tasks(plan, wanted).peak_bytes(), writing)
 
 
 def no_memory(problem: str, needed: int, what: str, memory: int, path: tuple[str, ...]) -> TreeError:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import GpArraysError
-from ..model.evaluate import contexts, demands, evaluate
+from ..model.evaluate import evaluate, run_step
 from ..model.meta import Block, Meta, Region
 from ..model.plan import Plan, Step
 from ..model.rules import Stored
+from ..model.tasks import contexts, make_tasks
 from .geometry import Pass
 
 Grid = np.ndarray[Any, Any]
@@ -60,11 +61,11 @@ def search(grid: Sequence[int], near: Near, look: Any) -> Grid:
 
 def _near(plan: Plan, wanted: Sequence[tuple[int, Region]], near: Near, known: Mapping[int, Stored]) -> Near | None:
     """The present chunks that some regions are made from, None where there are none."""
-    needed = demands(plan, wanted)
+    needed = make_tasks(plan, wanted).regions()
     found: Near = {}
     anything = False
     for i, step in enumerate(plan.steps):
-        if step.opened is None or not needed[i]:
+        if step.opened is None or i not in needed:
             continue
         if i not in known:
             anything = True
@@ -137,7 +138,7 @@ def _constant(plan: Plan, index: int, known: Mapping[int, Stored], value: Any) -
         whole = part.whole()
         data = np.broadcast_to(below, meta.shape_of(whole))
         blocks.append(Block(Block(data, whole, meta).crop(part), part, meta))
-    return step.config.compute(region, step.meta, plan.metas(step), blocks)
+    return run_step(step, region, blocks, lambda: plan.path(index))
 
 
 def _one(meta: Meta) -> tuple[int, ...]:

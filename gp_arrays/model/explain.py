@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .evaluate import contexts
 from .meta import Meta, Region
 from .plan import Plan, Step, compile_plan, require_config
 from .rules import ArrayRules
+from .tasks import contexts
 
 #: Voxels along each axis of the block whose context is shown.
 PROBE = 64
@@ -75,8 +75,7 @@ def _details(plan: Plan, index: int, step: Step, names: list[str]) -> list[str]:
         return [f"read from {step.opened.place}" + (f" in chunks of {chunks}" if chunks else "")]
     region = probe(step.meta)
     lines: dict[str, None] = {}
-    metas = plan.metas(step)
-    for name, part, meta in zip(names, contexts(plan, index, region), metas, strict=True):
+    for name, part, meta in zip(names, contexts(plan, index, region), step.source_metas, strict=True):
         lines[f"needs of {name} {_context_text(region, part, meta)}"] = None
     return list(lines)
 

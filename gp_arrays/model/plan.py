@@ -24,12 +24,21 @@ E = TypeVar("E", bound=GpArraysError)
 
 @attrs.frozen(eq=False)
 class Step:
-    """One array of a plan: its config, its meta, and the steps that it is computed from."""
+    """One array of a plan.
+
+    Attributes:
+        config: What the array is.
+        meta: What is known of it without reading a voxel.
+        sources: The indices of the steps that it is computed from.
+        source_metas: Their metas.
+        opened: The opened store of a source; None for a computed array.
+    """
 
     config: ArrayRules
     meta: Meta
-    sources: tuple[int, ...]
-    opened: Opened | None
+    sources: tuple[int, ...] = ()
+    source_metas: tuple[Meta, ...] = ()
+    opened: Opened | None = None
 
     @property
     def key(self) -> str:
@@ -49,7 +58,7 @@ class Plan:
 
     def metas(self, step: Step) -> tuple[Meta, ...]:
         """The metas of the sources of a step."""
-        return tuple(self.steps[i].meta for i in step.sources)
+        return step.source_metas
 
     def path(self, index: int) -> tuple[str, ...]:
         """Names from an output down to a step."""
@@ -110,15 +119,16 @@ def compile_plan(outputs: Mapping[str, ArrayRules], unit: str | None = None, mod
         if config.content in index:
             continue
         sources = tuple(index[child.content] for child in config.children())
+        source_metas = tuple(steps[i].meta for i in sources)
         try:
-            meta, opened = _infer(config, [steps[i].meta for i in sources], unit, mode)
+            meta, opened = _infer(config, source_metas, unit, mode)
         except GpArraysError as error:
             if isinstance(error, NotWhole):
                 error = _with_unit_that_suits(error, configs, unit)
             raise error.at(*path_to(config.content, outputs.values())) from None
         index[config.content] = len(steps)
         assert isinstance(config, ArrayRules)
-        steps.append(Step(config, meta, sources, opened))
+        steps.append(Step(config, meta, sources, source_metas, opened))
     return Plan(
         tuple(steps),
         {name: index[config.content] for name, config in outputs.items()},

@@ -11,10 +11,11 @@ import gunpowder as gp
 from funlib.geometry import Coordinate
 
 from ..errors import TreeError
-from ..model.evaluate import demands, evaluate
+from ..model.evaluate import evaluate
 from ..model.meta import Region
 from ..model.plan import Plan, compile_plan
 from ..model.rules import ArrayRules
+from ..model.tasks import make_tasks
 from .nodes import ArrayNode, SourceNode, spec_of
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class Outputs(gp.BatchProvider):  # type: ignore[misc]
 
     def _far_apart(self, keys: Sequence[gp.ArrayKey], request: gp.BatchRequest) -> bool:
         wanted = [(self.outputs[key][0], Region.of(request[key].roi.shift(self.shift))) for key in keys]
-        return any(len(regions) > 1 for regions in demands(self.plan, wanted))
+        return any(len(regions) > 1 for regions in make_tasks(self.plan, wanted).regions().values())
 
 
 class TreeNode(gp.BatchProvider):  # type: ignore[misc]

@@ -13,10 +13,11 @@ import attrs
 import numpy as np
 
 from ..errors import GpArraysError
-from ..model.evaluate import demands, evaluate
+from ..model.evaluate import evaluate
 from ..model.meta import Region
 from ..model.plan import Plan
 from ..model.rules import Opened
+from ..model.tasks import make_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -180,12 +181,12 @@ def _cost_of_one(plan: Plan, index: int) -> int:
     middle = [n // 2 for n in meta.spatial_shape]
     begin = tuple(int(o + m * v) for o, m, v in zip(meta.region.begin, middle, meta.voxel_size, strict=True))
     voxel = Region(begin, tuple(int(b + v) for b, v in zip(begin, meta.voxel_size, strict=True)))
-    for step, parts in zip(plan.steps, demands(plan, [(index, voxel)]), strict=True):
-        for part in parts:
-            if step.opened is None or step.opened.chunks is None:
-                total += CALL + COMPUTED * math.prod(step.meta.voxels(part))
-                continue
-            chunks = step.opened.chunks[len(step.opened.nonspatial) :]
-            grid = [c * int(v) for c, v in zip(chunks, step.meta.voxel_size, strict=True)]
-            total += math.prod(step.meta.voxels(part.snap(grid, step.meta.region.begin)))
+    for task in make_tasks(plan, [(index, voxel)]).tasks:
+        step = plan.steps[task.step]
+        if step.opened is None or step.opened.chunks is None:
+            total += CALL + COMPUTED * math.prod(step.meta.voxels(task.region))
+            continue
+        chunks = step.opened.chunks[len(step.opened.nonspatial) :]
+        grid = [c * int(v) for c, v in zip(chunks, step.meta.voxel_size, strict=True)]
+        total += math.prod(step.meta.voxels(task.region.snap(grid, step.meta.region.begin)))
     return total

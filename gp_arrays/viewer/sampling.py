@@ -22,9 +22,10 @@ from funlib.geometry import Coordinate
 
 from ..errors import ComputeError, GpArraysError
 from ..model.array import Array
-from ..model.evaluate import check, demands, evaluate
+from ..model.evaluate import evaluate, run_step
 from ..model.meta import Block, Meta, Region
 from ..model.plan import Plan
+from ..model.tasks import make_tasks
 from .leaves import Level, Picked, computed, stored
 
 logger = logging.getLogger(__name__)
@@ -70,12 +71,8 @@ class Sampler:
         shape = [min(n, b) for n, b in zip(sizes, ((1,) * len(sizes) + tuple(box))[-len(sizes) :], strict=True)]
         begin = [(n - s) // 2 for n, s in zip(sizes, shape, strict=True)]
         region = self._region(begin, shape)
-        needed = demands(self.plan, [(self.index, region)])
-        total = sum(
-            math.prod(step.meta.voxels(part))
-            for step, parts in zip(self.plan.steps, needed, strict=True)
-            for part in parts
-        )
+        tasks = make_tasks(self.plan, [(self.index, region)]).tasks
+        total = sum(math.prod(self.plan.steps[task.step].meta.voxels(task.region)) for task in tasks)
         return total / math.prod(shape)
 
     def _region(self, begin: Sequence[int], shape: Sequence[int], nonspatial: Any = None) -> Region:
@@ -143,7 +140,7 @@ class Sampler:
 
     def _is_pointwise(self, index: int) -> bool:
         step = self.plan.steps[index]
-        metas = self.plan.metas(step)
+        metas = step.source_metas
         middle = [n // 2 for n in step.meta.spatial_shape]
         voxel = step.meta.voxel_size
         begin = tuple(int(b + m * v) for b, m, v in zip(step.meta.region.begin, middle, voxel, strict=True))
@@ -184,7 +181,7 @@ class Sampler:
         if not self._pointwise[index]:
             return [region]
         step = self.plan.steps[index]
-        metas = [grid.meta(meta) for meta in self.plan.metas(step)]
+        metas = [grid.meta(meta) for meta in step.source_metas]
         return step.config.context(region, grid.meta(step.meta), metas)
 
     def _pick(self, grid: Grid, needed: Mapping[int, Region], through: Sequence[bool]) -> dict[int, Picked]:
@@ -205,18 +202,18 @@ class Sampler:
                 if i in picked:
                     data = picked[i].read(meta.nonspatial_ranges(region))
                 else:
-                    metas = [grid.meta(source) for source in self.plan.metas(step)]
+                    metas = [grid.meta(source) for source in step.source_metas]
                     given = [
                         None if part is None else Block(blocks[source].crop(part), part, blocks[source].meta)
                         for source, part in zip(step.sources, self._parts(i, grid, region), strict=True)
                     ]
                     if self._pointwise[i]:
-                        data = step.config.compute(region, meta, metas, given)
+                        sampled = attrs.evolve(step, meta=meta, source_metas=tuple(metas))
+                        data = run_step(sampled, region, given, functools.partial(self.plan.path, i))
                     else:
                         (only,) = given
                         assert only is not None
                         data = only.data
-                data = check(data, attrs.evolve(step, meta=meta), region)
             except GpArraysError as error:
                 raise self.plan.place(error, i) from error.__cause__
             except MemoryError:

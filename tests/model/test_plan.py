@@ -5,8 +5,9 @@ import pytest
 from funlib.geometry import Roi
 
 import gp_arrays as gpa
-from gp_arrays.model.evaluate import demands, evaluate
+from gp_arrays.model.evaluate import evaluate
 from gp_arrays.model.meta import Region
+from gp_arrays.model.tasks import make_tasks
 
 
 def source(name="n", shape=(8, 8), **fields):
@@ -84,11 +85,11 @@ def test_regions_are_asked_for_once_and_far_apart_ones_apart():
     base = source(shape=(100, 100))
     a, b = gpa.ThresholdArrayConfig("a", base, 3), gpa.ThresholdArrayConfig("b", base, 5)
     plan = gpa.compile_plan({"a": a, "b": b})
-    near = demands(plan, [(1, Region((0, 0), (10, 10))), (2, Region((0, 0), (10, 10)))])
+    near = make_tasks(plan, [(1, Region((0, 0), (10, 10))), (2, Region((0, 0), (10, 10)))]).regions()
     assert near[0] == [Region((0, 0), (10, 10))]
-    far = demands(plan, [(1, Region((0, 0), (10, 10))), (2, Region((90, 90), (100, 100)))])
+    far = make_tasks(plan, [(1, Region((0, 0), (10, 10))), (2, Region((90, 90), (100, 100)))]).regions()
     assert sorted(far[0], key=str) == [Region((0, 0), (10, 10)), Region((90, 90), (100, 100))]
-    inside = demands(plan, [(1, Region((0, 0), (10, 10))), (2, Region((2, 2), (4, 4)))])
+    inside = make_tasks(plan, [(1, Region((0, 0), (10, 10))), (2, Region((2, 2), (4, 4)))]).regions()
     assert inside[0] == [Region((0, 0), (10, 10))]
 
 
@@ -133,7 +134,7 @@ def test_a_type_that_breaks_its_word_is_told():
             return sources[0].astype(np.float32)
 
     try:
-        with pytest.raises(gpa.ComputeError, match=r"liar: delivered is not what was announced; found float32\(8, 8\)"):
+        with pytest.raises(gpa.ComputeError, match=r"^liar: .*announced.*; found float32\(8, 8\)"):
             LiarArrayConfig("liar", source()).array()[:]
     finally:
         del TYPES["LiarArrayConfig"]
