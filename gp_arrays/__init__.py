@@ -8,28 +8,47 @@ from .model.array import Array
 from .model.base import ArrayConfig, PointwiseConfig, SourceConfig
 from .model.explain import explain
 from .model.plan import compile_plan
-from .sources.cellmap import CellMapArrayConfig, CellMapSource
-from .sources.dummy import DummyArrayConfig, DummySource
-from .sources.numpy_ import NumpyArrayConfig, NumpySource
+from .sources.cellmap import CellMapArrayConfig
+from .sources.dummy import DummyArrayConfig
+from .sources.numpy_ import NumpyArrayConfig
 from .sources.stores import create_zarr, open_zarr
-from .sources.zarr_ import ZarrArrayConfig, ZarrSource
+from .sources.zarr_ import ZarrArrayConfig
+from .train.factory import node_of
 from .train.pipeline import compile_pipeline
-from .transforms.binarize import Binarize, BinarizeArrayConfig
-from .transforms.concat import Concat, ConcatArrayConfig
-from .transforms.constant import Constant, ConstantArrayConfig
-from .transforms.crop import Crop, CropArrayConfig
-from .transforms.intensities import Intensities, IntensitiesArrayConfig
+from .transforms.binarize import BinarizeArrayConfig
+from .transforms.concat import ConcatArrayConfig
+from .transforms.constant import ConstantArrayConfig
+from .transforms.crop import CropArrayConfig
+from .transforms.intensities import IntensitiesArrayConfig
 from .transforms.like import constant_like, ones_like
-from .transforms.logical_or import LogicalOr, LogicalOrArrayConfig
-from .transforms.merge_instances import MergeInstances, MergeInstancesArrayConfig, source_of_id
-from .transforms.missing_annotations import MissingAnnotations, MissingAnnotationsMaskConfig
-from .transforms.ones import Ones, OnesArrayConfig
-from .transforms.resample import Resample, ResampledArrayConfig
-from .transforms.select import Select, SelectArrayConfig
-from .transforms.sum import Sum, SumArrayConfig
-from .transforms.threshold import Threshold, ThresholdArrayConfig
+from .transforms.logical_or import LogicalOrArrayConfig
+from .transforms.merge_instances import MergeInstancesArrayConfig, source_of_id
+from .transforms.missing_annotations import MissingAnnotationsMaskConfig
+from .transforms.ones import OnesArrayConfig
+from .transforms.resample import ResampledArrayConfig
+from .transforms.select import SelectArrayConfig
+from .transforms.sum import SumArrayConfig
+from .transforms.threshold import ThresholdArrayConfig
 from .trees.tree import load_tree, save_tree
 from .viewer import view
+
+CellMapSource = node_of(CellMapArrayConfig)
+DummySource = node_of(DummyArrayConfig)
+NumpySource = node_of(NumpyArrayConfig)
+ZarrSource = node_of(ZarrArrayConfig)
+Binarize = node_of(BinarizeArrayConfig)
+Concat = node_of(ConcatArrayConfig)
+Constant = node_of(ConstantArrayConfig)
+Crop = node_of(CropArrayConfig)
+Intensities = node_of(IntensitiesArrayConfig)
+LogicalOr = node_of(LogicalOrArrayConfig)
+MergeInstances = node_of(MergeInstancesArrayConfig)
+MissingAnnotations = node_of(MissingAnnotationsMaskConfig)
+Ones = node_of(OnesArrayConfig)
+Resample = node_of(ResampledArrayConfig)
+Select = node_of(SelectArrayConfig)
+Sum = node_of(SumArrayConfig)
+Threshold = node_of(ThresholdArrayConfig)
 
 __all__ = [
     "Array",
@@ -87,6 +106,7 @@ __all__ = [
     "explain",
     "load_tree",
     "materialize",
+    "node_of",
     "ones_like",
     "open_zarr",
     "save_tree",

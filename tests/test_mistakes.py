@@ -45,9 +45,9 @@ def config():
         ),
         (lambda path: gpa.create_zarr(path, "a", ROI, (1, 1), "uint8", write_size=5), "a: write_size: not a list"),
         (lambda path: gpa.create_zarr(path, "a", ROI, (1, 1), "uint8", num_channels=0), "a: num_channels must be"),
-        (lambda path: gpa.Concat([A], B), "TEST_MISTAKES_B: sources are not array keys by channel"),
-        (lambda path: gpa.Sum(A, B), "a node of several sources reads from a list of array keys"),
-        (lambda path: gpa.MergeInstances(5, B), "a node of several sources reads from a list of array keys; found 5"),
+        (lambda path: gpa.Concat([A], B), "sources must be array keys by name; found"),
+        (lambda path: gpa.Sum(A, B), "sources must be a list of array keys"),
+        (lambda path: gpa.MergeInstances(5, B), "sources must be a list of array keys; found 5"),
     ],
 )
 def test_mistakes(tmp_path, call, problem):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +39,13 @@ class ArrayRules(Config):
     #: Whether it shows about what its one source shows at the same place, with the same dtype
     #: and non-spatial axes: a view that is zoomed far out may then look at the source instead.
     viewable_as_source: ClassVar[bool] = False
+    #: The name of its gunpowder node, where it is not that of the class without "ArrayConfig".
+    node_name: ClassVar[str | None] = None
+    #: Attributes of the source that ``infer`` reads. Array keys of gunpowder carry none, so the
+    #: node takes each as an argument of that name.
+    node_attributes: ClassVar[tuple[str, ...]] = ()
+    #: Fields that may be left out of the node's arguments: their values, from the other fields.
+    node_defaults: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {}
 
     def infer(self, *sources: Meta) -> Meta:
         """The meta of the result. Raises TreeError where the sources do not fit."""

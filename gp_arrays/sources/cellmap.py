@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ComputeError, ConfigError, StoreError, TreeError
@@ -18,7 +17,6 @@ from ..model.rules import Opened
 from ..storage.annotations import Encoding, class_names, encoding_of, malformed, wholly_unknown
 from ..storage.documents import Node, find_node, read_node
 from ..storage.geometry import GEOMETRY_KEYS, multiscales_of
-from ..train.nodes import SourceNode
 from ..units import Quantity
 from .zarr_ import ZarrArrayConfig, ZarrOpened
 
@@ -308,19 +306,3 @@ def _require_one_grid(arrays: Mapping[str, ZarrOpened], scale: int) -> None:
 def _grid(array: ZarrOpened) -> tuple[Any, ...]:
     lengths = [quantity.to("m") for quantity in (*array.voxel_size, *array.offset)]
     return array.shape, array.spatial_axes, lengths
-
-
-class CellMapSource(SourceNode):
-    """Provides targets or masks of a crop. Arguments after the key are those of CellMapArrayConfig."""
-
-    def __init__(
-        self,
-        key: gp.ArrayKey,
-        file_name: str | Path,
-        dataset: str,
-        classes: Any,
-        scale: int | None = None,
-        output: str = "target",
-        unit: str | None = None,
-    ) -> None:
-        super().__init__(key, CellMapArrayConfig(str(key), file_name, dataset, classes, scale, output), unit)

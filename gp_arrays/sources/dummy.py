@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..model.base import SourceConfig
 from ..model.rules import Opened
-from ..train.nodes import SourceNode
 from ..units import Quantity
 
 
@@ -49,10 +47,3 @@ class DummyOpened(Opened):
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         return np.zeros([part.stop - part.start for part in index], self.dtype)
-
-
-class DummySource(SourceNode):
-    """Provides a DummyArrayConfig."""
-
-    def __init__(self, key: gp.ArrayKey, unit: str | None = None) -> None:
-        super().__init__(key, DummyArrayConfig(str(key)), unit)

@@ -9,7 +9,6 @@ import weakref
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ConfigError
@@ -18,7 +17,6 @@ from ..model.base import SourceConfig
 from ..model.meta import Axis, interpolatable
 from ..model.rules import Opened
 from ..storage.axes import axis_roles
-from ..train.nodes import SourceNode
 from ..units import Quantity
 
 _TOKENS: dict[int, tuple[weakref.ref[Any], str]] = {}
@@ -169,10 +167,3 @@ class NumpyOpened(Opened):
 
 def _in(unit: str | None, lengths: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
     return tuple(Quantity(q.value, q.unit or unit) for q in lengths)
-
-
-class NumpySource(SourceNode):
-    """Provides an array in memory. Arguments after the key are those of NumpyArrayConfig."""
-
-    def __init__(self, key: gp.ArrayKey, data: Any, unit: str | None = None, **options: Any) -> None:
-        super().__init__(key, NumpyArrayConfig(str(key), data=data, **options), unit)

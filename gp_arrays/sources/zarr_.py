@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ConfigError, StoreError
@@ -22,7 +21,6 @@ from ..storage.engine import open_array, update_attributes
 from ..storage.fingerprint import fingerprint
 from ..storage.geometry import GEOMETRY_KEYS, declared_labels, levels, multiscales_of, read_geometry
 from ..storage.listing import list_chunks
-from ..train.nodes import SourceNode
 from ..units import Quantity
 
 
@@ -293,12 +291,3 @@ def _channel_names(node: Node) -> tuple[str, ...] | None:
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return tuple(names)
     return None
-
-
-class ZarrSource(SourceNode):
-    """Provides a Zarr array. Arguments after the key are those of ZarrArrayConfig."""
-
-    def __init__(
-        self, key: gp.ArrayKey, file_name: str | Path, dataset: str, tree_unit: str | None = None, **options: Any
-    ) -> None:
-        super().__init__(key, ZarrArrayConfig(str(key), file_name=file_name, dataset=dataset, **options), tree_unit)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ConfigError, TreeError
@@ -15,7 +14,6 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from ..model.rules import ArrayRules, require_ids
-from ..train.nodes import ArrayNode, upstream
 
 Groups = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -152,10 +150,3 @@ class BinarizeArrayConfig(ArrayConfig):
         assert source is not None
         ((first, last),) = meta.nonspatial_ranges(region)
         return binarize(source.data, [ids for _, ids in self.groupings[first:last]], self.background)
-
-
-class Binarize(ArrayNode):
-    """Binarizes ``source`` into ``target``; see BinarizeArrayConfig."""
-
-    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, groupings: Any, background: int = 0) -> None:
-        super().__init__([source], target, BinarizeArrayConfig(str(target), upstream(source), groupings, background))

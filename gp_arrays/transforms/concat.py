@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ConfigError, TreeError
@@ -15,7 +14,6 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE, Config
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from ..model.rules import ArrayRules, common_grid
-from ..train.nodes import ArrayNode, upstream
 
 
 def concat(
@@ -83,6 +81,7 @@ class ConcatArrayConfig(ArrayConfig):
 
     supports_channel_subset = True
     keeps_constant = True
+    node_defaults = {"channels": lambda fields: list(fields["source_array_configs"])}
 
     channels: tuple[str, ...] = attrs.field(converter=fields.to_names)
     source_array_configs: dict[str, ArrayRules] = attrs.field(
@@ -193,36 +192,3 @@ class ConcatArrayConfig(ArrayConfig):
             else:
                 parts.append(block.crop(Region(region.begin, region.end, ((low, high),))))
         return concat(parts, meta.voxels(region), meta.dtype)
-
-
-class Concat(ArrayNode):
-    """Provides ``sources`` as the channels of ``target``; see ConcatArrayConfig.
-
-    Args:
-        sources: The key of each channel.
-        target: The key to provide.
-        channels: Their order; by default that of ``sources``.
-        default: The key of channels that have none; zeros by default.
-    """
-
-    def __init__(
-        self,
-        sources: Mapping[str, gp.ArrayKey],
-        target: gp.ArrayKey,
-        channels: Sequence[str] | None = None,
-        default: gp.ArrayKey | None = None,
-    ) -> None:
-        if not isinstance(sources, Mapping):
-            raise TreeError(
-                "sources are not array keys by channel",
-                found=repr(sources),
-                allowed='such as {"raw": RAW}',
-                path=(str(target),),
-            )
-        config = ConcatArrayConfig(
-            str(target),
-            list(sources) if channels is None else channels,
-            {name: upstream(key) for name, key in sources.items()},
-            None if default is None else upstream(default),
-        )
-        super().__init__([*sources.values(), *([] if default is None else [default])], target, config)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ConfigError
@@ -15,7 +14,6 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region
 from ..model.rules import ArrayRules
-from ..train.nodes import ArrayNode, upstream
 
 
 def smallest_dtype(low: int, high: int) -> np.dtype[Any] | None:
@@ -90,13 +88,3 @@ class ConstantArrayConfig(ArrayConfig):
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
     ) -> np.ndarray[Any, Any]:
         return np.full(meta.shape_of(region), self.constant, self.value_dtype())
-
-
-class Constant(ArrayNode):
-    """Provides one value where ``source`` is, as ``target``; see ConstantArrayConfig.
-
-    As it reads nothing of ``source``, in a hand-written pipeline ``target`` has spatial axes only.
-    """
-
-    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, constant: float = 1, dtype: Any = None) -> None:
-        super().__init__([source], target, ConstantArrayConfig(str(target), upstream(source), constant, dtype))

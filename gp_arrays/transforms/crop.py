@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 from funlib.geometry import Roi
 
@@ -15,7 +14,6 @@ from ..model.base import PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta, Region
 from ..model.rules import ArrayRules, NotWhole
-from ..train.nodes import ArrayNode, upstream
 from ..units import whole
 
 
@@ -73,10 +71,3 @@ class CropArrayConfig(PointwiseConfig):
 
     def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return sources[0]
-
-
-class Crop(ArrayNode):
-    """Provides the part of ``source`` within ``roi`` as ``target``; see CropArrayConfig."""
-
-    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, roi: Any) -> None:
-        super().__init__([source], target, CropArrayConfig(str(target), upstream(source), roi))

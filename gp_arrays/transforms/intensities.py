@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ConfigError
@@ -15,7 +14,6 @@ from ..model.base import PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta
 from ..model.rules import ArrayRules
-from ..train.nodes import ArrayNode, upstream
 
 
 def normalize(data: np.ndarray[Any, Any], low: float, high: float, clip: bool = False) -> np.ndarray[Any, Any]:
@@ -84,10 +82,3 @@ class IntensitiesArrayConfig(PointwiseConfig):
 
     def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return normalize(sources[0], self.min, self.max, self.clip)
-
-
-class Intensities(ArrayNode):
-    """Scales ``source`` into ``target``; see IntensitiesArrayConfig."""
-
-    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, min: float, max: float, clip: bool = False) -> None:
-        super().__init__([source], target, IntensitiesArrayConfig(str(target), upstream(source), min, max, clip))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..model import fields
@@ -14,7 +13,6 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Block, Meta, Region
 from ..model.rules import ArrayRules
-from ..train.nodes import ArrayNode, upstream
 
 
 def logical_or(data: np.ndarray[Any, Any], axis: int | None) -> np.ndarray[Any, Any]:
@@ -65,10 +63,3 @@ class LogicalOrArrayConfig(ArrayConfig):
         assert source is not None
         names = [axis.name for axis in source.meta.nonspatial or ()]
         return logical_or(source.data, names.index(CHANNEL) if CHANNEL in names else None)
-
-
-class LogicalOr(ArrayNode):
-    """Provides where any channel of ``source`` is set, as ``target``; see LogicalOrArrayConfig."""
-
-    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey) -> None:
-        super().__init__([source], target, LogicalOrArrayConfig(str(target), upstream(source)))

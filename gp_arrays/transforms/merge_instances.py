@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ComputeError, ConfigError, GpArraysError, RequestError, TreeError, nearest
@@ -16,7 +15,6 @@ from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region, world_text
 from ..model.plan import Plan
 from ..model.rules import ArrayRules, common_grid, require_ids
-from ..train.nodes import ArrayNode, Upstream, keys_of, upstream
 from ..units import DEFAULT_UNIT
 from .dense_ids import IdTable, check_again, rank, table_of
 
@@ -202,7 +200,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
             except TreeError as error:
                 raise TreeError(f"source {config.name}: {error.problem}", error.found, error.allowed) from None
             if config.name in self.dense:
-                if isinstance(config, Upstream):
+                if config.abstract:
                     raise TreeError(
                         "a dense source must be known as a whole",
                         found=config.name,
@@ -312,17 +310,3 @@ def tables_of(plan: Plan) -> list[IdTable]:
         for table in step.config.tables(plan.unit).values()
     }
     return list(found.values())
-
-
-class MergeInstances(ArrayNode):
-    """Provides the instances of ``sources`` as ``target``; see MergeInstancesArrayConfig.
-
-    Sources cannot be dense here: a node does not see the whole of them.
-    """
-
-    def __init__(
-        self, sources: Any, target: gp.ArrayKey, id_offsets: Sequence[int] | None = None, overlap: str = "first"
-    ) -> None:
-        keys = keys_of(sources)
-        config = MergeInstancesArrayConfig(str(target), [upstream(key) for key in keys], id_offsets, overlap)
-        super().__init__(keys, target, config)

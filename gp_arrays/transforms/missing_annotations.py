@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ConfigError, TreeError
@@ -17,7 +16,6 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE, Config
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from ..model.rules import ArrayRules, require_ids
-from ..train.nodes import ArrayNode, upstream
 from .binarize import Groups, binarize, require_within, to_groups
 
 logger = logging.getLogger(__name__)
@@ -180,6 +178,8 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
     supports_channel_subset = True
     is_mask = True
     keeps_constant = True
+    node_name = "MissingAnnotations"
+    node_attributes = (LABELS,)
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
     groupings: Groups = attrs.field(converter=to_groups)
@@ -224,17 +224,3 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
         if source is None:
             return np.zeros(meta.shape_of(region), np.uint8)
         return usable_voxels(source.data, self._wanted(region, meta, sources[0]))
-
-
-class MissingAnnotations(ArrayNode):
-    """Provides the usable voxels of ``source`` as ``target``; see MissingAnnotationsMaskConfig.
-
-    In a hand-written pipeline no attributes come with a key: ``labels`` is the value of the
-    label volume's attribute of that name, where it has one.
-    """
-
-    def __init__(
-        self, source: gp.ArrayKey, target: gp.ArrayKey, groupings: Any, sparse: str = "labelled", labels: Any = None
-    ) -> None:
-        config = MissingAnnotationsMaskConfig(str(target), upstream(source), groupings, sparse)
-        super().__init__([source], target, config, attributes={} if labels is None else {LABELS: labels})

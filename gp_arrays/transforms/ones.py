@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..model import fields
@@ -14,7 +13,6 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region
 from ..model.rules import ArrayRules
-from ..train.nodes import ArrayNode, upstream
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -45,10 +43,3 @@ class OnesArrayConfig(ArrayConfig):
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
     ) -> np.ndarray[Any, Any]:
         return np.ones(meta.shape_of(region), np.bool_)
-
-
-class Ones(ArrayNode):
-    """Provides ones where ``source`` is, as ``target``; see OnesArrayConfig."""
-
-    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey) -> None:
-        super().__init__([source], target, OnesArrayConfig(str(target), upstream(source)))

@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 from funlib.geometry import Coordinate
 
@@ -18,7 +17,6 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region, world_text
 from ..model.rules import ArrayRules
-from ..train.nodes import ArrayNode, upstream
 from ..units import Quantity, coarsest_unit, decimal_text
 from .resample_axes import Sampling
 from .resample_kernels import resample
@@ -83,6 +81,8 @@ class ResampledArrayConfig(ArrayConfig):
     keeps_constant = True
     supports_channel_subset = True
     viewable_as_source = True
+
+    node_name = "Resample"
 
     source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
     upsample: tuple[int, ...] = attrs.field(converter=to_factors)
@@ -185,19 +185,3 @@ def _wanted(region: Region, meta: Meta) -> tuple[list[int], list[int]]:
     sizes = [int(v) for v in meta.voxel_size]
     first = [(b - c) // v for b, c, v in zip(region.begin, _corner(meta), sizes, strict=True)]
     return first, [length // v for length, v in zip(region.shape, sizes, strict=True)]
-
-
-class Resample(ArrayNode):
-    """Provides ``source`` at another voxel size as ``target``; see ResampledArrayConfig."""
-
-    def __init__(
-        self,
-        source: gp.ArrayKey,
-        target: gp.ArrayKey,
-        upsample: Sequence[int],
-        downsample: Sequence[int],
-        interp_order: int,
-        downsample_by: str | None = None,
-    ) -> None:
-        config = ResampledArrayConfig(str(target), upstream(source), upsample, downsample, interp_order, downsample_by)
-        super().__init__([source], target, config)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ConfigError, TreeError, nearest
@@ -15,7 +14,6 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from ..model.rules import ArrayRules
-from ..train.nodes import ArrayNode, upstream
 
 Picked = int | tuple[int, ...]
 
@@ -172,13 +170,3 @@ def _index(item: str | int, axis: Axis) -> int:
     if not -axis.size <= item < axis.size:
         raise TreeError(f"index out of range on axis {axis.name}", found=item, allowed=f"0 to {axis.size - 1}")
     return item % axis.size
-
-
-class Select(ArrayNode):
-    """Provides some channels, samples or times of ``source`` as ``target``; see SelectArrayConfig.
-
-    In a hand-written pipeline channels have no names: use indices.
-    """
-
-    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, channels: Any = None, at: Any = None) -> None:
-        super().__init__([source], target, SelectArrayConfig(str(target), upstream(source), channels, at))

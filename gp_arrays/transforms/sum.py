@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..errors import ComputeError, TreeError
@@ -15,7 +14,6 @@ from ..model.base import PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta
 from ..model.rules import ArrayRules, common_grid
-from ..train.nodes import ArrayNode, keys_of, upstream
 from .constant import smallest_dtype
 
 
@@ -159,11 +157,3 @@ class SumArrayConfig(PointwiseConfig):
 
     def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return add(sources, dtype)
-
-
-class Sum(ArrayNode):
-    """Provides the sum of ``sources`` as ``target``; see SumArrayConfig."""
-
-    def __init__(self, sources: Sequence[gp.ArrayKey], target: gp.ArrayKey, dtype: Any = None) -> None:
-        keys = keys_of(sources)
-        super().__init__(keys, target, SumArrayConfig(str(target), [upstream(key) for key in keys], dtype))

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import attrs
-import gunpowder as gp
 import numpy as np
 
 from ..model import fields
@@ -14,7 +13,6 @@ from ..model.base import PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta
 from ..model.rules import ArrayRules
-from ..train.nodes import ArrayNode, upstream
 
 
 def threshold(data: np.ndarray[Any, Any], value: float, above: bool = True) -> np.ndarray[Any, Any]:
@@ -64,10 +62,3 @@ class ThresholdArrayConfig(PointwiseConfig):
 
     def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return threshold(sources[0], self.threshold, self.above)
-
-
-class Threshold(ArrayNode):
-    """Thresholds ``source`` into ``target``; see ThresholdArrayConfig."""
-
-    def __init__(self, source: gp.ArrayKey, target: gp.ArrayKey, threshold: float, above: bool = True) -> None:
-        super().__init__([source], target, ThresholdArrayConfig(str(target), upstream(source), threshold, above))
