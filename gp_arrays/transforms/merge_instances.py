@@ -200,7 +200,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
             except TreeError as error:
                 raise TreeError(f"source {config.name}: {error.problem}", error.found, error.allowed) from None
             if config.name in self.dense:
-                if config.abstract:
+                if vars(type(config)).get("abstract"):
                     raise TreeError(
                         "a dense source must be known as a whole",
                         found=config.name,
