@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from funlib.geometry import Coordinate, Roi
 
 from ..errors import RequestError, StoreError
-from .config import type_named
 from .evaluate import evaluate
 from .export import to_funlib
-from .indexing import Selection, select
-from .meta import Meta, Region
+from .from_numpy import numpy_config
+from .indexing import Selection, region_inside, region_of, select
+from .meta import Block, Meta, Region
 from .plan import Plan, Step, compile_plan, require_config
 from .rules import ArrayRules, Opened
+from .values import as_dtype, broadcast
 
 
 class Array:
     """An array of a tree, computed where it is indexed.
 
     ``array[roi]`` takes a ``funlib.geometry.Roi`` in world units, on the voxel grid and
-    within ``array.roi``; ``array[2:5, :, 10]`` takes voxel indices, as numpy does. Both
-    return a new numpy array. Several threads may read at once, and the global random
+    within ``array.roi``; ``array[2:5, :, 10]`` takes voxel indices, as numpy does (slices
+    with steps read the box around them). Both return a new numpy array. Several threads may read at once, and the global random
     states stay as they are.
 
     Args:
@@ -33,9 +33,6 @@ class Array:
         unit: The unit of the tree; by default what its file says, else nm.
     """
 
-    #: Entered by the view, which is made of arrays and so cannot be imported here.
-    _make_layer: ClassVar[staticmethod[[Array, bool], Any]]
-
     def __init__(self, config: ArrayRules, mode: str | None = None, unit: str | None = None) -> None:
         require_config(config)
         self._plan = compile_plan({config.name: config}, unit, mode)
@@ -43,9 +40,9 @@ class Array:
 
     @classmethod
     def _of_step(cls, plan: Plan, index: int) -> Array:
-        made = cls.__new__(cls)
-        made._plan, made._index = plan, index
-        return made
+        array = cls.__new__(cls)
+        array._plan, array._index = plan, index
+        return array
 
     @property
     def plan(self) -> Plan:
@@ -160,25 +157,27 @@ class Array:
             )
         return self._step.opened
 
+    def _writable_source(self, otherwise: str) -> Opened:
+        opened = self._source(otherwise)
+        if not opened.writable:
+            raise StoreError("opened read-only", allowed='mode="r+"', path=(self.name,))
+        return opened
+
     def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
         if isinstance(key, Roi):
-            return self._read(self._region(key))
+            return self._read(region_inside(key, self.meta, self.name))
         selection = self._select(key)
         if selection.empty:
             return np.zeros(selection.shape, self.dtype)
-        return selection.apply(self._read(self._region_of(selection)))
+        return selection.apply(self._read(selection.region(self.meta)))
 
     def __setitem__(self, key: Any, values: Any) -> None:
-        opened = self._source("cannot be written")
-        if not opened.writable:
-            raise StoreError("opened read-only", allowed='mode="r+"', path=(self.name,))
+        opened = self._writable_source("cannot be written")
         if isinstance(key, Roi):
-            index: tuple[Any, ...] = opened.index_of(self._region(key), self.meta, self.unit)
-            shape = tuple(s.stop - s.start for s in index)
+            region = region_inside(key, self.meta, self.name)
+            shape = self.meta.shape_of(region)
         else:
             selection = self._select(key)
-            if selection.empty:
-                return
             if not selection.contiguous:
                 raise RequestError(
                     "only whole boxes can be written",
@@ -186,35 +185,11 @@ class Array:
                     allowed="slices with step 1 and integers",
                     path=(self.name,),
                 )
-            index = opened.index_of(self._region_of(selection), self.meta, self.unit)
-            shape = selection.shape
-        values = self._held(np.asarray(values))
-        try:
-            values = np.broadcast_to(values, shape)
-        except ValueError:
-            raise RequestError(
-                "the values do not fit the region",
-                found=f"shape {values.shape}",
-                allowed=f"shape {shape}",
-                path=(self.name,),
-            ) from None
-        full = tuple(s.stop - s.start for s in index)
-        opened.write(index, np.ascontiguousarray(values.reshape(full)))
-
-    def _held(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The values in the array's dtype. Integers must be held exactly; floats may round."""
-        if np.can_cast(values.dtype, self.dtype, "safe"):
-            return values.astype(self.dtype, copy=False)
-        with np.errstate(invalid="ignore", over="ignore"):
-            cast = values.astype(self.dtype)
-        if self.dtype.kind != "f" and not np.array_equal(cast, values):
-            raise StoreError(
-                "the values do not fit the array's dtype",
-                found=f"{values.dtype} from {values.min()} to {values.max()}",
-                allowed=f"what {self.dtype} holds exactly",
-                path=(self.name,),
-            )
-        return cast
+            region, shape = selection.region(self.meta), selection.shape
+        values = broadcast(as_dtype(values, self.dtype, self.name), shape, self.name)
+        if values.size:
+            box = np.ascontiguousarray(values.reshape(self.meta.shape_of(region)))
+            opened.write(opened.index_of(region, self.meta, self.unit), box)
 
     def to_ndarray(self, roi: Roi | None = None, fill_value: Any = None) -> np.ndarray[Any, Any]:
         """The voxels of a roi (all by default); where it reaches outside, ``fill_value``.
@@ -224,21 +199,16 @@ class Array:
         if roi is None:
             return self._read(self.meta.region)
         if fill_value is None:
-            return self._read(self._region(roi))
-        wanted = self._placed(roi)
-        fill = np.asarray(fill_value)
-        if fill.ndim or fill.dtype.kind not in "buif":
+            return self._read(region_inside(roi, self.meta, self.name))
+        region = region_of(roi, self.meta, self.name)
+        fill = as_dtype(fill_value, self.dtype, self.name)
+        if fill.ndim:
             raise RequestError("the fill value is not a number", found=repr(fill_value), path=(self.name,))
-        out = np.full(self.meta.shape_of(wanted), self._held(fill), self.dtype)
-        inside = wanted.intersect(self.meta.region)
+        block = Block(np.full(self.meta.shape_of(region), fill), region, self.meta)
+        inside = region.intersect(self.meta.region)
         if not inside.empty:
-            place = tuple(
-                slice((b - o) // v, (e - o) // v)
-                for b, e, o, v in zip(inside.begin, inside.end, wanted.begin, self.voxel_size, strict=True)
-            )
-            lead = (slice(None),) * (self.ndim - self.dims)
-            out[lead + place] = self._read(inside)
-        return out
+            block.crop(inside)[...] = self._read(inside)
+        return block.data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
@@ -248,10 +218,7 @@ class Array:
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add attributes to the store of a writable source."""
-        opened = self._source("takes no metadata")
-        if not opened.writable:
-            raise StoreError("opened read-only", allowed='mode="r+"', path=(self.name,))
-        opened.add_metadata(metadata)
+        self._writable_source("takes no metadata").add_metadata(metadata)
         self._plan = compile_plan(self._plan.roots, self._plan.unit, self._plan.mode)
 
     def to_funlib(self) -> Any:
@@ -278,23 +245,7 @@ class Array:
             name: By default one that no other array has.
             unit: The world unit; nm by default.
         """
-        data = np.asarray(data)
-        if roi is not None:
-            _require_roi(roi, "from_numpy")
-        if voxel_size is None and roi is not None:
-            shape = data.shape[data.ndim - roi.dims :]
-            if len(shape) != roi.dims or any(s % max(n, 1) for s, n in zip(roi.shape, shape, strict=True)):
-                raise RequestError("the roi is not a whole number of voxels", found=f"{roi}, shape {data.shape}")
-            voxel_size = [s // n for s, n in zip(roi.shape, shape, strict=True)]
-        kind: Any = type_named("NumpyArrayConfig")
-        config = kind(
-            name or f"numpy-{next(_COUNTER)}",
-            data=data,
-            offset=None if roi is None else tuple(roi.offset),
-            voxel_size=voxel_size,
-            axes=axes,
-        )
-        array = cls(config, unit=unit)
+        array = cls(numpy_config(data, roi, voxel_size, axes, name), unit=unit)
         if roi is not None and array.roi != roi:
             raise RequestError("roi, voxel size and shape do not agree", found=f"roi {roi}", allowed=f"{array.roi}")
         return array
@@ -306,7 +257,7 @@ class Array:
         if spec is None:
             raise RequestError("not a gunpowder array", found=repr(array))
         if spec.roi is None or spec.voxel_size is None:
-            raise RequestError("a gunpowder array without roi and voxel size has no place")
+            raise RequestError("a gunpowder array without roi and voxel size has no position", found=repr(array))
         return cls.from_numpy(array.data, spec.roi, tuple(spec.voxel_size), name=name)
 
     def neuroglancer_layer(self, visible: bool = True) -> Any:
@@ -315,7 +266,9 @@ class Array:
         Its kind follows from what the values are; see ``gp_arrays.view``. Append it to
         ``state.layers``: it has the array's name.
         """
-        return self._make_layer(self, visible)
+        from ..viewer.layers import layer_of
+
+        return layer_of(self, visible)
 
     def __repr__(self) -> str:
         return (
@@ -326,53 +279,8 @@ class Array:
     def _read(self, region: Region) -> np.ndarray[Any, Any]:
         return evaluate(self._plan, [(self._index, region)])[0]
 
-    def _on_grid(self, region: Region) -> Region:
-        if len(region.begin) != self.dims or not self.meta.on_grid(region):
-            raise RequestError(
-                "the roi is not on the voxel grid",
-                found=region,
-                path=(self.name,),
-                allowed=f"{self.dims} axes, steps of {tuple(self.voxel_size)} from {self.roi.begin}",
-            )
-        return region
-
-    def _placed(self, roi: Roi) -> Region:
-        _require_roi(roi, self.name)
-        if None in roi.offset or None in roi.shape:
-            raise RequestError("the roi is unbounded", found=roi, path=(self.name,))
-        return self._on_grid(Region.of(roi))
-
-    def _region(self, roi: Roi) -> Region:
-        region = self._placed(roi)
-        if region.empty or not self.meta.region.contains(region):
-            raise RequestError(
-                "the roi reaches outside of the array",
-                found=region,
-                path=(self.name,),
-                allowed=f"within {self.meta.region}; to_ndarray(roi, fill_value=) pads",
-            )
-        return region
-
     def _select(self, key: Any) -> Selection:
         try:
             return select(key, self.shape)
         except RequestError as error:
             raise error.at(self.name) from None
-
-    def _region_of(self, selection: Selection) -> Region:
-        nonspatial = self.ndim - self.dims
-        begin, voxel_size = self.meta.region.begin, self.voxel_size
-        spans = selection.bounds[nonspatial:]
-        return Region(
-            tuple(o + a * v for o, (a, _), v in zip(begin, spans, voxel_size, strict=True)),
-            tuple(o + b * v for o, (_, b), v in zip(begin, spans, voxel_size, strict=True)),
-            selection.bounds[:nonspatial],
-        )
-
-
-def _require_roi(roi: Any, *path: str) -> None:
-    if not isinstance(roi, Roi):
-        raise RequestError("not a roi", found=repr(roi), allowed="a funlib.geometry.Roi", path=path)
-
-
-_COUNTER = itertools.count()

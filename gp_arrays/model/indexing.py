@@ -1,4 +1,4 @@
-"""Numpy-like keys as boxes to read and what to take of them."""
+"""What ``array[key]`` asks for: a roi in world units, or a key of indices as numpy takes it."""
 
 from __future__ import annotations
 
@@ -7,91 +7,138 @@ from typing import Any
 
 import attrs
 import numpy as np
+from funlib.geometry import Roi
 
 from ..errors import RequestError
+from .meta import Meta, Region
 
 
 @attrs.frozen
 class Selection:
-    """A key of ``array[key]``: the box to read, and the index that takes the rest from it.
+    """A key of indices: the box to read, and what numpy applies to the voxels of the box.
 
     Attributes:
-        bounds: A range of indices for each axis.
-        rest: What numpy applies to the voxels of the box.
+        bounds: Begin and end of the box on each axis, as indices.
+        key: What numpy applies to the voxels of the box.
         shape: The shape of the result.
     """
 
     bounds: tuple[tuple[int, int], ...]
-    rest: tuple[Any, ...]
+    key: tuple[Any, ...]
     shape: tuple[int, ...]
 
     @property
     def empty(self) -> bool:
-        return any(b <= a for a, b in self.bounds)
+        return any(end <= begin for begin, end in self.bounds)
 
     @property
     def contiguous(self) -> bool:
-        """Whether it is the box itself, axes dropped aside."""
-        return all(item == 0 or (isinstance(item, slice) and item.step in (None, 1)) for item in self.rest)
+        """True if the result is the whole box, apart from dropped axes."""
+        return all(item in (0, slice(None)) for item in self.key)
 
     def apply(self, box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        taken = box[self.rest]
+        """The result, from the voxels of the box."""
+        result = box[self.key]
         # a single voxel stays the scalar that numpy makes of it
-        return np.ascontiguousarray(taken) if taken.ndim else taken
+        return np.ascontiguousarray(result) if result.ndim else result
 
-
-def _all(ndim: int) -> tuple[slice, ...]:
-    return (slice(None),) * ndim
+    def region(self, meta: Meta) -> Region:
+        """The box in world units."""
+        spatial = list(zip(self.bounds[-meta.dims :], meta.region.begin, meta.voxel_size, strict=True))
+        return Region(
+            tuple(origin + begin * voxel for (begin, _), origin, voxel in spatial),
+            tuple(origin + end * voxel for (_, end), origin, voxel in spatial),
+            self.bounds[: -meta.dims],
+        )
 
 
 def select(key: Any, shape: tuple[int, ...]) -> Selection:
-    """Read a key of integers, slices and an ellipsis, as numpy does.
+    """Read a key of integers, slices and an ellipsis, as numpy does. The cost is that of the key, not of the shape.
 
     >>> select((slice(2, 5), ..., -1), (10, 10, 10))
-    Selection(bounds=((2, 5), (0, 10), (9, 10)), rest=(slice(None, None, None), slice(None, None, None), 0), shape=(3, 10))
+    Selection(bounds=((2, 5), (0, 10), (9, 10)), key=(slice(None, None, None), slice(None, None, None), 0), shape=(3, 10))
 
     Raises:
-        RequestError: An index out of range, too many of them, or of another kind.
+        RequestError: An index out of range, too many of them, or something that is not an index.
     """
     items = key if isinstance(key, tuple) else (key,)
     # identity, since == on an array among the items compares voxels
-    ellipses = sum(item is Ellipsis for item in items)
-    if ellipses > 1 or len(items) - ellipses > len(shape):
+    ellipses = [i for i, item in enumerate(items) if item is Ellipsis]
+    if len(ellipses) > 1 or len(items) - len(ellipses) > len(shape):
         raise RequestError("too many indices", found=repr(key), allowed=f"{len(shape)} axes")
-    if not ellipses:
-        items = (*items, Ellipsis)
-    at = next(i for i, item in enumerate(items) if item is Ellipsis)
-    fill = len(shape) - (len(items) - 1)
-    items = (*items[:at], *_all(fill), *items[at + 1 :])
+    first = ellipses[0] if ellipses else len(items)
+    omitted = (slice(None),) * (len(shape) - len(items) + len(ellipses))
+    items = (*items[:first], *omitted, *items[first + 1 :])
     bounds: list[tuple[int, int]] = []
     rest: list[Any] = []
-    out: list[int] = []
+    lengths: list[int] = []
     for axis, (item, size) in enumerate(zip(items, shape, strict=True)):
         if isinstance(item, slice):
-            positions = _positions(item, size)
-            low, high = (min(positions), max(positions) + 1) if positions else (0, 0)
-            bounds.append((low, high))
-            step = positions.step
-            rest.append(slice(None) if step == 1 else slice(None, None, step))
-            out.append(len(positions))
+            indices = _indices(item, size)
+            if indices:
+                # a range is sorted, one way or the other
+                ends = indices[0], indices[-1]
+                bounds.append((min(ends), max(ends) + 1))
+            else:
+                bounds.append((0, 0))
+            rest.append(slice(None) if indices.step == 1 else slice(None, None, indices.step))
+            lengths.append(len(indices))
         else:
-            try:
-                if isinstance(item, (bool, np.bool_)):
-                    raise TypeError
-                index = operator.index(item)
-            except TypeError:
-                raise RequestError(
-                    "not an index", found=repr(item), allowed="integers, slices, ... and a Roi"
-                ) from None
-            if not -size <= index < size:
-                raise RequestError(f"index out of range on axis {axis}", found=index, allowed=f"{-size} to {size - 1}")
-            bounds.append((index % size, index % size + 1))
+            index = _index(item, size, axis)
+            bounds.append((index, index + 1))
             rest.append(0)
-    return Selection(tuple(bounds), tuple(rest), tuple(out))
+    return Selection(tuple(bounds), tuple(rest), tuple(lengths))
 
 
-def _positions(item: slice, size: int) -> range:
+def _indices(item: slice, size: int) -> range:
     try:
         return range(*item.indices(size))
     except (TypeError, ValueError) as error:
         raise RequestError("not a slice of indices", found=repr(item), allowed=str(error)) from None
+
+
+def _index(item: Any, size: int, axis: int) -> int:
+    try:
+        if isinstance(item, (bool, np.bool_)):
+            raise TypeError("numpy would take a bool for a mask")
+        index = operator.index(item)
+    except TypeError:
+        raise RequestError("not an index", found=repr(item), allowed="integers, slices, ... and a Roi") from None
+    if not -size <= index < size:
+        raise RequestError(f"index out of range on axis {axis}", found=index, allowed=f"{-size} to {size - 1}")
+    return index % size
+
+
+def require_roi(roi: Any, *path: str) -> None:
+    """Raises RequestError unless it is a bounded ``funlib.geometry.Roi``."""
+    if not isinstance(roi, Roi):
+        raise RequestError("not a roi", found=repr(roi), allowed="a funlib.geometry.Roi", path=path)
+    if roi.unbounded or None in roi.offset:
+        raise RequestError("the roi is unbounded", found=roi, path=path)
+
+
+def region_of(roi: Any, meta: Meta, *path: str) -> Region:
+    """The region of a roi, which may reach outside of the array. Raises RequestError."""
+    require_roi(roi, *path)
+    region = Region.of(roi)
+    if roi.dims != meta.dims or not meta.on_grid(region):
+        raise RequestError(
+            "the roi is not on the voxel grid",
+            found=region,
+            allowed=f"{meta.dims} axes, steps of {tuple(meta.voxel_size)} from {meta.region.begin}",
+            path=path,
+        )
+    return region
+
+
+def region_inside(roi: Any, meta: Meta, *path: str) -> Region:
+    """The region of a roi, which must lie within the array. Raises RequestError."""
+    region = region_of(roi, meta, *path)
+    if region.empty or not meta.region.contains(region):
+        raise RequestError(
+            "the roi is empty" if region.empty else "the roi reaches outside of the array",
+            found=region,
+            allowed=f"within {meta.region}; to_ndarray(roi, fill_value=) pads",
+            path=path,
+        )
+    return region

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..model.array import Array
-
 if TYPE_CHECKING:
     from .shown import View
 
@@ -50,13 +48,3 @@ def view(arrays: Any, host: str = "127.0.0.1", port: int = 0, unit: str | None =
     from .shown import View
 
     return View(arrays, host, port, unit, quiet)
-
-
-def _layer(array: Array, visible: bool = True) -> Any:
-    from .layers import layer_of
-
-    return layer_of(array, visible)
-
-
-# the viewer is made of arrays, so that arrays cannot import it: it tells them how they are shown
-Array._make_layer = staticmethod(_layer)

@@ -73,7 +73,7 @@ def test_padding():
         (Roi((40, 0, 9), (11, 5, 3)), "not on the voxel grid"),
         (Roi((40, 0), (10, 5)), "not on the voxel grid"),
         (Roi((30, 0, 9), (10, 5, 3)), "reaches outside"),
-        (Roi((40, 0, 9), (0, 5, 3)), "reaches outside"),
+        (Roi((40, 0, 9), (0, 5, 3)), "is empty"),
         (Roi((40, 0, 9), (None, 5, 3)), "unbounded"),
     ],
 )
@@ -146,6 +146,16 @@ def test_writing():
             array[0] = unheld
 
 
+@pytest.mark.parametrize("value", [10**30, -(10**30), "7", None, 1j, b"a", [[1], [2, 3]], np.datetime64(1, "s"), {}])
+def test_what_is_no_number_of_64_bits_is_refused(value):
+    data = np.zeros((4, 5), np.uint8)
+    for dtype in (np.uint8, np.int64, np.float32):
+        array = gpa.Array.from_numpy(data.astype(dtype), name="n")
+        for key in (0, (0, 0), slice(0, 2), Roi((0, 0), (2, 2))):
+            with pytest.raises(gpa.StoreError, match=r"\An: .*\Z"):
+                array[key] = value
+
+
 def test_what_cannot_be_written():
     data = np.zeros((4, 5), np.uint8)
     data.flags.writeable = False
@@ -179,7 +189,7 @@ def test_from_gunpowder():
     array = gpa.Array.from_gunpowder(gp.Array(np.arange(12).reshape(2, 2, 3), spec))
     assert array.axes == ("c", "y", "x")
     assert array[Roi((6, 7), (2, 2))].tolist() == [[[4, 5]], [[10, 11]]]
-    with pytest.raises(gpa.RequestError, match="no place"):
+    with pytest.raises(gpa.RequestError, match="no position"):
         gpa.Array.from_gunpowder(gp.Array(np.zeros(3), gp.ArraySpec(nonspatial=True)))
 
 

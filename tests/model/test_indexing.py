@@ -30,6 +30,58 @@ def test_only_the_box_is_read(key):
     assert (high - low) == (max(taken) - min(taken) + 1 if len(taken) else 0)
 
 
+@given(basic_indices(SHAPE, allow_newaxis=False))
+def test_an_array_is_indexed_as_numpy_indexes_its_voxels(key):
+    got, expected = gpa.NumpyArrayConfig("n", data=DATA, axes=("z", "y", "x")).array()[key], DATA[key]
+    assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
+    assert np.array_equal(got, expected)
+
+
+HUGE = 10**15
+
+
+@pytest.mark.parametrize(
+    ("key", "bounds", "length"),
+    [
+        (slice(None), (0, HUGE), HUGE),
+        (slice(None, None, -1), (0, HUGE), HUGE),
+        (slice(5, None, 3), (5, HUGE - 1), (HUGE - 4) // 3),
+        (slice(None, None, -7), (HUGE - 1 - (HUGE - 1) // 7 * 7, HUGE), (HUGE + 6) // 7),
+        (slice(HUGE, 0, -HUGE), (HUGE - 1, HUGE), 1),
+        (slice(0, HUGE, HUGE), (0, 1), 1),
+        (slice(10**30, None), (0, 0), 0),
+        (slice(7, 7), (0, 0), 0),
+        (-1, (HUGE - 1, HUGE), None),
+    ],
+)
+def test_a_key_costs_nothing_in_proportion_to_the_shape(key, bounds, length):
+    selection = select((key, ..., 3), (HUGE, HUGE, HUGE))
+    assert selection.bounds == (bounds, (0, HUGE), (3, 4))
+    assert selection.shape == ((length, HUGE) if length is not None else (HUGE,))
+
+
+def huge(shape):
+    """Voxels that take no memory: one value, seen everywhere."""
+    return gpa.NumpyArrayConfig("n", data=np.broadcast_to(np.uint8(7), shape)).array()
+
+
+def test_a_few_voxels_of_a_huge_array():
+    array = huge((HUGE,))
+    assert array[-5:].tolist() == [7] * 5
+    assert array[: HUGE - 9 : -3].tolist() == [7] * 3
+    assert array[HUGE - 1 : 10 : -HUGE].tolist() == [7]
+    assert array[3:3].shape == (0,)
+    assert array[HUGE // 2] == 7
+    assert np.asarray(array.to_ndarray(gpa.Roi((HUGE - 2,), (4,)), fill_value=1)).tolist() == [7, 7, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(HUGE,), (10**5,) * 3])
+@pytest.mark.parametrize("key", [..., slice(None), slice(None, None, 2)])
+def test_all_of_a_huge_array_does_not_fit_into_memory(shape, key):
+    with pytest.raises(MemoryError):
+        huge(shape)[key]
+
+
 @pytest.mark.parametrize(
     "key", [5, (0, 0, 0, 0), (..., ...), 1.5, "a", True, None, [0, 1], np.array([True, False, True]), slice("a", "b")]
 )
