@@ -50,6 +50,11 @@ class Array:
         return self._plan
 
     @property
+    def index(self) -> int:
+        """The step of ``plan`` that the array is."""
+        return self._index
+
+    @property
     def _step(self) -> Step:
         return self._plan.steps[self._index]
 

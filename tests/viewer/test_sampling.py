@@ -79,7 +79,8 @@ def test_without_a_pyramid_few_voxels_are_read_and_shown_larger(
     assert 0 < read.voxels <= SPARSE
     assert computed.voxels == (-(-size // repeat)) ** 2
     # the voxel that is shown lies in the middle of those for which it stands, to a voxel of the screen
-    at = (np.arange(size) // repeat * repeat + (repeat - 1) // 2).clip(max=size - 1) * factor + (factor - 1) // 2
+    last = -(-(10**5) // factor) - 1
+    at = (np.arange(size) // repeat * repeat + (repeat - 1) // 2).clip(max=last) * factor + (factor - 1) // 2
     np.testing.assert_array_equal(got, 255 - value(*np.ix_([5 * factor + (factor - 1) // 2], at, at)))
 
 
