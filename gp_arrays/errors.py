@@ -9,12 +9,45 @@ from typing import Any
 PATH_SEPARATOR = " > "
 
 
+#: Characters that each part of a message is shortened to.
+LONGEST = 400
+
+
+def one_line(text: str, limit: int = LONGEST) -> str:
+    r"""A text in one line of bounded length: control characters escaped, its middle left out if it is long.
+
+    >>> print(one_line("two" + chr(10) + "lines"), one_line("ab" * 1000, 40))
+    two\nlines abababab...(2000 characters)...abababab
+    """
+    ends = text if len(text) <= limit else text[:limit] + text[-limit:]
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in ends)
+    if len(line) <= limit:
+        return line
+    left_out = f"...({len(text)} characters)..."
+    half = (limit - len(left_out)) // 2
+    return line[:half] + left_out + line[-half:]
+
+
+def quoted(value: Any) -> str:
+    """A value for a message, as Python would write it.
+
+    >>> quoted("raw"), quoted(float("nan"))
+    ("'raw'", 'nan')
+    """
+    try:
+        return one_line(repr(value))
+    except Exception:  # of any kind: what a caller passed may be too deep, too long a number, or have a faulty repr
+        return f"<{type(value).__name__}>"
+
+
 class GpArraysError(Exception):
     """Base of every error that this library raises on purpose.
 
+    Its message is one line of bounded length, whatever the values are.
+
     Args:
         problem: One phrase that says what is wrong.
-        found: What was found, shown as it is.
+        found: What was found; a text is shown as it is.
         allowed: What would have been accepted, or what to do.
         path: Names from the root of the tree down to the array concerned.
 
@@ -29,16 +62,16 @@ class GpArraysError(Exception):
         allowed: Any = None,
         path: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(problem, found, allowed, path)
-        self.problem = problem
-        self.found = found
-        self.allowed = allowed
-        self.path = tuple(path)
+        self.problem = one_line(problem)
+        self.found = None if found is None else one_line(found if isinstance(found, str) else quoted(found))
+        self.allowed = None if allowed is None else one_line(allowed if isinstance(allowed, str) else quoted(allowed))
+        self.path = tuple(one_line(name, 100) for name in path)
+        super().__init__(self.problem, self.found, self.allowed, self.path)
 
     def __str__(self) -> str:
         text = self.problem
         if self.path:
-            text = f"{PATH_SEPARATOR.join(self.path)}: {text}"
+            text = f"{one_line(PATH_SEPARATOR.join(self.path))}: {text}"
         if self.found is not None:
             text += f"; found {self.found}"
         if self.allowed is not None:
@@ -75,12 +108,12 @@ class ComputeError(GpArraysError, RuntimeError):
     """Voxels that could not be computed (a sum too large for its dtype, say)."""
 
 
-def nearest(name: str, names: Iterable[str], count: int = 3) -> str | None:
+def nearest(name: str, names: Iterable[str], count: int = 3, cutoff: float = 0.5) -> str | None:
     """The existing names that look most like ``name``, for an error message.
 
     >>> nearest("nuerons", ["neurons", "raw"])
     'neurons'
     """
-    names = list(names)
-    close = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
+    # a text that is much longer than every name is like none of them, and slow to compare
+    close = difflib.get_close_matches(name[:200], list(names), n=count, cutoff=cutoff)
     return ", ".join(close) if close else None

@@ -19,7 +19,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import gp_arrays as gpa
-from gp_arrays.model.config import TYPES, walk
+from gp_arrays.model.config import TYPES, all_configs
 from gp_arrays.testing import (
     assert_same,
     check_blocks,
@@ -48,7 +48,7 @@ OWN = {name: cls for name, cls in TYPES.items() if cls.__module__.startswith("gp
 def computable(config: Any) -> bool:
     """Whether every array of a tree can be computed: sums may overflow."""
     try:
-        for each in walk([config]):
+        for each in all_configs([config]):
             evaluate_naively(each)
     except gpa.ComputeError:
         return False
@@ -75,7 +75,7 @@ def test_random_trees_stitch(session_folder: Path, data: Any) -> None:
 def test_random_trees_are_the_same_in_a_pipeline(session_folder: Path, data: Any) -> None:
     config = data.draw(trees(session_folder))
     assume(computable(config))
-    inner = data.draw(st.sampled_from(walk([config])))
+    inner = data.draw(st.sampled_from(all_configs([config])))
     configs = [config, inner] if inner.array().voxel_size.dims == config.array().dims else [config]
     check_pipeline(configs, [data.draw(regions(each.array())) for each in configs])
 

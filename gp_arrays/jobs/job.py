@@ -13,11 +13,11 @@ import cloudpickle
 import numpy as np
 
 from ..errors import ConfigError, StoreError
-from ..model.config import walk
+from ..model.base import ArrayConfig
+from ..model.config import all_configs
 from ..model.evaluate import evaluate
 from ..model.meta import Meta, Region
 from ..model.plan import Plan, compile_plan
-from ..model.rules import ArrayRules
 from ..storage.documents import read_node
 from ..storage.files import replace_file
 from ..transforms.dense_ids import look_in
@@ -34,9 +34,9 @@ SUFFIX = ".gp_arrays"
 TABLES = "tables"
 
 
-def describe_tree(roots: Mapping[str, ArrayRules]) -> dict[str, Any]:
+def describe_tree(roots: Mapping[str, ArrayConfig]) -> dict[str, Any]:
     """A tree as a plain document; none where it holds what no document can."""
-    modules = {type(config).__module__ for config in walk(roots.values())}
+    modules = {type(config).__module__ for config in all_configs(roots.values())}
     try:
         document = tree_document(list(roots.values()))
     except ConfigError:
@@ -62,7 +62,7 @@ def describe_pass(made: Pass, tree: int) -> dict[str, Any]:
     }
 
 
-def save(folder: Path, job: Mapping[str, Any], roots: Sequence[Mapping[str, ArrayRules]]) -> None:
+def save(folder: Path, job: Mapping[str, Any], roots: Sequence[Mapping[str, ArrayConfig]]) -> None:
     """Write a job where its workers find it. Raises ConfigError for what cannot be sent to them."""
     for i, (tree, configs) in enumerate(zip(job["trees"], roots, strict=True)):
         if by_pickle(tree):
@@ -134,12 +134,12 @@ def load(folder: Path, name: str) -> Loaded:
     return Loaded(root, job["id"], plan, read_pass(described, metas), job["skip_empty"], frame)
 
 
-def load_tree(folder: Path, job: Mapping[str, Any], index: int, root: Path) -> dict[str, ArrayRules]:
+def load_tree(folder: Path, job: Mapping[str, Any], index: int, root: Path) -> dict[str, ArrayConfig]:
     """One of the trees of a job, by dataset. ``root`` is where its store is now."""
     tree = job["trees"][index]
     here, there = str(root), job["root"]
     if by_pickle(tree):
-        configs: dict[str, ArrayRules] = cloudpickle.loads((folder / TREE.format(index)).read_bytes())
+        configs: dict[str, ArrayConfig] = cloudpickle.loads((folder / TREE.format(index)).read_bytes())
         return configs
     for module in tree["modules"]:
         importlib.import_module(module)

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigError
+from ..model.base import ArrayConfig
 from ..model.plan import Plan
-from ..model.rules import ArrayRules
 from ..storage.chunks import require_whole_shards, to_chunks
 from ..storage.documents import find_node
 from ..storage.engine import update_attributes
@@ -68,7 +68,7 @@ class Job:
     """
 
     root: Path
-    roots: Mapping[str, ArrayRules]
+    roots: Mapping[str, ArrayConfig]
     plan: Plan
     passes: tuple[Pass, ...]
     levels: tuple[Level, ...]
@@ -116,7 +116,7 @@ def group_outputs(outputs: Sequence[Output]) -> list[list[Output]]:
 
 
 def make_job(
-    root: Path, roots: Mapping[str, ArrayRules], plan: Plan, layout: Layout, before: Mapping[str, Any] | None
+    root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: Layout, before: Mapping[str, Any] | None
 ) -> Job:
     """The job that a user asks for, checked, without touching the disk.
 

@@ -11,8 +11,8 @@ import attrs
 import numpy as np
 
 from ..errors import ConfigError
+from ..model.base import ArrayConfig
 from ..model.meta import Meta, Region
-from ..model.rules import ArrayRules
 from ..sources.zarr_ import ZarrArrayConfig
 from ..transforms.resample import ResampledArrayConfig
 from .geometry import BASE_MEMORY, Output, Pass, no_memory
@@ -32,7 +32,7 @@ _LONG = {
 }
 
 
-def method_for(meta: Meta, config: ArrayRules) -> str:
+def method_for(meta: Meta, config: ArrayConfig) -> str:
     """Mean for intensities, nearest for masks, mode for labels."""
     if config.is_mask or meta.dtype == np.dtype(bool):
         return "nearest"
@@ -63,7 +63,7 @@ class Level:
     factors: tuple[int, ...]
     method: str
 
-    def roots(self, root: Path) -> dict[str, ArrayRules]:
+    def roots(self, root: Path) -> dict[str, ArrayConfig]:
         """The tree that it is computed from, once the level below it is there.
 
         Levels are computed as if the pyramid began at 0, where every grid has a corner.

@@ -11,8 +11,9 @@ from funlib.geometry import Roi
 
 from ..errors import ConfigError, StoreError, TreeError
 from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import located, not_a_config
 from ..model.plan import Plan, compile_plan
-from ..model.rules import ArrayRules, located
 from ..train.pipeline_array import PipelineArrayConfig
 from . import job as jobs
 from .dryrun import estimate
@@ -29,7 +30,7 @@ from .state import EMPTY, State, state_base, state_name, store_root
 
 
 def materialize(
-    configs: ArrayRules | Mapping[str, ArrayRules],
+    configs: ArrayConfig | Mapping[str, ArrayConfig],
     path: str | Path,
     dataset: str | None = None,
     num_workers: int = 2,
@@ -46,7 +47,7 @@ def materialize(
     zarr_format: int = 2,
     pyramid: str | Mapping[str, str] | None = None,
     skip_empty: bool = False,
-    mask: ArrayRules | None = None,
+    mask: ArrayConfig | None = None,
     retries: int = 2,
     block_timeout: float | None = 600,
     state: str | Path | None = None,
@@ -133,8 +134,8 @@ def materialize(
     if block_timeout is not None:
         block_timeout = fields.named("block_timeout", fields.to_number, block_timeout)
     if append is not None:
-        if not isinstance(configs, ArrayRules):
-            raise fields.no_array_config(configs, "nodes are appended to one array")
+        if not isinstance(configs, ArrayConfig):
+            raise not_a_config(configs, "nodes are appended to one array")
         made_of = configs
         configs = PipelineArrayConfig(dataset or f"{made_of.name}-appended", made_of, append, **(append_options or {}))
     roots = located(_roots(configs, dataset), Path.cwd())
@@ -223,11 +224,11 @@ def active_blocks(job: Job, mask: Plan | None) -> dict[str, Any]:
     return active
 
 
-def _roots(configs: ArrayRules | Mapping[str, ArrayRules], dataset: str | None) -> dict[str, ArrayRules]:
-    if isinstance(configs, ArrayRules):
+def _roots(configs: ArrayConfig | Mapping[str, ArrayConfig], dataset: str | None) -> dict[str, ArrayConfig]:
+    if isinstance(configs, ArrayConfig):
         return {_dataset(configs.name if dataset is None else dataset): configs}
     if not isinstance(configs, Mapping) or not configs:
-        raise fields.no_array_config(configs, allowed="one, or several by dataset")
+        raise not_a_config(configs, allowed="one, or several by dataset")
     if dataset is not None:
         raise ConfigError(
             "several outputs have their names already",
@@ -235,8 +236,8 @@ def _roots(configs: ArrayRules | Mapping[str, ArrayRules], dataset: str | None) 
             allowed="dataset= with one array config",
         )
     for name, config in configs.items():
-        if not isinstance(config, ArrayRules):
-            raise fields.no_array_config(config).at(str(name))
+        if not isinstance(config, ArrayConfig):
+            raise not_a_config(config).at(str(name))
     roots = {_dataset(name): config for name, config in configs.items()}
     if len(roots) != len(configs):
         raise ConfigError("dataset names are not unique", found=", ".join(map(repr, configs)))
@@ -248,8 +249,8 @@ def _roots(configs: ArrayRules | Mapping[str, ArrayRules], dataset: str | None) 
 
 
 def _mask(config: Any, unit: str) -> Plan:
-    if not isinstance(config, ArrayRules):
-        raise fields.no_array_config(config, "the mask is not an array config")
+    if not isinstance(config, ArrayConfig):
+        raise not_a_config(config, "the mask is not an array config")
     return compile_plan(located({"mask": config}, Path.cwd()), unit)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import GpArraysError
 from ..model.evaluate import evaluate, run_step
 from ..model.meta import Block, Meta, Region
+from ..model.opened import Stored
 from ..model.plan import Plan, Step
-from ..model.rules import Stored
 from ..model.tasks import contexts, make_tasks
 from .geometry import Pass
 

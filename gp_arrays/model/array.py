@@ -9,13 +9,15 @@ import numpy as np
 from funlib.geometry import Coordinate, Roi
 
 from ..errors import RequestError, StoreError
+from .base import ArrayConfig
+from .config import require_config
 from .evaluate import evaluate
 from .export import to_funlib
 from .from_numpy import numpy_config
 from .indexing import Selection, region_inside, region_of, select
 from .meta import Block, Meta, Region
-from .plan import Plan, Step, compile_plan, require_config
-from .rules import ArrayRules, Opened
+from .opened import Opened
+from .plan import Plan, Step, compile_plan
 from .values import as_dtype, broadcast
 
 
@@ -33,7 +35,7 @@ class Array:
         unit: The unit of the tree; by default what its file says, else nm.
     """
 
-    def __init__(self, config: ArrayRules, mode: str | None = None, unit: str | None = None) -> None:
+    def __init__(self, config: ArrayConfig, mode: str | None = None, unit: str | None = None) -> None:
         require_config(config)
         self._plan = compile_plan({config.name: config}, unit, mode)
         self._index = self._plan.outputs[config.name]
@@ -64,7 +66,7 @@ class Array:
         return self._step.meta
 
     @property
-    def config(self) -> ArrayRules:
+    def config(self) -> ArrayConfig:
         """What the array is, as it stands in the tree."""
         return self._step.config
 

@@ -1,67 +1,27 @@
-"""The base classes that array types derive from: rules, plus what a user does with a config."""
+"""The base classes that array types derive from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 import numpy as np
 
-from ..errors import GpArraysError
-from .array import Array
+from ..errors import GpArraysError, TreeError
+from .checks import alike
+from .config import Config
 from .meta import Block, Meta, Region
-from .plan import compile_plan
-from .rules import ArrayRules, SourceRules
+from .opened import Opened
 
-
-class _Usable:
-    """What every config offers its user."""
-
-    __slots__ = ()
-
-    def array(self: Any, mode: str | None = None, unit: str | None = None) -> Array:
-        """The array, ready to be indexed.
-
-        Args:
-            mode: How sources are opened (``"r"`` or ``"r+"``), where not as their config says.
-            unit: The unit of the tree; by default what its file says, else nm.
-        """
-        return Array(self, mode, unit)
-
-    def verify(self: Any, unit: str | None = None) -> tuple[bool, str]:
-        """Whether the array can be delivered, and why not.
-
-        Opens every source and checks every combination; reads no voxel.
-        """
-        try:
-            plan = compile_plan({self.name: self}, unit)
-        except GpArraysError as error:
-            return False, str(error)
-        for index, step in enumerate(plan.steps):
-            reason = step.config.reason()
-            if reason is not None:
-                return False, f"{' > '.join(plan.path(index))}: {reason}"
-        return True, "ok"
-
-    def to_toml(self: Any, path: str | Path) -> None:
-        """Write the tree below this config to a TOML file (YAML or JSON by its suffix)."""
-        from ..trees.document import to_file
-
-        to_file([self], path)
-
-    @classmethod
-    def from_toml(cls, path: str | Path) -> Self:
-        """Read such a file. It holds one tree of this type."""
-        from ..trees.tree import from_file
-
-        return from_file(path, cls)
+if TYPE_CHECKING:
+    from .array import Array
 
 
 @attrs.frozen(eq=False, repr=False)
-class ArrayConfig(_Usable, ArrayRules):
-    """Base of the array types that are computed from other arrays.
+class ArrayConfig(Config):
+    """Base of all array types: those that are computed from other arrays derive from it at once.
 
     A type is declared with ``@attrs.frozen(eq=False, repr=False)``. Its fields are its
     parameters; one that holds arrays has ``metadata=SOURCE``, of ``gp_arrays.model.config``. A
@@ -81,19 +41,112 @@ class ArrayConfig(_Usable, ArrayRules):
 
     abstract: ClassVar[bool] = True
 
+    #: Whether ``context`` and ``compute`` understand a region that takes only part of
+    #: the non-spatial axes. Where not, they are asked for all and the result is cropped.
+    supports_channel_subset: ClassVar[bool] = False
+    #: Whether the values say yes or no (not 0, or 0), where dtype uint8 could also mean ids.
+    is_mask: ClassVar[bool] = False
+    #: Whether sources that are one value each throughout a context give one value throughout
+    #: the region, the same wherever it is: blocks over absent chunks need no computing then.
+    keeps_constant: ClassVar[bool] = False
+    #: Whether it shows about what its one source shows at the same position, with the same dtype
+    #: and non-spatial axes: a view that is zoomed far out may then look at the source instead.
+    viewable_as_source: ClassVar[bool] = False
+    #: The name of its gunpowder node, where it is not that of the class without "ArrayConfig".
+    node_name: ClassVar[str | None] = None
+    #: Attributes of the source that ``infer`` reads. Array keys of gunpowder carry none, so the
+    #: node takes each as an argument of that name.
+    node_attributes: ClassVar[tuple[str, ...]] = ()
+    #: Fields that may be left out of the node's arguments: their values, from the other fields.
+    node_defaults: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {}
+
+    def reason(self) -> str | None:
+        """Why ``verify`` is to say no although the tree compiles, or None."""
+        return None
+
+    def fingerprints(self) -> dict[str, str]:
+        """Hashes of the files and functions that decide the voxels beside the fields, by their names.
+
+        A job keeps them and refuses to go on where one has changed. What a source says of its
+        store's metadata is not among them: see ``Opened.fingerprint``.
+        """
+        return {}
+
+    def array(self, mode: str | None = None, unit: str | None = None) -> Array:
+        """The array, ready to be indexed.
+
+        Args:
+            mode: How sources are opened (``"r"`` or ``"r+"``), where not as their config says.
+            unit: The unit of the tree; by default what its file says, else nm.
+        """
+        from .array import Array
+
+        return Array(self, mode, unit)
+
+    def verify(self, unit: str | None = None) -> tuple[bool, str]:
+        """Whether the array can be delivered, and why not.
+
+        Opens every source and checks every combination; reads no voxel.
+        """
+        from .plan import compile_plan
+
+        try:
+            plan = compile_plan({self.name: self}, unit)
+        except GpArraysError as error:
+            return False, str(error)
+        for index, step in enumerate(plan.steps):
+            reason = step.config.reason()
+            if reason is not None:
+                return False, str(TreeError(reason, path=plan.path(index)))
+        return True, "ok"
+
+    def to_toml(self, path: str | Path) -> None:
+        """Write the tree below this config to a TOML file (YAML or JSON by its suffix)."""
+        from ..trees.tree import save_tree
+
+        save_tree([self], path)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read such a file. It holds one tree of this type."""
+        from ..trees.tree import from_file
+
+        return from_file(path, cls)
+
+    def infer(self, *sources: Meta) -> Meta:
+        """The meta of the result. Raises TreeError where the sources do not fit."""
+        raise NotImplementedError(f"{type(self).__name__} states no meta rule")
+
+    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:
+        """The region of each source that ``region`` needs; None for one that is not read."""
+        return [
+            region if self.supports_channel_subset and alike(source.nonspatial, meta.nonspatial) else region.whole()
+            for source in sources
+        ]
+
+    def compute(
+        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
+    ) -> np.ndarray[Any, Any]:
+        """The voxels of ``region``, of ``meta.dtype``, from blocks that cover its context.
+
+        A source that ``context`` does not read has None for a block. Blocks are not to
+        be modified.
+        """
+        raise NotImplementedError(f"{type(self).__name__} states no kernel")
+
 
 @attrs.frozen(eq=False, repr=False)
-class SourceConfig(_Usable, SourceRules):
+class SourceConfig(ArrayConfig):
     """Base of the array types that are read from somewhere.
 
     A type is declared as in ArrayConfig, without fields that hold arrays. It implements
-    ``open(mode)``, which reads no voxel and returns a ``gp_arrays.model.rules.Opened``: shape, dtype,
+    ``open(mode)``, which reads no voxel and returns a ``gp_arrays.model.opened.Opened``: shape, dtype,
     axes, voxel size and offset as the store tells them, and ``read(index)`` for the voxels of
     a box. What cannot be opened or read is a StoreError. ``located(base)`` is for types with
     paths in their fields: relative ones in a tree file are taken from its folder.
 
     >>> import gp_arrays as gpa
-    >>> from gp_arrays.model.rules import Opened
+    >>> from gp_arrays.model.opened import Opened
     >>> from gp_arrays.units import Quantity
     >>> class Ramp(Opened):
     ...     shape, dtype, nonspatial, spatial_axes = (4, 3), np.dtype("uint8"), (), ("y", "x")
@@ -114,6 +167,11 @@ class SourceConfig(_Usable, SourceRules):
     """
 
     abstract: ClassVar[bool] = True
+    supports_channel_subset: ClassVar[bool] = True
+
+    def open(self, mode: str | None = None) -> Opened:
+        """Open it without reading a voxel. Raises StoreError."""
+        raise NotImplementedError(f"{type(self).__name__} opens nothing")
 
 
 @attrs.frozen(eq=False, repr=False)

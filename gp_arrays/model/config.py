@@ -5,62 +5,66 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import ConfigError, GpArraysError, nearest
+from ..errors import ConfigError, GpArraysError, nearest, quoted
 from ..units import Quantity
+from . import fields
 
 ENTRY_POINT_GROUP = "gp_arrays.types"
 
-#: Metadata of an attrs field that holds a config, a sequence, or a mapping of configs.
+#: Metadata of an attrs field that holds a config, a tuple, or a mapping of configs.
 SOURCE: Mapping[str, Any] = {"gp_arrays_source": True}
-
-C = TypeVar("C", bound="Config")
 
 
 def _check_name(_: Any, attribute: attrs.Attribute[str], name: Any) -> None:
     if not isinstance(name, str) or not name.strip():
-        raise ConfigError("an array needs a name", found=repr(name), allowed="a text that is not empty")
+        raise ConfigError("an array needs a name", found=quoted(name), allowed="a text that is not empty")
 
 
 @attrs.frozen(eq=False, repr=False)
 class Config:
     """What an array is, as data: its name, its sources, its parameters.
 
-    Two configs are equal where they say the same, names included. ``content`` is a
-    digest of all but the names: equal content means equal voxels, computed once.
-    Making a config checks each value; how arrays fit together is checked when
-    the tree is compiled.
+    Derive array types from ``ArrayConfig``, ``PointwiseConfig`` or ``SourceConfig``. Making a
+    config checks each value; how arrays fit together is checked when the tree is compiled.
+
+    Two configs are equal if their fields are equal; no file is opened to compare them.
+    ``content`` is a digest of all fields but the names, those of the sources included:
+    arrays of equal content have the same voxels and are computed once. In a tree all
+    arrays of one name have one content.
     """
 
     name: str = attrs.field(validator=_check_name)
+    #: The unit of bare numbers in the file that the config comes from, if the file says one.
+    tree_unit: str | None = attrs.field(default=None, converter=fields.to_unit, kw_only=True)
     content: str = attrs.field(init=False)
     identity: str = attrs.field(init=False)
-    tree_unit: str | None = attrs.field(init=False)
 
-    #: Field names of documents written by others, and what they are called here.
-    aliases: ClassVar[Mapping[str, str]] = {}
+    #: Field names in documents of other tools, and the field here; None for one that is ignored.
+    aliases: ClassVar[Mapping[str, str | None]] = {}
+    #: True for base classes: a tree file cannot ask for one.
     abstract: ClassVar[bool] = True
 
     def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(type(self)):
+            if "gp_arrays_source" in field.metadata:
+                _check_sources(field, getattr(self, field.name))
         self.check()
-        self._seal(None)
-
-    def _seal(self, tree_unit: str | None) -> None:
-        fields = {key: value for key, value in self.fields().items() if key != "name"}
-        meant = {**fields, **self.meaning_of_names()}
-        kind = type(self).__name__
-        set_ = functools.partial(object.__setattr__, self)
-        set_("tree_unit", tree_unit)
-        set_("content", _digest([kind, tree_unit, _canonical(meant, "content")]))
-        set_("identity", _digest([kind, tree_unit, self.name, _canonical(fields, "identity")]))
+        values = {key: value for key, value in self.fields().items() if key != "name"}
+        kind = [type(self).__name__, self.tree_unit]
+        identity = _digest([*kind, self.name, _canonical(values, "identity")])
+        content = _digest([*kind, _canonical({**values, **self.meaning_of_names()}, "content")])
+        object.__setattr__(self, "identity", identity)
+        object.__setattr__(self, "content", content)
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
@@ -71,7 +75,7 @@ class Config:
             TYPES[cls.__name__] = cls
 
     def check(self) -> None:
-        """Checks across fields, for array types to add to."""
+        """Checks across fields, for array types to add to. Raises ConfigError."""
 
     def meaning_of_names(self) -> dict[str, Any]:
         """Fields that name sources, said without their names: what ``content`` takes of them."""
@@ -82,24 +86,29 @@ class Config:
         return {field: getattr(self, field) for field in field_names(type(self))}
 
     def children(self) -> tuple[Config, ...]:
-        """The configs this one is computed from, in the order its rules see them."""
-        found: list[Config] = []
-        for field in source_fields(type(self)):
-            found.extend(_configs_in(getattr(self, field)))
-        return tuple(found)
+        """The configs this one is computed from, in the order of its fields."""
+        return tuple(
+            config for field in source_fields(type(self)) for config in _instances(getattr(self, field), Config)
+        )
 
-    def with_fields(self: C, **changes: Any) -> C:
+    def with_fields(self, **changes: Any) -> Self:
         """The same config with other values in some fields."""
-        made = type(self)(**{**self.fields(), **changes})
-        if self.tree_unit is not None:
-            made._seal(self.tree_unit)
-        return made
+        return type(self)(**{"tree_unit": self.tree_unit, **self.fields(), **changes})
 
-    def in_unit(self: C, unit: str | None) -> C:
-        """The same config, marked as standing in a tree whose bare numbers are in ``unit``."""
-        made = type(self)(**self.fields())
-        made._seal(unit)
-        return made
+    def in_unit(self, unit: str | None) -> Self:
+        """The same config in a tree whose bare numbers are in ``unit``."""
+        return self.with_fields(tree_unit=unit)
+
+    def located(self, base: Path) -> Self:
+        """The same config with relative paths, in any of its fields, taken from ``base``."""
+        return self.with_paths(lambda path: path if fields.is_url(path) else base / path)
+
+    def with_paths(self, change: Callable[[Path], Path]) -> Self:
+        """The same config with ``change`` applied to each path in its fields."""
+        changes = {
+            key: replaced(value, Path, change) for key, value in self.fields().items() if any(_instances(value, Path))
+        }
+        return self.with_fields(**changes) if changes else self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and self.identity == other.identity
@@ -111,72 +120,64 @@ class Config:
         parts = [repr(self.name)]
         for key, value in self.fields().items():
             if key != "name" and value != _default_of(type(self), key):
-                shown = _names_in(value) if key in source_fields(type(self)) else value
-                parts.append(f"{key}={shown!r}")
+                parts.append(f"{key}={replaced(value, Config, lambda config: config.name)!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # flat, because pickling a deep tree node by node exceeds the recursion limit
-        order = walk([self])
-        index = {config.identity: i for i, config in enumerate(order)}
+        order = all_configs([self])
+        index = {config: _Reference(i) for i, config in enumerate(order)}
         rows = [
             (
                 type(config),
-                {
-                    key: _replace(value, lambda child: _Ref(index[child.identity]))
-                    for key, value in config.fields().items()
-                },
+                {key: replaced(value, Config, index.__getitem__) for key, value in config.fields().items()},
                 config.tree_unit,
             )
             for config in order
         ]
-        return _rebuild, (rows, index[self.identity])
+        return _rebuild, (rows,)
 
 
 @attrs.frozen
-class _Ref:
+class _Reference:
     index: int
 
 
-def _rebuild(rows: list[tuple[type[Config], dict[str, Any], str | None]], root: int) -> Config:
-    made: list[Config] = []
-    for cls, fields, tree_unit in rows:
-        config = cls(**{key: _resolve(value, made) for key, value in fields.items()})
-        if tree_unit is not None:
-            config._seal(tree_unit)
-        made.append(config)
-    return made[root]
-
-
-def _resolve(value: Any, made: list[Config]) -> Any:
-    if isinstance(value, _Ref):
-        return made[value.index]
-    if isinstance(value, tuple):
-        return tuple(_resolve(item, made) for item in value)
-    if isinstance(value, dict):
-        return {key: _resolve(item, made) for key, item in value.items()}
-    return value
+def _rebuild(rows: list[tuple[type[Config], dict[str, Any], str | None]]) -> Config:
+    configs: list[Config] = []
+    for cls, values, tree_unit in rows:
+        values = replaced(values, _Reference, lambda reference: configs[reference.index])
+        configs.append(cls(**values, tree_unit=tree_unit))
+    return configs[-1]
 
 
 #: Every known array type, by class name.
 TYPES: dict[str, type[Config]] = {}
 
+#: Names of types that other tools write beside arrays.
+_TRAINING_SET = re.compile(r"Data(set|Split)\w*Config")
+
 
 def type_named(name: Any) -> type[Config]:
     """The array type of that class name; those of installed packages count too."""
-    if name not in TYPES:
+    if isinstance(name, str) and name not in TYPES:
         for entry in entry_points(group=ENTRY_POINT_GROUP):
             if entry.name == name:
                 entry.load()
     if not isinstance(name, str) or name not in TYPES:
         known = sorted({*TYPES, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))})
-        raise ConfigError("unknown array type", found=repr(name), allowed=nearest(str(name), known) or ", ".join(known))
+        if isinstance(name, str) and _TRAINING_SET.search(name):
+            raise ConfigError(
+                "a training set, not an array: datasets and datasplits cannot be read yet", found=quoted(name)
+            )
+        near = nearest(name, known, cutoff=0.8) if isinstance(name, str) else None
+        raise ConfigError("unknown array type", found=quoted(name), allowed=near or ", ".join(known))
     return TYPES[name]
 
 
 def field_names(cls: Any) -> tuple[str, ...]:
     """Names of the fields that a config of that type is made from."""
-    return tuple(field.name for field in attrs.fields(cls) if field.init)
+    return tuple(field.name for field in attrs.fields(cls) if field.init and field.name != "tree_unit")
 
 
 def source_fields(cls: Any) -> tuple[str, ...]:
@@ -184,49 +185,73 @@ def source_fields(cls: Any) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(cls) if "gp_arrays_source" in field.metadata)
 
 
+def not_a_config(value: Any, problem: str = "not an array config", allowed: str | None = None) -> ConfigError:
+    """The error for a value that is no array config; of an ``Array`` it says where its config is."""
+    is_array = isinstance(getattr(value, "config", None), Config)
+    return ConfigError(problem, found=quoted(value), allowed="its config: array.config" if is_array else allowed)
+
+
+def require_config(value: Any, *path: str) -> None:
+    """Raises ConfigError for a value that is no array config."""
+    if not isinstance(value, Config):
+        raise not_a_config(value).at(*path)
+
+
+def _check_sources(field: attrs.Attribute[Any], value: Any) -> None:
+    """Raises ConfigError if a field does not hold the configs that its annotation says."""
+    if value is None and field.default is None:
+        return
+    # annotations of several configs, such as tuple[Config, ...], may be texts
+    several = isinstance(value, (tuple, Mapping)) and "[" in str(field.type)
+    configs = (value,) if not several else value.values() if isinstance(value, Mapping) else value
+    if not configs:
+        raise ConfigError(f"{field.name} is empty", allowed="at least one array config")
+    for config in configs:
+        if not isinstance(config, Config):
+            raise not_a_config(config, f"{field.name} is not an array config")
+
+
 def _default_of(cls: Any, name: str) -> Any:
     default = getattr(attrs.fields(cls), name).default
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-        return default.factory()
-    return default
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
 
 
-def walk(roots: Iterable[Config]) -> list[Config]:
-    """Every config below the roots once, sources before what is made of them."""
+def all_configs(roots: Iterable[Config]) -> list[Config]:
+    """Every config of some trees once, sources before what is computed from them."""
     order: list[Config] = []
-    seen: set[str] = set()
-    for root in roots:
-        stack: list[tuple[Config, Iterator[Config]]] = []
-        if root.identity not in seen:
-            seen.add(root.identity)
-            stack.append((root, iter(root.children())))
-        while stack:
-            config, children = stack[-1]
-            for child in children:
-                if child.identity not in seen:
-                    seen.add(child.identity)
-                    stack.append((child, iter(child.children())))
-                    break
-            else:
-                order.append(config)
-                stack.pop()
+    seen: set[Config] = set()
+    # without recursion, so that a chain of a thousand arrays is fine
+    stack: list[tuple[Config | None, Iterator[Config]]] = [(None, iter(roots))]
+    while stack:
+        config, children = stack[-1]
+        child = next((child for child in children if child not in seen), None)
+        if child is not None:
+            seen.add(child)
+            stack.append((child, iter(child.children())))
+            continue
+        stack.pop()
+        if config is not None:
+            order.append(config)
     return order
 
 
-def changed(roots: Iterable[Config], change: Callable[[Config], Config]) -> list[Config]:
-    """The roots anew, with every config below them as ``change`` gives it; sources come first."""
-    made: dict[str, Config] = {}
-    for config in walk(roots):
-        old = config.children()
-        if any(made[child.identity] is not child for child in old):
-            fields = {
-                field: _replace(getattr(config, field), lambda child: made[child.identity])
-                for field in source_fields(type(config))
-            }
-            made[config.identity] = change(config.with_fields(**fields))
-        else:
-            made[config.identity] = change(config)
-    return [made[root.identity] for root in roots]
+def rebuilt(roots: Iterable[Config], change: Callable[[Config], Config]) -> list[Config]:
+    """The same trees with ``change`` applied to each config, to sources first."""
+    roots = list(roots)
+    results: dict[Config, Config] = {}
+    for config in all_configs(roots):
+        changes = {
+            field: replaced(getattr(config, field), Config, results.__getitem__)
+            for field in source_fields(type(config))
+        }
+        same = all(results[child] is child for child in config.children())
+        results[config] = change(config if same else config.with_fields(**changes))
+    return [results[root] for root in roots]
+
+
+def located(roots: Mapping[str, Config], base: Path) -> dict[str, Any]:
+    """Trees that can be read from any working directory: relative paths are taken from ``base``."""
+    return dict(zip(roots, rebuilt(roots.values(), lambda config: config.located(base)), strict=True))
 
 
 def _placing_errors(init: Callable[..., None]) -> Callable[..., None]:
@@ -234,12 +259,14 @@ def _placing_errors(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def wrapped(self: Config, *args: Any, **kwargs: Any) -> None:
+        values = {**dict(zip(field_names(type(self)), args, strict=False)), **kwargs}
+        name = values.get("name")
         try:
             init(self, *args, **kwargs)
-        except GpArraysError as error:
-            given = {**dict(zip(field_names(type(self)), args, strict=False)), **kwargs}
-            name = given.get("name")
-            field = _refusing(type(self), given)
+        except (GpArraysError, RecursionError) as error:
+            if not isinstance(error, GpArraysError):
+                error = ConfigError("values are nested too deeply in each other")
+            field = _refusing(type(self), values)
             if field is not None:
                 error = type(error)(f"{field}: {error.problem}", error.found, error.allowed, error.path)
             raise error.at(name if isinstance(name, str) and name else type(self).__name__) from None
@@ -247,40 +274,33 @@ def _placing_errors(init: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def _refusing(cls: type[Any], given: Mapping[str, Any]) -> str | None:
-    """The first field whose converter refuses what was given."""
+def _refusing(cls: type[Any], values: Mapping[str, Any]) -> str | None:
+    """The first field whose converter refuses its value."""
     for field in attrs.fields(cls):
-        if field.name in given and field.converter is not None:
+        if field.name in values and field.converter is not None:
             try:
-                field.converter(given[field.name])
-            except GpArraysError:
+                field.converter(values[field.name])
+            except (GpArraysError, RecursionError):
                 return str(field.name)
     return None
 
 
-def _configs_in(value: Any) -> Iterator[Config]:
-    if isinstance(value, Config):
+def _instances(value: Any, kind: type[Any]) -> Iterator[Any]:
+    """Every instance of ``kind`` in nested tuples and mappings."""
+    if isinstance(value, kind):
         yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _configs_in(item)
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _configs_in(item)
+    elif isinstance(value, (tuple, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _instances(item, kind)
 
 
-def _replace(value: Any, by: Callable[[Config], Any]) -> Any:
-    if isinstance(value, Config):
+def replaced(value: Any, kind: type[Any], by: Callable[[Any], Any]) -> Any:
+    """``value`` with every instance of ``kind`` in nested tuples and mappings replaced."""
+    if isinstance(value, kind):
         return by(value)
     if isinstance(value, Mapping):
-        return {key: _replace(item, by) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_replace(item, by) for item in value)
-    return value
-
-
-def _names_in(value: Any) -> Any:
-    return _replace(value, lambda config: config.name)
+        return {key: replaced(item, kind, by) for key, item in value.items()}
+    return tuple(replaced(item, kind, by) for item in value) if isinstance(value, tuple) else value
 
 
 def _digest(value: Any) -> str:
@@ -295,7 +315,7 @@ def _canonical(value: Any, of: str) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, (int, np.integer)):
-        return {"int": str(int(value))}
+        return {"int": hex(value)}
     if isinstance(value, (float, np.floating)):
         return {"float": float(value).hex()}
     if isinstance(value, Mapping):
@@ -306,4 +326,4 @@ def _canonical(value: Any, of: str) -> Any:
         return {type(value).__name__: str(value)}
     if hasattr(value, "canonical"):
         return {type(value).__name__: value.canonical()}
-    raise ConfigError(f"a {type(value).__name__} cannot stand in a config", found=repr(value))
+    raise ConfigError(f"a {type(value).__name__} cannot stand in a config", found=quoted(value))

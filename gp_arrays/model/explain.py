@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .base import ArrayConfig
+from .config import require_config
 from .meta import Meta, Region
-from .plan import Plan, Step, compile_plan, require_config
-from .rules import ArrayRules
+from .plan import Plan, Step, compile_plan
 from .tasks import contexts
 
 #: Voxels along each axis of the block whose context is shown.
 PROBE = 64
 
 
-def explain(array: ArrayRules | Mapping[str, ArrayRules], unit: str | None = None) -> str:
+def explain(array: ArrayConfig | Mapping[str, ArrayConfig], unit: str | None = None) -> str:
     """What will be done for an array, or several in one pass. No voxel is read.
 
     Args:

@@ -14,22 +14,12 @@ import attrs
 import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import ConfigError
+from ..errors import ConfigError, quoted
 from ..units import Quantity, parse_unit, plain_length, whole
-from .array import Array
-from .config import Config
-from .rules import ArrayRules
 
 Field: TypeAlias = "attrs.Attribute[Any]"
 
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-def no_array_config(value: Any, problem: str = "not an array config", allowed: str | None = None) -> ConfigError:
-    """The error for what is no array config; of an Array it says where its config is."""
-    return ConfigError(
-        problem, found=repr(value), allowed="its config: array.config" if isinstance(value, Array) else allowed
-    )
 
 
 def named(name: str, convert: Callable[..., Any], *values: Any) -> Any:
@@ -45,24 +35,10 @@ def named(name: str, convert: Callable[..., Any], *values: Any) -> Any:
         raise error.at(name) from None
 
 
-def is_array_config(_: Any, field: Field, value: Any) -> None:
-    """attrs validator: one array config."""
-    if not isinstance(value, ArrayRules):
-        raise no_array_config(value, f"{field.name} is not an array config")
-
-
-def are_array_configs(_: Any, field: Field, value: Any) -> None:
-    """attrs validator: at least one array config, in a tuple or a mapping."""
-    if not value:
-        raise ConfigError(f"{field.name} is empty", allowed="at least one array config")
-    for item in value.values() if isinstance(value, Mapping) else value:
-        is_array_config(_, field, item)
-
-
 def to_configs(value: Any) -> tuple[Any, ...]:
-    """attrs converter: several array configs."""
-    if isinstance(value, (Config, str, Mapping)) or not isinstance(value, Sequence):
-        raise ConfigError("not a list of array configs", found=repr(value))
+    """attrs converter: several array configs in a list or a tuple."""
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError("not a list of array configs", found=quoted(value))
     return tuple(value)
 
 
@@ -74,13 +50,13 @@ def is_among(value: Any, texts: Sequence[str]) -> bool:
 def to_number(value: Any) -> int | float:
     """attrs converter: a finite number, as a Python int or float."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise ConfigError("not a number", found=repr(value))
+        raise ConfigError("not a number", found=quoted(value))
     if isinstance(value, (int, np.integer)):
         if abs(int(value)) > sys.float_info.max:
             raise ConfigError("beyond what float64 holds", found=f"an integer of {int(value).bit_length()} bits")
         return int(value)
     if not math.isfinite(value):
-        raise ConfigError("not finite", found=repr(value))
+        raise ConfigError("not finite", found=quoted(value))
     return float(value)
 
 
@@ -89,7 +65,7 @@ def to_integer(value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ConfigError("not an integer", found=repr(value))
+        raise ConfigError("not an integer", found=quoted(value))
     return int(value)
 
 
@@ -105,7 +81,7 @@ def to_bytes(value: Any) -> int:
     except ConfigError:
         size = 0
     if size < 1:
-        raise ConfigError("not a size", found=repr(value), allowed="bytes, or such as 2GiB or 500M")
+        raise ConfigError("not a size", found=quoted(value), allowed="bytes, or such as 2GiB or 500M")
     return size
 
 
@@ -149,7 +125,7 @@ def to_unit(value: Any) -> str | None:
 def to_bool(value: Any) -> bool:
     """attrs converter: true or false, and nothing that merely looks like it."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ConfigError("not true or false", found=repr(value))
+        raise ConfigError("not true or false", found=quoted(value))
     return bool(value)
 
 
@@ -161,7 +137,7 @@ def to_choice(value: Any) -> bool | None:
 def to_text(value: Any) -> str:
     """attrs converter: a text."""
     if not isinstance(value, str):
-        raise ConfigError("not a text", found=repr(value))
+        raise ConfigError("not a text", found=quoted(value))
     return value
 
 
@@ -170,7 +146,7 @@ def to_options(value: Any) -> dict[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError("not a table of options", found=repr(value))
+        raise ConfigError("not a table of options", found=quoted(value))
     return dict(value)
 
 
@@ -183,7 +159,7 @@ def to_dtype(value: Any) -> np.dtype[Any] | None:
     except (TypeError, ValueError, SyntaxError):
         dtype = np.dtype(object)
     if dtype.kind not in "buif" or dtype.itemsize > 8:
-        raise ConfigError("not a dtype of voxels", found=repr(value), allowed="bool, integers, floats, to 64 bits")
+        raise ConfigError("not a dtype of voxels", found=quoted(value), allowed="bool, integers, floats, to 64 bits")
     return dtype
 
 
@@ -195,7 +171,7 @@ def is_url(path: Path) -> bool:
 def to_path(value: Any) -> Path:
     """attrs converter: a path on disk."""
     if not isinstance(value, (str, Path)) or not str(value):
-        raise ConfigError("not a path", found=repr(value))
+        raise ConfigError("not a path", found=quoted(value))
     return Path(value)
 
 
@@ -204,7 +180,7 @@ def to_names(value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(v, str) for v in value):
-        raise ConfigError("not a list of names", found=repr(value))
+        raise ConfigError("not a list of names", found=quoted(value))
     return tuple(value)
 
 
@@ -215,7 +191,7 @@ def items_of(value: Any, what: str) -> tuple[Any, ...]:
             return tuple(value)
     except TypeError:
         pass  # no items at all, as an array without axes has none
-    raise ConfigError(f"not a list of {what}", found=repr(value))
+    raise ConfigError(f"not a list of {what}", found=quoted(value))
 
 
 def to_lengths(value: Any) -> tuple[Quantity, ...] | None:
@@ -252,12 +228,12 @@ def to_box(value: Any) -> Box:
     if isinstance(value, Roi):
         value = (tuple(value.offset), tuple(value.shape))
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
-        raise ConfigError("not a roi", found=repr(value), allowed="a Roi, or [[offset], [shape]]")
+        raise ConfigError("not a roi", found=quoted(value), allowed="a Roi, or [[offset], [shape]]")
     offset, shape = (to_lengths(part) for part in value)
     if offset is None or shape is None or len(offset) != len(shape) or not offset:
-        raise ConfigError("not a roi", found=repr(value), allowed="[[offset], [shape]], equally long")
+        raise ConfigError("not a roi", found=quoted(value), allowed="[[offset], [shape]], equally long")
     if any(length.value <= 0 for length in shape):
-        raise ConfigError("empty", found=repr(value), allowed="a shape above zero on every axis")
+        raise ConfigError("empty", found=quoted(value), allowed="a shape above zero on every axis")
     return Box(offset, shape)
 
 
@@ -268,7 +244,7 @@ def to_bounded_roi(value: Any, unit: str) -> Roi:
     [1000:1008, 0:16] (8, 16)
     """
     if isinstance(value, Roi) and (value.offset is None or None in (*value.offset, *value.shape)):
-        raise ConfigError("the roi has no bounds", found=repr(value), allowed="a begin and an end on every axis")
+        raise ConfigError("the roi has no bounds", found=quoted(value), allowed="a begin and an end on every axis")
     box = to_box(value)
     return Roi(_whole(box.offset, unit, "the roi"), _whole(box.shape, unit, "the roi"))
 
@@ -283,7 +259,7 @@ def to_block(value: Any, unit: str) -> tuple[int, ...]:
         lengths = to_lengths(items_of(value, "lengths"))
     except ConfigError as error:
         raise ConfigError(
-            f"a block is {error.problem}", found=repr(value), allowed="one length per spatial axis"
+            f"a block is {error.problem}", found=quoted(value), allowed="one length per spatial axis"
         ) from None
     return _whole(lengths or (), unit, "a block")
 

@@ -10,8 +10,8 @@ import numpy as np
 from funlib.geometry import Roi
 
 from ..errors import RequestError
+from .base import ArrayConfig
 from .indexing import require_roi
-from .rules import ArrayRules
 
 #: Numbers for the names of arrays that are made without a name.
 _COUNTER = itertools.count()
@@ -19,7 +19,7 @@ _COUNTER = itertools.count()
 
 def numpy_config(
     data: Any, roi: Roi | None, voxel_size: Sequence[Any] | None, axes: Sequence[str] | None, name: str | None
-) -> ArrayRules:
+) -> ArrayConfig:
     """The config of voxels at a roi. Raises RequestError where the roi does not suit the voxels.
 
     The arguments are those of ``Array.from_numpy``.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
 
-from ..errors import GpArraysError, TreeError
+from ..errors import GpArraysError, TreeError, one_line, quoted
 from ..units import DEFAULT_UNIT, Quantity, coarsest_unit, parse_unit
-from .config import Config, walk
+from .base import ArrayConfig, SourceConfig
+from .config import Config, all_configs, require_config
 from .meta import Meta
-from .rules import ArrayRules, NotWhole, Opened, SourceRules
+from .opened import NotWhole, Opened
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Step:
         opened: The opened store of a source; None for a computed array.
     """
 
-    config: ArrayRules
+    config: ArrayConfig
     meta: Meta
     sources: tuple[int, ...] = ()
     source_metas: tuple[Meta, ...] = ()
@@ -52,7 +53,7 @@ class Plan:
 
     steps: tuple[Step, ...]
     outputs: Mapping[str, int]
-    roots: Mapping[str, ArrayRules]
+    roots: Mapping[str, ArrayConfig]
     unit: str
     mode: str | None = None
 
@@ -80,7 +81,7 @@ class Plan:
         return compile_plan, (dict(self.roots), self.unit, self.mode)
 
 
-def compile_plan(outputs: Mapping[str, ArrayRules], unit: str | None = None, mode: str | None = None) -> Plan:
+def compile_plan(outputs: Mapping[str, ArrayConfig], unit: str | None = None, mode: str | None = None) -> Plan:
     """Compile trees into one plan, without reading a voxel.
 
     Equal subtrees become one step. Sources are opened, metas inferred, and every
@@ -105,13 +106,13 @@ def compile_plan(outputs: Mapping[str, ArrayRules], unit: str | None = None, mod
     (dtype('uint8'), (100, 50, 50), 'nm')
     """
     if not isinstance(outputs, Mapping):
-        raise TreeError("not array configs by name", found=repr(outputs))
+        raise TreeError("not array configs by name", found=quoted(outputs))
     for name, root in outputs.items():
         require_config(root, str(name))
     if mode is not None and not (isinstance(mode, str) and mode in MODES):
-        raise TreeError("unknown mode", found=repr(mode), allowed=f"{', '.join(MODES)}; create_zarr creates")
-    configs = walk(outputs.values())
-    _refuse_ambiguous_names(configs, outputs)
+        raise TreeError("unknown mode", found=quoted(mode), allowed=f"{', '.join(MODES)}; create_zarr creates")
+    configs = all_configs(outputs.values())
+    refuse_ambiguous_names(configs, outputs.values())
     unit = tree_unit(configs, unit)
     steps: list[Step] = []
     index: dict[str, int] = {}
@@ -127,7 +128,7 @@ def compile_plan(outputs: Mapping[str, ArrayRules], unit: str | None = None, mod
                 error = _with_unit_that_suits(error, configs, unit)
             raise error.at(*path_to(config.content, outputs.values())) from None
         index[config.content] = len(steps)
-        assert isinstance(config, ArrayRules)
+        assert isinstance(config, ArrayConfig)
         steps.append(Step(config, meta, sources, source_metas, opened))
     return Plan(
         tuple(steps),
@@ -138,18 +139,11 @@ def compile_plan(outputs: Mapping[str, ArrayRules], unit: str | None = None, mod
     )
 
 
-def require_config(value: Any, *path: str) -> None:
-    """Raises TreeError for what is no array config."""
-    if not isinstance(value, ArrayRules):
-        raise TreeError("not an array config", found=repr(value), path=path)
-
-
 def _infer(config: Config, sources: Sequence[Meta], unit: str, mode: str | None) -> tuple[Meta, Opened | None]:
-    if isinstance(config, SourceRules):
+    if isinstance(config, SourceConfig):
         opened = config.open(mode)
         return opened.meta(unit), opened
-    if not isinstance(config, ArrayRules):
-        raise TreeError("not an array type", found=type(config).__name__)
+    assert isinstance(config, ArrayConfig)
     meta = config.infer(*sources)
     if meta.roi is not None and not meta.on_grid(meta.region):
         raise TreeError(
@@ -169,7 +163,7 @@ def tree_unit(configs: Sequence[Config], unit: str | None) -> str:
     return next(iter(said), None) or DEFAULT_UNIT
 
 
-def path_to(content: str, roots: Any) -> tuple[str, ...]:
+def path_to(content: str, roots: Iterable[Config]) -> tuple[str, ...]:
     """Names from the nearest root down to the array of that content."""
     frontier: list[tuple[Config, tuple[str, ...]]] = [(root, (root.name,)) for root in roots]
     seen = {root.content for root in roots}
@@ -183,28 +177,24 @@ def path_to(content: str, roots: Any) -> tuple[str, ...]:
     return ()
 
 
-def _refuse_ambiguous_names(configs: Sequence[Config], outputs: Mapping[str, ArrayRules]) -> None:
+def refuse_ambiguous_names(configs: Iterable[Config], roots: Iterable[Config]) -> None:
+    """Raises TreeError if two of the configs below the roots have one name and different contents."""
     by_name: dict[str, Config] = {}
     for config in configs:
         other = by_name.setdefault(config.name, config)
         if other.content != config.content:
             raise TreeError(
-                f"two different arrays are named {config.name!r}",
-                found=f"{_brief(other)} and {_brief(config)}",
+                f"two different arrays are named {quoted(config.name)}",
+                found=f"{one_line(repr(other), 160)} and {one_line(repr(config), 160)}",
                 allowed="one name for one content",
-                path=path_to(config.content, outputs.values()),
+                path=path_to(config.content, roots),
             )
-
-
-def _brief(config: Config, limit: int = 160) -> str:
-    text = repr(config)
-    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def _with_unit_that_suits(error: NotWhole, configs: Sequence[Config], unit: str) -> NotWhole:
     quantities: list[Quantity] = []
     for config in configs:
-        if isinstance(config, SourceRules):
+        if isinstance(config, SourceConfig):
             try:
                 quantities.extend(config.open().quantities())
             except GpArraysError:

@@ -13,7 +13,7 @@ from ..errors import ComputeError, ConfigError, StoreError, TreeError
 from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis
-from ..model.rules import Opened
+from ..model.opened import Opened
 from ..storage.annotations import Encoding, class_names, encoding_of, malformed, wholly_unknown
 from ..storage.documents import Node, find_node, read_node
 from ..storage.geometry import GEOMETRY_KEYS, multiscales_of
@@ -135,10 +135,6 @@ class CellMapArrayConfig(SourceConfig):
 
     def open(self, mode: str | None = None) -> CellMapOpened:
         return CellMapOpened(self)
-
-    def located(self, base: Path) -> CellMapArrayConfig:
-        there = self.file_name.is_absolute() or fields.is_url(self.file_name)
-        return self if there else self.with_fields(file_name=base / self.file_name)
 
 
 class _ClassOpened(ZarrOpened):

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from ..model.base import SourceConfig
-from ..model.rules import Opened
+from ..model.opened import Opened
 from ..units import Quantity
 
 

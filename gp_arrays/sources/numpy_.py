@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import Axis, interpolatable
-from ..model.rules import Opened
+from ..model.opened import Opened
 from ..storage.axes import axis_roles
 from ..units import Quantity
 

@@ -14,8 +14,8 @@ from ..errors import ConfigError, StoreError
 from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import Axis, interpolatable
+from ..model.opened import Opened, Stored
 from ..model.plan import MODES
-from ..model.rules import Opened, Stored
 from ..storage.documents import Node, ancestors, find_node, read_node
 from ..storage.engine import open_array, update_attributes
 from ..storage.fingerprint import fingerprint
@@ -83,11 +83,6 @@ class ZarrArrayConfig(SourceConfig):
 
     def open(self, mode: str | None = None) -> ZarrOpened:
         return ZarrOpened(self, (mode or self.mode) != "r")
-
-    def located(self, base: Path) -> ZarrArrayConfig:
-        if self.file_name.is_absolute() or fields.is_url(self.file_name):
-            return self
-        return self.with_fields(file_name=base / self.file_name)
 
 
 class ZarrOpened(Opened):

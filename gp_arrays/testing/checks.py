@@ -17,9 +17,9 @@ from funlib.geometry import Roi
 
 from ..errors import ComputeError, GpArraysError, StoreError
 from ..model.array import Array
-from ..model.config import walk
+from ..model.base import ArrayConfig, SourceConfig
+from ..model.config import all_configs
 from ..model.meta import Block, Meta, Region
-from ..model.rules import ArrayRules, SourceRules
 from ..sources.numpy_ import NumpyArrayConfig
 from ..train.pipeline import compile_pipeline
 from .oracle import evaluate_naively
@@ -163,12 +163,12 @@ def recorded(config: Any) -> Iterator[Record]:
     """Records every read of a source and every run of a kernel below a config."""
     record = Record()
     opened = {type(step.opened) for step in config.array().plan.steps if step.opened is not None}
-    kinds = {type(each) for each in walk([config])}
+    kinds = {type(each) for each in all_configs([config])}
     with contextlib.ExitStack() as stack:
         for kind in opened:
             stack.enter_context(mock.patch.object(kind, "read", _recording_read(kind.read, record)))
         for rules in kinds:
-            assert issubclass(rules, ArrayRules)
+            assert issubclass(rules, ArrayConfig)
             stack.enter_context(mock.patch.object(rules, "compute", _recording_compute(rules.compute, record)))
         yield record
 
@@ -217,7 +217,7 @@ def check_read_once(config: Any, roi: Roi) -> None:
 
 def check_purity(config: Any, roi: Roi) -> None:
     """Law 5: inputs stay as they are, random states too, and a result is nobody else's."""
-    leaves = [leaf.data.data for leaf in walk([config]) if isinstance(leaf, NumpyArrayConfig)]
+    leaves = [leaf.data.data for leaf in all_configs([config]) if isinstance(leaf, NumpyArrayConfig)]
     before = [leaf.tobytes() for leaf in leaves]
     array: Array = config.array()
     states = random.getstate(), repr(np.random.get_state())  # noqa: NPY002
@@ -228,8 +228,8 @@ def check_purity(config: Any, roi: Roi) -> None:
     assert not any(np.may_share_memory(first, leaf) for leaf in leaves), f"{config!r} delivers its source's memory"
     kept = first.copy()
     with contextlib.ExitStack() as stack:
-        for kind in {type(each) for each in walk([config])}:
-            assert issubclass(kind, ArrayRules)
+        for kind in {type(each) for each in all_configs([config])}:
+            assert issubclass(kind, ArrayConfig)
             stack.enter_context(mock.patch.object(kind, "compute", _guarding(kind.compute)))
         assert_same(array[roi], kept, f"{config!r}, read again")
     first.view(np.uint8)[...] = 0xA5
@@ -251,7 +251,11 @@ def _guarding(compute: Any) -> Any:
 
 def check_lost_stores(config: Any) -> None:
     """Law 8: a store that goes away while it is open is an error, whenever it goes."""
-    places = {leaf.file_name for leaf in walk([config]) if isinstance(leaf, SourceRules) and hasattr(leaf, "file_name")}
+    places = {
+        leaf.file_name
+        for leaf in all_configs([config])
+        if isinstance(leaf, SourceConfig) and hasattr(leaf, "file_name")
+    }
     with recorded(config) as record:
         config.array().to_ndarray()
     if not places or not record.reads:

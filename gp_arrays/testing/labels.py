@@ -13,8 +13,8 @@ import zarr
 from hypothesis import strategies as st
 
 from ..errors import ComputeError
+from ..model.base import SourceConfig
 from ..model.config import Config
-from ..model.rules import SourceRules
 from ..sources.cellmap import CellMapArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
 from ..transforms.merge_instances import MergeInstancesArrayConfig
@@ -143,7 +143,7 @@ def grow_merge(pool: Pool, name: str) -> Any:
         )
     )
     # a computed source is computed twice, once for its table, which is no breach of law 4
-    stored = sorted({member.config.name for member in chosen if isinstance(member.config, SourceRules)})
+    stored = sorted({member.config.name for member in chosen if isinstance(member.config, SourceConfig)})
     dense = pool.draw(st.sets(st.sampled_from(stored))) if stored else ()
     overlap = pool.draw(st.sampled_from(["first", "last", "error"]))
     return MergeInstancesArrayConfig(name, [member.config for member in chosen], offsets, overlap, sorted(dense))

@@ -14,7 +14,7 @@ import pytest
 from funlib.geometry import Roi
 
 from ..errors import ConfigError, GpArraysError, StoreError, TreeError
-from ..model.config import Config, field_names, source_fields, walk
+from ..model.config import Config, all_configs, field_names, source_fields
 from ..sources.numpy_ import NumpyArrayConfig
 from ..trees.tree import load_tree
 from .checks import (
@@ -98,7 +98,9 @@ class ArrayTypeLaws:
     @pytest.fixture
     def examples(self, tmp_path: Path) -> Sequence[Any]:
         found = list(self.configs(tmp_path))
-        assert any(isinstance(each, self.type) for config in found for each in walk([config])), "no example of the type"
+        assert any(isinstance(each, self.type) for config in found for each in all_configs([config])), (
+            "no example of the type"
+        )
         return found
 
     @pytest.fixture
@@ -138,7 +140,7 @@ class ArrayTypeLaws:
 
     def test_it_survives_a_tree_file(self, examples: Sequence[Any], tmp_path: Path) -> None:
         for number, config in enumerate(examples):
-            if any(isinstance(each, NumpyArrayConfig) for each in walk([config])):
+            if any(isinstance(each, NumpyArrayConfig) for each in all_configs([config])):
                 with pytest.raises(GpArraysError, match="memory cannot be written"):
                     config.to_toml(tmp_path / "refused.toml")
                 assert not (tmp_path / "refused.toml").exists()
@@ -176,7 +178,7 @@ class ArrayTypeLaws:
             with pytest.raises(ConfigError) as caught:
                 pytest.fail(f"{make()!r} was not refused")
             assert caught.value.path, f"{caught.value}: where?"
-        example = next(each for config in examples for each in walk([config]) if isinstance(each, self.type))
+        example = next(each for config in examples for each in all_configs([config]) if isinstance(each, self.type))
         nonsense: Any = object()
         for field in field_names(self.type):
             with pytest.raises(ConfigError):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import attrs
 import numpy as np
 
-from ..model.config import Config, walk
+from ..model.config import Config, all_configs
 from ..units import Quantity
 
 _EXPONENTS = {"fm": -15, "pm": -12, "angstrom": -10, "nm": -9, "um": -6, "mm": -3, "cm": -2, "m": 0}
@@ -92,7 +92,7 @@ class Naive:
     def __call__(self, config: Config) -> Volume:
         """The whole volume of a config. Raises LookupError where no meaning is registered."""
         # sources first, so that a chain of a thousand arrays needs no deep recursion
-        for each in walk([config]) if config not in self._done else ():
+        for each in all_configs([config]) if config not in self._done else ():
             if each not in self._done:
                 meaning = next((_MEANINGS[cls] for cls in type(each).__mro__ if cls in _MEANINGS), None)
                 if meaning is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..model.config import Config, source_fields, walk
+from ..model.config import Config, all_configs, source_fields
 from ..sources.numpy_ import NumpyArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
 from .oracle import Naive
@@ -15,7 +15,7 @@ from .plain_zarr import write_plain_zarr
 def with_stored_sources(config: Any, folder: Path) -> Any:
     """The same tree, what is in memory moved to Zarr stores below ``folder``."""
     made: dict[Config, Config] = {}
-    for each in walk([config]):
+    for each in all_configs([config]):
         if isinstance(each, NumpyArrayConfig):
             made[each] = _stored(each, folder, f"d{len(made)}")
         else:

@@ -13,8 +13,8 @@ import attrs
 import gunpowder as gp
 
 from ..errors import ConfigError, TreeError
+from ..model.base import ArrayConfig, SourceConfig
 from ..model.config import source_fields
-from ..model.rules import ArrayRules, SourceRules
 from .nodes import ArrayNode, SourceNode, upstream
 
 PACKAGE = __name__.partition(".")[0]
@@ -23,7 +23,7 @@ PACKAGE = __name__.partition(".")[0]
 class NodeType(type):
     """The class of the classes that ``node_of`` makes. It lets them pickle, though no module holds them."""
 
-    config_type: type[ArrayRules]
+    config_type: type[ArrayConfig]
 
 
 def _reduce(cls: NodeType) -> Any:
@@ -35,7 +35,7 @@ copyreg.pickle(NodeType, _reduce)
 
 
 @functools.cache
-def node_of(config_type: type[ArrayRules]) -> type[Any]:
+def node_of(config_type: type[ArrayConfig]) -> type[Any]:
     """The gunpowder node of an array type.
 
     A computed type gives a ``gunpowder.BatchFilter``: its arguments are the array keys of the
@@ -56,12 +56,12 @@ def node_of(config_type: type[ArrayRules]) -> type[Any]:
     >>> inspect.signature(gpa.LogicalOr)
     <Signature (source: 'gp.ArrayKey', target: 'gp.ArrayKey')>
     """
-    is_type = isinstance(config_type, type) and issubclass(config_type, ArrayRules)
+    is_type = isinstance(config_type, type) and issubclass(config_type, ArrayConfig)
     if not is_type or vars(config_type).get("abstract", False):
         raise ConfigError(
             "not the class of an array type", found=repr(config_type), allowed="a class such as BinarizeArrayConfig"
         )
-    is_source = issubclass(config_type, SourceRules)
+    is_source = issubclass(config_type, SourceConfig)
     signature = _signature(config_type, is_source)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -85,7 +85,7 @@ def node_of(config_type: type[ArrayRules]) -> type[Any]:
     return NodeType(name, (SourceNode if is_source else ArrayNode,), namespace)
 
 
-def node_name(config_type: type[ArrayRules]) -> str:
+def node_name(config_type: type[ArrayConfig]) -> str:
     """The name of an array type's node: what its class says, else by the name of the class.
 
     >>> import gp_arrays as gpa
@@ -96,7 +96,7 @@ def node_name(config_type: type[ArrayRules]) -> str:
     if declared is not None:
         return str(declared)
     name = config_type.__name__.removesuffix("Config").removesuffix("Array")
-    if issubclass(config_type, SourceRules):
+    if issubclass(config_type, SourceConfig):
         return f"{name}Source"
     return name if name != config_type.__name__ else f"{name}Node"
 
@@ -114,11 +114,13 @@ def _source_arguments(config_type: Any) -> dict[str, attrs.Attribute[Any]]:
     return {_argument(field): field for field in attrs.fields(config_type) if field.name in names}
 
 
-def _signature(config_type: type[ArrayRules], is_source: bool) -> inspect.Signature:
+def _signature(config_type: type[ArrayConfig], is_source: bool) -> inspect.Signature:
     sources = {field.alias: (name, field) for name, field in _source_arguments(config_type).items()}
     first: list[inspect.Parameter] = []
     rest: list[inspect.Parameter] = []
     for parameter in list(inspect.signature(config_type).parameters.values())[1:]:
+        if parameter.name == "tree_unit":
+            continue
         if parameter.name in sources:
             name, field = sources[parameter.name]
             parameter = parameter.replace(name=name, annotation=_key_annotation(field))

@@ -11,14 +11,14 @@ import numpy as np
 from funlib.geometry import Coordinate, Roi
 
 from ..errors import ComputeError, GpArraysError, TreeError
+from ..model.base import ArrayConfig, SourceConfig
 from ..model.evaluate import owned
 from ..model.meta import Axis, Block, Meta, Region, interpolatable
 from ..model.plan import Plan, Step, compile_plan
-from ..model.rules import ArrayRules, SourceRules
 
 
 @attrs.frozen(eq=False, repr=False)
-class Upstream(ArrayRules):
+class Upstream(ArrayConfig):
     """Stands, in the config of a node, for an array that comes from upstream."""
 
     #: No array type of its own: a tree file cannot ask for it.
@@ -41,7 +41,7 @@ class SourceNode(gp.BatchProvider):  # type: ignore[misc]
         unit: The world unit; nm by default.
     """
 
-    def __init__(self, key: gp.ArrayKey, config: SourceRules, unit: str | None = None) -> None:
+    def __init__(self, key: gp.ArrayKey, config: SourceConfig, unit: str | None = None) -> None:
         upstream(key)  # refuses what is not a key
         self.key = key
         self.config = config
@@ -53,7 +53,7 @@ class SourceNode(gp.BatchProvider):  # type: ignore[misc]
         """The node of a step of a compiled tree, its roi shifted by ``-shift``."""
         node = SourceNode.__new__(cls)
         step = plan.steps[index]
-        assert isinstance(step.config, SourceRules)
+        assert isinstance(step.config, SourceConfig)
         SourceNode.__init__(node, key, step.config, plan.unit)
         node.plan, node._index, node._shift = plan, index, shift
         return node
@@ -129,7 +129,7 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         self,
         sources: Sequence[gp.ArrayKey],
         target: gp.ArrayKey,
-        config: ArrayRules,
+        config: ArrayConfig,
         compiled: tuple[Meta, tuple[Meta, ...]] | None = None,
         attributes: Mapping[str, Any] | None = None,
         shift: Coordinate | None = None,

@@ -11,10 +11,10 @@ import gunpowder as gp
 from funlib.geometry import Coordinate
 
 from ..errors import TreeError
+from ..model.base import ArrayConfig
 from ..model.evaluate import evaluate
 from ..model.meta import Region
 from ..model.plan import Plan, compile_plan
-from ..model.rules import ArrayRules
 from ..model.tasks import make_tasks
 from .nodes import ArrayNode, SourceNode, spec_of
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 LONGEST_CHAIN = 100
 
 
-def compile_pipeline(arrays: Mapping[gp.ArrayKey, ArrayRules], unit: str | None = None) -> gp.Pipeline:
+def compile_pipeline(arrays: Mapping[gp.ArrayKey, ArrayConfig], unit: str | None = None) -> gp.Pipeline:
     """A gunpowder pipeline that provides the arrays of a tree.
 
     The pipeline provides the given keys and nothing else; equal subtrees are computed

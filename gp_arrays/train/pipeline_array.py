@@ -19,7 +19,6 @@ from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
-from ..model.rules import ArrayRules
 from .nodes import spec_of
 
 Append = Callable[..., gp.Pipeline]
@@ -89,7 +88,7 @@ class PipelineArrayConfig(ArrayConfig):
         interpolatable: Of the result; by default whether it holds floats.
     """
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     append: str = attrs.field(converter=to_reference)
     context_size: tuple[Any, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     dtype: np.dtype[Any] | None = attrs.field(default=None, converter=fields.to_dtype)

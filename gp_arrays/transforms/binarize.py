@@ -11,9 +11,9 @@ import numpy as np
 from ..errors import ConfigError, TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
+from ..model.checks import require_ids
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
-from ..model.rules import ArrayRules, require_ids
 
 Groups = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -126,7 +126,7 @@ class BinarizeArrayConfig(ArrayConfig):
     keeps_constant = True
     is_mask = True
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     groupings: Groups = attrs.field(converter=to_groups)
     background: int = attrs.field(default=0, converter=fields.to_integer)
 

@@ -11,9 +11,9 @@ import numpy as np
 from ..errors import ConfigError, TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
+from ..model.checks import common_grid
 from ..model.config import SOURCE, Config
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
-from ..model.rules import ArrayRules, common_grid
 
 
 def concat(
@@ -84,14 +84,11 @@ class ConcatArrayConfig(ArrayConfig):
     node_defaults = {"channels": lambda fields: list(fields["source_array_configs"])}
 
     channels: tuple[str, ...] = attrs.field(converter=fields.to_names)
-    source_array_configs: dict[str, ArrayRules] = attrs.field(
+    source_array_configs: dict[str, ArrayConfig] = attrs.field(
         metadata=SOURCE,
         converter=to_mapping,
-        validator=fields.are_array_configs,
     )
-    default_config: ArrayRules | None = attrs.field(
-        default=None, metadata=SOURCE, validator=attrs.validators.optional(fields.is_array_config)
-    )
+    default_config: ArrayConfig | None = attrs.field(default=None, metadata=SOURCE)
 
     def check(self) -> None:
         if not self.channels:

@@ -13,7 +13,6 @@ from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region
-from ..model.rules import ArrayRules
 
 
 def smallest_dtype(low: int, high: int) -> np.dtype[Any] | None:
@@ -52,7 +51,7 @@ class ConstantArrayConfig(ArrayConfig):
     keeps_constant = True
     is_mask = True
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     constant: int | float = attrs.field(default=1, converter=fields.to_number)
     dtype: np.dtype[Any] | None = attrs.field(default=None, converter=fields.to_dtype)
 

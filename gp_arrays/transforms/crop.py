@@ -10,10 +10,10 @@ from funlib.geometry import Roi
 
 from ..errors import TreeError
 from ..model import fields
-from ..model.base import PointwiseConfig
+from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta, Region
-from ..model.rules import ArrayRules, NotWhole
+from ..model.opened import NotWhole
 from ..units import whole
 
 
@@ -35,7 +35,7 @@ class CropArrayConfig(PointwiseConfig):
 
     supports_channel_subset = True
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     roi: fields.Box = attrs.field(converter=fields.to_box)
 
     def infer(self, *sources: Meta) -> Meta:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ComputeError
+from ..model.base import ArrayConfig
 from ..model.evaluate import evaluate
 from ..model.meta import Region, world_text
 from ..model.plan import Plan, compile_plan
-from ..model.rules import ArrayRules
 from ..storage.files import replace_file
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class IdTable:
         lasting: Whether the key means the same in another process, so that a file may be kept.
     """
 
-    def __init__(self, source: ArrayRules, unit: str) -> None:
+    def __init__(self, source: ArrayConfig, unit: str) -> None:
         self.plan = compile_plan({source.name: source}, unit)
         self.index = self.plan.outputs[source.name]
         prints = [step.opened.fingerprint() for step in self.plan.steps if step.opened is not None]
@@ -226,7 +226,7 @@ def look_in(directory: str | Path) -> None:
         _places.append(Path(directory))
 
 
-def table_of(source: ArrayRules, unit: str) -> IdTable:
+def table_of(source: ArrayConfig, unit: str) -> IdTable:
     """The table of a source; its ids are found or made when they are first asked for."""
     key = source.content, unit
     known = _known.get(key)
@@ -242,7 +242,7 @@ def table_of(source: ArrayRules, unit: str) -> IdTable:
         return table
 
 
-def check_again(source: ArrayRules, unit: str) -> None:
+def check_again(source: ArrayConfig, unit: str) -> None:
     """Have ``table_of`` look, when next asked, whether the source changed since its table was made."""
     known = _known.get((source.content, unit))
     if known is not None:

@@ -10,10 +10,9 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..model import fields
-from ..model.base import PointwiseConfig
+from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta
-from ..model.rules import ArrayRules
 
 
 def normalize(data: np.ndarray[Any, Any], low: float, high: float, clip: bool = False) -> np.ndarray[Any, Any]:
@@ -61,7 +60,7 @@ class IntensitiesArrayConfig(PointwiseConfig):
 
     supports_channel_subset = True
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     min: float = attrs.field(converter=fields.to_number)
     max: float = attrs.field(converter=fields.to_number)
     clip: bool = attrs.field(default=False, converter=fields.to_bool)

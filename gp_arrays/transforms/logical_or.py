@@ -8,11 +8,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Block, Meta, Region
-from ..model.rules import ArrayRules
 
 
 def logical_or(data: np.ndarray[Any, Any], axis: int | None) -> np.ndarray[Any, Any]:
@@ -47,7 +45,7 @@ class LogicalOrArrayConfig(ArrayConfig):
     keeps_constant = True
     is_mask = True
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources

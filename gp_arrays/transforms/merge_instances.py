@@ -11,10 +11,10 @@ import numpy as np
 from ..errors import ComputeError, ConfigError, GpArraysError, RequestError, TreeError, nearest
 from ..model import fields
 from ..model.base import ArrayConfig
+from ..model.checks import common_grid, require_ids
 from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region, world_text
 from ..model.plan import Plan
-from ..model.rules import ArrayRules, common_grid, require_ids
 from ..units import DEFAULT_UNIT
 from .dense_ids import IdTable, check_again, rank, table_of
 
@@ -136,9 +136,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
 
     keeps_constant = True
 
-    source_array_configs: tuple[ArrayRules, ...] = attrs.field(
-        metadata=SOURCE, converter=fields.to_configs, validator=fields.are_array_configs
-    )
+    source_array_configs: tuple[ArrayConfig, ...] = attrs.field(metadata=SOURCE, converter=fields.to_configs)
     id_offsets: tuple[int, ...] | None = attrs.field(default=None, converter=to_offsets)
     overlap: str = attrs.field(default="first")
     dense: tuple[str, ...] = attrs.field(default=(), converter=to_dense)
@@ -251,7 +249,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
         return merge(labels, self.offsets, self.overlap == "last")
 
     def _renumbered(
-        self, labels: np.ndarray[Any, Any], config: ArrayRules, room: int, unit: str, place: Any
+        self, labels: np.ndarray[Any, Any], config: ArrayConfig, room: int, unit: str, place: Any
     ) -> np.ndarray[Any, Any]:
         try:
             ids = table_of(config, unit).ids()

@@ -13,9 +13,9 @@ import numpy as np
 from ..errors import ConfigError, TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
+from ..model.checks import require_ids
 from ..model.config import SOURCE, Config
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
-from ..model.rules import ArrayRules, require_ids
 from .binarize import Groups, binarize, require_within, to_groups
 
 logger = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
     node_name = "MissingAnnotations"
     node_attributes = (LABELS,)
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     groupings: Groups = attrs.field(converter=to_groups)
     sparse: str = attrs.field(default="labelled", validator=_sparse)
 

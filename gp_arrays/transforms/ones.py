@@ -8,11 +8,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region
-from ..model.rules import ArrayRules
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -31,7 +29,7 @@ class OnesArrayConfig(ArrayConfig):
     keeps_constant = True
     supports_channel_subset = True
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
 
     def infer(self, *sources: Meta) -> Meta:
         return attrs.evolve(sources[0], dtype=np.bool_, interpolatable=False, averaged=False)

@@ -16,7 +16,6 @@ from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region, world_text
-from ..model.rules import ArrayRules
 from ..units import Quantity, coarsest_unit, decimal_text
 from .resample_axes import Sampling
 from .resample_kernels import resample
@@ -84,7 +83,7 @@ class ResampledArrayConfig(ArrayConfig):
 
     node_name = "Resample"
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     upsample: tuple[int, ...] = attrs.field(converter=to_factors)
     downsample: tuple[int, ...] = attrs.field(converter=to_factors)
     interp_order: int = attrs.field(converter=to_order)

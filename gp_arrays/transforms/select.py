@@ -9,11 +9,9 @@ import attrs
 import numpy as np
 
 from ..errors import ConfigError, TreeError, nearest
-from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
-from ..model.rules import ArrayRules
 
 Picked = int | tuple[int, ...]
 
@@ -78,7 +76,7 @@ class SelectArrayConfig(ArrayConfig):
     keeps_constant = True
     supports_channel_subset = True
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     channels: str | int | tuple[str | int, ...] | None = attrs.field(default=None, converter=to_channels)
     at: dict[str, int] = attrs.field(default=None, converter=to_at)
 

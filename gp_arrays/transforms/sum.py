@@ -10,10 +10,10 @@ import numpy as np
 
 from ..errors import ComputeError, TreeError
 from ..model import fields
-from ..model.base import PointwiseConfig
+from ..model.base import ArrayConfig, PointwiseConfig
+from ..model.checks import common_grid
 from ..model.config import SOURCE
 from ..model.meta import Meta
-from ..model.rules import ArrayRules, common_grid
 from .constant import smallest_dtype
 
 
@@ -116,9 +116,7 @@ class SumArrayConfig(PointwiseConfig):
 
     supports_channel_subset = True
 
-    source_array_configs: tuple[ArrayRules, ...] = attrs.field(
-        metadata=SOURCE, converter=fields.to_configs, validator=fields.are_array_configs
-    )
+    source_array_configs: tuple[ArrayConfig, ...] = attrs.field(metadata=SOURCE, converter=fields.to_configs)
     dtype: np.dtype[Any] | None = attrs.field(default=None, converter=fields.to_dtype)
 
     def infer(self, *sources: Meta) -> Meta:

@@ -9,10 +9,9 @@ import attrs
 import numpy as np
 
 from ..model import fields
-from ..model.base import PointwiseConfig
+from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta
-from ..model.rules import ArrayRules
 
 
 def threshold(data: np.ndarray[Any, Any], value: float, above: bool = True) -> np.ndarray[Any, Any]:
@@ -53,7 +52,7 @@ class ThresholdArrayConfig(PointwiseConfig):
     supports_channel_subset = True
     is_mask = True
 
-    source_array_config: ArrayRules = attrs.field(metadata=SOURCE, validator=fields.is_array_config)
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     threshold: float = attrs.field(converter=fields.to_number)
     above: bool = attrs.field(default=True, converter=fields.to_bool)
 

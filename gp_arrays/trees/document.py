@@ -1,95 +1,88 @@
-"""Trees of configs as documents: as plain tables, and as TOML, YAML or JSON files."""
+"""Trees of configs written as plain tables, and the files that hold such tables."""
 
 from __future__ import annotations
 
+import functools
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cattrs
 import numpy as np
 import tomli_w
 import yaml
 
-from ..errors import ConfigError, StoreError, TreeError
-from ..model.config import Config, walk
-from ..model.plan import tree_unit
-from ..model.rules import SourceRules
-from ..storage.files import replace_file
+from ..errors import ConfigError, StoreError, TreeError, quoted
+from ..model.config import Config, all_configs, replaced, source_fields
+from ..model.plan import refuse_ambiguous_names, tree_unit
 from ..units import Quantity, plain_length
 
-#: Keys that say which array type an entry is.
-TYPE_KEYS = ("__type__", "type")
-SUFFIXES = {".toml": "TOML", ".yaml": "YAML", ".yml": "YAML", ".json": "JSON"}
-
-
-def format_of(path: Path) -> str:
-    try:
-        return SUFFIXES[path.suffix.lower()]
-    except KeyError:
-        raise TreeError("not a tree file", found=str(path), allowed=", ".join(SUFFIXES)) from None
+#: The key that says which array type an entry is.
+TYPE_KEY = "__type__"
+#: Keys at the top of a tree file that are no names of arrays.
+RESERVED = (TYPE_KEY, "unit")
 
 
 def tree_document(roots: Sequence[Config], base: Path | None = None, folder: Path | None = None) -> dict[str, Any]:
-    """Configs and all that they are made from, as one plain table.
+    """Configs and all that they are computed from, as one plain table.
 
     Relative paths stay as they are, or are taken from ``base``. Those below ``folder`` become relative to it.
 
-    Raises TreeError where one name stands for two contents, or an array cannot be
-    written down (voxels in memory).
+    Raises TreeError if one name stands for two contents or is reserved, or if an array
+    cannot be written (voxels in memory).
     """
-    configs = walk(roots)
-    table: dict[str, Any] = {}
-    if any(config.tree_unit is not None for config in configs):
-        table["unit"] = tree_unit(configs, None)
-    owner: dict[str, Config] = {}
+    configs = all_configs(roots)
+    refuse_ambiguous_names(configs, roots)
+    # arrays of one name and content may still differ in the names of their sources: the others are nested in place
+    by_name = {config.name: config for config in (*reversed(configs), *roots)}
+
+    def reference(config: Config) -> Any:
+        return config.name if by_name[config.name] == config else {**entry(config), "name": config.name}
+
+    def entry(config: Config) -> dict[str, Any]:
+        placed = _placed(config, base, folder)
+        values = {key: value for key, value in placed.fields().items() if key != "name" and value is not None}
+        return {TYPE_KEY: type(config).__name__, **{key: plain(config, key, value) for key, value in values.items()}}
+
+    def plain(config: Config, key: str, value: Any) -> Any:
+        if key in source_fields(type(config)) and isinstance(value, dict) and TYPE_KEY in value:
+            refuse_reserved(TYPE_KEY, config.name, key)
+        try:
+            return _CONVERTER.unstructure(replaced(value, Config, reference))
+        except ConfigError as error:
+            raise error.at(config.name, key) from None
+
+    unit = tree_unit(configs, None) if any(config.tree_unit for config in configs) else None
     for config in configs:
-        other = owner.setdefault(config.name, config)
-        if other.identity != config.identity:
-            raise TreeError(
-                f"two different arrays are named {config.name!r}",
-                found=f"{other!r} and {config!r}",
-                allowed="one name for one content",
-            )
-        if config.name == "unit":
-            raise TreeError("an array in a file cannot be named 'unit'", path=(config.name,))
-        table[config.name] = _entry(_placed(config, base, folder) if isinstance(config, SourceRules) else config)
-    return table
+        if config.name in RESERVED:
+            refuse_reserved(config.name)
+    entries = {config.name: entry(config) for config in configs if by_name[config.name] == config}
+    return entries if unit is None else {"unit": unit, **entries}
 
 
-def _placed(source: SourceRules, base: Path | None, folder: Path | None) -> SourceRules:
-    """A source whose paths are said as a file in ``folder`` says them: relative to it where they lie below it."""
-    if base is not None:
-        source = source.located(base)
+def refuse_reserved(name: str, *path: str) -> None:
+    """Raises TreeError for an array with a name that a tree file uses itself."""
+    raise TreeError(f"an array in a file cannot be named {name!r}", path=path or (name,))
+
+
+def _placed(config: Config, base: Path | None, folder: Path | None) -> Config:
+    """A config whose paths are written as a file in ``folder`` has them: relative to it if they are below it."""
+    located = config if base is None else config.located(base)
     if folder is None:
-        return source
-    below = {
-        key: value.relative_to(folder)
-        for key, value in source.fields().items()
-        if isinstance(value, Path) and value.is_relative_to(folder) and ".." not in value.relative_to(folder).parts
-    }
-    moved = source.with_fields(**below)
-    # what would not be taken from the folder stays absolute, such as names that read as a URL
-    return moved if moved.located(folder) == source.located(folder) else source
+        return located
 
+    def below(path: Path) -> Path:
+        relative = path.relative_to(folder) if path.is_relative_to(folder) else path
+        return path if ".." in relative.parts else relative
 
-def _entry(config: Config) -> dict[str, Any]:
-    entry: dict[str, Any] = {TYPE_KEYS[0]: type(config).__name__}
-    for key, value in config.fields().items():
-        if key != "name" and value is not None:
-            try:
-                entry[key] = _CONVERTER.unstructure(value)
-            except ConfigError as error:
-                raise error.at(config.name, key) from None
-    return entry
+    moved = located.with_paths(below)
+    # a path that would not be taken from the folder stays absolute, such as a name that reads as a URL
+    return moved if moved.located(folder) == located.located(folder) else located
 
 
 _CONVERTER = cattrs.Converter(unstruct_collection_overrides={tuple: list})
-_CONVERTER.register_unstructure_hook_func(
-    lambda cls: isinstance(cls, type) and issubclass(cls, Config), lambda config: config.name
-)
 _CONVERTER.register_unstructure_hook(Path, str)
 _CONVERTER.register_unstructure_hook(Quantity, plain_length)
 _CONVERTER.register_unstructure_hook_func(
@@ -99,75 +92,94 @@ _CONVERTER.register_unstructure_hook_func(
 _CONVERTER.register_unstructure_hook_func(lambda cls: hasattr(cls, "document"), lambda value: value.document())
 
 
-def to_file(roots: Sequence[Config], path: str | Path) -> None:
-    """Write a tree file; a file that was there is replaced at once or stays as it was.
+class _Loader(yaml.SafeLoader):
+    """Safe YAML whose tables have each key once, without anchors, and with DaCapo's tuples."""
 
-    Relative paths in a file are taken from where it is, so paths below that folder are written
-    relative to it, others absolute. Those of configs are taken from the working directory.
-    """
-    path = Path(path)
-    format = format_of(path)
-    folder, here = path.absolute().parent, Path.cwd()
-    table = tree_document(roots, None if folder.resolve() == here.resolve() else here, folder)
-    try:
-        if format == "TOML":
-            text = tomli_w.dumps(table)
-        elif format == "YAML":
-            text = yaml.safe_dump(table, sort_keys=False, allow_unicode=True)
-        else:
-            text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
-    except (TypeError, ValueError, yaml.YAMLError) as error:
-        raise TreeError(f"a value that {format} cannot hold", found=" ".join(str(error).split())) from error
-    replace_file(path, text, problem="cannot write the tree file")
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("anchors are not read: refer to arrays by name")
+        return super().compose_node(parent, index)
+
+    def construct_table(self, node: Any) -> dict[Any, Any]:
+        return _table(
+            [
+                (self.construct_object(key, deep=True), self.construct_object(value, deep=True))
+                for key, value in node.value
+            ]
+        )
+
+    def construct_tuple(self, node: Any) -> list[Any]:
+        return self.construct_sequence(node, deep=True)
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """Safe YAML in which a key stands once in its table; what ``<<`` merges into it may be said anew."""
-
-    # here and not where tables are constructed: by then merged keys may stand among their own
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            kind = key.tag.rpartition(":")[2]
-            if not isinstance(key, yaml.ScalarNode) or kind == "merge":
-                continue
-            # 1 and 0x1 are one key
-            value = self.construct_object(key) if kind in ("int", "float", "bool") else key.value
-            if (kind, value) in seen:
-                raise _Twice(f"{key.value!r} in line {key.start_mark.line + 1}")
-            seen.add((kind, value))
-        return node
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_table)
+_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _Loader.construct_tuple)
 
 
-class _Twice(Exception):
-    """A key that stands twice in one table of a document, and where."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A table of JSON, whose keys stand in it once."""
+def _table(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A table whose keys are all different: parsers differ in which of two equal keys they keep."""
     table = dict(pairs)
     if len(table) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _Twice(repr(next(key for key in keys if keys.count(key) > 1)))
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {quoted(twice)} is given twice in one table")
     return table
+
+
+class _Format(NamedTuple):
+    name: str
+    load: Callable[[str], Any]
+    dump: Callable[[Any], str]
+
+
+_YAML = _Format(
+    "YAML",
+    functools.partial(yaml.load, Loader=_Loader),
+    lambda table: str(yaml.safe_dump(table, sort_keys=False, allow_unicode=True)),
+)
+_FORMATS = {
+    ".toml": _Format("TOML", tomllib.loads, tomli_w.dumps),
+    ".yaml": _YAML,
+    ".yml": _YAML,
+    ".json": _Format(
+        "JSON",
+        functools.partial(json.loads, object_pairs_hook=_table),
+        functools.partial(json.dumps, indent=2, ensure_ascii=False),
+    ),
+}
+
+
+def _format_of(path: Path) -> _Format:
+    if path.suffix.lower() not in _FORMATS:
+        raise TreeError("not a tree file", found=str(path), allowed=", ".join(_FORMATS))
+    return _FORMATS[path.suffix.lower()]
+
+
+def tree_path(path: Any) -> Path:
+    """The path of a tree file. Raises StoreError for a value that is none."""
+    if not isinstance(path, (str, Path)):
+        raise StoreError("not the path of a tree file", found=quoted(path))
+    return Path(path)
+
+
+def text_of(table: dict[str, Any], path: Path) -> bytes:
+    """A table in the format that the suffix of ``path`` says. Raises TreeError."""
+    format = _format_of(path)
+    try:
+        return format.dump(table).encode()
+    except (TypeError, ValueError, yaml.YAMLError) as error:
+        raise TreeError(f"a value that {format.name} cannot hold", found=" ".join(str(error).split())) from error
 
 
 def read_document(path: Path) -> Any:
     """The content of a TOML, YAML or JSON file. Raises StoreError, TreeError."""
-    format = format_of(path)
+    format = _format_of(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StoreError("cannot read the tree file", found=f"{path}: {error.strerror}") from error
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # a ValueError for what no path can be
+        raise StoreError("cannot read the tree file", found=f"{path}: {getattr(error, 'strerror', error)}") from error
     try:
-        if format == "TOML":
-            return tomllib.loads(text)
-        # parsers differ in which of two equal keys they keep; TOML's refuses them by itself
-        return yaml.load(text, _OnceLoader) if format == "YAML" else json.loads(text, object_pairs_hook=_once)
-    except _Twice as twice:
-        raise TreeError(
-            "a key is given twice in one table", found=f"{path}: {twice}", allowed="each key once"
-        ) from None
-    except (ValueError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise TreeError(f"not a {format} document", found=f"{path}: {error}") from None
+        return format.load(data.decode("utf-8-sig"))
+    except Exception as error:  # of any kind: PyYAML answers malformed values with KeyError, AttributeError and more
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise TreeError(f"not a {format.name} document", found=f"{path}: {reason}") from None

@@ -1,18 +1,24 @@
-"""Trees of configs read from TOML, YAML or JSON documents."""
+"""Trees of configs read from TOML, YAML or JSON documents, and written to such files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import ConfigError, StoreError, TreeError, nearest
-from ..model.config import Config, field_names, source_fields, type_named
-from ..model.rules import SourceRules
+import attrs
+
+from ..errors import GpArraysError, TreeError, nearest, quoted
+from ..model.config import Config, field_names, rebuilt, require_config, source_fields, type_named
+from ..storage.files import replace_file
 from ..units import parse_unit
-from .document import TYPE_KEYS, read_document, to_file
+from .document import RESERVED, TYPE_KEY, read_document, refuse_reserved, text_of, tree_document, tree_path
 
 T = TypeVar("T")
+
+#: Keys of an entry that say nothing about an array: MongoDB's number of a document.
+IGNORED = ("_id",)
 
 
 def load_tree(path: str | Path) -> dict[str, Any]:
@@ -25,9 +31,7 @@ def load_tree(path: str | Path) -> dict[str, Any]:
         StoreError: The file cannot be read.
         TreeError, ConfigError: It is not a tree, and where.
     """
-    if not isinstance(path, (str, Path)):
-        raise StoreError("not the path of a tree file", found=repr(path))
-    path = Path(path)
+    path = tree_path(path)
     return parse_tree(read_document(path), path.absolute().parent)
 
 
@@ -62,208 +66,157 @@ def save_tree(configs: Mapping[str, Config] | Sequence[Config], path: str | Path
     >>> folder.cleanup()
     """
     if not isinstance(configs, (Mapping, list, tuple)):
-        raise TreeError("not a list of array configs", found=repr(configs))
+        raise TreeError("not a list of array configs", found=quoted(configs))
     listed = list(configs.values() if isinstance(configs, Mapping) else configs)
     for config in listed:
-        if not isinstance(config, Config):
-            raise TreeError("not an array config", found=repr(config))
+        require_config(config)
     for key, config in configs.items() if isinstance(configs, Mapping) else ():
         if key != config.name:
             raise TreeError(
                 "an entry's name is its key", found=f"{key!r} for the array {config.name!r}", allowed=repr(config.name)
             )
-    to_file(listed, path)
+    path = tree_path(path)
+    folder, here = path.absolute().parent, Path.cwd()
+    table = tree_document(listed, None if folder.resolve() == here.resolve() else here, folder)
+    replace_file(path, text_of(table, path), problem="cannot write the tree file")
 
 
 def parse_tree(document: Any, base: Path | None = None) -> dict[str, Any]:
-    """The configs of a document, by name. ``base`` is where relative paths start."""
+    """The configs of a document, by name. ``base`` is where relative paths start.
+
+    A nested entry that has the name of an array with another content gets a number after its name.
+    """
     if not isinstance(document, Mapping):
         raise TreeError("a tree is a table of arrays", found=type(document).__name__)
-    _refuse_cycles(document)
+    for name in RESERVED:
+        if isinstance(document.get(name), Mapping):
+            refuse_reserved(name)
     document = dict(document)
-    if any(key in document for key in TYPE_KEYS):
-        unit = document.pop("unit", None) if "unit" not in _own_fields(document) else None
-        name = document.get("name", "array")
+    unit = None if "unit" in _own_fields(document) else document.pop("unit", None)
+    entries = [(document.get("name", "array"), document)] if TYPE_KEY in document else list(document.items())
+    for name, _ in entries:
         if not isinstance(name, str):
-            raise TreeError("a name is not a text", found=repr(name))
-        document = {name: document}
-    else:
-        unit = document.pop("unit", None)
-        for name in document:
-            if not isinstance(name, str):
-                raise TreeError("a name is not a text", found=repr(name))
+            raise TreeError("a name is not a text", found=quoted(name))
     try:
-        return _Reader(document, None if unit is None else parse_unit(unit), base).read()
+        return _Reader(dict(entries), None if unit is None else parse_unit(unit), base).read()
     except RecursionError:
         raise TreeError("arrays are nested too deeply in each other", allowed="references by name") from None
 
 
-def _refuse_cycles(document: Any) -> None:
-    """Raises TreeError where a part of a document holds itself, as an anchor of YAML can."""
-    inside: dict[int, str] = {}
-    done: set[int] = set()
-    stack: list[tuple[Any, str, bool]] = [(document, "", False)]
-    while stack:
-        value, key, left = stack.pop()
-        if not isinstance(value, (Mapping, list)):
-            continue
-        if left:
-            del inside[id(value)]
-            done.add(id(value))
-        elif id(value) in inside:
-            raise TreeError(
-                "an array is made from itself",
-                found=f"an anchor within itself at {key!r}",
-                path=tuple(inside.values())[1:],
-            )
-        elif id(value) not in done:
-            inside[id(value)] = key
-            stack.append((value, key, True))
-            items = value.items() if isinstance(value, Mapping) else enumerate(value)
-            stack.extend((item, str(name), False) for name, item in items)
-
-
-def _own_fields(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    kind = next((entry[key] for key in TYPE_KEYS if key in entry), None)
-    return field_names(type_named(kind))
+def _own_fields(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields of the one array that a document holds at its top, if it does."""
+    return field_names(type_named(document[TYPE_KEY])) if TYPE_KEY in document else ()
 
 
 class _Reader:
-    """Makes the configs of one document, each once, whatever their order."""
+    """Makes the configs of one document, whatever the order of its entries."""
 
     def __init__(self, document: Mapping[str, Any], unit: str | None, base: Path | None) -> None:
         self.document, self.unit, self.base = document, unit, base
-        self.made: dict[str, Config] = {}
-        # what several anchors of YAML stand for is made once, too
-        self.nested: dict[int, Config] = {}
+        self.configs: dict[str, Config] = {}
 
     def read(self) -> dict[str, Config]:
-        for root in self.document:
-            # depth first without recursion: a chain of a thousand references is fine
-            stack = [root]
-            while stack:
-                name = stack[-1]
-                if name in self.made:
-                    stack.pop()
-                    continue
-                missing = [other for other in self.references(name) if other not in self.made]
-                circle = next((other for other in missing if other in stack), None)
-                if circle is not None:
-                    path = tuple(stack[stack.index(circle) :])
-                    raise TreeError("an array is made from itself", found=" > ".join((*path, circle)), path=(name,))
-                if missing:
-                    stack.append(missing[0])
-                else:
-                    self.made[name] = self.entry(self.document[name], name, (name,))
-                    stack.pop()
-        return {name: self.made[name] for name in self.document}
-
-    def references(self, name: str) -> list[str]:
-        entry = self.document[name]
-        found: list[str] = []
-        seen: set[int] = set()
-        pending: list[tuple[Any, tuple[str, ...]]] = [(entry, (name,))]
-        while pending:
-            value, path = pending.pop()
-            if id(value) in seen:
-                continue
-            seen.add(id(value))
-            fields = self.fields(value, path)
-            for key in source_fields(self.type(value, path)):
-                for item, where in _items(fields.get(key), (*path, key)):
-                    if isinstance(item, str):
-                        if item not in self.document:
-                            near = nearest(item, self.document) or ", ".join(self.document)
-                            raise TreeError("no array of that name", found=repr(item), allowed=near, path=where)
-                        found.append(item)
-                    elif item is not None:
-                        pending.append((item, where))
-        return found
-
-    def type(self, entry: Any, path: tuple[str, ...]) -> type[Config]:
-        if not isinstance(entry, Mapping):
-            raise TreeError(
-                "not an array config",
-                found=repr(entry),
-                path=path,
-                allowed=f"a table with {TYPE_KEYS[0]}, or the name of another entry",
-            )
-        kind = next((entry[key] for key in TYPE_KEYS if key in entry), None)
-        if kind is None:
-            raise TreeError(f"its type is not given by {TYPE_KEYS[0]}", found=", ".join(map(str, entry)), path=path)
+        graph = {name: self.references(entry, (name,)) for name, entry in self.document.items()}
         try:
-            return type_named(kind)
-        except ConfigError as error:
+            order = list(TopologicalSorter(graph).static_order())
+        except CycleError as error:
+            cycle = error.args[1][::-1]
+            raise TreeError("an array is computed from itself", found=" > ".join(cycle), path=cycle[:1]) from None
+        for name in order:
+            self.configs[name] = self.config(self.document[name], name, (name,))
+        return _with_distinct_names({name: self.configs[name] for name in self.document})
+
+    def references(self, entry: Any, path: tuple[str, ...]) -> list[str]:
+        """Names of the entries that an entry refers to."""
+        cls, values = self.values(entry, path)
+        names: list[str] = []
+
+        def collect(item: Any, where: tuple[str, ...]) -> None:
+            if not isinstance(item, str):
+                names.extend(self.references(item, where))
+            elif item in self.document:
+                names.append(item)
+            else:
+                near = nearest(item, self.document) or ", ".join(self.document)
+                raise TreeError("no array of that name", found=quoted(item), allowed=near, path=where)
+
+        for key in source_fields(cls):
+            _each_source(values.get(key), (*path, key), collect)
+        return names
+
+    def values(self, entry: Any, path: tuple[str, ...]) -> tuple[type[Config], dict[str, Any]]:
+        """The type of an entry, and its values by the names of the type's fields."""
+        if not isinstance(entry, Mapping):
+            allowed = f"a table with {TYPE_KEY}, or the name of another entry"
+            raise TreeError("not an array config", found=quoted(entry), allowed=allowed, path=path)
+        if TYPE_KEY not in entry:
+            raise TreeError(f"its type is not given by {TYPE_KEY}", found=", ".join(map(str, entry)), path=path)
+        try:
+            cls = type_named(entry[TYPE_KEY])
+        except GpArraysError as error:
             raise error.at(*path) from None
-
-    def fields(self, entry: Any, path: tuple[str, ...]) -> dict[str, Any]:
-        cls = self.type(entry, path)
-        known = field_names(cls)
-        fields = {}
+        known, values = field_names(cls), {}
         for key, value in entry.items():
-            if key in TYPE_KEYS and key not in known:
+            field = None if key in (TYPE_KEY, *IGNORED) else cls.aliases.get(key, key)
+            if field is None:
                 continue
-            field = cls.aliases.get(key, key)
             if field not in known:
-                raise TreeError(
-                    f"{cls.__name__} has no field {key!r}",
-                    path=path,
-                    allowed=nearest(str(key), known) or ", ".join(known),
-                )
-            if field in fields:
+                allowed = nearest(str(key), known) or ", ".join(known)
+                raise TreeError(f"{cls.__name__} has no field {quoted(key)}", allowed=allowed, path=path)
+            if field in values:
                 raise TreeError(f"{field} is given twice", found=key, path=path)
-            fields[field] = value
-        return fields
+            values[field] = value
+        return cls, values
 
-    def entry(self, entry: Any, name: str, path: tuple[str, ...]) -> Config:
-        cls, fields = self.type(entry, path), self.fields(entry, path)
-        own = fields.get("name", name)
+    def config(self, entry: Any, name: str, path: tuple[str, ...]) -> Config:
+        cls, values = self.values(entry, path)
+        own = values.setdefault("name", name)
         if len(path) == 1 and own != name:
             raise TreeError("an entry's name is its key", found=f"name {own!r}", allowed=repr(name), path=path)
-        fields["name"] = own
         for key in source_fields(cls):
-            if key in fields:
-                fields[key] = self.sources(fields[key], (*path, key))
+            if key in values:
+                values[key] = _each_source(values[key], (*path, key), self.source)
+        missing = [f.name for f in attrs.fields(cls) if f.init and f.default is attrs.NOTHING and f.name not in values]
+        if missing:
+            raise TreeError(f"{cls.__name__} lacks fields", found=f"missing: {', '.join(missing)}", path=path)
         try:
-            config = cls(**fields)
-        except TypeError as error:
-            missing = [key for key in field_names(cls) if key not in fields and key in str(error)]
-            found = f"missing: {', '.join(missing)}" if missing else str(error)
-            raise TreeError(f"{cls.__name__} lacks fields", found=found, path=path) from None
-        except ConfigError as error:
+            config = cls(**values, tree_unit=self.unit)
+        except GpArraysError as error:
             raise type(error)(error.problem, error.found, error.allowed, path) from None
-        if self.base is not None and isinstance(config, SourceRules):
-            config = config.located(self.base)
-        return config if self.unit is None else config.in_unit(self.unit)
+        return config if self.base is None else config.located(self.base)
 
-    def sources(self, value: Any, path: tuple[str, ...]) -> Any:
-        if isinstance(value, str):
-            return self.made[value]
-        if isinstance(value, Mapping) and not any(key in value for key in TYPE_KEYS):
-            return {key: self.sources(item, (*path, str(key))) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.sources(item, (*path, str(i))) for i, item in enumerate(value)]
-        if value is None:
-            return None
-        if id(value) not in self.nested:
-            self.nested[id(value)] = self.entry(value, ".".join(path), path)
-        return self.nested[id(value)]
+    def source(self, item: Any, path: tuple[str, ...]) -> Config:
+        return self.configs[item] if isinstance(item, str) else self.config(item, ".".join(path), path)
 
 
-def _items(value: Any, path: tuple[str, ...]) -> list[tuple[Any, tuple[str, ...]]]:
-    """The references and nested entries of a field that holds configs."""
-    if isinstance(value, Mapping) and not any(key in value for key in TYPE_KEYS):
-        return [pair for key, item in value.items() for pair in _items(item, (*path, str(key)))]
+def _each_source(value: Any, path: tuple[str, ...], change: Callable[[Any, tuple[str, ...]], Any]) -> Any:
+    """``change`` applied to the references and nested entries in the value of a field that holds configs."""
+    if isinstance(value, Mapping) and TYPE_KEY not in value:
+        return {key: _each_source(item, (*path, str(key)), change) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [pair for i, item in enumerate(value) for pair in _items(item, (*path, str(i)))]
-    return [(value, path)]
+        return [_each_source(item, (*path, str(i)), change) for i, item in enumerate(value)]
+    return None if value is None else change(value, path)
+
+
+def _with_distinct_names(configs: dict[str, Config]) -> dict[str, Config]:
+    """Trees in which one name has one content; a name goes to the entry of a file before a nested one."""
+    contents = {name: config.content for name, config in configs.items()}
+
+    def distinct(config: Config) -> Config:
+        name, number = config.name, 1
+        while contents.setdefault(name, config.content) != config.content:
+            number += 1
+            name = f"{config.name}-{number}"
+        return config if name == config.name else config.with_fields(name=name)
+
+    return dict(zip(configs, rebuilt(configs.values(), distinct), strict=True))
 
 
 def from_file(path: str | Path, cls: type[T]) -> T:
     """The one tree of that type in a file."""
     configs = load_tree(path)
-    used = {child.identity for config in configs.values() for child in config.children()}
-    roots = [config for config in configs.values() if config.identity not in used]
+    used = {child for config in configs.values() for child in config.children()}
+    roots = [config for config in configs.values() if config not in used]
     fitting = [config for config in roots if isinstance(config, cls)]
     if len(fitting) != 1:
         found = ", ".join(f"{config.name} ({type(config).__name__})" for config in roots)

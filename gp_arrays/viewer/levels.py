@@ -15,8 +15,8 @@ import numpy as np
 from ..errors import GpArraysError
 from ..model.evaluate import evaluate
 from ..model.meta import Meta, Region
+from ..model.opened import Opened
 from ..model.plan import Plan
-from ..model.rules import Opened
 from ..model.tasks import make_tasks
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from funlib.geometry import Coordinate, Roi
 
 from ..errors import GpArraysError
 from ..model.meta import Meta, Region
+from ..model.opened import Opened
 from ..model.plan import Plan, Step
-from ..model.rules import Opened
 from ..model.tasks import Tasks, make_tasks
 from ..units import Quantity
 from .levels import Level, LevelSamples, Voxels, index_region, middle_voxel

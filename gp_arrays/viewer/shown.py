@@ -11,7 +11,7 @@ import neuroglancer
 
 from ..errors import ConfigError
 from ..model.array import Array
-from ..model.rules import ArrayRules
+from ..model.base import ArrayConfig
 from . import screenshot, server
 from .layers import bounds, box_layer, layers_of, screen_axes, screen_space, voxels
 
@@ -82,7 +82,7 @@ class View:
 
 def rows_of(arrays: Any, unit: str | None) -> dict[str, dict[str, Array]]:
     """What is to be shown as arrays in rows; one row has no name."""
-    if isinstance(arrays, (Array, ArrayRules)):
+    if isinstance(arrays, (Array, ArrayConfig)):
         arrays = {arrays.name: arrays}
     if not isinstance(arrays, Mapping) or not arrays:
         raise ConfigError("nothing to show", found=repr(arrays), allowed="arrays or configs by name")
@@ -98,7 +98,7 @@ def _arrays(row: str, given: Mapping[str, Any], unit: str | None) -> dict[str, A
     if not given:
         raise ConfigError("a row without arrays", path=(row,))
     for name, value in given.items():
-        if not isinstance(value, (Array, ArrayRules)):
+        if not isinstance(value, (Array, ArrayConfig)):
             raise ConfigError("not an array", found=repr(value), allowed="an array or its config", path=(str(name),))
     # trees of their own: datasets may each have an array of the same name
     return {str(name): value if isinstance(value, Array) else Array(value, unit=unit) for name, value in given.items()}

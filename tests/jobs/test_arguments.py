@@ -5,7 +5,8 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.jobs.geometry import BASE_MEMORY
-from gp_arrays.model.fields import no_array_config, sizes_apart, to_block, to_bounded_roi, to_bytes
+from gp_arrays.model.config import not_a_config
+from gp_arrays.model.fields import sizes_apart, to_block, to_bounded_roi, to_bytes
 
 MIB = 2**20
 
@@ -98,7 +99,7 @@ def test_an_array_is_told_where_its_config_is(labels):
         gpa.ConfigError, match=r"is not an array config; found <gp_arrays.Array .*; allowed: its config: array.config"
     ):
         gpa.ThresholdArrayConfig("big", labels[0].array(), threshold=2)
-    assert str(no_array_config(3)) == "not an array config; found 3"
+    assert str(not_a_config(3)) == "not an array config; found 3"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.model.config import TYPES, type_named, walk
+from gp_arrays.model.config import TYPES, all_configs, type_named
 from gp_arrays.trees.tree import parse_tree
 
 
@@ -74,7 +74,7 @@ def test_pickle_and_copy_of_a_deep_and_wide_tree():
         config = gpa.ThresholdArrayConfig(f"t{i}", config, threshold=0)
     for made in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config)):
         assert made == config
-        assert len(walk([made])) == 2001
+        assert len(all_configs([made])) == 2001
     for i in range(40):  # 2**40 paths
         config = gpa.SumArrayConfig(f"s{i}", [config, config], dtype="float64")
     assert pickle.loads(pickle.dumps(config)) == config
@@ -85,7 +85,7 @@ def test_walk_lists_sources_first_and_each_once():
     shared = dummy()
     a, b = (gpa.ThresholdArrayConfig(n, shared, threshold=i) for i, n in enumerate("ab"))
     top = gpa.SumArrayConfig("top", [a, b])
-    assert [config.name for config in walk([top, a])] == ["d", "a", "b", "top"]
+    assert [config.name for config in all_configs([top, a])] == ["d", "a", "b", "top"]
 
 
 def test_with_fields():

@@ -82,7 +82,7 @@ def test_dacapos_documents_load_as_they_are(tmp_path):
 
 
 def test_nested_entries_may_go_without_a_name():
-    loaded = parse_tree({"t": {"type": "ThresholdArrayConfig", "threshold": 1, "source_array_config": DUMMY}})
+    loaded = parse_tree({"t": {"__type__": "ThresholdArrayConfig", "threshold": 1, "source_array_config": DUMMY}})
     assert loaded["t"].source_array_config.name == "t.source_array_config"
 
 
@@ -153,7 +153,7 @@ def test_errors_say_where(document, error):
 
 def test_cycles_are_errors():
     ones = {"__type__": "OnesArrayConfig"}
-    with pytest.raises(gpa.TreeError, match="an array is made from itself; found a > b > a"):
+    with pytest.raises(gpa.TreeError, match="an array is computed from itself; found (a > b > a|b > a > b)$"):
         parse_tree({"a": {**ones, "source_array_config": "b"}, "b": {**ones, "source_array_config": "a"}})
     with pytest.raises(gpa.TreeError, match="found a > a"):
         parse_tree({"a": {**ones, "source_array_config": "a"}})
@@ -283,66 +283,37 @@ def test_what_a_format_cannot_hold(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "found"),
+    ("name", "text", "key"),
     [
-        ("t.yaml", "a: {type: DummyArrayConfig}\nb: {type: DummyArrayConfig}\na: {type: Ones}\n", "'a' in line 3"),
-        ("t.yml", "a:\n  type: X\n  deep:\n  - {c: 1}\n  - b: 1\n    'b': 2\n", "'b' in line 6"),
-        ("t.yaml", "a: {1: x, 0x1: y}", "'0x1' in line 1"),
-        ("t.yaml", "b: &b {x: 1}\na:\n  x: 1\n  <<: *b\n  x: 2\n", "'x' in line 5"),
-        ("t.yaml", "- &a {<<: {x: 1}, y: 1, y: 2}\n- {<<: *a}\n", "'y' in line 1"),
+        ("t.yaml", "a: {x: 1}\nb: {x: 1}\na: {x: 2}\n", "'a'"),
+        ("t.yml", "a:\n  deep:\n  - {c: 1}\n  - b: 1\n    'b': 2\n", "'b'"),
+        ("t.yaml", "a: {1: x, 0x1: y}", "1"),
         ("t.json", '{"a": {}, "b": {}, "a": {}}', "'a'"),
         ("t.json", '{"a": {"l": [{"c": 1}, {"b": 1, "b": 1}]}}', "'b'"),
     ],
 )
-def test_no_key_stands_twice_in_a_table(tmp_path, name, text, found):
+def test_no_key_stands_twice_in_a_table(tmp_path, name, text, key):
     (tmp_path / name).write_text(text)
     with pytest.raises(gpa.TreeError) as caught:
         gpa.load_tree(tmp_path / name)
-    place = f"{tmp_path / name}: {found}"
-    assert str(caught.value) == f"a key is given twice in one table; found {place}; allowed: each key once"
+    assert f"{tmp_path / name}: the key {key} is given twice" in str(caught.value)
     (tmp_path / "t.toml").write_text("[a]\nb = 1\nb = 2\n")
     with pytest.raises(gpa.TreeError, match="not a TOML document"):
         gpa.load_tree(tmp_path / "t.toml")
-
-
-def test_merged_keys_may_be_said_anew(tmp_path):
-    (tmp_path / "t.yaml").write_text(
-        "d: &d {type: DummyArrayConfig}\n"
-        "# merges what is merged below, before that table is made\n"
-        "a: &a {<<: &t {<<: &o {type: ThresholdArrayConfig, threshold: 1}, threshold: 2, source_array_config: *d}}\n"
-        "b: {<<: *t, threshold: 3}\n"
-        "c: {<<: [*o, *t]}\n"
-        "e: {threshold: 4, <<: *a, source_array_config: d}\n"
-    )
-    loaded = gpa.load_tree(tmp_path / "t.yaml")
-    assert [loaded[name].threshold for name in "abce"] == [2, 3, 1, 4]
-    assert loaded["e"].source_array_config.name == "d"
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "a: &x\n  __type__: OnesArrayConfig\n  source_array_config: *x\n",
-        "a:\n  __type__: SumArrayConfig\n  source_array_configs: &l [*l]\n",
-        "__type__: OnesArrayConfig\nsource_array_config: &x {__type__: OnesArrayConfig, source_array_config: *x}\n",
+        "a: &l [1, 2]\nb: *l\n",
+        "a: &l [1, 2]\nb: [*l, *l, *l]\nc: {<<: *l}\n",
     ],
 )
-def test_anchors_within_themselves_are_errors(tmp_path, text):
+def test_anchors_are_refused(tmp_path, text):
     (tmp_path / "t.yaml").write_text(text)
-    with pytest.raises(gpa.TreeError, match="an array is made from itself; found an anchor within itself at"):
+    with pytest.raises(gpa.TreeError, match="anchors are not read: refer to arrays by name"):
         gpa.load_tree(tmp_path / "t.yaml")
-
-
-def test_anchors_that_share_are_made_once(tmp_path):
-    text = "c0: &c0 {__type__: DummyArrayConfig}\n"
-    for i in range(1, 31):
-        text += (
-            f"c{i}: &c{i} {{__type__: SumArrayConfig, dtype: float64, source_array_configs: [*c{i - 1}, *c{i - 1}]}}\n"
-        )
-    (tmp_path / "t.yaml").write_text(text)
-    tree = gpa.load_tree(tmp_path / "t.yaml")
-    # each level was written once and is one step: 2^30 would not end
-    assert len(gpa.compile_plan({"top": tree["c30"]}).steps) == 31
 
 
 def test_nesting_without_end():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from view_helpers import served
 
 import gp_arrays as gpa
-from gp_arrays.model.config import walk
+from gp_arrays.model.config import all_configs
 from gp_arrays.testing import evaluate_naively, growing, trees
 from gp_arrays.viewer.shown import View
 
@@ -33,7 +33,7 @@ SENT = {"bool": "uint8", "float16": "float32", "float64": "float32"}
 def test_a_chunk_is_what_the_array_delivers(kind: Any, session_folder: Path, data: Any) -> None:
     # the laws see to it that trees are grown from every array type
     config = data.draw(trees(session_folder, most=4, types=None if issubclass(kind, gpa.SourceConfig) else [kind]))
-    assume(any(isinstance(each, kind) for each in walk([config])))
+    assume(any(isinstance(each, kind) for each in all_configs([config])))
     try:
         want = evaluate_naively(config).data
     except gpa.ComputeError:

@@ -14,7 +14,7 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.model.meta import Axis
-from gp_arrays.model.rules import Opened
+from gp_arrays.model.opened import Opened
 from gp_arrays.units import Quantity
 from gp_arrays.viewer import screenshot
 from gp_arrays.viewer.shown import View

@@ -1,0 +1,83 @@
+"""What several array types ask of their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from ..errors import TreeError
+from .meta import Axis, Meta
+
+
+def alike(one: Sequence[Axis] | None, other: Sequence[Axis] | None) -> bool:
+    """Whether an index means the same on the non-spatial axes of both, whatever names their entries have."""
+    if one is None or other is None:
+        return one is other
+    return [(axis.name, axis.size) for axis in one] == [(axis.name, axis.size) for axis in other]
+
+
+def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:
+    """The grid that several arrays share and the intersection of their rois.
+
+    Returns the first source's meta with that roi. Raises TreeError where unit, voxel
+    size, number or order of axes or the grid's origin differ, or where the rois do not overlap.
+    """
+    first, region = sources[0], None
+    for meta, name in zip(sources, names, strict=True):
+        for what in ("dims", "voxel_size", "unit"):
+            a, b = getattr(first, what), getattr(meta, what)
+            if a != b:
+                raise TreeError(
+                    f"{what.replace('_', ' ')} of the sources differ",
+                    found=f"{names[0]} {a}, {name} {b}",
+                    allowed="the same for all sources",
+                )
+        names_of = first.spatial_axes, meta.spatial_axes
+        if names_of[0] != names_of[1] and sorted(names_of[0]) == sorted(names_of[1]):
+            raise TreeError(
+                "the spatial axes of the sources come in another order",
+                found=f"{names[0]} {','.join(names_of[0])}, {name} {','.join(names_of[1])}",
+                allowed="the same order for all sources; `axes=` overrides names",
+            )
+        if first.origin != meta.origin and first.roi is not None and meta.roi is not None:
+            raise TreeError(
+                "the voxel grids of the sources are shifted against each other",
+                found=f"{names[0]} begins at {first.roi.begin}, {name} at {meta.roi.begin}, "
+                f"voxel size {first.voxel_size}",
+                allowed="begins that differ by whole voxels; `offset=` overrides a source's",
+            )
+        if meta.roi is not None:
+            region = meta.region if region is None else region.intersect(meta.region)
+    if region is not None and region.empty:
+        rois = ", ".join(f"{name} {m.region}" for m, name in zip(sources, names, strict=True) if m.roi)
+        raise TreeError("the rois of the sources do not overlap", found=rois)
+    base = next((meta for meta in sources if meta.roi is not None), first)
+    # whichever comes first, the same: of corners that agree it is the one of the largest voxels
+    phases = [meta.phase for meta in sources if meta.phase is not None]
+    phase = tuple(map(max, *phases)) if len(phases) > 1 else next(iter(phases), None)
+    return attrs.evolve(base, roi=None if region is None else region.roi, phase=phase)
+
+
+def require_ids(meta: Meta, what: str) -> None:
+    """Raises TreeError unless the array holds ids: integers without channels, never averaged."""
+    if meta.dtype is not None and meta.dtype.kind not in "ui":
+        raise TreeError(f"{what} reads ids", found=f"dtype {meta.dtype}", allowed="an integer dtype")
+    if meta.averaged:
+        raise TreeError(
+            f"{what} reads ids, and averaged or interpolated ids are none",
+            found="a source resampled with an order above 0 or by mean",
+            allowed='interp_order=0 or downsample_by="mode"',
+        )
+    require_no_nonspatial_axes(meta, what)
+
+
+def require_no_nonspatial_axes(meta: Meta, what: str) -> None:
+    """Raises TreeError where the array has channels, samples or times."""
+    if meta.nonspatial:
+        axes = ", ".join(f"{axis.name} ({axis.size})" for axis in meta.nonspatial)
+        raise TreeError(
+            f"{what} takes a source without channels or other non-spatial axes",
+            found=f"axes {axes}",
+            allowed="spatial axes only; SelectArrayConfig picks one",
+        )

@@ -1,0 +1,163 @@
+"""An opened source: its geometry, and the way to its voxels."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from funlib.geometry import Coordinate
+
+from ..errors import StoreError, TreeError
+from ..units import Quantity, whole
+from .meta import Axis, Meta, Region, world_text
+
+
+@attrs.frozen(eq=False)
+class Stored:
+    """Which chunks of a source exist; all other voxels are ``fill``.
+
+    Attributes:
+        size: Voxels of a chunk, in the order of the source's ``shape``.
+        index: Where those that exist are in the grid of chunks, one row for each.
+        fill: What the voxels of the others are.
+    """
+
+    size: tuple[int, ...]
+    index: np.ndarray[Any, Any]
+    fill: Any
+
+
+class Opened(abc.ABC):
+    """An opened source: its geometry as the store tells it, and the way to its voxels.
+
+    ``axes`` are the non-spatial axes, ``shape`` is that of the voxels as delivered: nonspatial
+    axes first, spatial axes last. Lengths without a unit are in the unit of the tree.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    nonspatial: tuple[Axis, ...]
+    spatial_axes: tuple[str, ...]
+    voxel_size: tuple[Quantity, ...]
+    offset: tuple[Quantity, ...]
+    interpolatable: bool
+    attrs: Mapping[str, Any]
+    #: Where it is, for messages.
+    place: str
+    #: Voxels of a chunk in the order of ``shape``, None where there are none.
+    chunks: tuple[int, ...] | None = None
+    #: The last region shrinks to whole steps of this, where given.
+    snap_to_grid: tuple[Quantity, ...] | None = None
+    writable: bool = False
+
+    @abc.abstractmethod
+    def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        """Voxels of a box, in native byte order. Raises StoreError."""
+
+    def write(self, index: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
+        raise StoreError("this array cannot be written", found=self.place)
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> None:
+        raise StoreError("this array takes no metadata", found=self.place)
+
+    @property
+    def data(self) -> Any:
+        """The store's own array, read lazily."""
+        raise StoreError("this array has no data of its own", found=self.place)
+
+    def folders(self) -> Sequence[Path]:
+        """The arrays on disk that it reads. None by default."""
+        return ()
+
+    def coarser(self) -> Sequence[Opened]:
+        """Stored copies of the same voxels at larger voxel sizes, finest first.
+
+        They have its axes and dtype, and each tells its own geometry. None by default.
+        """
+        return ()
+
+    def fingerprint(self) -> str | None:
+        """What changes when the store does, as far as can be told without reading its voxels.
+
+        None, the default, for a source that cannot tell, such as voxels in memory.
+        """
+        return None
+
+    def stored(self) -> Stored | None:
+        """Which chunks exist, listed once; None, the default, where that cannot be told."""
+        return None
+
+    def chunk_of(self, index: Sequence[int]) -> tuple[str, str] | None:
+        """The store key of the chunk that holds a voxel and its state, for ``why``."""
+        return None
+
+    def meta(self, unit: str) -> Meta:
+        """The meta, in ``unit``. Raises TreeError where a length is not whole in it."""
+        lengths: dict[str, tuple[int, ...]] = {}
+        for what in ("voxel_size", "offset", "snap_to_grid"):
+            quantities: tuple[Quantity, ...] | None = getattr(self, what)
+            if quantities is None:
+                continue
+            numbers = [whole(quantity, unit) for quantity in quantities]
+            if any(number is None for number in numbers):
+                raise NotWhole(
+                    f"its {what} is not a whole number of {unit}",
+                    found=f"({', '.join(map(str, quantities))})",
+                )
+            lengths[what] = tuple(number for number in numbers if number is not None)
+        for what, values in lengths.items():
+            dims = len(self.spatial_axes)
+            if len(values) != dims:
+                raise TreeError(
+                    f"its {what} does not have one length per spatial axis",
+                    found=values,
+                    allowed=f"{dims}: {', '.join(self.spatial_axes)}",
+                )
+            if what != "offset" and any(value <= 0 for value in values):
+                raise TreeError(f"its {what} must be positive", found=world_text(values, unit))
+        voxel_size, offset = lengths["voxel_size"], lengths["offset"]
+        voxels = self.shape[len(self.nonspatial) :]
+        end = tuple(o + n * v for o, n, v in zip(offset, voxels, voxel_size, strict=True))
+        region = Region(offset, end)
+        if "snap_to_grid" in lengths:
+            region = region.shrink(lengths["snap_to_grid"], (0,) * len(offset))
+        meta = Meta(
+            roi=region.roi,
+            voxel_size=Coordinate(voxel_size),
+            spatial_axes=self.spatial_axes,
+            dtype=self.dtype,
+            nonspatial=self.nonspatial,
+            unit=unit,
+            interpolatable=self.interpolatable,
+            attrs=self.attrs,
+        )
+        if region.empty:
+            raise TreeError("no voxel is left", found=f"roi {region}")
+        edges = zip(region.begin, region.end, offset, voxel_size, strict=True)
+        if any((b - o) % v or (e - o) % v for b, e, o, v in edges):
+            raise TreeError(
+                "snap_to_grid does not agree with the voxel grid",
+                found=lengths["snap_to_grid"],
+                allowed=f"multiples of {voxel_size}",
+            )
+        return meta
+
+    def quantities(self) -> tuple[Quantity, ...]:
+        return self.voxel_size + self.offset
+
+    def index_of(self, region: Region, meta: Meta, unit: str) -> tuple[slice, ...]:
+        """Where a region lies in the store."""
+        begin = [int(quantity.to(unit)) for quantity in self.offset]
+        spatial = tuple(
+            slice((b - o) // v, (e - o) // v)
+            for b, e, o, v in zip(region.begin, region.end, begin, meta.voxel_size, strict=True)
+        )
+        return tuple(slice(a, b) for a, b in meta.nonspatial_ranges(region)) + spatial
+
+
+class NotWhole(TreeError):
+    """A length that is not whole in the unit of the tree."""
