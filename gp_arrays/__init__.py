@@ -10,6 +10,7 @@ from .model.explain import explain
 from .model.plan import compile_plan
 from .sources.cellmap import CellMapArrayConfig
 from .sources.dummy import DummyArrayConfig
+from .sources.dvid import DVIDArrayConfig
 from .sources.numpy_ import NumpyArrayConfig
 from .sources.stores import create_zarr, open_zarr
 from .sources.zarr_ import ZarrArrayConfig
@@ -34,6 +35,7 @@ from .viewer import view
 
 CellMapSource = node_of(CellMapArrayConfig)
 DummySource = node_of(DummyArrayConfig)
+DVIDSource = node_of(DVIDArrayConfig)
 NumpySource = node_of(NumpyArrayConfig)
 ZarrSource = node_of(ZarrArrayConfig)
 Binarize = node_of(BinarizeArrayConfig)
@@ -66,6 +68,8 @@ __all__ = [
     "Coordinate",
     "Crop",
     "CropArrayConfig",
+    "DVIDArrayConfig",
+    "DVIDSource",
     "DummyArrayConfig",
     "DummySource",
     "GpArraysError",

@@ -48,6 +48,8 @@ ONLY_IN = {
     "click": {"cli"},
     "zarr": {"storage", "testing"},
     "numcodecs": {"storage"},
+    "requests": {"storage"},
+    "urllib3": {"storage"},
 }
 
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}

@@ -12,7 +12,7 @@ from funlib.geometry import Roi
 from ..errors import ConfigError, StoreError, TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
-from ..model.config import located, not_a_config
+from ..model.config import located, not_a_config, pinned
 from ..model.plan import Plan, compile_plan
 from ..train.pipeline_array import PipelineArrayConfig
 from . import job as jobs
@@ -138,7 +138,7 @@ def materialize(
             raise not_a_config(configs, "nodes are appended to one array")
         made_of = configs
         configs = PipelineArrayConfig(dataset or f"{made_of.name}-appended", made_of, append, **(append_options or {}))
-    roots = located(_roots(configs, dataset), Path.cwd())
+    roots = pinned(located(_roots(configs, dataset), Path.cwd()))
     layout = Layout(chunks, shards, block, size, pyramid, skip_empty, Storage(compressor, zarr_format))
     workers = Workers(num_workers, worker_command, host, retries, block_timeout)
     root = store_root(path)
@@ -251,7 +251,7 @@ def _roots(configs: ArrayConfig | Mapping[str, ArrayConfig], dataset: str | None
 def _mask(config: Any, unit: str) -> Plan:
     if not isinstance(config, ArrayConfig):
         raise not_a_config(config, "the mask is not an array config")
-    return compile_plan(located({"mask": config}, Path.cwd()), unit)
+    return compile_plan(pinned(located({"mask": config}, Path.cwd())), unit)
 
 
 def _dataset(name: str) -> str:

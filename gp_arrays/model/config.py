@@ -103,6 +103,13 @@ class Config:
         """The same config with relative paths, in any of its fields, taken from ``base``."""
         return self.with_paths(lambda path: path if fields.is_url(path) else base / path)
 
+    def pinned(self) -> Self:
+        """The same config with names that may come to mean something else, such as a branch, looked up.
+
+        A job calls it when it starts, so that all its workers read the same. Raises StoreError.
+        """
+        return self
+
     def with_paths(self, change: Callable[[Path], Path]) -> Self:
         """The same config with ``change`` applied to each path in its fields."""
         changes = {
@@ -252,6 +259,11 @@ def rebuilt(roots: Iterable[Config], change: Callable[[Config], Config]) -> list
 def located(roots: Mapping[str, Config], base: Path) -> dict[str, Any]:
     """Trees that can be read from any working directory: relative paths are taken from ``base``."""
     return dict(zip(roots, rebuilt(roots.values(), lambda config: config.located(base)), strict=True))
+
+
+def pinned(roots: Mapping[str, Config]) -> dict[str, Any]:
+    """Trees that stay the same while a job runs: see ``Config.pinned``."""
+    return dict(zip(roots, rebuilt(roots.values(), lambda config: config.pinned()), strict=True))
 
 
 def _placing_errors(init: Callable[..., None]) -> Callable[..., None]:

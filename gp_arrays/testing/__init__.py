@@ -8,7 +8,7 @@ way to make a config of it.
 This package needs pytest and hypothesis (the ``test`` extra).
 """
 
-from . import appended, growers, labels, meanings, resampled
+from . import appended, dvid_trees, growers, labels, meanings, resampled
 from .checks import (
     assert_same,
     check_blocks,
@@ -22,6 +22,8 @@ from .checks import (
     pipeline_voxels,
     recorded,
 )
+from .dvid_instances import FakeInstance
+from .dvid_server import DVIDServer
 from .laws import ArrayTypeLaws, StoredSourceLaws
 from .oracle import Naive, Volume, evaluate_naively, naive
 from .plain_zarr import write_plain_zarr
@@ -32,6 +34,8 @@ from .strategies import DTYPES, Grown, Pool, growing, grows, partitions, regions
 __all__ = [
     "DTYPES",
     "ArrayTypeLaws",
+    "DVIDServer",
+    "FakeInstance",
     "Grown",
     "Naive",
     "Pool",
@@ -48,6 +52,7 @@ __all__ = [
     "check_purity",
     "check_read_once",
     "digest",
+    "dvid_trees",
     "evaluate_naively",
     "growers",
     "growing",
