@@ -14,8 +14,9 @@ from .sources.dvid import DVIDArrayConfig
 from .sources.numpy_ import NumpyArrayConfig
 from .sources.stores import create_zarr, open_zarr
 from .sources.zarr_ import ZarrArrayConfig
-from .train.factory import node_of
+from .train.node_types import node_of
 from .train.pipeline import compile_pipeline
+from .train.shift import common_shift
 from .transforms.binarize import BinarizeArrayConfig
 from .transforms.concat import ConcatArrayConfig
 from .transforms.constant import ConstantArrayConfig
@@ -102,6 +103,7 @@ __all__ = [
     "ZarrArrayConfig",
     "ZarrSource",
     "check_blocks",
+    "common_shift",
     "compare",
     "compile_pipeline",
     "compile_plan",

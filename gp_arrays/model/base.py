@@ -52,6 +52,9 @@ class ArrayConfig(Config):
     #: Whether it shows about what its one source shows at the same position, with the same dtype
     #: and non-spatial axes: a view that is zoomed far out may then look at the source instead.
     viewable_as_source: ClassVar[bool] = False
+    #: True if each entry of the non-spatial axes is computed by itself: what these axes mean does
+    #: not matter then.
+    any_nonspatial_axes: ClassVar[bool] = False
     #: The name of its gunpowder node, where it is not that of the class without "ArrayConfig".
     node_name: ClassVar[str | None] = None
     #: Attributes of the source that ``infer`` reads. Array keys of gunpowder carry none, so the
@@ -202,6 +205,7 @@ class PointwiseConfig(ArrayConfig):
 
     abstract: ClassVar[bool] = True
     keeps_constant: ClassVar[bool] = True
+    any_nonspatial_axes: ClassVar[bool] = True
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]

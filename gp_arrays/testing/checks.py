@@ -22,6 +22,7 @@ from ..model.config import all_configs
 from ..model.meta import Block, Meta, Region
 from ..sources.numpy_ import NumpyArrayConfig
 from ..train.pipeline import compile_pipeline
+from ..train.shift import common_shift
 from .oracle import evaluate_naively
 
 Voxels = np.ndarray[Any, Any]
@@ -123,15 +124,17 @@ def check_indexing(config: Any) -> None:
 def pipeline_voxels(configs: Sequence[Any], rois: Sequence[Roi]) -> list[Any]:
     """The gunpowder arrays of some configs of one tree, asked for in one request."""
     keys = [gp.ArrayKey(f"LAW{i}") for i in range(len(configs))]
-    pipeline = compile_pipeline(dict(zip(keys, configs, strict=True)))
+    tree = dict(zip(keys, configs, strict=True))
+    shift = common_shift([tree])
+    pipeline = compile_pipeline(tree, shift=shift)
     request = gp.BatchRequest()
     for key, roi in zip(keys, rois, strict=True):
-        request[key] = gp.ArraySpec(roi=roi.shift(-pipeline.shift))
+        request[key] = gp.ArraySpec(roi=roi.shift(-shift))
     with gp.build(pipeline):
         batch = pipeline.request_batch(request)
     found = []
     for key, roi in zip(keys, rois, strict=True):
-        assert batch[key].spec.roi == roi.shift(-pipeline.shift), f"{batch[key].spec.roi} for {roi}"
+        assert batch[key].spec.roi == roi.shift(-shift), f"{batch[key].spec.roi} for {roi}"
         found.append(batch[key])
     return found
 

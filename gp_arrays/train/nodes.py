@@ -1,7 +1,8 @@
-"""The gunpowder nodes that all array types share: setup, prepare and process, written once."""
+"""The nodes of array types: what ``node_of`` makes their classes from. Setup, requests and checks, written once."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,9 +13,14 @@ from funlib.geometry import Coordinate, Roi
 
 from ..errors import ComputeError, GpArraysError, TreeError
 from ..model.base import ArrayConfig, SourceConfig
-from ..model.evaluate import owned
+from ..model.evaluate import owned, run_step
 from ..model.meta import Axis, Block, Meta, Region, interpolatable
-from ..model.plan import Plan, Step, compile_plan
+from ..model.plan import Step, compile_plan
+from .axes import SAMPLE, Names, NamesAxes, axis_names
+from .steps import Compiled, Steps, names_of, spec_of
+
+#: More non-spatial axes than an array has, and more entries than an axis has that is asked for by index.
+MOST_AXES, MOST_ENTRIES = 6, 1000
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -26,103 +32,89 @@ class Upstream(ArrayConfig):
 
 
 def upstream(key: gp.ArrayKey) -> Upstream:
-    """The config that stands for what ``key`` delivers."""
+    """The config that stands for the array of a key."""
     if not isinstance(key, gp.ArrayKey):
         raise TreeError("a node reads from array keys", found=repr(key), allowed="a gunpowder.ArrayKey")
     return Upstream(str(key))
 
 
-class SourceNode(gp.BatchProvider):  # type: ignore[misc]
-    """Provides the voxels of a source array.
+class SourceNode(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
+    """Provides the voxels of a source.
 
     Args:
         key: The key to provide.
         config: What to read.
-        unit: The world unit; nm by default.
     """
 
-    def __init__(self, key: gp.ArrayKey, config: SourceConfig, unit: str | None = None) -> None:
+    def __init__(self, key: gp.ArrayKey, config: SourceConfig) -> None:
         upstream(key)  # refuses what is not a key
-        self.key = key
-        self.config = config
-        self.unit = unit
-        self.plan: Plan | None = None
+        self.key, self.index = key, 0
+        self.config: ArrayConfig = config
+        self.compiled: Compiled | None = None
 
     @classmethod
-    def of_step(cls, key: gp.ArrayKey, plan: Plan, index: int, shift: Coordinate) -> SourceNode:
-        """The node of a step of a compiled tree, its roi shifted by ``-shift``."""
-        node = SourceNode.__new__(cls)
-        step = plan.steps[index]
-        assert isinstance(step.config, SourceConfig)
-        SourceNode.__init__(node, key, step.config, plan.unit)
-        node.plan, node._index, node._shift = plan, index, shift
+    def of_step(cls, compiled: Compiled, index: int) -> SourceNode:
+        """The node of a source of a compiled tree."""
+        node = cls.__new__(cls)
+        node.key, node.config = compiled.keys[index], compiled.plan.steps[index].config
+        node.compiled, node.index = compiled, index
         return node
 
-    _index = 0
-    _shift: Coordinate | None = None
-
     def setup(self) -> None:
-        if self.plan is None:
-            self.plan = compile_plan({str(self.key): self.config}, self.unit)
-        meta = self.step.meta
-        self.shift = self._shift if self._shift is not None else Coordinate((0,) * meta.dims)
-        roi = meta.region.roi.shift(-self.shift)
-        if any(b % v for b, v in zip(roi.begin, meta.voxel_size, strict=True)):
+        if self.compiled is None:
+            plan = compile_plan({str(self.key): self.config})
+            self.compiled = Compiled(plan, [self.key], Coordinate((0,) * plan.steps[0].meta.dims))
+        spec = self.compiled.spec(self.index)
+        if any(b % v for b, v in zip(spec.roi.begin, spec.voxel_size, strict=True)):
             raise TreeError(
                 "gunpowder wants offsets on the voxel grid",
-                found=f"offset {roi.begin}, voxel size {meta.voxel_size}",
-                allowed="`offset=` in whole voxels, or a compiled tree, which shifts it",
+                found=f"offset {spec.roi.begin}, voxel size {spec.voxel_size}",
+                allowed="`offset=` in whole voxels, or compile_pipeline with `shift=`",
                 path=(self.config.name,),
             )
-        self.provides(self.key, spec_of(meta, roi))
+        self.provides(self.key, spec)
 
     @property
     def step(self) -> Step:
-        assert self.plan is not None
-        return self.plan.steps[self._index]
+        assert self.compiled is not None
+        return self.compiled.plan.steps[self.index]
+
+    def axis_names(self, key: gp.ArrayKey, count: int) -> Names | None:
+        return names_of(self.step.meta, count)
 
     def provide(self, request: gp.BatchRequest) -> gp.Batch:
-        assert self.plan is not None
+        assert self.compiled is not None
+        batch = gp.Batch()
         if self.key not in request:
             # asked for by a type that reads no voxel of it
-            return gp.Batch()
-        from_roi = request[self.key].roi
-        region = Region.of(from_roi.shift(self.shift))
+            return batch
         timing = gp.profiling.Timing(self)
         timing.start()
-        step = self.step
-        assert step.opened is not None
-        try:
-            if region.empty:
-                data = np.zeros(step.meta.shape_of(region), step.meta.dtype)
-            else:
-                data = step.opened.read(step.opened.index_of(region, step.meta, self.plan.unit))
-        except GpArraysError as error:
-            raise self.plan.place(error, self._index) from error.__cause__
+        roi = request[self.key].roi
+        path = functools.partial(self.compiled.plan.path, self.index)
+        voxels = run_step(self.step, self.compiled.world(roi), (), path)
         spec = self.spec[self.key].copy()
-        spec.roi = from_roi
-        batch = gp.Batch()
-        batch[self.key] = gp.Array(owned(data), spec)
+        spec.roi = roi
+        batch[self.key] = gp.Array(owned(voxels), spec)
         timing.stop()
         batch.profiling_stats.add(timing)
         return batch
 
 
-class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
-    """Computes one array from others, as an array type's rules say.
+class FilterNode(NamesAxes, Steps):
+    """Computes one array from others, as the rules of an array type say.
 
     It asks upstream for just the context that the requested region needs. In a
     hand-written pipeline, where rois may be unbounded and dtypes unknown, it asks for
-    the full context and applies the dtype rule to each batch.
+    the full context and applies the dtype rule to each batch. Samples that ``gp.Stack``
+    put in front are computed one by one.
 
     Args:
         sources: The keys to compute from, in the order of the config's sources.
         target: The key to provide.
-        config: The array type's config, its sources made by ``upstream``.
-        compiled: Of a step of a compiled tree: its meta and those of its sources, in world units.
-        attributes: Of the sources, in a hand-written pipeline, whose specs carry none.
-        shift: Of a compiled tree: world = pipeline + shift.
-        path: Of a compiled tree: names from the root down to the step.
+        config: The array type's config, whose sources are made by ``upstream``.
+        attributes: Attributes of the sources, as array keys carry none.
+        axes: Names of the sources' non-spatial axes, where they are not known.
     """
 
     def __init__(
@@ -130,169 +122,220 @@ class ArrayNode(gp.BatchFilter):  # type: ignore[misc]
         sources: Sequence[gp.ArrayKey],
         target: gp.ArrayKey,
         config: ArrayConfig,
-        compiled: tuple[Meta, tuple[Meta, ...]] | None = None,
         attributes: Mapping[str, Any] | None = None,
-        shift: Coordinate | None = None,
-        path: tuple[str, ...] = (),
+        axes: tuple[str, ...] | None = None,
     ) -> None:
         upstream(target)  # refuses what is not a key
-        self.sources = tuple(sources)
+        self.keys = tuple(sources)
         self.target = target
         self.config = config
-        self.compiled = compiled
         self.attributes = dict(attributes or {})
-        self.shift = shift
-        self.path = path or (config.name,)
-        self._by_shape: dict[Any, tuple[Meta, tuple[Meta, ...]]] = {}
+        self.axes = axes
+        self._completed: dict[Any, tuple[tuple[int, ...], Step]] = {}
+
+    @classmethod
+    def of_step(cls, compiled: Compiled, index: int) -> FilterNode:
+        """The node of a step of a compiled tree."""
+        node = cls.__new__(cls)
+        Steps.__init__(node, compiled, [index], [index])
+        node.config = compiled.plan.steps[index].config
+        return node
+
+    def path(self) -> tuple[str, ...]:
+        return (self.config.name,)
 
     def setup(self) -> None:
-        self.enable_autoskip()
         if self.compiled is not None:
-            self.announced, self.source_metas = self.compiled
-        else:
-            for key in self.sources:
-                if key not in self.spec:
-                    provided = ", ".join(map(str, self.spec.array_specs)) if self.spec else "nothing"
-                    raise TreeError(f"{key} is not provided upstream", allowed=provided, path=self.path)
-            specs = [self.spec[key] for key in self.sources]
-            self.source_metas = tuple(_meta_of(spec, self.attributes) for spec in specs)
-            self._unsaid = [spec.interpolatable is None for spec in specs]
-            try:
-                self.announced = self.config.infer(*self.source_metas)
-            except GpArraysError as error:
-                raise error.at(*self.path) from None
+            return super().setup()
+        self.enable_autoskip()
+        for key in self.keys:
+            if key not in self.spec:
+                provided = ", ".join(map(str, self.spec.array_specs)) if self.spec else "nothing"
+                raise TreeError(f"{key} is not provided upstream", allowed=provided, path=self.path())
+        specs = [self.spec[key] for key in self.keys]
+        self.source_metas = [_meta_of(spec, self.attributes) for spec in specs]
+        self._undeclared = [spec.interpolatable is None for spec in specs]
+        try:
+            self.announced = self.config.infer(*self.source_metas)
+        except GpArraysError as error:
+            raise error.at(*self.path()) from None
         spec = spec_of(self.announced, self.announced.roi)
-        if self.compiled is None and spec.interpolatable and any(self._unsaid):
-            # what no source says is not said here either: gunpowder's own nodes then take the nearest voxel
+        if spec.interpolatable and any(self._undeclared):
+            # what no source declares is not declared here either: gunpowder's own nodes then take the nearest voxel
             spec.interpolatable = None
-        if self.shift is not None:
-            spec.roi = self.announced.region.roi.shift(-self.shift)
-        if self.compiled is None and any(self.spec[key].nonspatial for key in self.sources):
+        if any(source.nonspatial for source in specs):
             spec = gp.ArraySpec(nonspatial=True, dtype=spec.dtype, interpolatable=spec.interpolatable)
         elif self.announced.roi is None:
             dims = self.announced.dims
             spec.roi = Roi((None,) * dims, (None,) * dims)
-        if self.target in self.sources:
+        if self.target in self.keys:
             self.updates(self.target, spec)
         else:
             self.provides(self.target, spec)
+        return None
 
     def prepare(self, request: gp.BatchRequest) -> gp.BatchRequest:
-        deps = gp.BatchRequest()
+        if self.compiled is not None:
+            return super().prepare(request)
+        dependencies = gp.BatchRequest()
         if self.target not in request:
-            return deps
+            return dependencies
         if self.spec[self.target].nonspatial:
-            for key in self.sources:
-                deps[key] = gp.ArraySpec(nonspatial=True)
-            return deps
-        region = self._world(request[self.target].roi)
-        if region.empty:
-            # a Pad asks so for what lies wholly outside; sources are asked for as little
-            for key, meta in zip(self.sources, self.source_metas, strict=True):
+            for key in self.keys:
+                dependencies[key] = gp.ArraySpec(nonspatial=True)
+            return dependencies
+        region = Region.of(request[self.target].roi)
+        for key, part, meta in zip(self.keys, self._context(region), self.source_metas, strict=True):
+            if region.empty:
+                # gp.Pad asks so for what lies wholly outside; sources are asked for as little
                 begin = region.begin if meta.roi is None else meta.region.begin
-                deps[key] = gp.ArraySpec(roi=self._shifted(Region(begin, begin)))
-            return deps
-        for key, part in zip(self.sources, self._context(region), strict=True):
-            if part is not None:
-                spec = gp.ArraySpec(roi=self._shifted(part))
-                if key in deps:
-                    spec.roi = deps[key].roi.union(spec.roi)
-                deps[key] = spec
-        first = self.sources[0]
-        asked = first in request and first != self.target and not request[first].placeholder
-        if self.compiled is None and not deps.array_specs and not asked:
-            # nothing is read, but gunpowder's own nodes upstream need a request to place, and one that is real
-            others = any(key != self.target and not spec.placeholder for key, spec in request.array_specs.items())
-            deps[first] = gp.ArraySpec(roi=region.roi, placeholder=others)
-        return deps
+                part = Region(begin, begin)
+            elif part is None:
+                # no voxel of it is needed, but its samples and channels are
+                part = region.snap([int(v) for v in meta.voxel_size], meta.origin)
+                part = part if meta.roi is None else part.intersect(meta.region)
+            roi = part.roi
+            dependencies[key] = gp.ArraySpec(roi=dependencies[key].roi.union(roi) if key in dependencies else roi)
+        return dependencies
 
     def _context(self, region: Region) -> Sequence[Region | None]:
+        if region.empty:
+            return [None] * len(self.keys)
         try:
             return self.config.context(region, self.announced, self.source_metas)
         except GpArraysError as error:
-            raise error.at(*self.path) from None
-
-    def _world(self, roi: Roi) -> Region:
-        return Region.of(roi if self.shift is None else roi.shift(self.shift))
-
-    def _shifted(self, region: Region) -> Roi:
-        return region.roi if self.shift is None else region.roi.shift(-self.shift)
+            raise error.at(*self.path()) from None
 
     def process(self, batch: gp.Batch, request: gp.BatchRequest) -> gp.Batch | None:
+        if self.compiled is not None:
+            return super().process(batch, request)
         if self.target not in request:
             return None
-        arrays = [batch[key] if key in batch else None for key in self.sources]  # noqa: SIM401
+        arrays = [batch[key] for key in self.keys]
         nonspatial = self.spec[self.target].nonspatial
-        dims = 0 if nonspatial else self.announced.dims
+        roi = None if nonspatial else request[self.target].roi
+        region = Region((), ()) if roi is None else Region.of(roi)
+        parts = [region] * len(arrays) if nonspatial else self._context(region)
+        dims = [0 if nonspatial else meta.dims for meta in self.source_metas]
+        shapes = [array.data.shape[: array.data.ndim - d] for array, d in zip(arrays, dims, strict=True)]
         try:
-            meta, metas = self._metas(arrays)
-            region = Region((), ()) if nonspatial else self._world(request[self.target].roi)
-            if not nonspatial and region.empty:
-                data = np.zeros(meta.shape_of(region), meta.dtype)
-            else:
-                parts = [region] * len(arrays) if nonspatial else self._context(region)
-                blocks = [
-                    None if array is None or part is None else self._block(array, part, source, dims)
-                    for array, part, source in zip(arrays, parts, metas, strict=True)
-                ]
-                data = self.config.compute(region, meta, metas, blocks)
+            samples, step = self._complete(shapes, [array.data.dtype for array in arrays])
         except GpArraysError as error:
-            raise error.at(*self.path) from error.__cause__
-        announced = self.announced.dtype
-        if announced is not None and data.dtype != announced:
-            raise ComputeError(
-                "delivered is not what was announced",
-                found=f"dtype {data.dtype}",
-                allowed=f"dtype {announced}",
-                path=self.path,
+            raise error.at(*self.path()) from None
+        results = [
+            run_step(
+                step,
+                region,
+                [
+                    None if part is None else _block(array, sample, part, meta)
+                    for array, part, meta in zip(arrays, parts, step.source_metas, strict=True)
+                ],
+                self.path,
             )
+            for sample in np.ndindex(*samples)
+        ]
+        data = np.stack(results).reshape(*samples, *results[0].shape) if samples else results[0]
         spec = self.spec[self.target].copy()
-        spec.roi = None if nonspatial else request[self.target].roi
-        spec.dtype = data.dtype
+        spec.roi, spec.dtype = roi, data.dtype
         outputs = gp.Batch()
-        others = [array.data for array in batch.arrays.values()]
-        outputs[self.target] = gp.Array(owned(data, others), spec)
+        outputs[self.target] = gp.Array(owned(data, [array.data for array in batch.arrays.values()]), spec)
         return outputs
 
-    def _block(self, array: gp.Array, part: Region, meta: Meta, dims: int) -> Block:
-        if not dims:
-            return Block(array.data, part, meta)
-        view = Block(array.data, self._world(array.spec.roi), meta).crop(part.whole()).view()
-        view.flags.writeable = False
-        return Block(view, part.whole(), meta)
-
-    def _metas(self, arrays: Sequence[gp.Array | None]) -> tuple[Meta, tuple[Meta, ...]]:
-        """Metas of target and sources, completed by what the batch shows where unknown."""
-        if self.compiled is not None:
-            return self.compiled
-        seen = tuple(
-            None if a is None else (a.data.dtype, a.data.shape[: a.data.ndim - m.dims])
-            for a, m in zip(arrays, self.source_metas, strict=True)
-        )
-        if seen not in self._by_shape:
-            metas = tuple(
-                meta
-                if what is None
-                else attrs.evolve(
-                    meta,
-                    dtype=what[0],
-                    nonspatial=_nonspatial_axes(what[1]),
-                    interpolatable=interpolatable(what[0]) if unsaid else meta.interpolatable,
+    def _complete(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> tuple[tuple[int, ...], Step]:
+        """The numbers of samples, and the step of one sample, completed by what a batch shows of the sources."""
+        shown = tuple(shapes), tuple(dtypes)
+        if shown not in self._completed:
+            names = [self._names(key, len(shape)) for key, shape in zip(self.keys, shapes, strict=True)]
+            known = not any(None in each for each in names)
+            counts = [_samples(each) if known else 0 for each in names]
+            samples = {shape[:count] for shape, count in zip(shapes, counts, strict=True)}
+            if len(samples) > 1:
+                found = ", ".join(
+                    f"{key} {shape[:count] or 'none'}"
+                    for key, shape, count in zip(self.keys, shapes, counts, strict=True)
                 )
-                for meta, what, unsaid in zip(self.source_metas, seen, self._unsaid, strict=True)
+                raise TreeError("sources of a node have equally many samples", found=found)
+            try:
+                step = self._step(shapes, dtypes, names, counts)
+            except TreeError:
+                if not any(counts):
+                    raise
+                # a type that is about samples, such as Select, takes them all at once
+                samples, step = {()}, self._step(shapes, dtypes, names, [0] * len(counts))
+            self._completed[shown] = samples.pop(), step
+        return self._completed[shown]
+
+    def _step(
+        self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any], names: Sequence[Names], skip: Sequence[int]
+    ) -> Step:
+        metas = tuple(
+            attrs.evolve(
+                meta,
+                dtype=dtype,
+                nonspatial=tuple(
+                    Axis(name or f"a{i}", size) for i, (name, size) in enumerate(zip(each, shape, strict=True))
+                )[n:],
+                interpolatable=interpolatable(dtype) if undeclared and dtype is not None else meta.interpolatable,
             )
-            self._by_shape[seen] = self.config.infer(*metas), metas
-        return self._by_shape[seen]
+            for meta, undeclared, dtype, shape, each, n in zip(
+                self.source_metas, self._undeclared, dtypes, shapes, names, skip, strict=True
+            )
+        )
+        meta = self.config.infer(*metas)
+        if meta.dtype not in (None, self.announced.dtype) and self.announced.dtype is not None:
+            raise ComputeError(
+                "the batch has another dtype than was announced", found=meta.dtype, allowed=self.announced.dtype
+            )
+        return Step(self.config, meta, source_metas=metas)
+
+    def _names(self, key: gp.ArrayKey, count: int) -> Names:
+        """The names of the non-spatial axes of a source."""
+        if self.axes is not None and len(self.axes) == count:
+            return self.axes
+        names = axis_names(self.get_upstream_provider(), key, count)
+        if None in names and not self.config.any_nonspatial_axes:
+            raise TreeError(
+                f"it is not known what the axes of {key} before the spatial ones mean",
+                found=f"{count} axes" + ("" if self.axes is None else f", axes={self.axes!r}"),
+                allowed='axes=("s", "c"), a name for each, or this node before gp.Unsqueeze and gp.Stack',
+            )
+        return names
+
+    def axis_names(self, key: gp.ArrayKey, count: int) -> Names | None:
+        if key != self.target:
+            return None
+        # a source of which just the names of so many axes are known has so many; of others any number may be
+        options = [[n for n in range(MOST_AXES) if self._is_known(source, n)] or [0] for source in self.keys]
+        for i in range(MOST_AXES):
+            shapes = [(MOST_ENTRIES,) * option[min(i, len(option) - 1)] for option in options]
+            try:
+                samples, step = self._complete(shapes, [None] * len(shapes))
+            except GpArraysError:
+                continue
+            names = (*(SAMPLE,) * len(samples), *(axis.name for axis in step.meta.nonspatial or ()))
+            if len(names) == count:
+                return names
+        return (None,) * count
+
+    def _is_known(self, key: gp.ArrayKey, count: int) -> bool:
+        try:
+            return None not in self._names(key, count)
+        except TreeError:
+            return False
 
 
-def spec_of(meta: Meta, roi: Roi | None) -> gp.ArraySpec:
-    """The gunpowder spec of an array."""
-    return gp.ArraySpec(
-        roi=None if roi is None else roi.copy(),
-        voxel_size=meta.voxel_size,
-        interpolatable=meta.interpolatable,
-        dtype=meta.dtype,
-    )
+def _samples(names: Names) -> int:
+    """The number of leading axes of samples."""
+    return next((i for i, name in enumerate(names) if name != SAMPLE), len(names))
+
+
+def _block(array: gp.Array, sample: tuple[int, ...], part: Region, meta: Meta) -> Block:
+    """The voxels of a part of one sample of an array."""
+    if not meta.dims:
+        return Block(array.data[sample], part, meta)
+    view = Block(array.data[sample], Region.of(array.spec.roi), meta).crop(part.whole()).view()
+    view.flags.writeable = False
+    return Block(view, part.whole(), meta)
 
 
 def _meta_of(spec: gp.ArraySpec, attributes: Mapping[str, Any]) -> Meta:
@@ -323,16 +366,3 @@ def _may_interpolate(spec: gp.ArraySpec) -> bool:
     if spec.interpolatable is not None:
         return bool(spec.interpolatable)
     return spec.dtype is None or interpolatable(np.dtype(spec.dtype))
-
-
-def _nonspatial_axes(shape: tuple[int, ...]) -> tuple[Axis, ...]:
-    """Axes before the spatial ones: the last is channels, as in ``s, c, z, y, x``."""
-    names = ("s", "c")[-len(shape) :] if 0 < len(shape) <= 2 else [f"a{i}" for i in range(len(shape))]
-    return tuple(Axis(name, size) for name, size in zip(names, shape, strict=True))
-
-
-def keys_of(sources: Mapping[str, gp.ArrayKey] | Sequence[gp.ArrayKey]) -> list[gp.ArrayKey]:
-    """The keys of a node with several sources, in order."""
-    if not isinstance(sources, (Mapping, list, tuple)):
-        raise TreeError("a node of several sources reads from a list of array keys", found=repr(sources))
-    return list(sources.values() if isinstance(sources, Mapping) else sources)

@@ -1,43 +1,43 @@
-"""Pipeline: a plan as gunpowder nodes, one linear chain after a merge of all sources."""
+"""A compiled tree as a gunpowder pipeline: a chain of nodes after a merge of all sources."""
 
 from __future__ import annotations
 
-import logging
-import math
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import gunpowder as gp
-from funlib.geometry import Coordinate
 
 from ..errors import TreeError
 from ..model.base import ArrayConfig
-from ..model.evaluate import evaluate
-from ..model.meta import Region
-from ..model.plan import Plan, compile_plan
-from ..model.tasks import make_tasks
-from .nodes import ArrayNode, SourceNode, spec_of
+from ..model.plan import compile_plan
+from .node_types import node_of
+from .shift import shift_of
+from .steps import Compiled, Outputs, Steps
 
-logger = logging.getLogger(__name__)
-
-#: Beyond that many nodes a chain is one node: gunpowder's cost grows with the square of its length.
+#: A chain of more nodes is cut into this many, as its cost grows with the square of its length.
 LONGEST_CHAIN = 100
+NODES_OF_A_LONG_CHAIN = 20
 
 
-def compile_pipeline(arrays: Mapping[gp.ArrayKey, ArrayConfig], unit: str | None = None) -> gp.Pipeline:
+def compile_pipeline(
+    arrays: Mapping[gp.ArrayKey, ArrayConfig], unit: str | None = None, shift: Any = None
+) -> gp.Pipeline:
     """A gunpowder pipeline that provides the arrays of a tree.
 
     The pipeline provides the given keys and nothing else; equal subtrees are computed
-    once. Sources whose begin is off their voxel grid are shifted as a whole onto it, as
-    gunpowder demands; the pipeline's ``shift`` says by how much (world = pipeline + shift).
+    once. Each array is a node of its own type, such as ``Binarize``; of a long tree a node
+    holds several. gunpowder wants arrays to begin on their voxel grids through zero: where they
+    do not, a shift is needed, and world coordinates are those of the pipeline plus the shift.
 
     Args:
         arrays: For each key the array that it provides.
         unit: The unit of the tree; by default what its file says, else nm.
+        shift: One length per spatial axis; ``"auto"`` is the smallest that serves the tree. Pipelines
+            that are merged need one shift: ``common_shift`` gives it.
 
     Raises:
-        TreeError, StoreError: As ``compile_plan``; TreeError also where sources are
-            off their grids by different phases.
+        TreeError, StoreError: As ``compile_plan``; TreeError also where arrays are off their
+            voxel grids and the shift does not put them there.
 
     >>> import gunpowder as gp, numpy as np
     >>> import gp_arrays as gpa
@@ -60,147 +60,32 @@ def compile_pipeline(arrays: Mapping[gp.ArrayKey, ArrayConfig], unit: str | None
     if not arrays:
         raise TreeError("no array to provide")
     plan = compile_plan({str(key): config for key, config in arrays.items()}, unit)
-    outputs = {key: plan.outputs[str(key)] for key in arrays}
-    shift = common_shift(plan)
-    if any(shift):
-        logger.info("voxel grids begin off the origin: pipeline coordinates are world - %s", shift)
-    if len(plan.steps) > LONGEST_CHAIN:
-        pipeline = gp.Pipeline(TreeNode(plan, outputs, shift))
-    else:
-        pipeline = _chain(plan, outputs, shift)
-    pipeline.shift = shift
-    return pipeline
-
-
-def _chain(plan: Plan, outputs: Mapping[gp.ArrayKey, int], shift: Coordinate) -> gp.Pipeline:
     keys = [gp.ArrayKey(step.key) for step in plan.steps]
+    compiled = Compiled(plan, keys, shift_of(plan, shift))
+    outputs = {key: plan.outputs[str(key)] for key in arrays}
     sources = tuple(
-        SourceNode.of_step(keys[i], plan, i, shift) for i, step in enumerate(plan.steps) if step.opened is not None
+        node_of(type(step.config)).of_step(compiled, i) for i, step in enumerate(plan.steps) if step.opened is not None
     )
     pipeline = sources + gp.MergeProvider() if len(sources) > 1 else gp.Pipeline(sources[0])
-    for i, step in enumerate(plan.steps):
-        if step.opened is None:
-            read, compiled = [keys[s] for s in step.sources], (step.meta, plan.metas(step))
-            pipeline += ArrayNode(read, keys[i], step.config, compiled, shift=shift, path=plan.path(i))
-    return pipeline + Outputs(plan, {key: (index, keys[index]) for key, index in outputs.items()}, shift)
+    for node in _filters(compiled, set(outputs.values())):
+        pipeline += node
+    return pipeline + Outputs(compiled, outputs)
 
 
-class Outputs(gp.BatchProvider):  # type: ignore[misc]
-    """Ends a compiled chain: hides its inner keys and splits requests for regions far apart."""
-
-    def __init__(self, plan: Plan, outputs: Mapping[gp.ArrayKey, tuple[int, gp.ArrayKey]], shift: Coordinate) -> None:
-        self.plan = plan
-        self.outputs = dict(outputs)
-        self.shift = shift
-
-    def setup(self) -> None:
-        for key, (index, _) in self.outputs.items():
-            meta = self.plan.steps[index].meta
-            self.provides(key, spec_of(meta, meta.region.roi.shift(-self.shift)))
-
-    def provide(self, request: gp.BatchRequest) -> gp.Batch:
-        (provider,) = self.get_upstream_providers()
-        batch = gp.Batch()
-        for group in self._groups(request):
-            seed = random.randint(0, 2**32 - 1) if request.is_deterministic() else None
-            part = gp.BatchRequest(random_seed=seed)
-            for key in group:
-                inner = self.outputs[key][1]
-                spec = gp.ArraySpec(roi=request[key].roi)
-                if inner in part:
-                    spec.roi = part[inner].roi.union(spec.roi)
-                part[inner] = spec
-            made = provider.request_batch(part)
-            for i, key in enumerate(group):
-                inner = self.outputs[key][1]
-                earlier = any(self.outputs[other][1] == inner for other in group[:i])
-                array = made[inner].crop(request[key].roi, copy=earlier)
-                batch[key] = gp.Array(array.data, array.spec)
-            batch.profiling_stats.merge_with(made.profiling_stats)
-        return batch
-
-    def _groups(self, request: gp.BatchRequest) -> list[list[gp.ArrayKey]]:
-        """Keys to be asked for together: those whose needs lie near each other."""
-        groups: list[list[gp.ArrayKey]] = []
-        for key, _ in request.items():
-            for group in groups:
-                if not self._far_apart([*group, key], request):
-                    group.append(key)
-                    break
-            else:
-                groups.append([key])
-        return groups
-
-    def _far_apart(self, keys: Sequence[gp.ArrayKey], request: gp.BatchRequest) -> bool:
-        wanted = [(self.outputs[key][0], Region.of(request[key].roi.shift(self.shift))) for key in keys]
-        return any(len(regions) > 1 for regions in make_tasks(self.plan, wanted).regions().values())
-
-
-class TreeNode(gp.BatchProvider):  # type: ignore[misc]
-    """A whole tree in one node, evaluated directly: what a chain too long for gunpowder becomes."""
-
-    def __init__(self, plan: Plan, outputs: Mapping[gp.ArrayKey, int], shift: Coordinate) -> None:
-        self.plan = plan
-        self.outputs = dict(outputs)
-        self.shift = shift
-
-    def setup(self) -> None:
-        for key, index in self.outputs.items():
-            meta = self.plan.steps[index].meta
-            self.provides(key, spec_of(meta, meta.region.roi.shift(-self.shift)))
-
-    def provide(self, request: gp.BatchRequest) -> gp.Batch:
-        timing = gp.profiling.Timing(self)
-        timing.start()
-        batch = gp.Batch()
-        rois = {key: spec.roi for key, spec in request.items()}
-        wanted = [(self.outputs[key], Region.of(roi.shift(self.shift))) for key, roi in rois.items()]
-        for (key, roi), voxels in zip(rois.items(), evaluate(self.plan, wanted), strict=True):
-            spec = self.spec[key].copy()
-            spec.roi = roi
-            batch[key] = gp.Array(voxels, spec)
-        timing.stop()
-        batch.profiling_stats.add(timing)
-        return batch
-
-
-def common_shift(plan: Plan) -> Coordinate:
-    """The smallest shift that puts every array of a plan on its voxel grid.
-
-    Raises TreeError where there is none, naming two arrays that do not agree.
-    """
-    dims = plan.steps[0].meta.dims
-    if any(step.meta.dims != dims for step in plan.steps):
-        found = ", ".join(f"{step.config.name}: {step.meta.dims}" for step in plan.steps)
-        raise TreeError("one pipeline has one number of spatial axes", found=found)
-    shift = []
-    for axis in range(dims):
-        origin, grid = 0, 1
-        for step in plan.steps:
-            voxel, own = int(step.meta.voxel_size[axis]), step.meta.origin[axis]
-            if (own - origin) % math.gcd(grid, voxel):
-                raise _different_phases(plan, axis, step.config.name)
-            # the Chinese remainder theorem, for moduli that may share factors
-            while (origin - own) % voxel:
-                origin += grid
-            grid = math.lcm(grid, voxel)
-            origin %= grid
-        shift.append(origin)
-    return Coordinate(shift)
-
-
-def _different_phases(plan: Plan, axis: int, name: str) -> TreeError:
-    second = next(step for step in plan.steps if step.config.name == name)
-    a, b = int(second.meta.voxel_size[axis]), second.meta.origin[axis]
-    first = next(
-        step for step in plan.steps if (step.meta.origin[axis] - b) % math.gcd(int(step.meta.voxel_size[axis]), a)
-    )
-    return TreeError(
-        "voxel grids are off the origin by different phases, which gunpowder cannot serve",
-        found=", ".join(
-            f"{step.config.name} begins at {step.meta.region.roi.begin}, voxel size {step.meta.voxel_size}"
-            for step in (first, second)
-        ),
-        allowed="`offset=` overrides where a source begins",
-        path=(first.config.name,),
-    )
+def _filters(compiled: Compiled, outputs: set[int]) -> list[Steps]:
+    """The nodes of all arrays that are computed: one for each, or for several of a long tree."""
+    steps = compiled.plan.steps
+    computed = [i for i, step in enumerate(steps) if step.opened is None]
+    if len(computed) <= LONGEST_CHAIN:
+        return [node_of(type(steps[i].config)).of_step(compiled, i) for i in computed]
+    size = -(-len(computed) // NODES_OF_A_LONG_CHAIN)
+    parts = [computed[i : i + size] for i in range(0, len(computed), size)]
+    readers: dict[int, set[int]] = {i: set() for i in range(len(steps))}
+    for number, part in enumerate(parts):
+        for i in part:
+            for source in steps[i].sources:
+                readers[source].add(number)
+    return [
+        Steps(compiled, part, [i for i in part if i in outputs or readers[i] - {number}])
+        for number, part in enumerate(parts)
+    ]

@@ -19,7 +19,7 @@ from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
-from .nodes import spec_of
+from .steps import spec_of
 
 Append = Callable[..., gp.Pipeline]
 

@@ -49,6 +49,7 @@ class ConstantArrayConfig(ArrayConfig):
 
     supports_channel_subset = True
     keeps_constant = True
+    any_nonspatial_axes = True
     is_mask = True
 
     source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)

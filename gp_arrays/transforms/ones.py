@@ -27,6 +27,7 @@ class OnesArrayConfig(ArrayConfig):
     """
 
     keeps_constant = True
+    any_nonspatial_axes = True
     supports_channel_subset = True
 
     source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)

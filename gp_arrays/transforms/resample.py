@@ -78,6 +78,7 @@ class ResampledArrayConfig(ArrayConfig):
     """
 
     keeps_constant = True
+    any_nonspatial_axes = True
     supports_channel_subset = True
     viewable_as_source = True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copyreg
-import functools
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -13,9 +12,10 @@ import attrs
 import gunpowder as gp
 
 from ..errors import ConfigError, TreeError
+from ..model import fields
 from ..model.base import ArrayConfig, SourceConfig
 from ..model.config import source_fields
-from .nodes import ArrayNode, SourceNode, upstream
+from .nodes import FilterNode, SourceNode, upstream
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -34,7 +34,9 @@ def _reduce(cls: NodeType) -> Any:
 copyreg.pickle(NodeType, _reduce)
 
 
-@functools.cache
+_NODES: dict[type[ArrayConfig], NodeType] = {}
+
+
 def node_of(config_type: type[ArrayConfig]) -> type[Any]:
     """The gunpowder node of an array type.
 
@@ -53,7 +55,7 @@ def node_of(config_type: type[ArrayConfig]) -> type[Any]:
     >>> import gp_arrays as gpa
     >>> gpa.node_of(gpa.BinarizeArrayConfig) is gpa.Binarize, issubclass(gpa.Binarize, gp.BatchFilter)
     (True, True)
-    >>> inspect.signature(gpa.LogicalOr)
+    >>> inspect.signature(gpa.Ones)
     <Signature (source: 'gp.ArrayKey', target: 'gp.ArrayKey')>
     """
     is_type = isinstance(config_type, type) and issubclass(config_type, ArrayConfig)
@@ -61,6 +63,12 @@ def node_of(config_type: type[ArrayConfig]) -> type[Any]:
         raise ConfigError(
             "not the class of an array type", found=repr(config_type), allowed="a class such as BinarizeArrayConfig"
         )
+    if config_type not in _NODES:
+        _NODES.setdefault(config_type, _make(config_type))
+    return _NODES[config_type]
+
+
+def _make(config_type: type[ArrayConfig]) -> NodeType:
     is_source = issubclass(config_type, SourceConfig)
     signature = _signature(config_type, is_source)
 
@@ -82,7 +90,7 @@ def node_of(config_type: type[ArrayConfig]) -> type[Any]:
         "config_type": config_type,
     }
     # as a base class has no metaclass of ours, a user's class that derives from a node gets NodeType too
-    return NodeType(name, (SourceNode if is_source else ArrayNode,), namespace)
+    return NodeType(name, (SourceNode if is_source else FilterNode,), namespace)
 
 
 def node_name(config_type: type[ArrayConfig]) -> str:
@@ -119,7 +127,7 @@ def _signature(config_type: type[ArrayConfig], is_source: bool) -> inspect.Signa
     first: list[inspect.Parameter] = []
     rest: list[inspect.Parameter] = []
     for parameter in list(inspect.signature(config_type).parameters.values())[1:]:
-        if parameter.name == "tree_unit":
+        if parameter.name == "tree_unit" and not is_source:
             continue
         if parameter.name in sources:
             name, field = sources[parameter.name]
@@ -130,7 +138,9 @@ def _signature(config_type: type[ArrayConfig], is_source: bool) -> inspect.Signa
             rest.append(parameter.replace(default=None) if optional else parameter)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     target = inspect.Parameter("key" if is_source else "target", kind, annotation="gp.ArrayKey")
-    extra = {"tree_unit": "str | None"} if is_source else dict.fromkeys(config_type.node_attributes, "Any")
+    extra = dict.fromkeys(config_type.node_attributes, "Any")
+    if not (is_source or config_type.any_nonspatial_axes):
+        extra["axes"] = "Sequence[str] | None"
     last = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in extra.items()
@@ -157,9 +167,10 @@ def _docstring(config_type: type[Any], signature: inspect.Signature) -> str:
     arguments, _, after = after.partition("\n\n")
     told = dict(re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", arguments, flags=re.MULTILINE))
     for name, field in _source_arguments(config_type).items():
-        told[name] = f"Array keys of: {told.get(field.name, 'the sources.')}"
+        told[name] = f"{told.get(field.name, 'The sources.').rstrip('.')}, as array keys."
     told["key"] = told["target"] = "The array key to provide."
     told["tree_unit"] = "The unit of numbers without a unit; nm by default."
+    told["axes"] = 'Names of the axes before the spatial ones, such as ("s", "c"), where gp.Unsqueeze hides them.'
     for name in config_type.node_attributes:
         told[name] = f"The attribute {name!r} of the source's store: array keys carry no attributes."
     lines = [f"    {name}: {told[name]}" for name in signature.parameters if name in told]
@@ -169,13 +180,14 @@ def _docstring(config_type: type[Any], signature: inspect.Signature) -> str:
 
 
 def _init_source(node: SourceNode, config_type: type[Any], arguments: dict[str, Any]) -> None:
-    key, unit = arguments.pop("key"), arguments.pop("tree_unit", None)
-    SourceNode.__init__(node, key, config_type(str(key), **arguments), unit)
+    key = arguments.pop("key")
+    SourceNode.__init__(node, key, config_type(str(key), **arguments))
 
 
-def _init_filter(node: ArrayNode, config_type: type[Any], arguments: dict[str, Any]) -> None:
+def _init_filter(node: FilterNode, config_type: type[Any], arguments: dict[str, Any]) -> None:
     target = arguments.pop("target")
     attributes = {name: arguments.pop(name, None) for name in config_type.node_attributes}
+    axes = fields.named("axes", fields.to_names, arguments.pop("axes", None))
     keys: list[gp.ArrayKey] = []
     for name, field in _source_arguments(config_type).items():
         if name in arguments:
@@ -186,12 +198,13 @@ def _init_filter(node: ArrayNode, config_type: type[Any], arguments: dict[str, A
         if arguments.get(name) is None:
             arguments[name] = default(arguments)
     config = config_type(str(target), **arguments)
-    ArrayNode.__init__(
+    FilterNode.__init__(
         node,
         keys,
         target,
         config,
         attributes={name: value for name, value in attributes.items() if value is not None},
+        axes=axes,
     )
 
 

@@ -1,0 +1,222 @@
+"""Nodes of a compiled tree: they compute steps of its plan as ``array[roi]`` does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import gunpowder as gp
+import numpy as np
+from funlib.geometry import Coordinate, Roi
+
+from ..model.evaluate import owned, run
+from ..model.meta import Block, Meta, Region
+from ..model.opened import Opened
+from ..model.plan import Plan, Step
+from ..model.tasks import Tasks, make_tasks
+from .axes import Names, NamesAxes
+
+
+def spec_of(meta: Meta, roi: Roi | None) -> gp.ArraySpec:
+    """The gunpowder spec of an array."""
+    return gp.ArraySpec(
+        roi=None if roi is None else roi.copy(),
+        voxel_size=meta.voxel_size,
+        interpolatable=meta.interpolatable,
+        dtype=meta.dtype,
+    )
+
+
+def names_of(meta: Meta, count: int) -> Names:
+    """The names of the non-spatial axes of an array, if there are ``count`` of them."""
+    names = tuple(axis.name for axis in meta.nonspatial or ())
+    return names if len(names) == count else (None,) * count
+
+
+@attrs.frozen(eq=False)
+class Compiled:
+    """A compiled tree as a pipeline has it.
+
+    Attributes:
+        plan: The plan of the tree.
+        keys: The keys that pass each step from node to node.
+        shift: World coordinates are those of the pipeline plus this.
+    """
+
+    plan: Plan
+    keys: Sequence[gp.ArrayKey]
+    shift: Coordinate
+
+    def spec(self, index: int) -> gp.ArraySpec:
+        """The gunpowder spec of a step."""
+        meta = self.plan.steps[index].meta
+        return spec_of(meta, meta.region.roi.shift(-self.shift))
+
+    def world(self, roi: Roi) -> Region:
+        """A roi of the pipeline, in world coordinates."""
+        return Region.of(roi.shift(self.shift))
+
+
+class _FromBatch(Opened):
+    """The voxels of a source of some steps, as a batch brings them."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+
+    def index_of(self, region: Region, meta: Meta, unit: str) -> Any:
+        return region
+
+    def read(self, index: Any) -> np.ndarray[Any, Any]:
+        return self.block.crop(index)
+
+
+class Steps(gp.BatchFilter):  # type: ignore[misc]
+    """Computes steps of a compiled tree. One array of a short tree is one node of its own type.
+
+    The cost of a chain of nodes grows with the square of its length, so that the nodes of a long
+    tree hold several steps each.
+
+    Args:
+        compiled: The compiled tree.
+        indices: The steps that the node computes, sources first.
+        targets: Those of them that it provides.
+    """
+
+    compiled: Compiled | None = None
+
+    def __init__(self, compiled: Compiled, indices: Sequence[int], targets: Sequence[int]) -> None:
+        self.compiled, self.indices, self.targets = compiled, tuple(indices), tuple(targets)
+        steps = compiled.plan.steps
+        self.sources = sorted({source for i in indices for source in steps[i].sources} - set(indices))
+        self._tasks: Tasks | None = None
+
+    def setup(self) -> None:
+        assert self.compiled is not None
+        self.enable_autoskip()
+        for index in self.targets:
+            self.provides(self.compiled.keys[index], self.compiled.spec(index))
+
+    def _plan(self, opened: Mapping[int, Opened]) -> Plan:
+        """The plan of the node's steps alone, whose sources are what the batch brings."""
+        assert self.compiled is not None
+        plan = self.compiled.plan
+        position = {index: i for i, index in enumerate([*self.sources, *self.indices])}
+        sources = [Step(plan.steps[i].config, plan.steps[i].meta, opened=opened.get(i)) for i in self.sources]
+        steps = [
+            attrs.evolve(plan.steps[i], sources=tuple(position[source] for source in plan.steps[i].sources))
+            for i in self.indices
+        ]
+        return attrs.evolve(plan, steps=(*sources, *steps), outputs={})
+
+    def prepare(self, request: gp.BatchRequest) -> gp.BatchRequest:
+        assert self.compiled is not None
+        position = {index: i for i, index in enumerate([*self.sources, *self.indices])}
+        wanted = [
+            (position[index], self.compiled.world(request[self.compiled.keys[index]].roi))
+            for index in self.targets
+            if self.compiled.keys[index] in request
+        ]
+        self._tasks = make_tasks(self._plan({}), wanted)
+        dependencies = gp.BatchRequest()
+        for i, regions in self._tasks.regions().items():
+            if i < len(self.sources):
+                region = regions[0]
+                for other in regions[1:]:
+                    region = region.union(other)
+                roi = region.roi.shift(-self.compiled.shift)
+                dependencies[self.compiled.keys[self.sources[i]]] = gp.ArraySpec(roi=roi)
+        return dependencies
+
+    def process(self, batch: gp.Batch, request: gp.BatchRequest) -> gp.Batch | None:
+        assert self.compiled is not None
+        assert self._tasks is not None
+        opened: dict[int, Opened] = {}
+        for index in self.sources:
+            key = self.compiled.keys[index]
+            if key in batch:
+                voxels = batch[key].data.view()
+                voxels.flags.writeable = False
+                region = self.compiled.world(batch[key].spec.roi)
+                opened[index] = _FromBatch(Block(voxels, region, self.compiled.plan.steps[index].meta))
+        results = iter(run(attrs.evolve(self._tasks, plan=self._plan(opened))))
+        self._tasks = None
+        others = [array.data for array in batch.arrays.values()]
+        outputs = gp.Batch()
+        for index in self.targets:
+            key = self.compiled.keys[index]
+            if key in request:
+                spec = self.spec[key].copy()
+                spec.roi = request[key].roi
+                outputs[key] = gp.Array(owned(next(results), others), spec)
+        return outputs
+
+
+class Outputs(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
+    """Ends a compiled tree: hides the keys between its nodes and splits requests for regions that are far apart.
+
+    Args:
+        compiled: The compiled tree.
+        outputs: The steps that it provides, by the user's keys.
+    """
+
+    def __init__(self, compiled: Compiled, outputs: Mapping[gp.ArrayKey, int]) -> None:
+        self.compiled = compiled
+        self.outputs = dict(outputs)
+
+    def setup(self) -> None:
+        for key, index in self.outputs.items():
+            self.provides(key, self.compiled.spec(index))
+
+    def axis_names(self, key: gp.ArrayKey, count: int) -> Names | None:
+        return names_of(self.compiled.plan.steps[self.outputs[key]].meta, count)
+
+    def provide(self, request: gp.BatchRequest) -> gp.Batch:
+        (provider,) = self.get_upstream_providers()
+        batch = gp.Batch()
+        regions = {key: self.compiled.world(spec.roi) for key, spec in request.items()}
+        for key, region in regions.items():
+            if region.empty:
+                # gp.Pad asks so for what lies wholly outside
+                meta = self.compiled.plan.steps[self.outputs[key]].meta
+                self._add(batch, key, request[key].roi, np.zeros(meta.shape_of(region), meta.dtype))
+        for group in self._groups({key: region for key, region in regions.items() if not region.empty}):
+            seed = random.randint(0, 2**32 - 1) if request.is_deterministic() else None
+            inner = gp.BatchRequest(random_seed=seed)
+            for key in group:
+                roi, passed = request[key].roi, self._passed(key)
+                inner[passed] = gp.ArraySpec(roi=inner[passed].roi.union(roi) if passed in inner else roi)
+            answer = provider.request_batch(inner)
+            for i, key in enumerate(group):
+                shared = any(self._passed(other) == self._passed(key) for other in group[:i])
+                array = answer[self._passed(key)].crop(request[key].roi, copy=shared)
+                self._add(batch, key, request[key].roi, array.data)
+            batch.profiling_stats.merge_with(answer.profiling_stats)
+        return batch
+
+    def _passed(self, key: gp.ArrayKey) -> gp.ArrayKey:
+        return self.compiled.keys[self.outputs[key]]
+
+    def _add(self, batch: gp.Batch, key: gp.ArrayKey, roi: Roi, voxels: np.ndarray[Any, Any]) -> None:
+        spec = self.spec[key].copy()
+        spec.roi = roi
+        batch[key] = gp.Array(voxels, spec)
+
+    def _groups(self, regions: Mapping[gp.ArrayKey, Region]) -> list[list[gp.ArrayKey]]:
+        """Keys to be asked for together: those whose needs lie near each other."""
+        groups: list[list[gp.ArrayKey]] = []
+        if not self._far_apart(regions):
+            return [list(regions)] if regions else []
+        for key in regions:
+            for group in groups:
+                if not self._far_apart({each: regions[each] for each in [*group, key]}):
+                    group.append(key)
+                    break
+            else:
+                groups.append([key])
+        return groups
+
+    def _far_apart(self, regions: Mapping[gp.ArrayKey, Region]) -> bool:
+        tasks = make_tasks(self.compiled.plan, [(self.outputs[key], region) for key, region in regions.items()])
+        return any(len(parts) > 1 for parts in tasks.regions().values())
