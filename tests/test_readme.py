@@ -3,8 +3,10 @@
 import importlib
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +53,24 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
         assert code == expected, f"{shlex.join(words)}\n{said.out}{said.err}"
         return said.out
 
-    # as a script, which ends although it serves a view
-    said = script(tree + "\nprint(array[0, 10:20, :, 5].shape, array[gpa.Roi((26000, 0, 0), (640, 640, 640))].shape)")
-    assert "(10, 250) (2, 64, 64, 64)" in said
-    assert "2. masks: BinarizeArrayConfig of labels" in said
-    assert "http://127.0.0.1:" in said
+    # as a script, which serves its view until Ctrl-C
+    (tmp_path / "tree.py").write_text(tree)
+    with subprocess.Popen([sys.executable, "-u", "tree.py"], stdout=subprocess.PIPE, text=True) as process:
+        lines = []
+        while not any("http://127.0.0.1:" in line for line in lines[-1:]):
+            lines.append(process.stdout.readline())
+            assert lines[-1], f"it ended by itself: {lines}"
+        with urllib.request.urlopen(lines[-1].strip(), timeout=60) as page:
+            assert page.status == 200
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert "2. masks: BinarizeArrayConfig of labels" in "".join(lines)
+    shapes = script(
+        tree.split("print(")[0]
+        + "\nprint(array[0, 10:20, :, 5].shape, array[gpa.Roi((26000, 0, 0), (640, 640, 640))].shape)"
+    )
+    assert shapes == "(10, 250) (2, 64, 64, 64)\n"
     ids = np.asarray(zarr.open(str(fib25), mode="r")["labels/neurons"][:])
     stored = zarr.open(str(tmp_path / "out.zarr"), mode="r")["masks"][:]
     assert np.array_equal(stored, np.stack([np.isin(ids, [115, 182]), ids != 0]))

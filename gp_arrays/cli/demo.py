@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -41,11 +44,19 @@ def demo(folder: Path, num_workers: int) -> None:
         if written.dtype != direct.dtype or not np.array_equal(written, direct):
             raise StoreError("the written voxels are not those of a direct read", path=(name,))
         click.echo(f"  {name}: {direct.size} voxels, equal to a direct read")
-    raw_store, tree_file = folder / STORE, folder / TREE
-    click.echo(
-        f"\ndone: {raw_store} (sample), {tree_file} (tree), {folder / OUTPUT} (result). Try next:\n"
-        f"  gp-arrays explain {tree_file}                        the plan in words\n"
-        f"  gp-arrays why {tree_file} organelle 1000,400,400     one voxel, down to its chunk\n"
-        f"  gp-arrays view {tree_file}                           look at it in a browser\n"
-        f"  gp-arrays materialize {tree_file} organelle {folder / OUTPUT}"
-    )
+    click.echo(f"\ndone: {folder / STORE} (sample), {folder / TREE} (tree), {folder / OUTPUT} (result). Try next:")
+    for purpose, arguments in (
+        ("the plan in words", ["explain", folder / TREE]),
+        ("one voxel, down to its chunk", ["why", folder / TREE, "organelle", "1000,400,400"]),
+        ("one more output", ["materialize", folder / TREE, "organelle", folder / OUTPUT]),
+        ("look at it in a browser", ["view", folder / TREE]),
+    ):
+        click.echo(f"  # {purpose}\n  {shlex.join([*program(), *map(str, arguments)])}")
+
+
+def program() -> list[str]:
+    """The words that start this command line, also where the environment is not on the PATH."""
+    installed = shutil.which("gp-arrays")
+    if installed is not None and Path(installed).parent == Path(sys.executable).parent:
+        return ["gp-arrays"]
+    return [sys.executable, "-m", "gp_arrays"]

@@ -123,6 +123,13 @@ def remote_line(url: str) -> str:
     return f"ssh -N -L {port}:127.0.0.1:{port} {user}{socket.gethostname()}"
 
 
+def forget(viewer: neuroglancer.Viewer) -> None:
+    """Answer no more requests for a viewer, although something may still refer to it."""
+    running = neuroglancer.server.global_server
+    if running is not None:
+        running.viewers.pop(viewer.token, None)
+
+
 def stop() -> None:
     """Stop the server. Chunks in flight are given up."""
     running = neuroglancer.server.global_server

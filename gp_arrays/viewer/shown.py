@@ -57,9 +57,10 @@ class View:
             self.close()
 
     def close(self) -> None:
-        """End this view, and the server with the last one."""
+        """Serve this view no longer. The server ends with the last view."""
         if self in _open:
             _open.remove(self)
+            server.forget(self.viewer)
             if not _open:
                 server.stop()
 

@@ -1,6 +1,10 @@
 """The command line: what it prints, and its exit codes 0, 1 (the data say no), 2 (usage)."""
 
 import json
+import shlex
+import signal
+import subprocess
+import urllib.request
 
 import numpy as np
 import pytest
@@ -140,16 +144,29 @@ def test_help_names_every_command(capsys):
 
 
 @pytest.mark.slow
-def test_demo(tmp_path, capsys):
-    code, out, _ = call(capsys, "demo", tmp_path / "demo")
+def test_demo(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    code, out, _ = call(capsys, "demo", tmp_path / "a demo")
     assert code == 0
     assert "normalized: 1572864 voxels, equal to a direct read" in out
     assert "masks: 4718592 voxels, equal to a direct read" in out
-    tree = gpa.load_tree(tmp_path / "demo" / "tree.toml")
-    written = gpa.open_zarr(tmp_path / "demo" / "out.zarr", "masks")
+    tree = gpa.load_tree(tmp_path / "a demo" / "tree.toml")
+    written = gpa.open_zarr(tmp_path / "a demo" / "out.zarr", "masks")
     organelles = tree["organelles"].array()[:]
     assert np.array_equal(written[:], np.stack([organelles == 1, organelles == 2, organelles != 0]))
     assert all(channel.any() for channel in written[:])
-    code, _, err = call(capsys, "demo", tmp_path / "demo")
+    # what it says to try next works as it stands there, although no gp-arrays is on the PATH
+    tried = [line.strip() for line in out.split("Try next:")[1].splitlines() if " -m gp_arrays " in line]
+    assert [shlex.split(line)[3] for line in tried] == ["explain", "why", "materialize", "view"]
+    for line in tried[:-1]:
+        ran = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=200, check=False)
+        assert ran.returncode == 0, f"{line}\n{ran.stdout}{ran.stderr}"
+    with subprocess.Popen(shlex.split(tried[-1]), stdout=subprocess.PIPE, text=True) as process:
+        url = process.stdout.readline().strip()
+        with urllib.request.urlopen(url, timeout=60) as page:
+            assert page.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    code, _, err = call(capsys, "demo", tmp_path / "a demo")
     assert code == 1
     assert err.startswith("error: there is something already")

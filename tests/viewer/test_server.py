@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from view_helpers import served
 
 import gp_arrays as gpa
 from gp_arrays.viewer.server import Workers
@@ -54,9 +55,17 @@ def test_a_port_that_is_taken(show: Callable[..., View]) -> None:
 
 def test_closed_it_answers_no_more(show: Callable[..., View]) -> None:
     first, second = show({"raw": RAW}), show({"raw": RAW})
+    for view in (first, second):
+        assert served(view, "raw", (0, 0, 0), (4, 4, 4)).shape == (4, 4, 4)
     first.close()
     with urllib.request.urlopen(second.url, timeout=30) as page:
         assert page.status == 200
+    # also what a browser that is still open would ask for
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(first.url, timeout=30)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        served(first, "raw", (0, 0, 0), (4, 4, 4))
+    assert served(second, "raw", (0, 0, 0), (4, 4, 4)).shape == (4, 4, 4)
     second.close()
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(second.url, timeout=30)
