@@ -21,12 +21,14 @@ from .transforms.binarize import BinarizeArrayConfig
 from .transforms.concat import ConcatArrayConfig
 from .transforms.constant import ConstantArrayConfig
 from .transforms.crop import CropArrayConfig
+from .transforms.dense_table import dense_table
 from .transforms.intensities import IntensitiesArrayConfig
 from .transforms.like import constant_like, ones_like
 from .transforms.logical_or import LogicalOrArrayConfig
 from .transforms.merge_instances import MergeInstancesArrayConfig, source_of_id
 from .transforms.missing_annotations import MissingAnnotationsMaskConfig
 from .transforms.ones import OnesArrayConfig
+from .transforms.relabel import RelabelArrayConfig
 from .transforms.resample import ResampledArrayConfig
 from .transforms.select import SelectArrayConfig
 from .transforms.sum import SumArrayConfig
@@ -48,6 +50,7 @@ LogicalOr = node_of(LogicalOrArrayConfig)
 MergeInstances = node_of(MergeInstancesArrayConfig)
 MissingAnnotations = node_of(MissingAnnotationsMaskConfig)
 Ones = node_of(OnesArrayConfig)
+Relabel = node_of(RelabelArrayConfig)
 Resample = node_of(ResampledArrayConfig)
 Select = node_of(SelectArrayConfig)
 Sum = node_of(SumArrayConfig)
@@ -87,6 +90,8 @@ __all__ = [
     "Ones",
     "OnesArrayConfig",
     "PointwiseConfig",
+    "Relabel",
+    "RelabelArrayConfig",
     "RequestError",
     "Resample",
     "ResampledArrayConfig",
@@ -109,6 +114,7 @@ __all__ = [
     "compile_plan",
     "constant_like",
     "create_zarr",
+    "dense_table",
     "explain",
     "load_tree",
     "materialize",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,6 @@ def fib25() -> Path:
     if not store.is_dir():
         pytest.skip("the fib25 sample is not here")
     return store
-
-
-@pytest.fixture(scope="session", autouse=True)
-def tables_of_ids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tables of dense sources go where tests may leave them, not to the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GP_ARRAYS_CACHE", str(tmp_path_factory.mktemp("tables")))
-        yield
 
 
 @pytest.fixture(scope="session")

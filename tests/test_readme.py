@@ -79,10 +79,12 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     for words in commands(LOOK):
         if words[0] != "view":  # it serves until Ctrl-C: tests/cli/test_view.py
             said[words[0]] = command(words)
-    assert list(said) == ["info", "verify", "explain", "why", "materialize"]
+    assert list(said) == ["info", "verify", "explain", "why", "materialize", "table"]
     assert said["verify"].count(": ok") == 4
     assert "chunk 0/0/0 (present)" in said["why"]
     assert "1 of 1 blocks done, 1 of them before" in said["materialize"]  # the script has done it
+
+    assert np.load(tmp_path / "ids.npy").shape == (len(np.unique(ids)) - 1, 2)
 
     shapes = script(train + "\nprint(batch[RAW].data.shape, batch[MASKS].data.shape)")
     assert shapes.split("\n")[-2] == "(64, 64, 64) (2, 32, 32, 32)"

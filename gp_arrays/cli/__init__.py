@@ -23,6 +23,7 @@ COMMANDS = {
     "diff": "diff",
     "materialize": "materialize",
     "status": "materialize",
+    "table": "table",
     "view": "view",
 }
 

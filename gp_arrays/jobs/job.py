@@ -20,7 +20,6 @@ from ..model.meta import Meta, Region
 from ..model.plan import Plan, compile_plan
 from ..storage.documents import read_node
 from ..storage.files import replace_file
-from ..transforms.dense_ids import look_in
 from ..trees.document import tree_document
 from ..trees.tree import parse_tree
 from .geometry import Output, Pass
@@ -30,8 +29,6 @@ JOB = "job.json"
 TREE = "tree-{}.pickle"
 #: Ends the name of the folder that holds the states of the jobs of a store.
 SUFFIX = ".gp_arrays"
-#: Where the tables of ids that the tree needs are kept.
-TABLES = "tables"
 
 
 def describe_tree(roots: Mapping[str, ArrayConfig]) -> dict[str, Any]:
@@ -124,7 +121,6 @@ class Loaded:
 def load(folder: Path, name: str) -> Loaded:
     """A pass of the job in a folder, compiled. Raises StoreError, TreeError."""
     job = read(folder)
-    look_in(folder / TABLES)
     described = next(made for made in job["passes"] if made["name"] == name)
     root = store_of(folder, job)
     plan = compile_plan(load_tree(folder, job, described["tree"], root), job["unit"])

@@ -15,7 +15,6 @@ from ..model.plan import Plan
 from ..storage.chunks import require_whole_shards, to_chunks
 from ..storage.documents import find_node
 from ..storage.engine import update_attributes
-from ..transforms.merge_instances import tables_of
 from . import job as jobs
 from .attributes import PROVENANCE, array_attributes, plain, provenance
 from .geometry import MEMORY, Output, Pass, coincide, default_chunks, plan_pass
@@ -208,7 +207,9 @@ def compared(plan: Plan, passes: Sequence[Pass], layout: Layout, groups: Mapping
             "outputs": outputs,
             "tree": {dataset: config.content for dataset, config in plan.roots.items()},
             "unit": plan.unit,
-            "tables of ids": sorted(table.key for table in tables_of(plan)),
+            "tables of ids": sorted(
+                f"{step.config.name}: {hash}" for step in plan.steps for hash in step.config.fingerprints().values()
+            ),
             "pyramid": dict(groups),
             "compressor": layout.storage.compressor,
             "zarr_format": layout.storage.format,
@@ -227,9 +228,6 @@ def make_outputs(job: Job, state: State) -> None:
     made: list[str] = []
     tree = job.document["trees"][0]["document"]
     try:
-        for table in tables_of(job.plan):
-            # made here once, so that no worker makes its own
-            table.save(state.folder / jobs.TABLES)
         save_job(job, state)
         for name, method in job.groups.items():
             made.append(name)

@@ -59,8 +59,8 @@ def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:
     return attrs.evolve(base, roi=None if region is None else region.roi, phase=phase)
 
 
-def require_ids(meta: Meta, what: str) -> None:
-    """Raises TreeError unless the array holds ids: integers without channels, never averaged."""
+def require_integer_ids(meta: Meta, what: str) -> None:
+    """Raises TreeError unless the array holds ids: integers, never averaged."""
     if meta.dtype is not None and meta.dtype.kind not in "ui":
         raise TreeError(f"{what} reads ids", found=f"dtype {meta.dtype}", allowed="an integer dtype")
     if meta.averaged:
@@ -69,6 +69,11 @@ def require_ids(meta: Meta, what: str) -> None:
             found="a source resampled with an order above 0 or by mean",
             allowed='interp_order=0 or downsample_by="mode"',
         )
+
+
+def require_ids(meta: Meta, what: str) -> None:
+    """Raises TreeError unless the array holds ids: integers without channels, never averaged."""
+    require_integer_ids(meta, what)
     require_no_nonspatial_axes(meta, what)
 
 

@@ -128,6 +128,7 @@ class Meta:
         attrs: The attributes of the store it comes from, geometry aside.
         phase: Of a resampled array that is off the world's grid: the corner that its voxel
             grid shares with those of the arrays it was resampled from.
+        table: Of a relabelled array: the hash of the table of ids, which must not change meanwhile.
     """
 
     roi: Roi | None
@@ -140,6 +141,7 @@ class Meta:
     averaged: bool = False
     attrs: Mapping[str, Any] = attrs.field(factory=dict)
     phase: tuple[int, ...] | None = None
+    table: str | None = None
 
     @property
     def dims(self) -> int:
@@ -234,3 +236,13 @@ class Block:
 
 def world_text(values: Sequence[int], unit: str) -> str:
     return f"({', '.join(map(str, values))}) {unit}"
+
+
+def voxel_text(region: Region, meta: Meta, index: Sequence[Any]) -> str:
+    """Where the voxel is that has this index in the voxels of a region, in world units."""
+    if not region.begin:
+        return f"voxel {tuple(map(int, index))}"
+    spatial = index[len(index) - meta.dims :]
+    return world_text(
+        [int(b + i * v) for b, i, v in zip(region.begin, spatial, meta.voxel_size, strict=True)], meta.unit
+    )

@@ -13,14 +13,14 @@ import zarr
 from hypothesis import strategies as st
 
 from ..errors import ComputeError
-from ..model.base import SourceConfig
 from ..model.config import Config
 from ..sources.cellmap import CellMapArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
 from ..transforms.merge_instances import MergeInstancesArrayConfig
 from ..transforms.missing_annotations import MissingAnnotationsMaskConfig
-from .growers import ids
-from .meanings import common_part
+from ..transforms.relabel import RelabelArrayConfig
+from .growers import ids, small
+from .meanings import common_part, smallest
 from .oracle import Naive, Volume, naive
 from .plain_zarr import write_plain_zarr
 from .strategies import Pool, grows
@@ -33,10 +33,6 @@ def merge_instances(config: MergeInstancesArrayConfig, naive: Naive) -> Volume:
     sources = [naive(source) for source in config.source_array_configs]
     offsets = config.id_offsets or [k * 2**40 for k in range(len(sources))]
     parts = common_part(sources)
-    named = [source.name in config.dense for source in config.source_array_configs]
-    tables = [
-        sorted({int(i) for i in s.data.ravel()} - {0}) if dense else [] for s, dense in zip(sources, named, strict=True)
-    ]
     out = np.zeros(parts[0].data.shape, np.uint64)
     for place in np.ndindex(*out.shape):
         found = []
@@ -44,10 +40,6 @@ def merge_instances(config: MergeInstancesArrayConfig, naive: Naive) -> Volume:
             own = int(part.data[place])
             above = [offset for offset in offsets if offset > offsets[k]]
             room = (min(above) if above else TOP) - offsets[k]
-            if tables[k] and (tables[k][0] < 0 or len(tables[k]) > room):
-                raise ComputeError("the ids of a dense source have no room")
-            if own and named[k]:
-                own = tables[k].index(own) + 1
             if not 0 <= own <= room:
                 raise ComputeError("an id is beyond its room")
             if own:
@@ -57,6 +49,25 @@ def merge_instances(config: MergeInstancesArrayConfig, naive: Naive) -> Volume:
         if found:
             out[place] = found[-1 if config.overlap == "last" else 0]
     return parts[0].with_data(out, interpolatable=False, averaged=False)
+
+
+@naive(RelabelArrayConfig)
+def relabel(config: RelabelArrayConfig, naive: Naive) -> Volume:
+    source = naive(config.source_array_config)
+    pairs = config.mapping if config.table is None else [tuple(row) for row in np.load(config.table).tolist()]
+    results = {0: 0, **dict(pairs or ())}
+    largest = max([0, *(result for _, result in pairs or ())])
+    dtype = config.dtype or np.dtype("uint64" if config.others == "keep" else smallest(0, largest, False))
+    out = np.zeros(source.data.shape, dtype)
+    for place, value in np.ndenumerate(source.data):
+        id = int(value)
+        if id < 0 or (id not in results and config.others == "error"):
+            raise ComputeError("an id has no result", found=id)
+        result = results.get(id, id if config.others == "keep" else 0)
+        if result > np.iinfo(dtype).max:
+            raise ComputeError("a result does not fit", found=result)
+        out[place] = result
+    return source.with_data(out, interpolatable=False)
 
 
 def listed_labels(config: Config) -> Any:
@@ -142,11 +153,29 @@ def grow_merge(pool: Pool, name: str) -> Any:
             st.sampled_from([0, 1, 300, 2**20, 2**40, 2**63, TOP - 1]), min_size=count, max_size=count, unique=True
         )
     )
-    # a computed source is computed twice, once for its table, which is no breach of law 4
-    stored = sorted({member.config.name for member in chosen if isinstance(member.config, SourceConfig)})
-    dense = pool.draw(st.sets(st.sampled_from(stored))) if stored else ()
     overlap = pool.draw(st.sampled_from(["first", "last", "error"]))
-    return MergeInstancesArrayConfig(name, [member.config for member in chosen], offsets, overlap, sorted(dense))
+    return MergeInstancesArrayConfig(name, [member.config for member in chosen], offsets, overlap)
+
+
+@grows(RelabelArrayConfig)
+def grow_relabel(pool: Pool, name: str) -> Any:
+    source = pool.pick(lambda v: small(v) and v.data.dtype.kind in "ui" and not v.averaged)
+    if source is None:
+        return None
+    present = sorted({int(i) for i in source.volume.data.ravel() if i >= 0})
+    id = st.integers(0, 5) | st.sampled_from([*present, 2**53 + 1, TOP])
+    pairs = sorted(pool.draw(st.dictionaries(id, st.sampled_from([0, 1, 300, 2**53 + 1, TOP]), max_size=6)).items())
+    others = pool.draw(st.sampled_from(["keep", "zero", "error"]))
+    largest = max([0, *(result for _, result in pairs)])
+    dtypes = [d for d in ("uint8", "int16", "uint64") if largest <= np.iinfo(d).max]
+    dtype = pool.draw(st.none() | st.sampled_from(dtypes))
+    if pool.draw(st.booleans()):
+        return RelabelArrayConfig(name, source.config, mapping=pairs, others=others, dtype=dtype)
+    columns = np.array(pool.draw(st.permutations(pairs)), np.uint64).reshape(-1, 2)
+    path = pool.folder / f"{_name(columns, 'table')}.npy"
+    if not path.exists():
+        np.save(path, columns)
+    return RelabelArrayConfig(name, source.config, path, others=others, dtype=dtype)
 
 
 @grows(MissingAnnotationsMaskConfig)

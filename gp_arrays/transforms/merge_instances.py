@@ -8,15 +8,12 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ComputeError, ConfigError, GpArraysError, RequestError, TreeError, nearest
+from ..errors import ComputeError, ConfigError, RequestError, TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import common_grid, require_ids
 from ..model.config import SOURCE
-from ..model.meta import Block, Meta, Region, world_text
-from ..model.plan import Plan
-from ..units import DEFAULT_UNIT
-from .dense_ids import IdTable, check_again, rank, table_of
+from ..model.meta import Block, Meta, Region, voxel_text
 
 #: The room that each source has by default.
 ROOM = 2**40
@@ -98,11 +95,6 @@ def to_offsets(value: Any) -> tuple[int, ...] | None:
     return tuple(fields.to_integer(item) for item in fields.items_of(value, "integers"))
 
 
-def to_dense(value: Any) -> tuple[str, ...]:
-    """attrs converter: names of sources, each once."""
-    return tuple(dict.fromkeys(fields.to_names(value) or ()))
-
-
 @attrs.frozen(eq=False, repr=False)
 class MergeInstancesArrayConfig(ArrayConfig):
     """The instances of several label volumes in one uint64 volume; the roi is their intersection.
@@ -118,13 +110,10 @@ class MergeInstancesArrayConfig(ArrayConfig):
             (beyond, no id has room); by default 0, 2^40, 2 * 2^40, ...
         overlap: Where several sources have an instance, the ``"first"`` or the ``"last"`` of
             them wins; ``"error"`` makes it a ComputeError.
-        dense: Names of sources whose ids are too large for their room. They are renumbered
-            1, 2, ... in ascending order. The table is made by one pass over the whole source
-            when a voxel is first asked for, and kept in the folder that the environment variable
-            ``GP_ARRAYS_CACHE`` names, by default in the user's cache.
 
-    Raises ComputeError for an id beyond its room (a negative one is) and, with
-    ``overlap="error"``, for an overlap, with the place in world units.
+    Raises ComputeError for an id that is negative or beyond its room and, with ``overlap="error"``,
+    for an overlap, with the place in world units. Ids that are too large for their room (near 2^59, say)
+    are first made small: a RelabelArrayConfig with a table of ``gp_arrays.dense_table``.
 
     >>> import gp_arrays as gpa, numpy as np
     >>> cells = gpa.NumpyArrayConfig("cells", data=np.array([[0, 1, 1]], np.uint64))
@@ -139,7 +128,6 @@ class MergeInstancesArrayConfig(ArrayConfig):
     source_array_configs: tuple[ArrayConfig, ...] = attrs.field(metadata=SOURCE, converter=fields.to_configs)
     id_offsets: tuple[int, ...] | None = attrs.field(default=None, converter=to_offsets)
     overlap: str = attrs.field(default="first")
-    dense: tuple[str, ...] = attrs.field(default=(), converter=to_dense)
 
     def check(self) -> None:
         names = [config.name for config in self.source_array_configs]
@@ -156,16 +144,6 @@ class MergeInstancesArrayConfig(ArrayConfig):
             raise ConfigError("id_offsets are not all different", found=list(offsets))
         if not fields.is_among(self.overlap, OVERLAPS):
             raise ConfigError("unknown overlap", found=repr(self.overlap), allowed=", ".join(map(repr, OVERLAPS)))
-        unknown = [name for name in self.dense if name not in names]
-        if unknown:
-            raise ConfigError(
-                "dense names no source",
-                found=", ".join(unknown),
-                allowed=nearest(unknown[0], names) or ", ".join(names),
-            )
-
-    def meaning_of_names(self) -> dict[str, Any]:
-        return {"dense": [i for i, config in enumerate(self.source_array_configs) if config.name in self.dense]}
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -182,29 +160,12 @@ class MergeInstancesArrayConfig(ArrayConfig):
             for offset in self.offsets
         )
 
-    def tables(self, unit: str | None = None) -> dict[str, IdTable]:
-        """The table of each dense source, by its name, not made before its ids are asked for.
-
-        Args:
-            unit: The unit of the tree; by default what its file says, else nm.
-        """
-        unit = unit or self.tree_unit or DEFAULT_UNIT
-        return {c.name: table_of(c, unit) for c in self.source_array_configs if c.name in self.dense}
-
     def infer(self, *sources: Meta) -> Meta:
         for config, source in zip(self.source_array_configs, sources, strict=True):
             try:
                 require_ids(source, "MergeInstances")
             except TreeError as error:
                 raise TreeError(f"source {config.name}: {error.problem}", error.found, error.allowed) from None
-            if config.name in self.dense:
-                if vars(type(config)).get("abstract"):
-                    raise TreeError(
-                        "a dense source must be known as a whole",
-                        found=config.name,
-                        allowed="a compiled tree, or ids that fit their room",
-                    )
-                check_again(config, source.unit)
         meta = common_grid(sources, [config.name for config in self.source_array_configs])
         return attrs.evolve(
             meta, dtype=np.uint64, interpolatable=False, attrs=sources[0].attrs if len(sources) == 1 else {}
@@ -214,97 +175,40 @@ class MergeInstancesArrayConfig(ArrayConfig):
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
     ) -> np.ndarray[Any, Any]:
         labels = [block.data for block in blocks if block is not None]
-
-        def place(at: Sequence[int]) -> str:
-            if not region.begin:
-                return f"voxel {tuple(at)}"
-            return world_text([b + i * v for b, i, v in zip(region.begin, at, meta.voxel_size, strict=True)], meta.unit)
-
-        for k, (config, room) in enumerate(zip(self.source_array_configs, self.rooms, strict=True)):
-            if config.name in self.dense:
-                labels[k] = self._renumbered(labels[k], config, room, meta.unit, place)
-                continue
-            at = beyond(labels[k], room)
+        for config, source, room in zip(self.source_array_configs, labels, self.rooms, strict=True):
+            at = beyond(source, room)
             if at is not None:
                 raise ComputeError(
                     f"an id of {config.name} is beyond its room",
-                    found=f"{labels[k][at]} at {place(at)}",
-                    allowed=f"1 to {room}, as id_offsets are {list(self.offsets)}; set id_offsets, or dense=",
+                    found=f"{source[at]} at {voxel_text(region, meta, at)}",
+                    allowed=f"1 to {room}, as id_offsets are {list(self.offsets)}; set id_offsets, or make the ids "
+                    "small: RelabelArrayConfig with a table of gp_arrays.dense_table",
                 )
-        if self.overlap == "error":
-            found = overlap_of(labels)
-            if found is not None:
-                at, *pair = found
-                # of the blocks, as renumbered ids are not those that people know
-                ids = [
-                    f"{block.data[at]} of {self.source_array_configs[k].name}"
-                    for k in pair
-                    if (block := blocks[k]) is not None
-                ]
-                raise ComputeError(
-                    "instances overlap",
-                    found=f"{' and '.join(ids)} at {place(at)}",
-                    allowed='overlap="first" or "last"',
-                )
+        if self.overlap == "error" and (overlap := overlap_of(labels)) is not None:
+            at, *pair = overlap
+            ids = [f"{labels[k][at]} of {self.source_array_configs[k].name}" for k in pair]
+            raise ComputeError(
+                "instances overlap",
+                found=f"{' and '.join(ids)} at {voxel_text(region, meta, at)}",
+                allowed='overlap="first" or "last"',
+            )
         return merge(labels, self.offsets, self.overlap == "last")
 
-    def _renumbered(
-        self, labels: np.ndarray[Any, Any], config: ArrayConfig, room: int, unit: str, place: Any
-    ) -> np.ndarray[Any, Any]:
-        try:
-            ids = table_of(config, unit).ids()
-        except GpArraysError as error:
-            problem = f"dense source {config.name}: {error.problem}"
-            raise type(error)(problem, error.found, error.allowed) from error.__cause__
-        if len(ids) > room:
-            raise ComputeError(
-                f"{config.name} has more ids than room",
-                found=f"{len(ids)} ids",
-                allowed=f"{room}, as id_offsets are {list(self.offsets)}",
-            )
-        ranks, unknown = rank(labels, ids)
-        if unknown is not None:
-            at = tuple(int(i) for i in np.unravel_index(unknown, labels.shape))
-            raise ComputeError(
-                f"dense source {config.name} changed since the table of its ids was made",
-                found=f"{labels[at]} at {place(at)}",
-                allowed="a source that stays as it is while it is read",
-            )
-        return ranks
 
-
-def source_of_id(config: MergeInstancesArrayConfig, id: int, unit: str | None = None) -> tuple[str, int]:
+def source_of_id(config: MergeInstancesArrayConfig, id: int) -> tuple[str, int]:
     """The name of the source that an id of merged instances came from, and its id there.
-
-    Where the source is dense, its table of ids is read, or made.
 
     Args:
         config: The merged instances.
-        id: An id of them.
-        unit: The unit of the tree; by default what its file says, else nm.
+        id: One of their ids.
 
     Raises:
-        RequestError: An id that no source has room for: 0, one between rooms, one beyond a table.
+        RequestError: An id that no source can have: 0, or one that is in no source's room.
     """
     if not isinstance(config, MergeInstancesArrayConfig):
         raise RequestError("not a MergeInstancesArrayConfig", found=repr(config))
     id = fields.to_integer(id)
     for source, offset, room in zip(config.source_array_configs, config.offsets, config.rooms, strict=True):
         if 0 < id - offset <= room:
-            if source.name not in config.dense:
-                return source.name, id - offset
-            ids = config.tables(unit)[source.name].ids()
-            if id - offset <= len(ids):
-                return source.name, int(ids[id - offset - 1])
+            return source.name, id - offset
     raise RequestError("no source has that id", found=id, path=(config.name,))
-
-
-def tables_of(plan: Plan) -> list[IdTable]:
-    """All tables of ids that a compiled tree needs, to be made once and kept beside its outputs."""
-    found = {
-        table.key: table
-        for step in plan.steps
-        if isinstance(step.config, MergeInstancesArrayConfig)
-        for table in step.config.tables(plan.unit).values()
-    }
-    return list(found.values())

@@ -542,7 +542,7 @@ def test_pipelines(volume):
     assert (batch[target].data[[0, 3]] <= batch[mask].data[[0, 3]]).all()
 
 
-def test_a_dense_source_of_it_can_tell_that_it_changed(crop):
+def test_its_fingerprint_tells_that_it_changed(crop):
     made = crop(["a"]).add("a", [row([0, 1])], kind(SEMANTIC))
     before = made.config(["a"]).open().fingerprint()
     assert made.config(["a"]).open().fingerprint() == before

@@ -1,7 +1,6 @@
 """Instances of several volumes in one, the same for whoever asks."""
 
 import itertools
-import logging
 
 import gunpowder as gp
 import numpy as np
@@ -18,26 +17,21 @@ TOP = 2**64 - 1
 ROOM = 2**40
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """Tables of dense sources are kept here, not where the user keeps them."""
-    monkeypatch.setenv("GP_ARRAYS_CACHE", str(tmp_path / "tables"))
-
-
 def memory(name, data, dtype=np.uint64, **options):
     return gpa.NumpyArrayConfig(name, np.array(data, dtype), **options)
 
 
-def loop(volumes, offsets, overlap="first", dense=()):
+def dense(source, folder):
+    """The source with ids 1, 2, 3, ..."""
+    table = gpa.dense_table(source, folder / f"{source.name}.npy")
+    return gpa.RelabelArrayConfig(f"dense {source.name}", source, table)
+
+
+def loop(volumes, offsets, overlap="first"):
     """Voxel by voxel, in Python integers, from the words of the definition."""
-    tables = {k: sorted(set(map(int, volumes[k].ravel())) - {0}) for k in dense}
     out = np.zeros(volumes[0].shape, np.uint64)
     for place in np.ndindex(*out.shape):
-        found = [
-            offsets[k] + (tables[k].index(int(v[place])) + 1 if k in dense else int(v[place]))
-            for k, v in enumerate(volumes)
-            if v[place] != 0
-        ]
+        found = [offsets[k] + int(v[place]) for k, v in enumerate(volumes) if v[place] != 0]
         if found:
             out[place] = found[0] if overlap == "first" else found[-1]
     return out
@@ -145,8 +139,6 @@ def test_rooms(offsets, rooms):
         ({"id_offsets": "01"}, "id_offsets: not a list of integers; found '01'"),
         ({"id_offsets": [0, 0.5]}, "id_offsets: not an integer; found 0.5"),
         ({"overlap": "sum"}, "unknown overlap; found 'sum'; allowed: 'first', 'last', 'error'"),
-        ({"dense": ["aa"]}, "dense names no source; found aa; allowed: a"),
-        ({"dense": "a"}, "dense: not a list of names; found 'a'"),
         ({"source_array_configs": []}, "source_array_configs is empty"),
         ({"source_array_configs": ["a"]}, "source_array_configs is not an array config; found 'a'"),
     ],
@@ -194,6 +186,7 @@ def test_an_id_beyond_its_room(data, dtype, offsets, id):
     text = str(caught.value)
     assert text.startswith(f"merged: an id of a is beyond its room; found {id} at (110, 220) nm")
     assert "id_offsets" in text
+    assert "RelabelArrayConfig with a table of gp_arrays.dense_table" in text
 
 
 def test_the_largest_ids_in_the_last_room():
@@ -207,23 +200,24 @@ def test_the_largest_ids_in_the_last_room():
 
 def test_overlap_error_names_place_and_both_ids():
     a = memory("a", [[0, 1], [3, 0]], offset=(100, 0), voxel_size=(10, 1))
-    b = memory("b", [[2, 0], [2**59, 0]], offset=(100, 0), voxel_size=(10, 1))
-    merged = gpa.MergeInstancesArrayConfig("merged", [a, b], overlap="error", dense=["b"]).array()
-    assert merged[0].tolist() == [ROOM + 1, 1]
+    b = memory("b", [[2, 0], [2**39, 0]], offset=(100, 0), voxel_size=(10, 1))
+    merged = gpa.MergeInstancesArrayConfig("merged", [a, b], [ROOM, 0], overlap="error").array()
+    assert merged[0].tolist() == [2, ROOM + 1]
     with pytest.raises(
-        gpa.ComputeError, match=rf"merged: instances overlap; found 3 of a and {2**59} of b at \(110, 0\) nm"
+        gpa.ComputeError, match=rf"merged: instances overlap; found 3 of a and {2**39} of b at \(110, 0\) nm"
     ):
         merged[:]
 
 
-def test_source_of_id():
+def test_source_of_id(tmp_path):
     a, b = memory("a", [[0, 5]]), memory("b", [[2**59, 2**60]])
-    merged = gpa.MergeInstancesArrayConfig("merged", [a, b], dense=["b"])
+    merged = gpa.MergeInstancesArrayConfig("merged", [a, dense(b, tmp_path)])
     assert gpa.source_of_id(merged, 5) == ("a", 5)
     assert gpa.source_of_id(merged, np.uint64(ROOM)) == ("a", ROOM)
-    assert gpa.source_of_id(merged, ROOM + 1) == ("b", 2**59)
-    assert gpa.source_of_id(merged, ROOM + 2) == ("b", 2**60)
-    for none in (0, -1, ROOM + 3, TOP, TOP + 1):
+    assert gpa.source_of_id(merged, ROOM + 1) == ("dense b", 1)
+    assert gpa.source_of_id(merged, ROOM + 2) == ("dense b", 2)
+    assert np.load(tmp_path / "b.npy").tolist() == [[2**59, 1], [2**60, 2]]
+    for none in (0, -1, TOP + 1):
         with pytest.raises(gpa.RequestError, match=f"merged: no source has that id; found {none}"):
             gpa.source_of_id(merged, none)
     gap = gpa.MergeInstancesArrayConfig("gap", [a], id_offsets=[10])
@@ -233,40 +227,34 @@ def test_source_of_id():
         gpa.source_of_id(a, 1)
 
 
-def test_every_id_is_traced_back():
+def test_every_id_is_traced_back(tmp_path):
     rng = np.random.default_rng(5)
     volumes = {
         "a": rng.integers(0, 4, (6, 6), np.uint64),
         "b": rng.integers(0, 4, (6, 6), np.uint64) * np.uint64(2**60 + 3),
         "c": rng.integers(0, 2, (6, 6), np.uint64) * np.uint64(TOP),
     }
-    merged = gpa.MergeInstancesArrayConfig("m", [memory(n, v) for n, v in volumes.items()], dense=["b", "c"])
+    a, b, c = (memory(name, volume) for name, volume in volumes.items())
+    merged = gpa.MergeInstancesArrayConfig("m", [a, dense(b, tmp_path), dense(c, tmp_path)])
     voxels = merged.array()[:]
     for place in np.ndindex(6, 6):
         there = [(name, int(volume[place])) for name, volume in volumes.items() if volume[place]]
-        if there:
-            assert gpa.source_of_id(merged, voxels[place]) == there[0]
-        else:
+        if not there:
             assert voxels[place] == 0
-
-
-def test_content_tells_which_source_is_dense_whatever_its_name():
-    a, b = np.array([[1, 2]], np.uint64), np.array([[7, 0]], np.uint64)
-
-    def of(first, second, dense):
-        sources = [gpa.NumpyArrayConfig(first, a), gpa.NumpyArrayConfig(second, b)]
-        return gpa.MergeInstancesArrayConfig("m", sources, dense=dense)
-
-    assert of("a", "b", ["b"]).content == of("x", "y", ["y"]).content
-    assert of("a", "b", ["a"]).content != of("b", "a", ["a"]).content
-    assert of("a", "b", ["b", "a", "b"]).content == of("a", "b", ["a", "b"]).content
+            continue
+        name, id = gpa.source_of_id(merged, voxels[place])
+        if name != "a":
+            name = name.removeprefix("dense ")
+            ids, results = np.load(tmp_path / f"{name}.npy").T.tolist()
+            id = ids[results.index(id)]
+        assert (name, id) == there[0]
 
 
 def test_the_tree_file_keeps_it(tmp_path):
     made = [
         gpa.create_zarr(tmp_path / "a.zarr", n, gpa.Roi((0, 0), (2, 2)), (1, 1), "uint64").config for n in ("p", "q")
     ]
-    merged = gpa.MergeInstancesArrayConfig("merged", made, id_offsets=[2**63, 5], overlap="last", dense=["q"])
+    merged = gpa.MergeInstancesArrayConfig("merged", made, id_offsets=[2**63, 5], overlap="last")
     for suffix in ("toml", "yaml", "json"):
         merged.to_toml(tmp_path / f"tree.{suffix}")
         assert gpa.MergeInstancesArrayConfig.from_toml(tmp_path / f"tree.{suffix}") == merged
@@ -282,14 +270,12 @@ def test_block_law(data):
     count = data.draw(st.integers(1, 3))
     rng = np.random.default_rng(data.draw(st.integers(0, 100)))
     pool = np.array([0, 0, 1, 2, 3], np.uint64)
-    big = np.array([0, 0, 9, 2**59, TOP], np.uint64)
-    dense = [k for k in range(count) if data.draw(st.booleans())]
-    volumes = [rng.choice(big if k in dense else pool, shape) for k in range(count)]
+    volumes = [rng.choice(pool, shape) for k in range(count)]
     overlap = data.draw(st.sampled_from(["first", "last"]))
     offsets = data.draw(st.permutations([0, 2**40, TOP - 10]))[:count]
     sources = [gpa.NumpyArrayConfig(f"s{k}", volume) for k, volume in enumerate(volumes)]
-    merged = gpa.MergeInstancesArrayConfig("m", sources, offsets, overlap, [f"s{k}" for k in dense]).array()
-    expected = loop(volumes, offsets, overlap, dense)
+    merged = gpa.MergeInstancesArrayConfig("m", sources, offsets, overlap).array()
+    expected = loop(volumes, offsets, overlap)
     low = [data.draw(st.integers(0, n - 1)) for n in shape]
     box = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(low, shape, strict=True))
     assert (merged[box] == expected[box]).all()
@@ -298,10 +284,10 @@ def test_block_law(data):
 
 def test_any_partition_stitches_to_the_whole():
     rng = np.random.default_rng(7)
-    volumes = [rng.integers(0, 3, (6, 5, 4), np.uint64), rng.integers(0, 3, (6, 5, 4), np.uint64) << np.uint64(60)]
+    volumes = [rng.integers(0, 3, (6, 5, 4), np.uint64), rng.integers(0, 3, (6, 5, 4), np.uint64) << np.uint64(30)]
     sources = [gpa.NumpyArrayConfig(f"s{k}", volume) for k, volume in enumerate(volumes)]
-    merged = gpa.MergeInstancesArrayConfig("m", sources, dense=["s1"]).array()
-    expected = loop(volumes, [0, ROOM], dense=[1])
+    merged = gpa.MergeInstancesArrayConfig("m", sources).array()
+    expected = loop(volumes, [0, ROOM])
     for axis, n in enumerate((6, 5, 4)):
         for plane in range(1, n):
             parts = []
@@ -316,7 +302,7 @@ def test_compiled_pipeline_and_node_after_random_augmentation():
     sources = [gpa.NumpyArrayConfig(f"s{k}", volume) for k, volume in enumerate(volumes)]
     expected = loop(volumes, [0, ROOM])
     a, b, merged = gp.ArrayKey("A"), gp.ArrayKey("B"), gp.ArrayKey("MERGED")
-    compiled = gpa.compile_pipeline({merged: gpa.MergeInstancesArrayConfig("m", sources, dense=["s1"])})
+    compiled = gpa.compile_pipeline({merged: gpa.MergeInstancesArrayConfig("m", sources)})
     with gp.build(compiled):
         batch = compiled.request_batch(gp.BatchRequest({merged: gp.ArraySpec(roi=gp.Roi((1, 2, 3), (5, 6, 7)))}))
     assert (batch[merged].data == expected[1:6, 2:8, 3:10]).all()
@@ -370,75 +356,34 @@ def test_node_in_an_unbounded_pad_and_errors_there():
             pipeline.request_batch(gp.BatchRequest({merged: gp.ArraySpec(roi=gp.Roi((0, 0), (1, 2)))}))
 
 
-# tables of dense sources are tested in test_dense_ids.py; here what they mean
-
-
-def test_dense_sources_are_renumbered_in_ascending_order():
-    a = memory("a", [[2**59 + 7, 3, 0], [3, 2**63, 2**59 + 7]])
-    merged = gpa.MergeInstancesArrayConfig("merged", [a], dense=["a"]).array()
-    assert merged[:].tolist() == [[2, 1, 0], [1, 3, 2]]
-    assert merged[1:].tolist() == [[1, 3, 2]]
-
-
-def test_ids_outside_of_the_intersection_count():
-    a = memory("a", [[9, 8, 7]])
-    b = memory("b", [[0]], offset=(0, 0))
-    assert gpa.MergeInstancesArrayConfig("merged", [a, b], dense=["a"]).array()[:].tolist() == [[3]]
-
-
-def test_more_ids_than_room():
+def test_more_ids_than_room(tmp_path):
     a, b = memory("a", [[9, 8, 7]]), memory("b", [[0, 0, 0]])
-    merged = gpa.MergeInstancesArrayConfig("merged", [a, b], id_offsets=[0, 2], dense=["a"]).array()
-    with pytest.raises(
-        gpa.ComputeError, match="merged: a has more ids than room; found 3 ids; allowed: 2, as id_offsets"
-    ):
+    merged = gpa.MergeInstancesArrayConfig("merged", [dense(a, tmp_path), b], id_offsets=[0, 2]).array()
+    assert merged[:, 1:].tolist() == [[2, 1]]
+    with pytest.raises(gpa.ComputeError, match=r"merged: an id of dense a is beyond its room; found 3 at \(0, 0\) nm"):
         merged[:]
 
 
-def test_negative_ids_of_a_dense_source():
-    a = memory("a", [[9, 8, -7]], np.int64, offset=(0, 100), voxel_size=(1, 10))
-    merged = gpa.MergeInstancesArrayConfig("merged", [a], dense=["a"]).array()
-    with pytest.raises(gpa.ComputeError, match=r"dense source a: an id is negative; found -7 at \(0, 120\) nm"):
-        merged[:, 0:1]
-
-
-def test_a_dense_source_of_nothing():
-    a = memory("a", [[0, 0]])
-    assert gpa.MergeInstancesArrayConfig("merged", [a], dense=["a"]).array()[:].tolist() == [[0, 0]]
-
-
-def test_compiling_makes_no_table(monkeypatch, caplog, tmp_path):
-    monkeypatch.setenv("GP_ARRAYS_CACHE", str(tmp_path / "cache"))
-    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0), (2, 2)), (1, 1), "uint64", chunks=(1, 1))
-    made[:] = np.array([[1, 2], [3, 4]], np.uint64)
-    merged = gpa.MergeInstancesArrayConfig("merged", [made.config], dense=["ids"])
-    with caplog.at_level(logging.INFO):
-        array = merged.array()
-        assert merged.verify() == (True, "ok")
-    assert not (tmp_path / "cache").exists()
-    assert array[0].tolist() == [1, 2]
-    assert len(list((tmp_path / "cache").glob("*.ids"))) == 1
-
-
 @pytest.mark.parametrize("blocks", [(250, 250, 250), (100, 67, 131)])
-def test_real_neurons_and_supervoxels_in_any_block_shape(fib25, blocks):
+def test_real_neurons_and_supervoxels_in_any_block_shape(fib25, blocks, tmp_path):
     neurons, supervoxels = (zarr.open(str(fib25), mode="r", path=f"labels/{n}")[:] for n in ("neurons", "supervoxels"))
     plain = np.where(neurons != 0, neurons, np.where(supervoxels != 0, supervoxels + np.uint64(ROOM), 0))
     ids, ranks = np.unique(neurons, return_inverse=True)
     assert ids[0] == 0  # so that ranks count from 1
     ranks = ranks.reshape(neurons.shape).astype(np.uint64)
-    dense = np.where(ranks != 0, ranks, supervoxels + np.uint64(10000))
+    small = np.where(ranks != 0, ranks, supervoxels + np.uint64(10000))
     assert supervoxels.min() > 0
     sources = [gpa.ZarrArrayConfig(n, fib25, f"labels/{n}") for n in ("neurons", "supervoxels")]
     merged = gpa.MergeInstancesArrayConfig("merged", sources)
-    other = gpa.MergeInstancesArrayConfig("other", sources, [0, 10000], dense=["neurons"])
-    for config, expected in ((merged, plain), (other, dense)):
+    other = gpa.MergeInstancesArrayConfig("other", [dense(sources[0], tmp_path), sources[1]], [0, 10000])
+    for config, expected in ((merged, plain), (other, small)):
         array = config.array()
         assert array.shape == expected.shape
         for corner in itertools.product(*(range(0, n, b) for n, b in zip(expected.shape, blocks, strict=True))):
             box = tuple(slice(a, min(a + b, n)) for a, b, n in zip(corner, blocks, expected.shape, strict=True))
             assert np.array_equal(array[box], expected[box])
-    assert gpa.source_of_id(other, 10) == ("neurons", ids[10])
+    assert gpa.source_of_id(other, 10) == ("dense neurons", 10)
+    assert np.load(tmp_path / "neurons.npy")[9].tolist() == [ids[10], 10]
 
 
 class TestLaws(ArrayTypeLaws):
@@ -453,8 +398,8 @@ class TestLaws(ArrayTypeLaws):
         part = gpa.CropArrayConfig("part", signed, [[5, 20, 0], [100, 100, 100]])
         of = gpa.MergeInstancesArrayConfig
         return [
-            of("first", [small, part, large], dense=["large"]),
-            of("last", [large, small], id_offsets=[2**63, 0], overlap="last", dense=["large"]),
+            of("first", [small, part, dense(large, folder)]),
+            of("last", [dense(large, folder), small], id_offsets=[0, 2**62], overlap="last"),
             of("one", [large]),
             of("again", [of("inner", [small, signed]), small], id_offsets=[0, 2**62], overlap="last"),
         ]
@@ -465,7 +410,6 @@ class TestLaws(ArrayTypeLaws):
             lambda: gpa.MergeInstancesArrayConfig("m", [a, b], [1, 1]),
             lambda: gpa.MergeInstancesArrayConfig("m", [a, b], [0, -1]),
             lambda: gpa.MergeInstancesArrayConfig("m", [a, b], overlap="none"),
-            lambda: gpa.MergeInstancesArrayConfig("m", [a, b], dense=["c"]),
         ]
 
     def misfits(self, folder):

@@ -1,0 +1,163 @@
+"""Tables that give the ids of a whole array the results 1, 2, 3, ..."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ComputeError, ConfigError, TreeError
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.checks import require_integer_ids
+from ..model.config import require_config
+from ..model.evaluate import evaluate
+from ..model.meta import Region, voxel_text
+from ..model.plan import Plan, compile_plan
+from ..storage.files import writing
+from ..storage.id_table import write_dense_table
+from .relabel import run_starts
+
+Ids = np.ndarray[Any, Any]
+
+#: Bytes of the array that are read at a time by each thread.
+BLOCK_BYTES = 32 * 2**20
+#: Ids that are held in memory; more are kept in files until the end.
+IDS_IN_MEMORY = 2**23
+
+
+def dense_table(config: ArrayConfig, path: str | Path, num_workers: int = 1, unit: str | None = None) -> Path:
+    """Write a table that gives all ids of an array the results 1, 2, 3, ..., in the order of the ids.
+
+    The whole array is read once, block by block, with bounded memory. Id 0 is not in the table and
+    stays 0. A RelabelArrayConfig over the same array with this table then has small ids, for training or
+    for a MergeInstancesArrayConfig; row k of ``numpy.load(path)`` is the id that became k + 1, and k + 1.
+
+    Args:
+        config: Integer ids, never averaged, with or without channels.
+        path: A file that ends in ``.npy``. One that was there is replaced when the new one is complete.
+        num_workers: Blocks that are read at a time, each by a thread.
+        unit: The unit of the tree; by default what its file says, else nm.
+
+    Returns:
+        The absolute path of the table, uint64 of shape (number of ids, 2).
+
+    Raises ConfigError for another suffix, TreeError for an array of other values, ComputeError for a
+    negative id, StoreError where the file cannot be written.
+
+    >>> import gp_arrays as gpa, numpy as np, tempfile
+    >>> large = gpa.NumpyArrayConfig("large", data=np.array([[0, 2**59, 7]], np.uint64))
+    >>> path = gpa.dense_table(large, tempfile.mkdtemp() + "/table.npy")
+    >>> np.load(path).tolist() == [[7, 1], [2**59, 2]]
+    True
+    >>> gpa.RelabelArrayConfig("small", large, table=path).array()[:]
+    array([[0, 2, 1]], dtype=uint64)
+    """
+    file: Path = fields.named("path", fields.to_path, path).absolute()
+    if file.suffix.lower() != ".npy":
+        raise ConfigError("not the path of a table", found=str(file), allowed="a name that ends in .npy")
+    num_workers = fields.named("num_workers", fields.to_integer, num_workers)
+    if num_workers < 1:
+        raise ConfigError("no workers", found=num_workers, allowed="num_workers of 1 or more")
+    require_config(config)
+    plan = compile_plan({config.name: config}, unit)
+    index = plan.outputs[config.name]
+    try:
+        require_integer_ids(plan.steps[index].meta, "a table of ids")
+    except TreeError as error:
+        raise plan.place(error, index) from None
+    with (
+        writing(file, "cannot write the table of ids"),
+        tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}-") as folder,
+    ):
+        write_dense_table(file, _distinct(_ids_of_blocks(plan, index, num_workers), Path(folder)))
+    return file
+
+
+def _ids_of_blocks(plan: Plan, index: int, num_workers: int) -> Iterator[Ids]:
+    """The ids above 0 of every block, sorted."""
+    running: collections.deque[Future[Ids]] = collections.deque()
+    executor = ThreadPoolExecutor(num_workers)
+    try:
+        for region in _blocks(plan, index):
+            running.append(executor.submit(_ids_of, plan, index, region))
+            # so many are read ahead that no thread waits, and no more are held in memory
+            if len(running) > 2 * num_workers:
+                yield running.popleft().result()
+        for future in running:
+            yield future.result()
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _ids_of(plan: Plan, index: int, region: Region) -> Ids:
+    (block,) = evaluate(plan, [(index, region)])
+    flat = block.reshape(-1)
+    ids = np.unique(flat[run_starts(flat)])
+    if ids[0] < 0:
+        at = np.unravel_index(int(flat.argmin()), block.shape)
+        raise ComputeError(
+            "an id is negative",
+            found=f"{ids[0]} at {voxel_text(region, plan.steps[index].meta, at)}",
+            allowed="ids from 0",
+            path=plan.path(index),
+        )
+    return ids[ids > 0].astype(np.uint64)
+
+
+def _blocks(plan: Plan, index: int) -> Iterator[Region]:
+    """Regions that cover an array: whole chunks where they are known, about ``BLOCK_BYTES`` each."""
+    meta = plan.steps[index].meta
+    shape = meta.spatial_shape
+    chunks = next(
+        (s.opened.chunks[-meta.dims :] for s in plan.steps if s.opened is not None and s.opened.chunks is not None),
+        (64,) * meta.dims,
+    )
+    size = [min(c, n) for c, n in zip(chunks, shape, strict=True)]
+
+    def region_at(corner: Sequence[int]) -> Region:
+        begin = tuple(b + c * v for b, c, v in zip(meta.region.begin, corner, meta.voxel_size, strict=True))
+        end = tuple(b + n * v for b, n, v in zip(begin, size, meta.voxel_size, strict=True))
+        return Region(begin, end)
+
+    for axis in reversed(range(meta.dims)):
+        fitting = BLOCK_BYTES // meta.bytes_of(region_at((0,) * meta.dims))
+        size[axis] = min(shape[axis], size[axis] * max(1, fitting))
+    for corner in itertools.product(*(range(0, n, s) for n, s in zip(shape, size, strict=True))):
+        yield region_at(corner).intersect(meta.region)
+
+
+def _distinct(parts: Iterable[Ids], folder: Path) -> Iterator[Ids]:
+    """All ids of some sorted parts, sorted, each once; what does not fit in memory is kept in ``folder``."""
+    files: list[Ids] = []
+    ids, new, count = np.empty(0, np.uint64), [], 0
+    for part in parts:
+        new.append(part)
+        count += len(part)
+        # joining costs as much as is known already, so it waits until as much is new
+        if count > max(2**16, len(ids)):
+            ids, new, count = np.unique(np.concatenate([ids, *new])), [], 0
+        if len(ids) > IDS_IN_MEMORY:
+            np.save(folder / f"{len(files)}.npy", ids)
+            files.append(np.load(folder / f"{len(files)}.npy", mmap_mode="r"))
+            ids = ids[:0]
+    yield from _merged([*files, np.unique(np.concatenate([ids, *new]))])
+
+
+def _merged(columns: Sequence[Ids]) -> Iterator[Ids]:
+    """The values of sorted columns, sorted, each once."""
+    step = max(1, IDS_IN_MEMORY // len(columns))
+    columns = [column for column in columns if len(column)]
+    while columns:
+        heads = [np.asarray(column[:step]) for column in columns]
+        # no column can bring a smaller value later than the smallest of the last ones that are here
+        last = min(head[-1] for head in heads)
+        counts = [int(np.searchsorted(head, last, side="right")) for head in heads]
+        yield np.unique(np.concatenate([head[:n] for head, n in zip(heads, counts, strict=True)]))
+        columns = [column[n:] for column, n in zip(columns, counts, strict=True) if n < len(column)]
