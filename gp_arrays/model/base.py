@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import attrs
 import numpy as np
 
-from ..errors import GpArraysError, TreeError
+from ..errors import PATH_SEPARATOR, GpArraysError, TreeError
 from .checks import alike
 from .config import Config
 from .meta import Block, Meta, Region
@@ -67,6 +67,10 @@ class ArrayConfig(Config):
         """Why ``verify`` is to say no although the tree compiles, or None."""
         return None
 
+    def remarks(self, *sources: Meta) -> Sequence[str]:
+        """What a user should know of an array that can be delivered, for ``verify`` and ``explain``."""
+        return ()
+
     def fingerprints(self) -> dict[str, str]:
         """Hashes of the files and functions that decide the voxels beside the fields, by their names.
 
@@ -87,9 +91,10 @@ class ArrayConfig(Config):
         return Array(self, mode, unit)
 
     def verify(self, unit: str | None = None) -> tuple[bool, str]:
-        """Whether the array can be delivered, and why not.
+        """Whether the array can be delivered, and why not: ``(True, "ok")`` or ``(False, reason)``.
 
-        Opens every source and checks every combination; reads no voxel.
+        Of an array that can be delivered, and may still not be what was meant, the text says more:
+        ``"ok, but mask: channel 'mito' is 0 throughout: ..."``. Opens every source and checks every combination; reads no voxel.
         """
         from .plan import compile_plan
 
@@ -101,7 +106,12 @@ class ArrayConfig(Config):
             reason = step.config.reason()
             if reason is not None:
                 return False, str(TreeError(reason, path=plan.path(index)))
-        return True, "ok"
+        remarks = [
+            f"{PATH_SEPARATOR.join(plan.path(index))}: {remark}"
+            for index, step in enumerate(plan.steps)
+            for remark in step.config.remarks(*step.source_metas)
+        ]
+        return True, f"ok, but {'; '.join(remarks)}" if remarks else "ok"
 
     def to_toml(self, path: str | Path) -> None:
         """Write the tree below this config to a TOML file (YAML or JSON by its suffix)."""

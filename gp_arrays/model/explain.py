@@ -78,7 +78,7 @@ def _details(plan: Plan, index: int, step: Step, names: list[str]) -> list[str]:
     lines: dict[str, None] = {}
     for name, part, meta in zip(names, contexts(plan, index, region), step.source_metas, strict=True):
         lines[f"needs of {name} {_context_text(region, part, meta)}"] = None
-    return list(lines)
+    return [*lines, *step.config.remarks(*step.source_metas)]
 
 
 def probe(meta: Meta) -> Region:

@@ -60,10 +60,14 @@ class Annotations:
     missing: frozenset[int]
     sparse: frozenset[int]
 
+    def missing_of(self, ids: Collection[int]) -> frozenset[int]:
+        """The ids of a group that are present and not annotated."""
+        return (frozenset(ids) or self.listed) & self.missing
+
     def channel(self, ids: Collection[int], sparse: str) -> Collection[int] | bool:
         """What a group's channel shows, as ``usable_voxels`` takes it."""
         ids = frozenset(ids) or self.listed
-        if ids & self.missing:
+        if self.missing_of(ids):
             return False
         return ids if sparse == "ids" and ids & self.sparse else True
 
@@ -125,8 +129,8 @@ def _sparse(_: Any, field: attrs.Attribute[str], value: Any) -> None:
         raise ConfigError(f"unknown {field.name}", found=repr(value), allowed=" or ".join(map(repr, SPARSE)))
 
 
-#: Configs that were told of as lacking metadata, so that each is told of once.
-_TOLD: weakref.WeakSet[Config] = weakref.WeakSet()
+#: Configs whose remarks were logged, so that each is logged once.
+_LOGGED: weakref.WeakSet[Config] = weakref.WeakSet()
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -150,7 +154,9 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
 
     An id that is not present (``"present": false``) is a known negative and usable, whatever
     ``annotated`` says; an id that is not listed counts as annotated. Without the attribute
-    every voxel above 0 is usable in every channel, and that is logged as a warning.
+    every voxel above 0 is usable in every channel. That, and each channel that is 0 throughout,
+    is logged as a warning, and shown by ``verify`` and ``explain``: a ``gunpowder.Reject`` on such
+    a channel would wait for ever.
 
     Args:
         name: The array's name.
@@ -190,18 +196,30 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
         require_ids(source, "MissingAnnotationsMask")
         require_within([i for _, ids in self.groupings for i in ids], source.dtype, "ids")
         self._channels(source)
-        if LABELS not in source.attrs and self not in _TOLD:
-            _TOLD.add(self)
-            logger.warning(
-                "%s: %s has no attribute %r: every voxel above 0 counts as annotated for every group",
-                self.name,
-                self.source_array_config.name,
-                LABELS,
-            )
+        if self not in _LOGGED:
+            _LOGGED.add(self)
+            for remark in self.remarks(source):
+                logger.warning("%s: %s", self.name, remark)
         names = tuple(name for name, _ in self.groupings)
         return attrs.evolve(
             source, dtype=np.uint8, nonspatial=(Axis(CHANNEL, len(names), names),), interpolatable=False
         )
+
+    def remarks(self, *sources: Meta) -> Sequence[str]:
+        (source,) = sources
+        if LABELS not in source.attrs:
+            name = self.source_array_config.name
+            return [f"{name} has no attribute {LABELS!r}: every voxel above 0 counts as annotated for every group"]
+        annotations = parse_labels(source.attrs[LABELS])
+        remarks = []
+        for name, ids in self.groupings:
+            missing = [str(id) for id in sorted(annotations.missing_of(ids))]
+            if missing:
+                shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
+                why = f"listed as present and not annotated: {shown}"
+                why += "" if ids else " (a group without ids is all listed ids)"
+                remarks.append(f"channel {name!r} is 0 throughout: {why}")
+        return remarks
 
     def _channels(self, source: Meta) -> list[Collection[int] | bool]:
         if LABELS not in source.attrs:

@@ -133,7 +133,9 @@ class RelabelArrayConfig(ArrayConfig):
         if not fields.is_among(self.others, OTHERS):
             raise ConfigError("unknown others", found=quoted(self.others), allowed=", ".join(map(repr, OTHERS)))
         if self.dtype is not None and self.dtype.kind not in "ui":
-            raise ConfigError("the dtype of ids is not an integer dtype", found=str(self.dtype), allowed="such as uint32")
+            raise ConfigError(
+                "the dtype of ids is not an integer dtype", found=str(self.dtype), allowed="such as uint32"
+            )
         if self.mapping is not None:
             pairs = np.array(self.mapping, np.uint64).reshape(-1, 2)
             try:

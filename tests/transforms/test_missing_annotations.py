@@ -110,6 +110,30 @@ def test_without_metadata_labels_above_zero_and_one_warning(stored, caplog):
     assert "mask: labels_volume has no attribute 'labels'" in warnings[0]
 
 
+def test_channels_that_are_0_throughout_are_told(stored, caplog):
+    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(STRINGS), GROUPS)
+    top = gpa.LogicalOrArrayConfig("top", mask)
+    with caplog.at_level(logging.WARNING, "gp_arrays"):
+        assert mask.array()[:].any(axis=(1, 2)).tolist() == [True, False, True, False, True, False]
+        mask.array()
+    expected = [
+        "channel '5' is 0 throughout: listed as present and not annotated: 5",
+        "channel '3 and 5' is 0 throughout: listed as present and not annotated: 5",
+        "channel 'all' is 0 throughout: listed as present and not annotated: 5 (a group without ids is all listed ids)",
+    ]
+    assert [record.getMessage() for record in caplog.records] == [f"mask: {remark}" for remark in expected]
+    assert mask.verify() == (True, "ok, but " + "; ".join(f"mask: {remark}" for remark in expected))
+    assert top.verify() == (True, "ok, but " + "; ".join(f"top > mask: {remark}" for remark in expected))
+    assert [line.strip() for line in gpa.explain(top).splitlines() if "throughout" in line] == expected
+
+
+def test_the_mask_without_metadata_tells_so(stored):
+    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(None), GROUPS)
+    remark = "labels_volume has no attribute 'labels': every voxel above 0 counts as annotated for every group"
+    assert mask.verify() == (True, f"ok, but mask: {remark}")
+    assert remark in gpa.explain(mask)
+
+
 def test_with_metadata_no_warning(stored, caplog):
     with caplog.at_level(logging.WARNING, "gp_arrays"):
         gpa.MissingAnnotationsMaskConfig("mask", stored([]), [("a", [3])]).array()[:]
