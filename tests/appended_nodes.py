@@ -76,3 +76,47 @@ class Sized(gp.BatchFilter):
 
 def add_sized(pipeline, source, target, finer=False):
     return pipeline + Sized(source, target, finer)
+
+
+class Pooled(gp.nodes.generic_predict.GenericPredict):
+    """The mean of boxes of 2 x 2 voxels that begin where the input does: what a pooling network does."""
+
+    def __init__(self, source, target, reach):
+        super().__init__({"x": source}, {"y": target}, {target: gp.ArraySpec(dtype=np.float32)})
+        self.source, self.target, self.reach = source, target, reach
+
+    def start(self):
+        pass
+
+    def stop(self):
+        pass
+
+    def predict(self, batch, request):
+        data = batch[self.source].data.astype(np.float32)
+        rows, columns = data.shape
+        boxes = data[: rows // 2 * 2, : columns // 2 * 2].reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
+        result = boxes.repeat(2, 0).repeat(2, 1)
+        spec = self.spec[self.target].copy()
+        spec.roi = request[self.target].roi
+        margin = [int(r) for r in self.reach]
+        cut = tuple(slice(m, n - m) for m, n in zip(margin, result.shape, strict=True))
+        batch[self.target] = gp.Array(result[cut], spec)
+
+
+def add_pooled(pipeline, source, target, reach=(2, 2)):
+    return pipeline + Pooled(source, target, reach)
+
+
+def add_predict(pipeline, source, target, seed=0):
+    """A stock Predict node around a network."""
+    import gunpowder.torch
+    import networks
+
+    return (
+        pipeline
+        + gp.Unsqueeze([source])
+        + gp.Unsqueeze([source])
+        + gunpowder.torch.Predict(networks.unet(seed=seed).eval(), {0: source}, {0: target})
+        + gp.Squeeze([source, target])
+        + gp.Squeeze([source])
+    )

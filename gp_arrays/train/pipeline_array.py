@@ -1,12 +1,12 @@
-"""An array that gunpowder nodes of one's own make of another: a prediction, say."""
+"""An array that a user's own gunpowder nodes compute from another one."""
 
 from __future__ import annotations
 
-import importlib
-import math
+import functools
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,83 +14,80 @@ import gunpowder as gp
 import numpy as np
 from funlib.geometry import Coordinate
 
-from ..errors import ComputeError, ConfigError, GpArraysError, TreeError
+from ..errors import ComputeError, ConfigError, GpArraysError
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from .functions import file_hash, import_function, source_hash, to_arguments, to_reference
 from .steps import spec_of
-
-Append = Callable[..., gp.Pipeline]
+from .tiles import (
+    TILES,
+    Tile,
+    TileGrid,
+    common_step,
+    context_of_tiles,
+    grid_corner,
+    joined,
+    output_extent,
+    tile_grid,
+    tile_key,
+    whole_lengths,
+)
 
 #: Pipelines of appended nodes that a thread keeps, those used last.
-KEPT = 16
+MOST_PIPELINES = 16
 
 
-def to_reference(value: Any) -> str:
-    """attrs converter: where a function is, as ``module:name``.
-
-    >>> from gunpowder import Normalize
-    >>> to_reference(Normalize)
-    'gunpowder.nodes.normalize:Normalize'
-    """
-    if callable(value):
-        value = f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', '')}"
-    if not isinstance(value, str) or value.count(":") != 1 or "<" in value or not all(value.split(":")):
-        raise ConfigError(
-            "not a function that workers can import",
-            found=repr(value),
-            allowed="a function of a module, or 'module:name'",
-        )
-    return value
-
-
-def find(reference: str) -> Append:
-    """The function at ``module:name``. Raises TreeError."""
-    module, _, name = reference.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise TreeError("no such function", found=f"{reference}: {error}") from None
-    function: Append = found
-    return function
-
-
-def to_arguments(value: Any) -> dict[str, Any]:
-    """attrs converter: further arguments of the function, plain values by name."""
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError("not arguments by name", found=repr(value))
-    return dict(value)
+def to_files(value: Any) -> tuple[Path, ...]:
+    """attrs converter: paths of files."""
+    if isinstance(value, (str, Path)):
+        raise ConfigError("not a list of files", found=repr(value), allowed=f"[{str(value)!r}]")
+    return tuple(fields.to_path(item) for item in fields.items_of(value, "files"))
 
 
 @attrs.frozen(eq=False, repr=False)
 class PipelineArrayConfig(ArrayConfig):
-    """What gunpowder nodes make of an array: ``append(pipeline, source, target, **arguments)``.
+    """What gunpowder nodes compute from an array: ``append(pipeline, source, target, **arguments)``.
 
-    The function gets a pipeline that provides the key ``source``, and returns one that
-    also provides ``target``. It is called once in each process and thread that reads the array.
-    The result of a region must not depend on which other regions are asked for, nor on chance.
+    The function gets a pipeline that provides the key ``source``, and returns one that also provides ``target``.
+    It is called once in each process and thread that reads the array. The source is requested over each region
+    grown by the context, whether or not the nodes ask for it, so a stock ``gunpowder.torch.Predict`` works as it is.
+    The result must not depend on which other regions are asked for, nor on chance. Nodes whose result depends
+    on where a region begins (networks that pool) need ``tile_size``: they are then asked for whole tiles only.
 
     Args:
         name: The array's name.
-        source_array_config: What the nodes are given.
+        source_array_config: What the nodes read.
         append: A function of a module, or ``"module:name"``.
         context_size: How far beyond a region the nodes read, one length per spatial axis.
-        dtype: Of the result.
-        channels: Names of its channels; the axes before the spatial ones are those of the source
-            by default, and none where this is empty.
+        tile_size: The shape of the tiles, one length per spatial axis. They lie side by side from the array's
+            begin; the last one of an axis is moved inward by whole strides. Computed tiles are kept in memory, up
+            to ``GP_ARRAYS_CACHE_BYTES`` bytes.
+        dtype: Of the result; the source's by default.
+        channels: Names of its channels; the non-spatial axes are those of the source by default, and none where
+            this is empty.
         voxel_size: By default the source's. The extent shrinks to whole voxels of both.
-        padded: Whether the nodes read beyond the source by themselves (``gp.Pad``): the result
-            has the source's extent then. Otherwise it is smaller by the context.
+        padded: True if the nodes read beyond the source by themselves (``gp.Pad``): the result has the source's
+            extent then. Otherwise it is smaller by the context.
         arguments: Further arguments of the function, plain values.
-        interpolatable: Of the result; by default whether it holds floats.
+        fingerprint: Files that decide the result beside the function's own: weights, modules that it imports. A
+            job does not go on after one of them has changed.
+        interpolatable: Of the result; by default true for floats.
+        stride: The step in which the nodes' result moves with their input (8 for three poolings by 2), one length
+            per spatial axis; one voxel by default. With ``tile_size`` the extent shrinks to whole strides.
+
+    Raises:
+        TreeError: No such function, a context or tile that does not fit the source.
+        ComputeError: The nodes fail, or read further than the context.
     """
 
     source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     append: str = attrs.field(converter=to_reference)
     context_size: tuple[Any, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
+    tile_size: tuple[Any, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths, validator=fields.positive_lengths
+    )
     dtype: np.dtype[Any] | None = attrs.field(default=None, converter=fields.to_dtype)
     channels: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
     voxel_size: tuple[Any, ...] | None = attrs.field(
@@ -98,90 +95,103 @@ class PipelineArrayConfig(ArrayConfig):
     )
     padded: bool = attrs.field(default=False, converter=fields.to_bool)
     arguments: Mapping[str, Any] = attrs.field(factory=dict, converter=to_arguments)
-    interpolatable: bool | None = attrs.field(default=None)
+    fingerprint: tuple[Path, ...] = attrs.field(default=(), converter=to_files)
+    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
+    stride: tuple[Any, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths, validator=fields.positive_lengths
+    )
 
-    def _whole(self, lengths: Sequence[Any] | None, default: Sequence[int], unit: str, what: str) -> tuple[int, ...]:
-        if lengths is None:
-            return tuple(map(int, default))
-        values = [length.to(unit) for length in lengths]
-        if len(values) != len(default) or any(value.denominator != 1 for value in values):
-            raise TreeError(
-                f"{what} must be one whole length per spatial axis",
-                found=", ".join(map(str, lengths)),
-                allowed=f"{len(default)} lengths in {unit}",
-            )
-        return tuple(int(value) for value in values)
+    def check(self) -> None:
+        if self.stride is not None and self.tile_size is None:
+            raise ConfigError("stride needs tile_size", found=f"stride {', '.join(map(str, self.stride))}")
+
+    def fingerprints(self) -> dict[str, str]:
+        files = {f"file {path}": file_hash(path, "file of fingerprint") for path in self.fingerprint}
+        return {f"function {self.append}": source_hash(self.append), **files}
+
+    def _context(self, source: Meta) -> tuple[int, ...]:
+        return whole_lengths(self.context_size, (0,) * source.dims, source.unit, "context_size")
+
+    def _grid(self, meta: Meta, source: Meta) -> TileGrid | None:
+        if self.tile_size is None:
+            return None
+        size = whole_lengths(self.tile_size, source.voxel_size, source.unit, "tile_size")
+        step = whole_lengths(self.stride, common_step(source, meta.voxel_size), source.unit, "stride")
+        return tile_grid(meta.region, size, step, self.padded, source.unit)
+
+    def _tiles(self, region: Region, meta: Meta, source: Meta) -> list[Tile]:
+        grid = self._grid(meta, source)
+        return [Tile(region, region)] if grid is None else grid.tiles(region)
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
-        find(self.append)
-        voxel_size = self._whole(self.voxel_size, source.voxel_size, source.unit, "voxel_size")
-        reach = self._whole(self.context_size, (0,) * source.dims, source.unit, "context_size")
-        region = source.region
-        if not self.padded:
-            begin = tuple(b + r for b, r in zip(region.begin, reach, strict=True))
-            region = Region(begin, tuple(e - r for e, r in zip(region.end, reach, strict=True)))
-        # voxels of both sizes begin where the source's grid does, on the world's grid or off it
-        phase = _corner(source)
-        grid = [math.lcm(int(a), b) for a, b in zip(source.voxel_size, voxel_size, strict=True)]
-        region = region.shrink(grid, phase)
-        if region.empty:
-            raise TreeError(
-                "the source is smaller than the context and one voxel of both sizes",
-                found=f"{source.region}, context {reach}, voxels {tuple(grid)}",
-            )
+        import_function(self.append)
+        voxel_size = whole_lengths(self.voxel_size, source.voxel_size, source.unit, "voxel_size")
+        stride = None if self.stride is None else whole_lengths(self.stride, voxel_size, source.unit, "stride")
+        extent = output_extent(source, voxel_size, self._context(source), stride, self.padded)
+        corner = grid_corner(source)
         dtype = self.dtype or source.dtype
         assert dtype is not None
         nonspatial = source.nonspatial
         if self.channels is not None:
             nonspatial = (Axis(CHANNEL, len(self.channels), self.channels),) if self.channels else ()
-        floats = dtype.kind == "f"
-        return attrs.evolve(
+        meta = attrs.evolve(
             source,
-            roi=region.roi,
+            roi=extent.roi,
             voxel_size=Coordinate(voxel_size),
             dtype=dtype,
             nonspatial=nonspatial,
-            interpolatable=floats if self.interpolatable is None else self.interpolatable,
+            interpolatable=dtype.kind == "f" if self.interpolatable is None else self.interpolatable,
             attrs={},
-            phase=phase if any(phase) else None,
+            phase=corner if any(corner) else None,
         )
+        self._grid(meta, source)
+        return meta
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         (source,) = sources
-        reach = self._whole(self.context_size, (0,) * source.dims, source.unit, "context_size")
-        grown = Region(
-            tuple(b - r for b, r in zip(region.begin, reach, strict=True)),
-            tuple(e + r for e, r in zip(region.end, reach, strict=True)),
-        )
-        return [grown.snap([int(v) for v in source.voxel_size], source.origin).intersect(source.region)]
+        return [self._reads(self._tiles(region.whole(), meta, source), source).intersect(source.region)]
+
+    def _reads(self, tiles: Sequence[Tile], source: Meta) -> Region:
+        """What the nodes read of the source for some tiles; where they pad it reaches beyond the source."""
+        box = context_of_tiles(tiles, self._context(source))
+        return box.snap([int(v) for v in source.voxel_size], source.origin)
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
     ) -> np.ndarray[Any, Any]:
         (block,) = blocks
+        (source,) = sources
         assert block is not None
-        built = _BUILT.of(self, sources[0])
-        # gunpowder wants offsets on the voxel grid, and seeds what others may be using
+        if self.tile_size is None:
+            return self._request(block, region, source)
+        results = {}
+        for tile in self._tiles(region, meta, source):
+            read = self._reads([tile], source)
+            inside = read.intersect(source.region)
+            part = Block(block.crop(inside), inside, source)
+            key = tile_key(f"{self.content} {tile.region}", part.data)
+            results[tile] = TILES.get(key, functools.partial(self._request, part, tile.region, source))
+        return joined(region, meta, results)
+
+    def _request(self, block: Block, region: Region, source: Meta) -> np.ndarray[Any, Any]:
+        """What the nodes deliver for a region, from a block that holds its context."""
+        # gunpowder seeds the random numbers that others may be using
         states = random.getstate(), np.random.get_state()  # noqa: NPY002
         try:
-            found = built.request(block, region)
+            reads = self._reads([Tile(region, region)], source)
+            return np.asarray(_PIPELINES.of(self, source).request(block, region, reads))
         except GpArraysError:
             raise
         except Exception as error:
+            # the nodes are anybody's code
             raise ComputeError(f"the appended nodes failed in {region}: {error}") from error
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])  # noqa: NPY002
-        return np.asarray(found)
 
 
-def _corner(source: Meta) -> tuple[int, ...]:
-    """A corner of voxels of the source and of the result alike. It is where the nodes see zero."""
-    return source.phase or source.origin
-
-
-class _Given(gp.BatchProvider):  # type: ignore[misc]
+class _BlockSource(gp.BatchProvider):  # type: ignore[misc]
     """Provides the voxels of one block."""
 
     def __init__(self, key: gp.ArrayKey, meta: Meta, shift: Coordinate) -> None:
@@ -194,7 +204,7 @@ class _Given(gp.BatchProvider):  # type: ignore[misc]
     def provide(self, request: gp.BatchRequest) -> gp.Batch:
         assert self.block is not None
         wanted = Region.of(request[self.key].roi.shift(self.shift))
-        if not self.block.region.contains(wanted):
+        if not wanted.empty and not self.block.region.contains(wanted):
             raise ComputeError(
                 "the appended nodes read further than the context",
                 found=wanted,
@@ -207,43 +217,61 @@ class _Given(gp.BatchProvider):  # type: ignore[misc]
         return batch
 
 
-class _Built:
-    """A pipeline of appended nodes, set up once."""
+class _AppendedNodes:
+    """A pipeline of appended nodes, set up once. One thread uses it."""
 
     def __init__(self, config: PipelineArrayConfig, source: Meta) -> None:
-        content = config.content
-        self.target = gp.ArrayKey(f"gp_arrays/through/{content}")
-        key = gp.ArrayKey(f"gp_arrays/given/{content}")
-        self.shift = Coordinate(_corner(source))
-        self.given = _Given(key, source, self.shift)
-        pipeline = find(config.append)(gp.Pipeline(self.given), key, self.target, **config.arguments)
-        pipeline.setup()
-        self.pipeline = pipeline
+        self.source_key = gp.ArrayKey(f"gp_arrays/source/{config.content}")
+        self.target = gp.ArrayKey(f"gp_arrays/target/{config.content}")
+        # gunpowder wants offsets on the voxel grid
+        self.shift = Coordinate(grid_corner(source))
+        self.source = _BlockSource(self.source_key, source, self.shift)
+        append = import_function(config.append)
+        self.pipeline = append(gp.Pipeline(self.source), self.source_key, self.target, **config.arguments)
+        self.pipeline.setup()
 
-    def request(self, block: Block, region: Region) -> Any:
-        self.given.block = block
+    def request(self, block: Block, region: Region, reads: Region) -> Any:
+        """The target's voxels of a region. ``reads`` is what the nodes may read of the source."""
+        self.source.block = block
         try:
             request = gp.BatchRequest()
             request[self.target] = gp.ArraySpec(roi=region.roi.shift(-self.shift))
+            spec = self.pipeline.spec
+            if self.source_key in spec:
+                # nodes that predict take what is in the batch: they ask for nothing by themselves
+                roi = reads.roi.shift(-self.shift).intersect(spec[self.source_key].roi)
+                request[self.source_key] = gp.ArraySpec(roi=roi)
             return self.pipeline.request_batch(request)[self.target].data
         finally:
-            self.given.block = None
+            self.source.block = None
 
 
-class _Cache(threading.local):
+class _Pipelines(threading.local):
     """The pipelines of a thread: a node serves one request at a time."""
 
     def __init__(self) -> None:
-        self.built: dict[Any, _Built] = {}
+        self.by_source: dict[Any, _AppendedNodes] = {}
+        with _LOCK:
+            _EVERY_THREADS.append(self.by_source)
 
-    def of(self, config: PipelineArrayConfig, source: Meta) -> _Built:
+    def of(self, config: PipelineArrayConfig, source: Meta) -> _AppendedNodes:
         # a view computes samples, which lie on grids of their own
-        key = config.content, source.region, tuple(source.voxel_size), _corner(source)
-        found = self.built.pop(key, None) or _Built(config, source)
-        self.built[key] = found
-        if len(self.built) > KEPT:
-            self.built.pop(next(iter(self.built))).pipeline.internal_teardown()
-        return found
+        key = config.content, source.region, tuple(source.voxel_size), grid_corner(source)
+        nodes = self.by_source.pop(key, None) or _AppendedNodes(config, source)
+        self.by_source[key] = nodes
+        if len(self.by_source) > MOST_PIPELINES:
+            self.by_source.pop(next(iter(self.by_source))).pipeline.internal_teardown()
+        return nodes
 
 
-_BUILT = _Cache()
+def close_pipelines() -> None:
+    """Tear down all appended nodes of this process; processes that they started end then."""
+    with _LOCK:
+        for pipelines in _EVERY_THREADS:
+            while pipelines:
+                pipelines.popitem()[1].pipeline.internal_teardown()
+
+
+_LOCK = threading.Lock()
+_EVERY_THREADS: list[dict[Any, _AppendedNodes]] = []
+_PIPELINES = _Pipelines()

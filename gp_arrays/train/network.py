@@ -1,0 +1,155 @@
+"""Networks: a torch module is loaded once in a process and run on batches of tiles."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..errors import ComputeError, StoreError, TreeError
+from .functions import file_hash, import_function, source_hash
+
+Voxels = np.ndarray[Any, Any]
+
+#: Keys under which training programs put a model's weights beside other things.
+WEIGHT_KEYS = ("model_state_dict", "state_dict", "model")
+
+
+def require_torch() -> Any:
+    """The torch module. Raises TreeError that says how to install it."""
+    try:
+        return importlib.import_module("torch")
+    except ImportError:
+        raise TreeError("torch is not installed", allowed="pip install 'gp_arrays[torch]'") from None
+
+
+@attrs.frozen
+class NetworkFiles:
+    """Where a network comes from, and the device that it runs on.
+
+    Attributes:
+        model: ``module:function``, a function that returns a ``torch.nn.Module``; or the path of a TorchScript
+            file, or of a ``torch.export`` file (``.pt2``).
+        checkpoint: A file of weights, or None.
+        arguments: Of the function.
+        device: ``"auto"`` (a GPU where there is one), or as torch names it.
+    """
+
+    model: str | Path
+    checkpoint: Path | None
+    arguments: Mapping[str, Any]
+    device: str
+
+    def fingerprints(self) -> dict[str, str]:
+        """Hashes of the files that decide what the network computes."""
+        code = source_hash(self.model) if isinstance(self.model, str) else file_hash(self.model, "model")
+        hashes = {f"model {self.model}": code}
+        if self.checkpoint is not None:
+            hashes[f"checkpoint {self.checkpoint}"] = file_hash(self.checkpoint, "checkpoint")
+        return hashes
+
+    def state(self) -> tuple[Any, ...]:
+        """What changes when a file of the network does, told by its size and time. Raises StoreError."""
+        stats = []
+        for path in (self.model, self.checkpoint):
+            if isinstance(path, Path):
+                try:
+                    stat = path.stat()
+                except OSError as error:
+                    raise StoreError("cannot read the network", found=f"{path}: {error.strerror}") from None
+                stats.append((str(path), stat.st_size, stat.st_mtime_ns))
+        return str(self.model), repr(sorted(self.arguments.items())), self.device, tuple(stats)
+
+    def load(self) -> Network:
+        """The network, loaded when first asked for in this process. Raises StoreError, TreeError, ComputeError."""
+        key = self.state()
+        with _LOADING:
+            if key not in _NETWORKS:
+                _NETWORKS[key] = Network(self)
+            return _NETWORKS[key]
+
+
+class Network:
+    """A loaded network. One thread at a time runs it."""
+
+    def __init__(self, files: NetworkFiles) -> None:
+        self.torch = torch = require_torch()
+        name = files.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self.device = torch.device(name)
+            self.module = self._load(files)
+        except (StoreError, TreeError):
+            raise
+        except Exception as error:
+            # whatever a model's own code or torch raises on a file that it cannot use
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            source = files.model if files.checkpoint is None else f"{files.model} with {files.checkpoint}"
+            raise StoreError("the network cannot be loaded", found=f"{source}: {problem}") from error
+        self.lock = threading.Lock()
+
+    def _load(self, files: NetworkFiles) -> Any:
+        torch = self.torch
+        if isinstance(files.model, str):
+            module = import_function(files.model)(**files.arguments)
+            if not isinstance(module, torch.nn.Module):
+                raise TreeError(
+                    "the function returns no network", found=type(module).__name__, allowed="a torch.nn.Module"
+                )
+        elif files.model.suffix == ".pt2":
+            module = torch.export.load(files.model).module()
+        else:
+            with warnings.catch_warnings():
+                # torch warns of its own format; people have files of it all the same
+                warnings.simplefilter("ignore", DeprecationWarning)
+                module = torch.jit.load(files.model, map_location=self.device)
+        if files.checkpoint is not None:
+            weights = torch.load(files.checkpoint, map_location=self.device, weights_only=True)
+            key = next((key for key in WEIGHT_KEYS if isinstance(weights, Mapping) and key in weights), None)
+            module.load_state_dict(weights if key is None else weights[key])
+        module = module.to(self.device)
+        if not (isinstance(files.model, Path) and files.model.suffix == ".pt2"):
+            module.eval()  # an exported program has no training mode
+        return module
+
+    def run(self, batch: Voxels, autocast: str | None) -> Voxels:
+        """The network's result for a float32 batch, as float32. Raises ComputeError."""
+        torch = self.torch
+        with torch.inference_mode():
+            inputs = torch.from_numpy(batch).to(self.device)
+            if autocast is None:
+                result = self.module(inputs)
+            else:
+                with torch.autocast(self.device.type, dtype=getattr(torch, autocast)):
+                    result = self.module(inputs)
+            if not isinstance(result, torch.Tensor):
+                raise ComputeError(
+                    "the network's result is not one tensor",
+                    found=type(result).__name__,
+                    allowed="a model function that wraps it so that forward returns one tensor",
+                )
+            voxels: Voxels = result.float().cpu().numpy()
+        return voxels
+
+
+def batches(items: Sequence[Any], size: int) -> list[list[Any]]:
+    """Lists of ``size`` items each; the last one is filled up with its last item.
+
+    A network's rounding may depend on the batch size, so every batch has the same.
+
+    >>> batches([1, 2, 3], 2)
+    [[1, 2], [3, 3]]
+    """
+    parts = [list(items[i : i + size]) for i in range(0, len(items), size)]
+    return [part + [part[-1]] * (size - len(part)) for part in parts]
+
+
+_LOADING = threading.RLock()
+_NETWORKS: dict[tuple[Any, ...], Network] = {}

@@ -1,0 +1,296 @@
+"""What a torch network predicts from an array, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from funlib.geometry import Coordinate
+
+from ..errors import ComputeError, ConfigError, TreeError
+from ..model import fields
+from ..model.base import ArrayConfig
+from ..model.config import SOURCE
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from .functions import is_reference, to_arguments, to_reference
+from .network import Network, NetworkFiles, batches
+from .tiles import (
+    TILES,
+    Tile,
+    TileGrid,
+    common_step,
+    context_of_tiles,
+    grid_corner,
+    grown,
+    joined,
+    output_extent,
+    tile_grid,
+    tile_key,
+    whole_lengths,
+)
+
+Voxels = np.ndarray[Any, Any]
+
+#: How voxels beyond the source are made, and what numpy calls it.
+PADDINGS = {"no": "", "edge": "edge", "reflect": "reflect", "zero": "constant"}
+AUTOCASTS = ("bfloat16", "float16")
+
+
+def to_output_dtype(value: Any) -> np.dtype[Any]:
+    """attrs converter: a dtype that predictions are stored in."""
+    dtype = fields.to_dtype(value)
+    if dtype is None or dtype.kind == "b":
+        raise ConfigError("not a dtype of predictions", found=repr(value), allowed="floats, or integers with a scale")
+    return dtype
+
+
+def to_channels(value: Any) -> tuple[str, ...] | None:
+    """attrs converter: names of channels, or how many there are, or None for no channel axis."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = [str(i) for i in range(value)]
+    names = fields.to_names(value)
+    if names is not None and (not names or len(set(names)) != len(names)):
+        raise ConfigError("channels are not names, each once", found=repr(value), allowed='such as ["membrane"], or 3')
+    return names
+
+
+def to_model(value: Any) -> str | Path:
+    """attrs converter: a function as ``module:name``, or the path of a file."""
+    if callable(value) or (isinstance(value, str) and is_reference(value)):
+        return to_reference(value)
+    return fields.to_path(value)
+
+
+def scaled(voxels: Voxels, scale: float | None, dtype: np.dtype[Any]) -> Voxels:
+    """``voxels`` times ``scale`` in ``dtype``; integers are rounded to even and clipped to what they hold.
+
+    >>> scaled(np.array([-1, 0.5, 2], np.float32), 255, np.dtype("uint8"))
+    array([  0, 128, 255], dtype=uint8)
+    """
+    if scale is not None:
+        voxels = voxels.astype(np.float64) * scale
+    if dtype.kind == "f":
+        return voxels.astype(dtype)
+    if not np.isfinite(voxels).all():
+        raise ComputeError("the network's result is not finite", allowed=f"numbers, as {dtype} holds no NaN")
+    limits = np.iinfo(dtype)
+    rounded = np.rint(voxels.astype(np.float64))
+    # 2**64 - 1 is no float64: what reaches the limit is set to it as an integer
+    result = np.clip(rounded, float(limits.min), np.nextafter(float(limits.max), 0)).astype(dtype)
+    result[rounded >= float(limits.max)] = limits.max
+    return result
+
+
+@attrs.frozen(eq=False, repr=False)
+class PredictArrayConfig(ArrayConfig):
+    """What a torch network predicts from an array, computed in whole tiles on one grid.
+
+    The network gets float32 batches of shape ``(batch, channels, *spatial)``, a source without channels as one
+    channel, and returns one tensor of shape ``(batch, channels, *spatial)`` for the tile alone, or for the tile and
+    its context, of which the middle is taken. The grid of tiles begins where the array does, so a voxel is the
+    same whatever region it is asked for in, also of networks that pool. The last tile of an axis is moved inward
+    by whole strides. Tiles that were computed are kept in memory, up to ``GP_ARRAYS_CACHE_BYTES`` bytes.
+
+    Args:
+        name: The array's name.
+        source_array_config: What the network reads: floats, bool, or integers of at most 16 bits; channels or none.
+        model: ``"module:function"``, a function that returns a ``torch.nn.Module``; or the path of a TorchScript
+            file, or of a ``torch.export`` file (``.pt2``).
+        checkpoint: A file of weights (``torch.save`` of a state dict, or of a mapping that holds one at
+            ``model_state_dict``, ``state_dict`` or ``model``).
+        tile_size: What the network computes at once, one length per spatial axis, without the context.
+        context_size: How far beyond a tile the network reads, on each side. ``gpa.measure_context`` finds it.
+        channels: Names of the result's channels, or how many; no channel axis by default, where the network
+            returns one channel.
+        dtype: Of the result: float32 by default.
+        output_scale: What the network's result is multiplied by. An integer dtype needs one: it rounds and clips.
+        batch_size: How many tiles the network gets at once. The last batch is filled up.
+        device: ``"auto"`` takes a GPU where there is one.
+        padded: ``"no"``: the array is smaller than its source by the context. ``"edge"``, ``"reflect"`` and
+            ``"zero"`` say what the network sees beyond the source, and the array has the source's extent.
+        stride: The step in which the network's result moves with its input (8 for three poolings by 2), one
+            length per spatial axis; one voxel by default. The extent shrinks to whole strides.
+        voxel_size: Of the result; the source's by default.
+        autocast: ``"bfloat16"`` or ``"float16"`` runs the network in it where torch holds that safe.
+        arguments: Of the model's function, plain values by name.
+
+    Raises:
+        TreeError: A source that does not fit, a tile that is larger than the array, torch is not installed.
+        StoreError: A file that cannot be read, weights that do not fit the model.
+        ComputeError: The network fails, or its result has another shape.
+    """
+
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
+    model: str | Path = attrs.field(converter=to_model)
+    checkpoint: Path | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_path))
+    tile_size: tuple[Any, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths, validator=fields.positive_lengths
+    )
+    context_size: tuple[Any, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
+    channels: tuple[str, ...] | None = attrs.field(default=None, converter=to_channels)
+    dtype: np.dtype[Any] = attrs.field(default=np.dtype("float32"), converter=to_output_dtype)
+    output_scale: float | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_number))
+    batch_size: int = attrs.field(default=1, converter=fields.to_integer)
+    device: str = attrs.field(default="auto", converter=fields.to_text)
+    padded: str = attrs.field(default="no")
+    stride: tuple[Any, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths, validator=fields.positive_lengths
+    )
+    voxel_size: tuple[Any, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths, validator=fields.positive_lengths
+    )
+    autocast: str | None = attrs.field(default=None)
+    arguments: Mapping[str, Any] = attrs.field(factory=dict, converter=to_arguments)
+
+    def check(self) -> None:
+        if self.tile_size is None:
+            raise ConfigError("tile_size is missing", allowed="the shape that the network computes at once")
+        if not isinstance(self.padded, str) or self.padded not in PADDINGS:
+            raise ConfigError("unknown padding", found=repr(self.padded), allowed=", ".join(PADDINGS))
+        if self.autocast is not None and self.autocast not in AUTOCASTS:
+            raise ConfigError("unknown autocast", found=repr(self.autocast), allowed=f"None, {', '.join(AUTOCASTS)}")
+        if self.batch_size < 1:
+            raise ConfigError("batch_size must be positive", found=repr(self.batch_size))
+        if self.dtype.kind != "f" and self.output_scale is None:
+            raise ConfigError(
+                "an integer dtype needs an output_scale", found=str(self.dtype), allowed="such as 255 for uint8"
+            )
+        if self.context_size is not None and any(length.value < 0 for length in self.context_size):
+            raise ConfigError("context_size is negative", found=", ".join(map(str, self.context_size)))
+
+    @property
+    def network(self) -> NetworkFiles:
+        """Where the network comes from."""
+        return NetworkFiles(self.model, self.checkpoint, self.arguments, self.device)
+
+    def fingerprints(self) -> dict[str, str]:
+        return self.network.fingerprints()
+
+    def _context(self, source: Meta) -> tuple[int, ...]:
+        return whole_lengths(self.context_size, (0,) * source.dims, source.unit, "context_size")
+
+    def _grid(self, meta: Meta, source: Meta) -> TileGrid:
+        size = whole_lengths(self.tile_size, source.voxel_size, source.unit, "tile_size")
+        step = common_step(source, meta.voxel_size)
+        if self.stride is not None:
+            step = whole_lengths(self.stride, step, source.unit, "stride")
+        return tile_grid(meta.region, size, step, self.padded != "no", source.unit)
+
+    def infer(self, *sources: Meta) -> Meta:
+        (source,) = sources
+        _require_input(source)
+        voxel_size = whole_lengths(self.voxel_size, source.voxel_size, source.unit, "voxel_size")
+        context = self._context(source)
+        if any(c % v for c, v in zip(context, source.voxel_size, strict=True)):
+            raise TreeError(
+                "context_size is not whole voxels of the source",
+                found=str(context),
+                allowed=f"multiples of {tuple(source.voxel_size)}",
+            )
+        stride = None if self.stride is None else whole_lengths(self.stride, voxel_size, source.unit, "stride")
+        extent = output_extent(source, voxel_size, context, stride, self.padded != "no")
+        corner = grid_corner(source)
+        meta = attrs.evolve(
+            source,
+            roi=extent.roi,
+            voxel_size=Coordinate(voxel_size),
+            dtype=self.dtype,
+            nonspatial=() if self.channels is None else (Axis(CHANNEL, len(self.channels), self.channels),),
+            interpolatable=True,
+            attrs={},
+            phase=corner if any(corner) else None,
+        )
+        self._grid(meta, source)
+        return meta
+
+    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
+        (source,) = sources
+        tiles = self._grid(meta, source).tiles(region)
+        return [context_of_tiles(tiles, self._context(source)).intersect(source.region)]
+
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
+        (block,) = blocks
+        (source,) = sources
+        assert block is not None
+        inputs = {tile: self._input(block, tile, source) for tile in self._grid(meta, source).tiles(region)}
+        identity = f"{self.content} {self.network.state()}"
+        keys = {tile: tile_key(identity, voxels) for tile, voxels in inputs.items()}
+        results = {tile: voxels for tile, key in keys.items() if (voxels := TILES.find(key)) is not None}
+        missing = [tile for tile in inputs if tile not in results]
+        if missing:
+            network = self.network.load()
+            with network.lock:
+                # another thread may have computed some of them meanwhile
+                results |= {tile: voxels for tile in missing if (voxels := TILES.find(keys[tile])) is not None}
+                for batch in batches([tile for tile in missing if tile not in results], self.batch_size):
+                    voxels = self._predict(network, np.stack([inputs[tile] for tile in batch]))
+                    for tile, result in zip(batch, voxels, strict=True):
+                        results[tile] = TILES.add(keys[tile], self._output(result, tile.region, meta))
+        return joined(region, meta, results)
+
+    def _input(self, block: Block, tile: Tile, source: Meta) -> Voxels:
+        """What the network reads for a tile: float32, channels first, padded where it lies beyond the source."""
+        wanted = grown(tile.region, self._context(source))
+        inside = wanted.intersect(source.region)
+        voxels = block.crop(inside)
+        width = [
+            ((i - w) // v, (x - e) // v)
+            for w, i, e, x, v in zip(
+                wanted.begin, inside.begin, inside.end, wanted.end, map(int, source.voxel_size), strict=True
+            )
+        ]
+        if any(map(any, width)):
+            before = [(0, 0)] * (voxels.ndim - len(width))
+            voxels = np.pad(voxels, [*before, *width], mode=PADDINGS[self.padded])  # type: ignore[call-overload]
+        if not source.nonspatial:
+            voxels = voxels[np.newaxis]
+        return np.ascontiguousarray(voxels, np.float32)
+
+    def _predict(self, network: Network, batch: Voxels) -> Voxels:
+        try:
+            return network.run(batch, self.autocast)
+        except ComputeError:
+            raise
+        except Exception as error:
+            # a network's own code may raise anything
+            raise ComputeError(
+                f"the network failed on a batch of shape {batch.shape}",
+                found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            ) from error
+
+    def _output(self, voxels: Voxels, tile: Region, meta: Meta) -> Voxels:
+        """The tile of the result, of the result's shape and dtype."""
+        shape, count = meta.voxels(tile), 1 if self.channels is None else len(self.channels)
+        surplus = [n - s for n, s in zip(voxels.shape[1:], shape, strict=False)]
+        if voxels.shape[0] != count or voxels.ndim != len(shape) + 1 or any(s < 0 or s % 2 for s in surplus):
+            raise ComputeError(
+                "the network's result does not fit the tile",
+                found=f"{voxels.shape[0]} channels, {voxels.shape[1:]} voxels",
+                allowed=f"{count} channels, {shape} voxels, or as much more on both sides; "
+                "channels, tile_size and context_size say what is expected",
+            )
+        middle = tuple(slice(s // 2, s // 2 + n) for s, n in zip(surplus, shape, strict=True))
+        voxels = voxels[(slice(None), *middle)]
+        return scaled(voxels if self.channels is not None else voxels[0], self.output_scale, self.dtype)
+
+
+def _require_input(source: Meta) -> None:
+    """Raises TreeError unless a network can read the source."""
+    if source.roi is None:
+        raise TreeError("a network needs a source with bounds", allowed="a pipeline without Pad(key, None) before it")
+    if source.dtype is not None and source.dtype.kind in "ui" and source.dtype.itemsize > 2:
+        raise TreeError(
+            "a network reads float32, which does not hold these integers",
+            found=f"dtype {source.dtype}",
+            allowed="floats or integers of at most 16 bits; Binarize or Intensities make some",
+        )
+    others = [axis.name for axis in source.nonspatial or () if axis.name != CHANNEL]
+    if others:
+        raise TreeError(
+            "a network takes channels as the only non-spatial axis",
+            found=", ".join(others),
+            allowed="SelectArrayConfig picks one of a sample or time axis",
+        )

@@ -1,0 +1,119 @@
+"""Nodes that pool are only asked for whole tiles on one grid."""
+
+import appended_nodes
+import numpy as np
+import pytest
+
+import gp_arrays as gpa
+from gp_arrays.train.pipeline_array import PipelineArrayConfig
+from gp_arrays.train.tiles import TILES
+
+
+def pooled(data, margin=2):
+    """What ``Pooled`` computes of one input, by loops."""
+    out = np.empty([n // 2 * 2 for n in data.shape], np.float32)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = data[y // 2 * 2 : y // 2 * 2 + 2, x // 2 * 2 : x // 2 * 2 + 2].astype(np.float32).mean()
+    return out[margin:-margin, margin:-margin]
+
+
+@pytest.fixture
+def raw():
+    data = np.random.default_rng(0).integers(0, 256, (45, 33)).astype(np.uint8)
+    return gpa.NumpyArrayConfig("raw", data=data, offset=(8, -4), voxel_size=(4, 4)), data
+
+
+def config(raw, **changes):
+    options = {"context_size": (8, 8), "tile_size": (48, 40), "dtype": "float32", **changes}
+    return PipelineArrayConfig("pooled", raw[0], appended_nodes.add_pooled, **options)
+
+
+def test_it_is_a_loop_over_whole_tiles(raw):
+    array = config(raw).array()
+    assert (array.shape, tuple(array.roi.begin)) == ((41, 29), (16, 4))
+    want = np.full((41, 29), np.nan, np.float32)
+    for y, first_row in ((0, 0), (12, 12), (24, 24), (29, 36)):
+        for x, first_column in ((0, 0), (10, 10), (19, 20)):
+            tile = pooled(raw[1][y : y + 16, x : x + 14])
+            want[first_row : y + 12, first_column : x + 10] = tile[first_row - y :, first_column - x :]
+    np.testing.assert_array_equal(array[:], want)
+
+
+@pytest.mark.parametrize("changes", [{}, {"stride": (8, 8)}, {"tile_size": (160, 112)}])
+def test_any_region_gives_the_same(raw, changes):
+    array = config(raw, **changes).array()
+    whole = array[:]
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        low = [int(rng.integers(0, n)) for n in array.shape]
+        box = tuple(slice(a, int(rng.integers(a + 1, n + 1))) for a, n in zip(low, array.shape, strict=True))
+        TILES.clear()
+        np.testing.assert_array_equal(array[box], whole[box])
+
+
+def test_with_strides_it_is_one_pass_over_the_whole(raw):
+    array = config(raw, stride=(8, 8)).array()
+    assert array.shape == (40, 28)
+    np.testing.assert_array_equal(array[:], pooled(raw[1][:44, :32]))
+
+
+def test_without_tiles_a_region_that_begins_elsewhere_differs(raw):
+    """What tiles are for: this is the fault."""
+    array = config(raw, tile_size=None).array()
+    assert not np.array_equal(array[1:9, 1:9], array[:10, :10][1:9, 1:9])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "found"),
+    [
+        ({"tile_size": (400, 40)}, gpa.TreeError, r"tile_size \(400, 40\) nm.*up to \(164, 40\) nm"),
+        ({"tile_size": (6, 8)}, gpa.TreeError, r"multiples of \(4, 4\) nm"),
+        ({"tile_size": None, "stride": (8, 8)}, gpa.ConfigError, "stride needs tile_size"),
+        ({"interpolatable": "no"}, gpa.ConfigError, "interpolatable.*'no'"),
+        ({"fingerprint": "weights.pt"}, gpa.ConfigError, "fingerprint: not a list of files"),
+    ],
+)
+def test_what_cannot_be(raw, changes, error, found):
+    with pytest.raises(error, match=found):
+        config(raw, **changes).array()
+
+
+def test_files_that_decide_the_result(raw, tmp_path):
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"one")
+    before = config(raw, fingerprint=[weights]).fingerprints()
+    assert sorted(before) == [f"file {weights}", "function appended_nodes:add_pooled"]
+    weights.write_bytes(b"two")
+    after = config(raw, fingerprint=[weights]).fingerprints()
+    assert [name for name in before if before[name] != after[name]] == [f"file {weights}"]
+    weights.unlink()
+    with pytest.raises(gpa.StoreError, match="weights.pt"):
+        config(raw, fingerprint=[weights]).fingerprints()
+
+
+def test_a_stock_predict_node(tmp_path):
+    torch = pytest.importorskip("torch", reason="the torch extra is not installed")
+    import networks
+
+    torch.set_num_threads(1)
+    data = np.random.default_rng(0).random((30, 31, 33)).astype(np.float32)
+    raw = gpa.NumpyArrayConfig("raw", data=data)
+    array = PipelineArrayConfig(
+        "prediction",
+        raw,
+        appended_nodes.add_predict,
+        context_size=(4, 4, 4),
+        tile_size=(10, 10, 10),
+        stride=(2, 2, 2),
+        dtype="float32",
+        channels=("a", "b"),
+    ).array()
+    assert array.shape == (2, 22, 22, 24)
+    whole = array[:]
+    with torch.inference_mode():
+        result = networks.unet()(torch.from_numpy(data[np.newaxis, np.newaxis, :30, :30, :32]))[0].numpy()
+    assert result.shape == whole.shape
+    np.testing.assert_allclose(whole, result, atol=1e-6)
+    TILES.clear()
+    np.testing.assert_array_equal(array[:, 3:8, 11:20, 1:22], whole[:, 3:8, 11:20, 1:22])
