@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from funlib.geometry import Coordinate, Roi
 
-from ..errors import RequestError, StoreError
+from ..errors import RequestError, StoreError, quoted
 from .base import ArrayConfig
 from .config import require_config
 from .evaluate import evaluate
@@ -188,7 +188,7 @@ class Array:
             if not selection.contiguous:
                 raise RequestError(
                     "only whole boxes can be written",
-                    found=repr(key),
+                    found=quoted(key),
                     allowed="slices with step 1 and integers",
                     path=(self.name,),
                 )
@@ -210,7 +210,7 @@ class Array:
         region = region_of(roi, self.meta, self.name)
         fill = as_dtype(fill_value, self.dtype, self.name)
         if fill.ndim:
-            raise RequestError("the fill value is not a number", found=repr(fill_value), path=(self.name,))
+            raise RequestError("the fill value is not a number", found=quoted(fill_value), path=(self.name,))
         block = Block(np.full(self.meta.shape_of(region), fill), region, self.meta)
         inside = region.intersect(self.meta.region)
         if not inside.empty:
@@ -262,9 +262,9 @@ class Array:
         """An array over the voxels of a ``gunpowder.Array``, as it comes in a batch."""
         spec = getattr(array, "spec", None)
         if spec is None:
-            raise RequestError("not a gunpowder array", found=repr(array))
+            raise RequestError("not a gunpowder array", found=quoted(array))
         if spec.roi is None or spec.voxel_size is None:
-            raise RequestError("a gunpowder array without roi and voxel size has no position", found=repr(array))
+            raise RequestError("a gunpowder array without roi and voxel size has no position", found=quoted(array))
         return cls.from_numpy(array.data, spec.roi, tuple(spec.voxel_size), name=name)
 
     def neuroglancer_layer(self, visible: bool = True) -> Any:

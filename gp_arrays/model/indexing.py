@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import RequestError
+from ..errors import RequestError, quoted
 from .meta import Meta, Region
 
 
@@ -65,7 +65,7 @@ def select(key: Any, shape: tuple[int, ...]) -> Selection:
     # identity, since == on an array among the items compares voxels
     ellipses = [i for i, item in enumerate(items) if item is Ellipsis]
     if len(ellipses) > 1 or len(items) - len(ellipses) > len(shape):
-        raise RequestError("too many indices", found=repr(key), allowed=f"{len(shape)} axes")
+        raise RequestError("too many indices", found=quoted(key), allowed=f"{len(shape)} axes")
     first = ellipses[0] if ellipses else len(items)
     omitted = (slice(None),) * (len(shape) - len(items) + len(ellipses))
     items = (*items[:first], *omitted, *items[first + 1 :])
@@ -94,7 +94,7 @@ def _indices(item: slice, size: int) -> range:
     try:
         return range(*item.indices(size))
     except (TypeError, ValueError) as error:
-        raise RequestError("not a slice of indices", found=repr(item), allowed=str(error)) from None
+        raise RequestError("not a slice of indices", found=quoted(item), allowed=str(error)) from None
 
 
 def _index(item: Any, size: int, axis: int) -> int:
@@ -103,18 +103,20 @@ def _index(item: Any, size: int, axis: int) -> int:
             raise TypeError("numpy would take a bool for a mask")
         index = operator.index(item)
     except TypeError:
-        raise RequestError("not an index", found=repr(item), allowed="integers, slices, ... and a Roi") from None
+        raise RequestError("not an index", found=quoted(item), allowed="integers, slices, ... and a Roi") from None
     if not -size <= index < size:
-        raise RequestError(f"index out of range on axis {axis}", found=index, allowed=f"{-size} to {size - 1}")
+        raise RequestError(f"index out of range on axis {axis}", found=quoted(index), allowed=f"{-size} to {size - 1}")
     return index % size
 
 
 def require_roi(roi: Any, *path: str) -> None:
     """Raises RequestError unless it is a bounded ``funlib.geometry.Roi``."""
     if not isinstance(roi, Roi):
-        raise RequestError("not a roi", found=repr(roi), allowed="a funlib.geometry.Roi", path=path)
+        raise RequestError("not a roi", found=quoted(roi), allowed="a funlib.geometry.Roi", path=path)
     if roi.unbounded or None in roi.offset:
         raise RequestError("the roi is unbounded", found=roi, path=path)
+    if any(size < 0 for size in roi.shape):
+        raise RequestError("the roi has a negative size", found=roi, path=path)
 
 
 def region_of(roi: Any, meta: Meta, *path: str) -> Region:
@@ -124,7 +126,7 @@ def region_of(roi: Any, meta: Meta, *path: str) -> Region:
     if roi.dims != meta.dims or not meta.on_grid(region):
         raise RequestError(
             "the roi is not on the voxel grid",
-            found=region,
+            found=str(region),
             allowed=f"{meta.dims} axes, steps of {tuple(meta.voxel_size)} from {meta.region.begin}",
             path=path,
         )
@@ -137,7 +139,7 @@ def region_inside(roi: Any, meta: Meta, *path: str) -> Region:
     if region.empty or not meta.region.contains(region):
         raise RequestError(
             "the roi is empty" if region.empty else "the roi reaches outside of the array",
-            found=region,
+            found=str(region),
             allowed=f"within {meta.region}; to_ndarray(roi, fill_value=) pads",
             path=path,
         )

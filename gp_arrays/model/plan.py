@@ -1,10 +1,10 @@
-"""Plan: a compiled tree, each distinct array once, sources before what is made of them."""
+"""Plan: a compiled tree, each distinct array once, sources before the arrays computed from them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 
 #: How sources may be opened. None of them creates or erases.
 MODES = ("r", "r+", "a")
-
-E = TypeVar("E", bound=GpArraysError)
 
 
 @attrs.frozen(eq=False)
@@ -49,7 +47,7 @@ class Step:
 
 @attrs.frozen(eq=False)
 class Plan:
-    """A compiled tree: steps in topological order, and which of them are asked for."""
+    """A compiled tree: steps in topological order, and which of them are its outputs."""
 
     steps: tuple[Step, ...]
     outputs: Mapping[str, int]
@@ -57,20 +55,12 @@ class Plan:
     unit: str
     mode: str | None = None
 
-    def metas(self, step: Step) -> tuple[Meta, ...]:
-        """The metas of the sources of a step."""
-        return step.source_metas
-
     def path(self, index: int) -> tuple[str, ...]:
         """Names from an output down to a step."""
         return path_to(self.steps[index].config.content, self.roots.values())
 
-    def place(self, error: E, index: int) -> E:
-        """``error`` with the path of a step, if it has none."""
-        return error if error.path else type(error)(error.problem, error.found, error.allowed, self.path(index))
-
     def shared(self) -> dict[int, int]:
-        """Steps that several arrays are made from, and how many."""
+        """Indices of the steps that several arrays are computed from, and how many arrays these are."""
         uses: dict[int, int] = {}
         for step in self.steps:
             for source in set(step.sources):
@@ -88,9 +78,9 @@ def compile_plan(outputs: Mapping[str, ArrayConfig], unit: str | None = None, mo
     combination checked.
 
     Args:
-        outputs: What is asked for, by a name for each.
+        outputs: The arrays to compute, by name.
         unit: The unit of the tree; by default what its file says, else nm.
-        mode: How sources are opened, where not as their config says.
+        mode: How sources are opened; by default as their config says.
 
     Raises:
         TreeError: Arrays that do not fit together, with the path of the array.
@@ -154,13 +144,13 @@ def _infer(config: Config, sources: Sequence[Meta], unit: str, mode: str | None)
 
 def tree_unit(configs: Sequence[Config], unit: str | None) -> str:
     """The one unit of a tree. Raises TreeError where its parts disagree."""
-    said = {config.tree_unit: config.name for config in configs if config.tree_unit is not None}
+    units = {config.tree_unit: config.name for config in configs if config.tree_unit is not None}
     if unit is not None:
-        said.setdefault(parse_unit(unit), "unit=")
-    if len(said) > 1:
-        parts = ", ".join(f"{name}: {unit}" for unit, name in said.items())
+        units.setdefault(parse_unit(unit), "unit=")
+    if len(units) > 1:
+        parts = ", ".join(f"{name}: {one}" for one, name in units.items())
         raise TreeError("one tree has one unit", found=parts)
-    return next(iter(said), None) or DEFAULT_UNIT
+    return next(iter(units), None) or DEFAULT_UNIT
 
 
 def path_to(content: str, roots: Iterable[Config]) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def contexts(plan: Plan, index: int, region: Region) -> list[Region | None]:
             raise ComputeError(
                 f"{type(step.config).__name__} asks for a region that its source "
                 f"{plan.steps[source].config.name} does not have",
-                found=part,
+                found=str(part),
                 allowed=f"within {meta.region}, on its voxel grid",
                 path=plan.path(index),
             )

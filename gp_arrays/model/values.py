@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RequestError, StoreError
+from ..errors import RequestError, StoreError, quoted
 
 
 def as_dtype(values: Any, dtype: np.dtype[Any], *path: str) -> np.ndarray[Any, Any]:
@@ -23,7 +23,7 @@ def as_dtype(values: Any, dtype: np.dtype[Any], *path: str) -> np.ndarray[Any, A
         # integers beyond 64 bits are here too: numpy keeps them as objects
         raise StoreError(
             "the values are not numbers of at most 64 bits",
-            found=repr(values),
+            found=quoted(values),
             allowed=f"what {dtype} holds exactly",
             path=path,
         )

@@ -231,6 +231,23 @@ def test_a_fill_value_that_the_dtype_does_not_hold(fill):
         array.to_ndarray(Roi((-1, -1), (2, 2)), fill_value=fill)
 
 
+def test_a_roi_of_negative_size():
+    array = gpa.NumpyArrayConfig("a", data=np.ones((2, 3), "u1")).array()
+    with pytest.raises(gpa.RequestError, match="negative"):
+        array.to_ndarray(Roi((0, 0), (-2, 1)), fill_value=0)
+
+
+@pytest.mark.parametrize("key", ["k" * 10**6, ("k\n" * 10**5, 0), np.ones((2, 3)), [[0]], 10**5000], ids=range(5))
+def test_errors_of_keys_are_one_short_line(key):
+    array = gpa.NumpyArrayConfig("a", data=np.ones((2, 3), "u1")).array()
+    for use in (lambda: array[key], lambda: array.__setitem__(key, 1), lambda: array.to_ndarray(key)):
+        with pytest.raises(gpa.RequestError) as caught:
+            use()
+        assert str(caught.value).startswith("a: ")
+        assert len(str(caught.value)) < 1000
+        assert "\n" not in str(caught.value)
+
+
 def test_an_unbounded_roi():
     array = gpa.NumpyArrayConfig("a", data=np.ones((2, 3), "u1")).array()
     with pytest.raises(gpa.RequestError, match="unbounded"):

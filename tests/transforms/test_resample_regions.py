@@ -98,7 +98,7 @@ def test_context(up, down, order, by, wanted, made_of):
     array = resampled(source, (1, up), (1, down), order, by).array()
     v = int(array.voxel_size[1])
     region = Region((0, 36 + wanted[0] * v), (1, 36 + wanted[1] * v))
-    (metas,) = [array.plan.metas(array.plan.steps[-1])]
+    (metas,) = [array.plan.steps[-1].source_metas]
     (part,) = array.config.context(region, array.meta, metas)
     assert (part.begin[1], part.end[1]) == tuple(36 + j * size for j in made_of)
 
@@ -110,7 +110,7 @@ def test_every_plane_of_the_context_matters(up, down, order):
     v = array.voxel_size
     for first, last in itertools.combinations(range(0, array.shape[0] + 1, 2), 2):
         region = Region((first * v[0], first * v[1]), (last * v[0], last * v[1]))
-        (part,) = array.config.context(region, array.meta, array.plan.metas(array.plan.steps[-1]))
+        (part,) = array.config.context(region, array.meta, array.plan.steps[-1].source_metas)
         low, high = (part.begin[0] // up, part.end[0] // up)
         assert part.begin[0] == part.begin[1]
         want = array[region.roi]
@@ -132,7 +132,7 @@ def test_only_the_channels_asked_for_are_read():
     data = np.full((3, 4, 4), np.nan, np.float32)
     data[1] = 2
     array = resampled(numpy_source(data, (1, 1)), (1, 1), (2, 2)).array()
-    (metas,) = [array.plan.metas(array.plan.steps[-1])]
+    (metas,) = [array.plan.steps[-1].source_metas]
     (part,) = array.config.context(Region((0, 0), (2, 4), ((1, 2),)), array.meta, metas)
     assert part == Region((0, 0), (2, 4), ((1, 2),))
     assert array[1].tolist() == [[2, 2], [2, 2]]

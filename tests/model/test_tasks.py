@@ -1,0 +1,80 @@
+"""A request becomes a list of tasks: each with its region, and where its parts come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import gp_arrays as gpa
+from gp_arrays.model.evaluate import run
+from gp_arrays.model.meta import Region
+from gp_arrays.model.tasks import make_tasks
+
+
+def raw(**fields: Any) -> Any:
+    return gpa.NumpyArrayConfig("raw", data=np.arange(64, dtype=np.uint8).reshape(8, 8), **fields)
+
+
+def diamond() -> Any:
+    """Two arrays of one source, and their sum."""
+    source = raw()
+    low, high = gpa.ThresholdArrayConfig("low", source, 9, above=False), gpa.ThresholdArrayConfig("high", source, 50)
+    return gpa.compile_plan({"low": low, "sum": gpa.SumArrayConfig("sum", [low, high, low])})
+
+
+def test_each_part_says_which_task_it_comes_from() -> None:
+    tasks = make_tasks(diamond(), [(3, Region((2, 0), (4, 8)))])
+    assert [task.step for task in tasks.tasks] == [0, 1, 2, 3]
+    source, *_, top = tasks.tasks
+    assert [part.task.step for part in top.parts if part is not None] == [1, 2, 1]
+    assert {part.task for task in tasks.tasks[1:3] for part in task.parts if part is not None} == {source}
+    assert [part.task for part in tasks.results] == [top]
+
+
+def test_contexts_are_asked_for_once(monkeypatch: Any) -> None:
+    asked: list[str] = []
+    context = gpa.ThresholdArrayConfig.context
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        asked.append(self.name)
+        return context(self, *arguments)
+
+    monkeypatch.setattr(gpa.ThresholdArrayConfig, "context", counted)
+    plan = diamond()
+    run(make_tasks(plan, [(3, Region((0, 0), (8, 8))), (1, Region((0, 0), (8, 8)))]))
+    assert sorted(asked) == ["high", "low"]
+
+
+def test_a_request_inside_another_is_a_part_of_its_task() -> None:
+    tasks = make_tasks(diamond(), [(1, Region((0, 0), (8, 8))), (1, Region((2, 2), (3, 4)))])
+    assert [task.step for task in tasks.tasks] == [0, 1]
+    whole, part = run(tasks)
+    assert part.tolist() == whole[2:3, 2:4].tolist()
+    whole[...] = 7  # the results share no memory
+    assert part.tolist() == [[0, 0]]
+
+
+def test_regions_in_one_chunk_are_read_together(tmp_path: Any) -> None:
+    array = gpa.create_zarr(tmp_path / "a.zarr", "raw", gpa.Roi((0,), (64,)), (1,), "uint8", chunks=(16,))
+    index = array.index
+    requests = [(index, Region((0,), (2,))), (index, Region((60,), (62,))), (index, Region((10,), (12,)))]
+    (regions,) = make_tasks(array.plan, requests).regions().values()
+    assert sorted(regions, key=lambda region: region.begin) == [Region((0,), (12,)), Region((60,), (62,))]
+
+
+def test_the_most_bytes_held_at_once() -> None:
+    plan = diamond()
+    everything = Region((0, 0), (8, 8))
+    # raw, low and high hold 64 bytes each when the sum is computed, raw is gone by then; a sum
+    # of three uint8 is uint16: 128 bytes, and as many while it is computed
+    assert make_tasks(plan, [(3, everything)]).peak_bytes() == 64 + 64 + 2 * 128
+    # low was requested too, but it is held anyway
+    assert make_tasks(plan, [(3, everything), (1, everything)]).peak_bytes() == 64 + 64 + 2 * 128
+
+
+def test_an_array_that_is_not_read_has_no_task() -> None:
+    plan = gpa.compile_plan({"ones": gpa.OnesArrayConfig("ones", raw())})
+    tasks = make_tasks(plan, [(1, Region((0, 0), (2, 2)))])
+    assert [(task.step, task.parts) for task in tasks.tasks] == [(1, [None])]
+    assert run(tasks)[0].tolist() == [[True, True], [True, True]]
