@@ -71,7 +71,7 @@ def dense_table(config: ArrayConfig, path: str | Path, num_workers: int = 1, uni
     try:
         require_integer_ids(plan.steps[index].meta, "a table of ids")
     except TreeError as error:
-        raise plan.place(error, index) from None
+        raise error.at(*plan.path(index)) from None
     with (
         writing(file, "cannot write the table of ids"),
         tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}-") as folder,
