@@ -13,6 +13,7 @@ from .sources.dummy import DummyArrayConfig
 from .sources.dvid import DVIDArrayConfig
 from .sources.numpy_ import NumpyArrayConfig
 from .sources.stores import create_zarr, open_zarr
+from .sources.tiff import TiffArrayConfig
 from .sources.zarr_ import ZarrArrayConfig
 from .train.node_types import node_of
 from .train.pipeline import compile_pipeline
@@ -104,6 +105,7 @@ __all__ = [
     "SumArrayConfig",
     "Threshold",
     "ThresholdArrayConfig",
+    "TiffArrayConfig",
     "TreeError",
     "ZarrArrayConfig",
     "ZarrSource",

@@ -62,7 +62,7 @@ class Config:
         values = {key: value for key, value in self.fields().items() if key != "name"}
         kind = [type(self).__name__, self.tree_unit]
         identity = _digest([*kind, self.name, _canonical(values, "identity")])
-        content = _digest([*kind, _canonical({**values, **self.meaning_of_names()}, "content")])
+        content = _digest([*kind, _canonical(values, "content")])
         object.__setattr__(self, "identity", identity)
         object.__setattr__(self, "content", content)
 
@@ -76,10 +76,6 @@ class Config:
 
     def check(self) -> None:
         """Checks across fields, for array types to add to. Raises ConfigError."""
-
-    def meaning_of_names(self) -> dict[str, Any]:
-        """Fields that name sources, said without their names: what ``content`` takes of them."""
-        return {}
 
     def fields(self) -> dict[str, Any]:
         """The values that make this config, by field name."""

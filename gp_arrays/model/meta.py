@@ -28,6 +28,11 @@ class Axis:
     size: int
     labels: tuple[str, ...] | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its entries: its labels, else "0", "1", ..."""
+        return self.labels or tuple(str(i) for i in range(self.size))
+
 
 @attrs.frozen
 class Region:
@@ -181,10 +186,7 @@ class Meta:
     @property
     def channels(self) -> tuple[str, ...] | None:
         """Names of the channels, where there is a channel axis: its own, else "0", "1", ..."""
-        axis = self.channel_axis
-        if axis is None:
-            return None
-        return axis.labels or tuple(str(i) for i in range(axis.size))
+        return None if self.channel_axis is None else self.channel_axis.names
 
     def voxels(self, region: Region) -> tuple[int, ...]:
         """The spatial shape of a region, in voxels."""

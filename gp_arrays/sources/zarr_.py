@@ -79,7 +79,8 @@ class ZarrArrayConfig(SourceConfig):
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
     interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
 
-    aliases: ClassVar[Mapping[str, str]] = {"_axes": "axes"}
+    # DaCapo's ome_metadata says which metadata to read; here the store does
+    aliases: ClassVar[Mapping[str, str | None]] = {"_axes": "axes", "ome_metadata": None}
 
     def open(self, mode: str | None = None) -> ZarrOpened:
         return ZarrOpened(self, (mode or self.mode) != "r")

@@ -81,6 +81,7 @@ class ResampledArrayConfig(ArrayConfig):
     any_nonspatial_axes = True
     supports_channel_subset = True
     viewable_as_source = True
+    aliases = {"_upsample": "upsample", "_downsample": "downsample"}
 
     node_name = "Resample"
 

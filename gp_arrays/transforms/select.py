@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError, nearest
+from ..errors import ConfigError, TreeError, nearest, quoted
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
@@ -161,10 +161,11 @@ def _pick(wanted: Any, axis: Axis) -> Picked:
 
 def _index(item: str | int, axis: Axis) -> int:
     if isinstance(item, str):
-        if axis.labels is None or item not in axis.labels:
-            near = nearest(item, axis.labels or ()) or ", ".join(axis.labels or ()) or f"indices 0 to {axis.size - 1}"
-            raise TreeError("the source has no channel of that name", found=repr(item), allowed=near)
-        return axis.labels.index(item)
+        names = axis.names
+        if item not in names:
+            allowed = nearest(item, names) or ", ".join(names)
+            raise TreeError("the source has no channel of that name", found=quoted(item), allowed=allowed)
+        return names.index(item)
     if not -axis.size <= item < axis.size:
         raise TreeError(f"index out of range on axis {axis.name}", found=item, allowed=f"0 to {axis.size - 1}")
     return item % axis.size

@@ -135,7 +135,8 @@ class _Format(NamedTuple):
 _YAML = _Format(
     "YAML",
     functools.partial(yaml.load, Loader=_Loader),
-    lambda table: str(yaml.safe_dump(table, sort_keys=False, allow_unicode=True)),
+    # with allow_unicode it writes some characters that it then reads as others
+    lambda table: str(yaml.safe_dump(table, sort_keys=False)),
 )
 _FORMATS = {
     ".toml": _Format("TOML", tomllib.loads, tomli_w.dumps),

@@ -154,3 +154,21 @@ class TestLaws(ArrayTypeLaws):
             gpa.SelectArrayConfig("s", masks(), "d"),
             gpa.SelectArrayConfig("s", masks(), ["a", 0]),
         ]
+
+
+@pytest.mark.parametrize(("channels", "want"), [("2", 2), (["2", "0"], [2, 0]), (["1", 2], [1, 2])])
+def test_channels_without_names_are_selected_by_the_names_that_the_array_shows(channels: Any, want: Any) -> None:
+    data = np.arange(12).reshape(3, 2, 2)
+    three = gpa.NumpyArrayConfig("three", data=data, axes=("c", "y", "x"))
+    assert three.array().channels == ("0", "1", "2")
+    assert np.array_equal(gpa.SelectArrayConfig("some", three, channels).array()[:], data[want])
+    with pytest.raises(gpa.TreeError, match="no channel of that name; found '3'; allowed: 0, 1, 2"):
+        gpa.SelectArrayConfig("some", three, "3").array()
+
+
+def test_names_win_over_indices() -> None:
+    ids = gpa.NumpyArrayConfig("ids", data=np.array([[5, 6, 7]], np.uint8))
+    named = gpa.BinarizeArrayConfig("named", ids, [("2", [5]), ("1", [6]), ("0", [7])])
+    assert gpa.SelectArrayConfig("some", named, "2").array()[0].tolist() == [1, 0, 0]
+    assert gpa.SelectArrayConfig("some", named, 2).array()[0].tolist() == [0, 0, 1]
+    assert gpa.SelectArrayConfig("some", named, ["0", "2"]).array().channels == ("0", "2")
