@@ -1,130 +1,79 @@
-"""A declarative tree of volumetric arrays, compiled into the voxels people train on, look at and store."""
+"""A declarative tree of volumetric arrays, compiled into the voxels people train on, look at and store.
 
-from funlib.geometry import Coordinate, Roi
+Names are imported when they are first used, so that what needs gunpowder, daisy or Neuroglancer
+does not slow down what does not. Type checkers and editors read them in ``__init__.pyi``, which
+``python tests/stub.py`` writes.
+"""
 
-from .errors import ComputeError, ConfigError, GpArraysError, RequestError, StoreError, TreeError
-from .jobs import check_blocks, compare, materialize, status
-from .model.array import Array
-from .model.base import ArrayConfig, PointwiseConfig, SourceConfig
-from .model.explain import explain
-from .model.plan import compile_plan
-from .sources.cellmap import CellMapArrayConfig
-from .sources.dummy import DummyArrayConfig
-from .sources.dvid import DVIDArrayConfig
-from .sources.numpy_ import NumpyArrayConfig
-from .sources.stores import create_zarr, open_zarr
-from .sources.tiff import TiffArrayConfig
-from .sources.zarr_ import ZarrArrayConfig
-from .train.node_types import node_of
-from .train.pipeline import compile_pipeline
-from .train.shift import common_shift
-from .transforms.binarize import BinarizeArrayConfig
-from .transforms.concat import ConcatArrayConfig
-from .transforms.constant import ConstantArrayConfig
-from .transforms.crop import CropArrayConfig
-from .transforms.dense_table import dense_table
-from .transforms.intensities import IntensitiesArrayConfig
-from .transforms.like import constant_like, ones_like
-from .transforms.logical_or import LogicalOrArrayConfig
-from .transforms.merge_instances import MergeInstancesArrayConfig, source_of_id
-from .transforms.missing_annotations import MissingAnnotationsMaskConfig
-from .transforms.ones import OnesArrayConfig
-from .transforms.relabel import RelabelArrayConfig
-from .transforms.resample import ResampledArrayConfig
-from .transforms.select import SelectArrayConfig
-from .transforms.sum import SumArrayConfig
-from .transforms.threshold import ThresholdArrayConfig
-from .trees.tree import load_tree, save_tree
-from .viewer import view
+from importlib import import_module
+from typing import Any
 
-CellMapSource = node_of(CellMapArrayConfig)
-DummySource = node_of(DummyArrayConfig)
-DVIDSource = node_of(DVIDArrayConfig)
-NumpySource = node_of(NumpyArrayConfig)
-ZarrSource = node_of(ZarrArrayConfig)
-Binarize = node_of(BinarizeArrayConfig)
-Concat = node_of(ConcatArrayConfig)
-Constant = node_of(ConstantArrayConfig)
-Crop = node_of(CropArrayConfig)
-Intensities = node_of(IntensitiesArrayConfig)
-LogicalOr = node_of(LogicalOrArrayConfig)
-MergeInstances = node_of(MergeInstancesArrayConfig)
-MissingAnnotations = node_of(MissingAnnotationsMaskConfig)
-Ones = node_of(OnesArrayConfig)
-Relabel = node_of(RelabelArrayConfig)
-Resample = node_of(ResampledArrayConfig)
-Select = node_of(SelectArrayConfig)
-Sum = node_of(SumArrayConfig)
-Threshold = node_of(ThresholdArrayConfig)
+#: Modules and the names that they give to users.
+_NAMES = {
+    ".errors": ("ComputeError", "ConfigError", "GpArraysError", "RequestError", "StoreError", "TreeError"),
+    ".jobs": ("check_blocks", "compare", "materialize", "status"),
+    ".model.array": ("Array",),
+    ".model.base": ("ArrayConfig", "PointwiseConfig", "SourceConfig"),
+    ".model.explain": ("explain",),
+    ".model.plan": ("compile_plan",),
+    ".sources.stores": ("create_zarr", "open_zarr"),
+    ".train.node_types": ("node_of",),
+    ".train.pipeline": ("compile_pipeline",),
+    ".train.shift": ("common_shift",),
+    ".transforms.dense_table": ("dense_table",),
+    ".transforms.like": ("constant_like", "ones_like"),
+    ".transforms.merge_instances": ("source_of_id",),
+    ".trees.tree": ("load_tree", "save_tree"),
+    ".viewer": ("view",),
+    "funlib.geometry": ("Coordinate", "Roi"),
+}
 
-__all__ = [
-    "Array",
-    "ArrayConfig",
-    "Binarize",
-    "BinarizeArrayConfig",
-    "CellMapArrayConfig",
-    "CellMapSource",
-    "ComputeError",
-    "Concat",
-    "ConcatArrayConfig",
-    "ConfigError",
-    "Constant",
-    "ConstantArrayConfig",
-    "Coordinate",
-    "Crop",
-    "CropArrayConfig",
-    "DVIDArrayConfig",
-    "DVIDSource",
-    "DummyArrayConfig",
-    "DummySource",
-    "GpArraysError",
-    "Intensities",
-    "IntensitiesArrayConfig",
-    "LogicalOr",
-    "LogicalOrArrayConfig",
-    "MergeInstances",
-    "MergeInstancesArrayConfig",
-    "MissingAnnotations",
-    "MissingAnnotationsMaskConfig",
-    "NumpyArrayConfig",
-    "NumpySource",
-    "Ones",
-    "OnesArrayConfig",
-    "PointwiseConfig",
-    "Relabel",
-    "RelabelArrayConfig",
-    "RequestError",
-    "Resample",
-    "ResampledArrayConfig",
-    "Roi",
-    "Select",
-    "SelectArrayConfig",
-    "SourceConfig",
-    "StoreError",
-    "Sum",
-    "SumArrayConfig",
-    "Threshold",
-    "ThresholdArrayConfig",
-    "TiffArrayConfig",
-    "TreeError",
-    "ZarrArrayConfig",
-    "ZarrSource",
-    "check_blocks",
-    "common_shift",
-    "compare",
-    "compile_pipeline",
-    "compile_plan",
-    "constant_like",
-    "create_zarr",
-    "dense_table",
-    "explain",
-    "load_tree",
-    "materialize",
-    "node_of",
-    "ones_like",
-    "open_zarr",
-    "save_tree",
-    "source_of_id",
-    "status",
-    "view",
-]
+#: Array types: where each is, and the name of its gunpowder node.
+_TYPES = {
+    "BinarizeArrayConfig": (".transforms.binarize", "Binarize"),
+    "CellMapArrayConfig": (".sources.cellmap", "CellMapSource"),
+    "ConcatArrayConfig": (".transforms.concat", "Concat"),
+    "ConstantArrayConfig": (".transforms.constant", "Constant"),
+    "CropArrayConfig": (".transforms.crop", "Crop"),
+    "DVIDArrayConfig": (".sources.dvid", "DVIDSource"),
+    "DummyArrayConfig": (".sources.dummy", "DummySource"),
+    "IntensitiesArrayConfig": (".transforms.intensities", "Intensities"),
+    "LogicalOrArrayConfig": (".transforms.logical_or", "LogicalOr"),
+    "MergeInstancesArrayConfig": (".transforms.merge_instances", "MergeInstances"),
+    "MissingAnnotationsMaskConfig": (".transforms.missing_annotations", "MissingAnnotations"),
+    "NumpyArrayConfig": (".sources.numpy_", "NumpySource"),
+    "OnesArrayConfig": (".transforms.ones", "Ones"),
+    "PipelineArrayConfig": (".train.pipeline_array", "PipelineArray"),
+    "RelabelArrayConfig": (".transforms.relabel", "Relabel"),
+    "PredictArrayConfig": (".train.predict", "Predict"),
+    "ResampledArrayConfig": (".transforms.resample", "Resample"),
+    "SelectArrayConfig": (".transforms.select", "Select"),
+    "SumArrayConfig": (".transforms.sum", "Sum"),
+    "ThresholdArrayConfig": (".transforms.threshold", "Threshold"),
+    "TiffArrayConfig": (".sources.tiff", "TiffSource"),
+    "ZarrArrayConfig": (".sources.zarr_", "ZarrSource"),
+}
+
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+_MODULES |= {config: module for config, (module, _) in _TYPES.items()}
+_CONFIGS = {node: config for config, (_, node) in _TYPES.items()}
+
+#: The class names of the array types of this package.
+ARRAY_TYPES = tuple(_TYPES)
+
+__all__ = sorted([*_MODULES, *_CONFIGS])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value = getattr(import_module(_MODULES[name], __name__), name)
+    elif name in _CONFIGS:
+        value = import_module(".train.node_types", __name__).node_of(__getattr__(_CONFIGS[name]))
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -163,12 +163,19 @@ _TRAINING_SET = re.compile(r"Data(set|Split)\w*Config")
 
 def type_named(name: Any) -> type[Config]:
     """The array type of that class name; those of installed packages count too."""
-    if isinstance(name, str) and name not in TYPES:
+    import gp_arrays
+
+    if name in gp_arrays.ARRAY_TYPES:
+        # its module registers it
+        getattr(gp_arrays, name)
+    elif isinstance(name, str) and name not in TYPES:
         for entry in entry_points(group=ENTRY_POINT_GROUP):
             if entry.name == name:
                 entry.load()
     if not isinstance(name, str) or name not in TYPES:
-        known = sorted({*TYPES, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))})
+        known = sorted(
+            {*TYPES, *gp_arrays.ARRAY_TYPES, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
+        )
         if isinstance(name, str) and _TRAINING_SET.search(name):
             raise ConfigError(
                 "a training set, not an array: datasets and datasplits cannot be read yet", found=quoted(name)

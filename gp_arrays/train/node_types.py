@@ -126,7 +126,14 @@ def _signature(config_type: type[ArrayConfig], is_source: bool) -> inspect.Signa
     sources = {field.alias: (name, field) for name, field in _source_arguments(config_type).items()}
     first: list[inspect.Parameter] = []
     rest: list[inspect.Parameter] = []
+    # defaults that are made anew each time are shown as what they are
+    factories = {
+        field.alias: field.default.factory()
+        for field in attrs.fields(config_type)
+        if isinstance(field.default, attrs.Factory) and not field.default.takes_self  # type: ignore[arg-type]
+    }
     for parameter in list(inspect.signature(config_type).parameters.values())[1:]:
+        parameter = parameter.replace(default=factories.get(parameter.name, parameter.default))
         if parameter.name == "tree_unit" and not is_source:
             continue
         if parameter.name in sources:

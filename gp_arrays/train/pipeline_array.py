@@ -7,10 +7,9 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
-import gunpowder as gp
 import numpy as np
 from funlib.geometry import Coordinate
 
@@ -20,7 +19,6 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .functions import file_hash, import_function, source_hash, to_arguments, to_reference
-from .steps import spec_of
 from .tiles import (
     TILES,
     Tile,
@@ -34,6 +32,9 @@ from .tiles import (
     tile_key,
     whole_lengths,
 )
+
+if TYPE_CHECKING:
+    from .appended import AppendedNodes
 
 #: Pipelines of appended nodes that a thread keeps, those used last.
 MOST_PIPELINES = 16
@@ -81,6 +82,8 @@ class PipelineArrayConfig(ArrayConfig):
         TreeError: No such function, a context or tile that does not fit the source.
         ComputeError: The nodes fail, or read further than the context.
     """
+
+    node_name: ClassVar[str] = "PipelineArray"
 
     source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     append: str = attrs.field(converter=to_reference)
@@ -191,73 +194,20 @@ class PipelineArrayConfig(ArrayConfig):
             np.random.set_state(states[1])  # noqa: NPY002
 
 
-class _BlockSource(gp.BatchProvider):  # type: ignore[misc]
-    """Provides the voxels of one block."""
-
-    def __init__(self, key: gp.ArrayKey, meta: Meta, shift: Coordinate) -> None:
-        self.key, self.meta, self.shift = key, meta, shift
-        self.block: Block | None = None
-
-    def setup(self) -> None:
-        self.provides(self.key, spec_of(self.meta, self.meta.region.roi.shift(-self.shift)))
-
-    def provide(self, request: gp.BatchRequest) -> gp.Batch:
-        assert self.block is not None
-        wanted = Region.of(request[self.key].roi.shift(self.shift))
-        if not wanted.empty and not self.block.region.contains(wanted):
-            raise ComputeError(
-                "the appended nodes read further than the context",
-                found=wanted,
-                allowed=f"within {self.block.region}; a larger context_size, or padded=True with a gp.Pad",
-            )
-        batch = gp.Batch()
-        spec = self.spec[self.key].copy()
-        spec.roi = request[self.key].roi
-        batch[self.key] = gp.Array(np.array(self.block.crop(wanted)), spec)
-        return batch
-
-
-class _AppendedNodes:
-    """A pipeline of appended nodes, set up once. One thread uses it."""
-
-    def __init__(self, config: PipelineArrayConfig, source: Meta) -> None:
-        self.source_key = gp.ArrayKey(f"gp_arrays/source/{config.content}")
-        self.target = gp.ArrayKey(f"gp_arrays/target/{config.content}")
-        # gunpowder wants offsets on the voxel grid
-        self.shift = Coordinate(grid_corner(source))
-        self.source = _BlockSource(self.source_key, source, self.shift)
-        append = import_function(config.append)
-        self.pipeline = append(gp.Pipeline(self.source), self.source_key, self.target, **config.arguments)
-        self.pipeline.setup()
-
-    def request(self, block: Block, region: Region, reads: Region) -> Any:
-        """The target's voxels of a region. ``reads`` is what the nodes may read of the source."""
-        self.source.block = block
-        try:
-            request = gp.BatchRequest()
-            request[self.target] = gp.ArraySpec(roi=region.roi.shift(-self.shift))
-            spec = self.pipeline.spec
-            if self.source_key in spec:
-                # nodes that predict take what is in the batch: they ask for nothing by themselves
-                roi = reads.roi.shift(-self.shift).intersect(spec[self.source_key].roi)
-                request[self.source_key] = gp.ArraySpec(roi=roi)
-            return self.pipeline.request_batch(request)[self.target].data
-        finally:
-            self.source.block = None
-
-
 class _Pipelines(threading.local):
     """The pipelines of a thread: a node serves one request at a time."""
 
     def __init__(self) -> None:
-        self.by_source: dict[Any, _AppendedNodes] = {}
+        self.by_source: dict[Any, AppendedNodes] = {}
         with _LOCK:
             _EVERY_THREADS.append(self.by_source)
 
-    def of(self, config: PipelineArrayConfig, source: Meta) -> _AppendedNodes:
+    def of(self, config: PipelineArrayConfig, source: Meta) -> AppendedNodes:
+        from .appended import AppendedNodes
+
         # a view computes samples, which lie on grids of their own
         key = config.content, source.region, tuple(source.voxel_size), grid_corner(source)
-        nodes = self.by_source.pop(key, None) or _AppendedNodes(config, source)
+        nodes = self.by_source.pop(key, None) or AppendedNodes(config.append, config.arguments, config.content, source)
         self.by_source[key] = nodes
         if len(self.by_source) > MOST_PIPELINES:
             self.by_source.pop(next(iter(self.by_source))).pipeline.internal_teardown()
@@ -273,5 +223,5 @@ def close_pipelines() -> None:
 
 
 _LOCK = threading.Lock()
-_EVERY_THREADS: list[dict[Any, _AppendedNodes]] = []
+_EVERY_THREADS: list[dict[Any, AppendedNodes]] = []
 _PIPELINES = _Pipelines()
