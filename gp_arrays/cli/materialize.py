@@ -16,7 +16,7 @@ from ..jobs import materialize as write
 from ..jobs import status as read_status
 from ..jobs.pyramid import METHODS
 from ..model.fields import to_bytes
-from ..storage.engine import COMPRESSORS
+from ..storage.create import COMPRESSORS
 from .tree import TREE, UNIT, pick
 
 

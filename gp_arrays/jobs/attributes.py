@@ -12,7 +12,7 @@ import numpy as np
 
 from ..model.meta import Meta
 from ..model.plan import Plan
-from ..sources.stores import geometry_attributes
+from ..storage.attributes import geometry_attributes
 
 #: The attribute that says where voxels come from.
 PROVENANCE = "gp_arrays"
@@ -21,21 +21,12 @@ LIBRARIES = ("gp_arrays", "gunpowder", "daisy", "numpy", "scipy", "zarr", "numco
 
 
 def array_attributes(meta: Meta, provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The attributes of an output, in the dialects of those who may open it.
-
-    ``offset``, ``voxel_size``, ``axis_names``, ``types`` and ``units`` are read by
-    funlib.persistence, ``resolution`` and ``axes`` by DaCapo, ``_ARRAY_DIMENSIONS`` by xarray and
-    napari, and with ``dimension_units`` by Neuroglancer. Attributes of the sources go along.
-    """
-    nonspatial = tuple(True for _ in meta.nonspatial or ()) + (False,) * meta.dims
+    """The attributes of an output: where it is, those of its sources, where its voxels come from."""
     channel = meta.channel_axis
     names = None if channel is None else channel.labels
-    units = [""] * len(meta.nonspatial or ()) + [f"{int(size)} {meta.unit}" for size in meta.voxel_size]
     return {
         **meta.attrs,
-        **geometry_attributes(meta.region.begin, meta.voxel_size, meta.unit, meta.axes, nonspatial, names),
-        "_ARRAY_DIMENSIONS": list(meta.axes),
-        "dimension_units": units,
+        **geometry_attributes(meta.region.begin, meta.voxel_size, meta.unit, meta.axes, names),
         **({} if provenance is None else {PROVENANCE: dict(provenance)}),
     }
 

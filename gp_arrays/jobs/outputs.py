@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, GpArraysError, StoreError
+from ..errors import ConfigError, StoreError
 from ..model.meta import Meta, Region
+from ..storage.create import COMPRESSORS, NewArray, create_array
 from ..storage.documents import Node, read_node
-from ..storage.engine import COMPRESSORS, FORMATS, create_array, make_group, open_array
+from ..storage.engine import FORMATS, open_array
 from .attributes import PROVENANCE
 
 
@@ -57,35 +58,14 @@ def create(
     meta: Meta,
     chunks: tuple[int, ...],
     shards: tuple[int, ...] | None,
-    storage: Storage,
+    layout: Storage,
     attributes: Mapping[str, Any],
 ) -> None:
     """Make an array whose voxels are still all fill value. Raises StoreError."""
-    try:
-        create_array(
-            root,
-            dataset,
-            meta.shape,
-            chunks,
-            meta.dtype,
-            attributes,
-            compressor=storage.compressor,
-            format=storage.format,
-            shards=shards,
-            dimension_names=meta.axes,
-        )
-    except GpArraysError:
-        raise
-    except Exception as error:
-        raise StoreError("cannot create", found=f"{root}/{dataset}: {type(error).__name__}: {error}") from error
-
-
-def create_group(root: Path, path: str, format: int) -> None:
-    """Make a group where there is none. Raises StoreError."""
-    try:
-        make_group(root, path, format)
-    except Exception as error:
-        raise StoreError("cannot create", found=f"{root}/{path}: {type(error).__name__}: {error}") from error
+    assert meta.dtype is not None
+    compressor, format = layout.compressor, layout.format
+    array = NewArray(meta.shape, chunks, meta.dtype, attributes, compressor, format, shards, axes=meta.axes)
+    create_array(root, dataset, array)
 
 
 def job_of(node: Node | None) -> str | None:

@@ -13,12 +13,12 @@ from ..errors import ConfigError
 from ..model.base import ArrayConfig
 from ..model.plan import Plan
 from ..storage.chunks import require_whole_shards, to_chunks
+from ..storage.create import create_group, update_attributes
 from ..storage.documents import find_node
-from ..storage.engine import update_attributes
 from . import job as jobs
 from .attributes import PROVENANCE, array_attributes, plain, provenance
 from .geometry import MEMORY, Output, Pass, coincide, default_chunks, plan_pass
-from .outputs import Storage, create, create_group, remove
+from .outputs import Storage, create, remove
 from .pyramid import Level, method_for, multiscale, plan_levels
 from .state import CREATED, State
 

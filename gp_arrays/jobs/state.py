@@ -19,6 +19,8 @@ from urllib.parse import quote
 import numpy as np
 
 from ..errors import StoreError
+from ..model.fields import to_path
+from ..storage.documents import require_on_disk
 from ..storage.files import replace_file, reserve_file, writing
 from . import job as jobs
 
@@ -42,7 +44,9 @@ TRACKED = {"done": "u1", "failures": "<u4"}
 
 def store_root(path: str | Path) -> Path:
     """The folder of a store, absolute: one store has one state, by whatever link it is named."""
-    root = Path(path).absolute()
+    root = to_path(path)
+    require_on_disk(root)
+    root = root.absolute()
     return root.resolve() if root.is_symlink() else root
 
 

@@ -106,6 +106,11 @@ class ArrayConfig(Config):
             reason = step.config.reason()
             if reason is not None:
                 return False, str(TreeError(reason, path=plan.path(index)))
+            if step.opened is not None:
+                try:
+                    step.opened.require_readable()
+                except GpArraysError as error:
+                    return False, str(error.at(*plan.path(index)))
         remarks = [
             f"{PATH_SEPARATOR.join(plan.path(index))}: {remark}"
             for index, step in enumerate(plan.steps)

@@ -69,6 +69,10 @@ class Opened(abc.ABC):
         """The store's own array, read lazily."""
         raise StoreError("this array has no data of its own", found=self.place)
 
+    def require_readable(self) -> None:
+        """Raises StoreError for what can be told of its voxels at little cost, without reading one."""
+        return
+
     def folders(self) -> Sequence[Path]:
         """The arrays on disk that it reads. None by default."""
         return ()

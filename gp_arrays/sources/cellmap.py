@@ -15,10 +15,11 @@ from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis
 from ..model.opened import Opened
 from ..storage.annotations import Encoding, class_names, encoding_of, malformed, wholly_unknown
-from ..storage.documents import Node, find_node, read_node
+from ..storage.documents import Node, find_node, read_node, require_on_disk
 from ..storage.geometry import GEOMETRY_KEYS, multiscales_of
 from ..units import Quantity
-from .zarr_ import ZarrArrayConfig, ZarrOpened
+from .zarr_ import ZarrArrayConfig
+from .zarr_opened import ZarrOpened
 
 OUTPUTS = ("target", "mask")
 Class = str | tuple[str, tuple[str, ...]]
@@ -175,8 +176,7 @@ class CellMapOpened(Opened):
     interpolatable = False
 
     def __init__(self, config: CellMapArrayConfig) -> None:
-        if fields.is_url(config.file_name):
-            raise StoreError("not a folder", found=str(config.file_name), allowed="a store on a local disk")
+        require_on_disk(config.file_name)
         self._config = config
         self._dataset = config.dataset.strip("/")
         self.place = f"{config.file_name}/{self._dataset}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,12 @@ from funlib.geometry import Roi
 
 from ..errors import ConfigError, StoreError
 from ..model.array import Array
-from ..model.fields import items_of, to_dtype, to_integer
+from ..model.fields import items_of, named, to_dtype, to_integer, to_names, to_path, to_text
+from ..storage.attributes import geometry_attributes
 from ..storage.axes import axis_roles
 from ..storage.chunks import CHUNK, require_whole_shards, to_chunks
-from ..storage.documents import what_is_there
-from ..storage.engine import create_array
+from ..storage.create import NewArray, create_array, require_dataset_path, require_json
+from ..storage.documents import require_on_disk, what_is_there
 from ..units import DEFAULT_UNIT, parse_unit
 from .zarr_ import ZarrArrayConfig
 
@@ -73,71 +71,83 @@ def create_zarr(
         attributes: More attributes.
 
     Raises:
-        ConfigError: Shapes that do not fit.
-        StoreError: An array is there already, or the store cannot be written.
+        ConfigError: Values that do not fit, found before anything is touched.
+        StoreError: An array is there already, the store cannot be written, or it is a URL. What
+            was there before is then there still.
     """
-    root, dataset = Path(path), dataset.strip("/")
-    unit = parse_unit(unit)
+    # all that can be wrong is found before anything is touched
+    root, dataset = named("path", to_path, path), named("dataset", to_text, dataset).strip("/")
+    require_on_disk(root)
+    require_dataset_path(dataset)
+    unit = named("unit", parse_unit, unit)
     array_dtype = to_dtype(dtype)
     if array_dtype is None:
         raise ConfigError("an array needs a dtype", path=(dataset,))
     if not isinstance(roi, Roi) or None in roi.offset or None in roi.shape:
         raise ConfigError("roi is not a bounded Roi", found=repr(roi), path=(dataset,))
     dims = roi.dims
-    voxel_size = _integers(voxel_size, "voxel_size", dataset)
-    write_size = None if write_size is None else _integers(write_size, "write_size", dataset)
-    if num_channels is not None and to_integer(num_channels) < 1:
-        raise ConfigError("num_channels must be positive", found=num_channels, path=(dataset,))
-    if len(voxel_size) != dims or any(v <= 0 for v in voxel_size):
-        raise ConfigError("voxel_size must be one positive length per axis", found=tuple(voxel_size), path=(dataset,))
+    voxel_size = _lengths(voxel_size, dims, "voxel_size", dataset)
     if roi.empty or any(s % v for s, v in zip(roi.shape, voxel_size, strict=True)):
         raise ConfigError(
             "the roi is not a whole number of voxels", found=f"{roi}, voxel size {tuple(voxel_size)}", path=(dataset,)
         )
-    if num_channels is None and channel_names is not None:
-        num_channels = len(channel_names)
-    if channel_names is not None and len(channel_names) != num_channels:
+    channels = named("channel_names", to_names, channel_names)
+    if num_channels is not None and named("num_channels", to_integer, num_channels) < 1:
+        raise ConfigError("num_channels must be positive", found=num_channels, path=(dataset,))
+    if num_channels is None and channels is not None:
+        num_channels = len(channels)
+    if channels is not None and (len(channels) != num_channels or len(set(channels)) != len(channels)):
         raise ConfigError(
-            "channel_names do not fit num_channels", found=f"{len(channel_names)}, {num_channels}", path=(dataset,)
+            "channel_names must be one name for each channel, all different",
+            found=", ".join(channels),
+            allowed=f"{num_channels} names",
+            path=(dataset,),
         )
     spatial = tuple(s // v for s, v in zip(roi.shape, voxel_size, strict=True))
-    shape = spatial if num_channels is None else (num_channels, *spatial)
-    names, nonspatial = _axes(axes, len(shape), dims, dataset)
+    shape = spatial if num_channels is None else (int(num_channels), *spatial)
+    names = _axes(axes, len(shape), dims, dataset)
     if chunks is None:
-        inner = [CHUNK] * dims if write_size is None else [w // v for w, v in zip(write_size, voxel_size, strict=True)]
+        inner = [CHUNK] * dims
+        if write_size is not None:
+            write_size = _lengths(write_size, dims, "write_size", dataset)
+            inner = [w // v for w, v in zip(write_size, voxel_size, strict=True)]
         chunks = [max(1, min(c, n)) for c, n in zip(inner, spatial, strict=True)]
     chunks = to_chunks(chunks, names, dims, "chunks", dataset)
     shards = None if shards is None else to_chunks(shards, names, dims, "shards", dataset)
     require_whole_shards(shards, chunks, zarr_format, dataset)
-    _refuse_to_replace(root, dataset, overwrite)
-    described = geometry_attributes(roi.offset, voxel_size, unit, names, nonspatial, channel_names)
-    with _replacing(root / dataset, root):
-        create_array(
-            root,
-            dataset,
-            shape,
-            chunks,
-            array_dtype,
-            {**described, **(attributes or {})},
-            compressor,
-            zarr_format,
-            shards,
-            fill_value,
-            dimension_names=names,
-        )
-    return open_zarr(root, dataset, mode, unit)
+    require_json(attributes or {})
+    described = geometry_attributes(roi.offset, voxel_size, unit, names, channels)
+    array = NewArray(
+        shape,
+        chunks,
+        array_dtype,
+        {**described, **(attributes or {})},
+        compressor=compressor,
+        format=zarr_format,
+        shards=shards,
+        fill_value=fill_value,
+        axes=names,
+    )
+    config = ZarrArrayConfig(dataset or "array", file_name=root, dataset=dataset, mode=mode)
+    replace = _may_replace(root, dataset, overwrite)
+    create_array(root, dataset, array, replace)
+    return Array(config, unit=unit)
 
 
-def _integers(values: Any, what: str, dataset: str) -> tuple[int, ...]:
+def _lengths(values: Any, dims: int, what: str, dataset: str) -> tuple[int, ...]:
+    """One positive integer per axis. Raises ConfigError."""
     try:
-        return tuple(to_integer(value) for value in items_of(values, "integers"))
+        lengths = tuple(to_integer(value) for value in items_of(values, "integers"))
     except ConfigError as error:
         raise ConfigError(f"{what}: {error.problem}", error.found, error.allowed, (dataset,)) from None
+    if len(lengths) != dims or any(length <= 0 for length in lengths):
+        raise ConfigError(f"{what} must be one positive length per axis", found=lengths, path=(dataset,))
+    return lengths
 
 
-def _axes(axes: Sequence[str] | None, ndim: int, dims: int, dataset: str) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+def _axes(axes: Sequence[str] | None, ndim: int, dims: int, dataset: str) -> tuple[str, ...]:
     try:
-        names, nonspatial = axis_roles(axes, ndim, dims)
+        names, nonspatial = axis_roles(named("axes", to_names, axes), ndim, dims)
     except ValueError as error:
         raise ConfigError("axes do not fit the shape", found=str(error), path=(dataset,)) from None
     if nonspatial != (True,) * (ndim - dims) + (False,) * dims:
@@ -147,58 +157,15 @@ def _axes(axes: Sequence[str] | None, ndim: int, dims: int, dataset: str) -> tup
             path=(dataset,),
             allowed=f"{ndim - dims} non-spatial, then {dims} spatial",
         )
-    return names, nonspatial
+    return names
 
 
-def geometry_attributes(
-    offset: Sequence[int],
-    voxel_size: Sequence[int],
-    unit: str,
-    names: Sequence[str],
-    nonspatial: Sequence[bool],
-    channel_names: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """Where voxels are, as funlib.persistence and DaCapo read it."""
-    spatial = [name for name, lead in zip(names, nonspatial, strict=True) if not lead]
-    attributes: dict[str, Any] = {
-        "offset": [int(value) for value in offset],
-        "voxel_size": [int(value) for value in voxel_size],
-        "resolution": [int(value) for value in voxel_size],
-        "units": [unit] * len(spatial),
-        "axis_names": [f"{name}^" if lead else name for name, lead in zip(names, nonspatial, strict=True)],
-        "axes": list(names),
-        # not "time": funlib.persistence then wants an offset, a voxel size and a unit of time among
-        # the lengths, which DaCapo reads as those of space; axis_names and axes say which is t
-        "types": ["channel" if lead else "space" for lead in nonspatial],
-    }
-    if channel_names is not None:
-        attributes["channel_names"] = list(channel_names)
-    return attributes
-
-
-def _refuse_to_replace(root: Path, dataset: str, overwrite: bool) -> None:
+def _may_replace(root: Path, dataset: str, overwrite: bool) -> bool:
+    """Whether something is there that may be replaced. Raises StoreError where it may not."""
     folder = root / dataset
     there = what_is_there(root, dataset)
     if there == "group" and (dataset or any(child.is_dir() for child in folder.iterdir())):
         raise StoreError("a group is there already", found=str(folder), allowed="another dataset name")
     if there == "array" and not overwrite:
         raise StoreError("an array is there already", found=str(folder), allowed="overwrite=True replaces it")
-
-
-@contextlib.contextmanager
-def _replacing(folder: Path, root: Path) -> Iterator[None]:
-    """What is made in ``folder`` meanwhile replaces what was there, or all stays as it was."""
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.replaced")
-    new_store = not root.exists()
-    try:
-        if folder.exists():
-            folder.rename(aside)
-        yield
-    except Exception as error:
-        shutil.rmtree(root if new_store else folder, ignore_errors=True)
-        if aside.exists():
-            aside.rename(folder)
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError("cannot create", found=f"{folder}: {type(error).__name__}: {error}") from error
-    shutil.rmtree(aside, ignore_errors=True)
+    return there is not None

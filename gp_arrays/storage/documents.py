@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,9 @@ import attrs
 import numpy as np
 
 from ..errors import StoreError, nearest
+from ..model.fields import is_url
+from .chunk_files import read_file
+from .keys import ChunkKeys, keys_v2, keys_v3
 
 #: How many datasets are looked at to name the nearest ones in an error.
 LISTED = 2000
@@ -27,6 +31,7 @@ class Node:
         attrs: The attributes.
         shape, dtype, chunks: Of an array; None for a group. Chunks are what a read decodes.
         shards: What a write touches, where chunks lie in shards; else the chunks.
+        keys: Where its chunks (shards, where there are any) are stored.
         document: The array's metadata document, as read.
     """
 
@@ -37,6 +42,7 @@ class Node:
     dtype: np.dtype[Any] | None = None
     chunks: tuple[int, ...] | None = None
     shards: tuple[int, ...] | None = None
+    keys: ChunkKeys | None = None
     document: Mapping[str, Any] | None = None
 
     @property
@@ -47,18 +53,27 @@ class Node:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, None where there is no such file. Raises StoreError where it is unreadable."""
     try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        data = read_file(path)
+    except NotADirectoryError:
         return None
-    except OSError as error:
-        raise StoreError("cannot read metadata", found=f"{path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        # a ValueError is a name that no file can have
+        raise StoreError("cannot read metadata", found=error_text(path, error)) from error
+    if data is None:
+        return None
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError("metadata is not JSON", found=f"{path}: {error}") from None
     if not isinstance(value, dict):
         raise StoreError("metadata is not a JSON object", found=str(path))
     return value
+
+
+def error_text(path: Path, error: Exception) -> str:
+    """What an error says of a path, which its own words may name already."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text if str(path) in text else f"{path}: {text}"
 
 
 def read_node(root: Path, path: str) -> Node | None:
@@ -76,39 +91,89 @@ def read_node(root: Path, path: str) -> Node | None:
 
 
 def _array_v2(document: dict[str, Any], path: str, folder: Path) -> Node:
-    try:
-        shape, chunks = _ints(document["shape"]), _ints(document["chunks"])
-        dtype = _dtype(document["dtype"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError("metadata of the array is malformed", found=f"{folder / '.zarray'}: {error!r}") from None
-    return Node(path, 2, read_json(folder / ".zattrs") or {}, shape, dtype, chunks, chunks, document)
+    with _well_formed(folder / ".zarray"):
+        shape, dtype = _shape(document["shape"]), _dtype(document["dtype"])
+        chunks = _chunk_shape(document["chunks"], shape)
+        to_fill_value(document.get("fill_value"), dtype)
+        keys = keys_v2(document, folder, len(shape))
+    return Node(path, 2, read_json(folder / ".zattrs") or {}, shape, dtype, chunks, chunks, keys, document)
 
 
 def _node_v3(document: dict[str, Any], path: str, folder: Path) -> Node:
-    try:
+    with _well_formed(folder / "zarr.json"):
         attributes = dict(document.get("attributes") or {})
         if document["node_type"] == "group":
             return Node(path, 3, attributes)
-        shape, dtype = _ints(document["shape"]), _dtype(document["data_type"])
-        shards = _ints(document["chunk_grid"]["configuration"]["chunk_shape"])
-        chunks = shards
+        shape, dtype = _shape(document["shape"]), _dtype(document["data_type"])
+        grid = document["chunk_grid"]
+        if grid["name"] != "regular":
+            raise ValueError(f"chunk_grid {grid['name']!r}: only regular ones are read")
+        chunks = shards = _chunk_shape(grid["configuration"]["chunk_shape"], shape)
         for codec in document["codecs"]:
             if codec["name"] == "sharding_indexed":
-                chunks = _ints(codec["configuration"]["chunk_shape"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError("metadata of the array is malformed", found=f"{folder / 'zarr.json'}: {error!r}") from None
-    return Node(path, 3, attributes, shape, dtype, chunks, shards, document)
+                chunks = _chunk_shape(codec["configuration"]["chunk_shape"], shape)
+        to_fill_value(document.get("fill_value"), dtype)
+        keys = keys_v3(document, len(shape))
+    return Node(path, 3, attributes, shape, dtype, chunks, shards, keys, document)
 
 
-def _ints(values: Any) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)
+@contextlib.contextmanager
+def _well_formed(document: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, OverflowError) as error:
+        text = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise StoreError("metadata of the array is malformed", found=f"{text} in {document}") from None
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or any(type(value) is not int or value < 0 for value in values):
+        raise ValueError(f"{values!r} is not a list of lengths")
+    return tuple(values)
+
+
+def _chunk_shape(values: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    chunks = _shape(values)
+    if len(chunks) != len(shape) or 0 in chunks:
+        raise ValueError(f"chunks {values} of an array of shape {list(shape)}")
+    return chunks
 
 
 def _dtype(value: Any) -> np.dtype[Any]:
     dtype: np.dtype[Any] = np.dtype(value)
-    if dtype.kind not in "buif":
-        raise TypeError(f"dtype {value}: only bool, integers and floats are voxels")
+    if value is None or dtype.kind not in "buif" or dtype.itemsize > 8:
+        raise TypeError(f"dtype {value}: only bool, integers and floats up to 64 bits are voxels")
     return dtype
+
+
+def to_fill_value(value: Any, dtype: np.dtype[Any]) -> bool | int | float:
+    """The fill value of an array, as its metadata give it or as a user does. Raises ValueError.
+
+    >>> to_fill_value("NaN", np.dtype("f4")), to_fill_value(None, np.dtype("u1"))
+    (nan, 0)
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str) and dtype.kind == "f":
+        if value.startswith("0x"):  # the bits of the number, in Zarr v3
+            return float(np.array(int(value, 16), f"u{dtype.itemsize}").view(dtype))
+        return float(value)
+    if value is None:
+        value = 0
+    if not isinstance(value, (bool, int, float)):
+        raise ValueError(f"fill_value {value!r}")
+    if dtype.kind == "f":
+        return float(value)
+    lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if value != value or not lowest <= value <= highest or value != int(value):
+        raise ValueError(f"fill_value {value} in an array of {dtype}")
+    return bool(value) if dtype.kind == "b" else int(value)
+
+
+def require_on_disk(path: Path) -> None:
+    """Raises StoreError for a URL: stores are folders on disk."""
+    if is_url(path):
+        raise StoreError("not a folder", found=str(path), allowed="a store on a local disk")
 
 
 def find_node(root: Path, path: str) -> Node:
@@ -162,7 +227,8 @@ def datasets(root: Path, limit: int = LISTED) -> Iterator[str]:
             yield path
             continue
         try:
-            names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+            # a hidden folder is one that a stopped program has left
+            names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
         except OSError:
             continue
         frontier.extend(f"{path}/{name}" if path else name for name in names)

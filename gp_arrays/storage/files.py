@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
+import stat
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,24 +27,27 @@ def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
 def replace_file(path: Path, content: str | bytes, durable: bool = False, problem: str = "cannot write") -> None:
     """Write a file at once: a reader sees the old one or the new one, and nothing else is left.
 
-    With ``durable`` that also holds for who reads after a power failure. Raises StoreError,
-    whose first words are ``problem``.
+    The new file has the mode of the old one, else the usual one of new files; a link stays
+    a link, to the new file. With ``durable`` all this also holds after a power failure.
+    Raises StoreError, whose first words are ``problem``.
     """
     data = content.encode() if isinstance(content, str) else content
     with writing(path, problem):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        target = Path(os.path.realpath(path))
+        temporary = target.with_name(f".{target.name[:200]}-{uuid.uuid4().hex}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
+                if target.exists():
+                    temporary.chmod(stat.S_IMODE(target.stat().st_mode))
                 file.write(data)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            temporary.replace(target)
             if durable:
-                _force_entries(path.parent)
+                _force_entries(target.parent)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 

@@ -35,19 +35,12 @@ def fingerprint(root: Path, node: Node) -> str:
 
 
 def _chunk_folders(folder: Path, node: Node) -> Iterator[Path]:
-    document = node.document or {}
     stored = node.shards or node.chunks
-    if node.shape is None or not stored:
+    if node.shape is None or node.keys is None or not stored:
         return
-    if node.format == 2:
-        separator = document.get("dimension_separator", ".")
-    else:
-        encoding = document.get("chunk_key_encoding", {})
-        default = encoding.get("name", "default") == "default"
-        separator = encoding.get("configuration", {}).get("separator", "/" if default else ".")
-        folder = folder / "c" if default and separator == "/" else folder
-        yield folder
-    if separator != "/":
+    folder = node.keys.folder(folder)
+    yield folder
+    if node.keys.separator != "/":
         return
     grid = [-(-n // c) for n, c in zip(node.shape, stored, strict=True)]
     left = FOLDERS

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import StoreError
-from .documents import Node, read_node
+from .chunk_files import find_obstacle
+from .documents import Node, error_text, read_node
+from .keys import LOOKED_AT, NUMBER, ChunkKeys
 
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -20,52 +23,73 @@ def list_chunks(root: Path, node: Node) -> Indices:
     The cost is that of the folders that exist, not that of the chunks there could be.
 
     Raises:
-        StoreError: The array is not there any more, so that nothing can be told.
+        StoreError: A chunk is there that cannot be read, or the array is not there any more.
     """
     assert node.shape is not None
-    document = node.document or {}
-    folder = root / node.path
-    ndim = len(node.shape)
-    if node.format == 2:
-        separator = document.get("dimension_separator", ".")
-        prefix = ""
-    else:
-        encoding = document.get("chunk_key_encoding", {})
-        default = encoding.get("name", "default") == "default"
-        separator = encoding.get("configuration", {}).get("separator", "/" if default else ".")
-        prefix = "c" if default else ""
-    if separator == "/":
-        found = list(_nested(folder / prefix if prefix else folder, ndim))
-    else:
-        found = list(_flat(folder, ndim, separator, f"{prefix}{separator}" if prefix else ""))
+    indices = list(_chunks(root, node))
     now = read_node(root, node.path)
     if now is None or now.shape != node.shape or now.chunks != node.chunks:
-        raise StoreError("the array has vanished or changed since it was opened", found=str(folder))
-    return np.array(found, np.int64).reshape(len(found), ndim)
+        raise StoreError("the array has vanished or changed since it was opened", found=str(root / node.path))
+    return np.array(indices, np.int64).reshape(len(indices), len(node.shape))
 
 
-def _nested(folder: Path, depth: int, above: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.isdigit()]
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        raise StoreError("cannot list chunks", found=f"{folder}: {error.strerror}") from error
-    for name in names:
-        if depth == 1:
-            yield (*above, int(name))
+def require_readable_chunks(root: Path, node: Node) -> None:
+    """Raises StoreError if one of the first chunks cannot be read. Looks at names and kinds of files alone."""
+    for _ in islice(_chunks(root, node), LOOKED_AT):
+        pass
+
+
+def _chunks(root: Path, node: Node) -> Iterator[tuple[int, ...]]:
+    assert node.keys is not None
+    assert node.shape is not None
+    stored = node.shards or node.chunks
+    assert stored is not None
+    grid = [-(-n // c) for n, c in zip(node.shape, stored, strict=True)]
+    keys, array = node.keys, root / node.path
+    folder = keys.folder(array)
+    if folder != array:
+        for name, _ in _entries(array):
+            _require_own_key(keys, array, name)
+    for index in _below(folder, keys, keys.ndim if keys.separator == "/" else 0, ()):
+        if all(i < n for i, n in zip(index, grid, strict=True)):
+            yield index
+
+
+def _below(folder: Path, keys: ChunkKeys, depth: int, above: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Indices of chunks in a folder, nested as many times as ``depth`` says; 0 for one folder of all."""
+    level = NUMBER if depth else keys
+    for name, is_chunk_or_folder in _entries(folder, files=depth <= 1):
+        index = level.index(name)
+        if index is None:
+            if not above:
+                _require_own_key(keys, folder, name)
+        elif not is_chunk_or_folder:
+            wanted = "a file" if depth <= 1 else "a folder of chunks"
+            raise StoreError("cannot read a chunk", found=f"{folder / name} is not {wanted}")
+        elif depth <= 1:
+            yield above + index
         else:
-            yield from _nested(folder / name, depth - 1, (*above, int(name)))
+            yield from _below(folder / name, keys, depth - 1, above + index)
 
 
-def _flat(folder: Path, ndim: int, separator: str, prefix: str) -> Iterator[tuple[int, ...]]:
+def _require_own_key(keys: ChunkKeys, folder: Path, name: str) -> None:
+    if any(rule.begins(name) for rule in keys.others()):
+        raise StoreError(
+            "a chunk is stored under a key of another kind",
+            found=str(folder / name),
+            allowed=f"keys such as {keys.key((0,) * keys.ndim)}",
+        )
+
+
+def _entries(folder: Path, files: bool = True) -> Iterator[tuple[str, bool]]:
+    """Names in a folder, and whether each is a file (or, unless ``files``, a folder)."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(prefix)]
+            for entry in entries:
+                yield entry.name, entry.is_file() if files else entry.is_dir()
+    except FileNotFoundError:
+        obstacle = find_obstacle(folder)
+        if obstacle is not None:
+            raise StoreError("cannot list chunks", found=obstacle) from None
     except OSError as error:
-        raise StoreError("cannot list chunks", found=f"{folder}: {error.strerror}") from error
-    for name in names:
-        parts = name[len(prefix) :].split(separator)
-        if len(parts) == ndim and all(part.isdigit() for part in parts):
-            yield tuple(map(int, parts))
+        raise StoreError("cannot list chunks", found=error_text(folder, error)) from error

@@ -8,7 +8,8 @@ from funlib.geometry import Coordinate, Roi
 
 import gp_arrays as gpa
 from gp_arrays.storage.axes import axis_roles
-from gp_arrays.storage.engine import FORMATS, create_array
+from gp_arrays.storage.create import NewArray, create_array
+from gp_arrays.storage.engine import FORMATS
 
 
 def write(root, path, attributes=None, shape=(4, 6, 8), dtype="|u1", group=False):
@@ -336,9 +337,8 @@ def test_no_unit_is_logged(tmp_path, pyramid, caplog):
 def test_names_of_dimensions_of_zarr_v3_are_those_of_axes(tmp_path):
     voxels = np.arange(48, dtype=np.uint8).reshape(2, 3, 4, 2)
     names = ["z", "y", "x", "c"]
-    create_array(
-        tmp_path, "a", voxels.shape, (2, 3, 4, 1), "uint8", {"voxel_size": [8, 4, 4]}, format=3, dimension_names=names
-    )
+    array = NewArray(voxels.shape, (2, 3, 4, 1), np.dtype("uint8"), {"voxel_size": [8, 4, 4]}, format=3, axes=names)
+    create_array(tmp_path, "a", array)
     gpa.ZarrArrayConfig("w", tmp_path, "a", mode="r+").array()[:] = np.moveaxis(voxels, 3, 0)
     array = opened(tmp_path)
     assert array.axes == ("c", "z", "y", "x")

@@ -1,0 +1,254 @@
+"""Making, replacing and removing arrays and groups on disk, each at once or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..errors import ConfigError, StoreError
+from .documents import Node, error_text, read_json, to_fill_value
+from .engine import DOCUMENTS, FORMATS
+from .files import replace_file
+
+#: How chunks are compressed, as metadata of Zarr v2 and of v3 say it.
+_CODECS_V2: dict[str, dict[str, Any] | None] = {
+    "zstd": {"id": "zstd", "level": 3},
+    "blosc": {"id": "blosc", "cname": "zstd", "clevel": 5, "shuffle": 2, "blocksize": 0},
+    "gzip": {"id": "gzip", "level": 5},
+    "none": None,
+}
+_CODECS_V3: dict[str, dict[str, Any] | None] = {
+    "zstd": {"level": 3, "checksum": True},
+    "blosc": {"cname": "zstd", "clevel": 5, "shuffle": "bitshuffle", "blocksize": 0},
+    "gzip": {"level": 5},
+    "none": None,
+}
+COMPRESSORS = tuple(_CODECS_V2)
+
+#: How the names of hidden folders end in which a new array is made.
+NEW = ".new"
+
+# of Linux: see its manual page on renameat2
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+@attrs.frozen
+class NewArray:
+    """An array that is to be made: all that its metadata documents say. Raises ConfigError.
+
+    Attributes:
+        shape, chunks, shards: In voxels. Chunks lie in shards where these are given (Zarr v3 only).
+        attributes: All attributes.
+        axes: Names of the axes; they have a place of their own in Zarr v3 only.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: np.dtype[Any]
+    attributes: Mapping[str, Any]
+    compressor: str = "zstd"
+    format: int = 2
+    shards: tuple[int, ...] | None = None
+    fill_value: Any = 0
+    axes: Sequence[str] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.compressor not in COMPRESSORS:
+            raise ConfigError("unknown compressor", found=repr(self.compressor), allowed=", ".join(COMPRESSORS))
+        if self.format not in FORMATS:
+            raise ConfigError(
+                "a Zarr format that the installed zarr does not write",
+                found=repr(self.format),
+                allowed=", ".join(map(str, FORMATS)),
+            )
+        try:
+            to_fill_value(self.fill_value, self.dtype)
+        except (ValueError, OverflowError) as error:
+            raise ConfigError("the fill_value does not fit the dtype", found=str(error)) from None
+        require_json(self.attributes)
+
+    def write(self, folder: Path) -> None:
+        """Write the metadata documents into a new folder."""
+        common: dict[str, Any] = {
+            "zarr_format": self.format,
+            "shape": list(self.shape),
+            "fill_value": _fill_text(to_fill_value(self.fill_value, self.dtype)),
+        }
+        if self.format == 2:
+            document = {
+                **common,
+                "chunks": list(self.chunks),
+                "dtype": self.dtype.str,
+                "order": "C",
+                "filters": None,
+                "compressor": _CODECS_V2[self.compressor],
+                "dimension_separator": "/",
+            }
+            _write_json(folder / ".zarray", document)
+            _write_json(folder / ".zattrs", self.attributes)
+            return
+        document = {
+            **common,
+            "node_type": "array",
+            "data_type": self.dtype.name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.shards or self.chunks)}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "codecs": self._codecs(),
+            "attributes": self.attributes,
+            **({} if self.axes is None else {"dimension_names": list(self.axes)}),
+        }
+        _write_json(folder / "zarr.json", document)
+
+    def _codecs(self) -> list[dict[str, Any]]:
+        to_bytes: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
+        options = _CODECS_V3[self.compressor]
+        if self.compressor == "blosc":
+            options = {**(options or {}), "typesize": self.dtype.itemsize}
+        codecs = [to_bytes, *([] if options is None else [{"name": self.compressor, "configuration": options}])]
+        if self.shards is None:
+            return codecs
+        sharding = {
+            "chunk_shape": list(self.chunks),
+            "codecs": codecs,
+            "index_codecs": [to_bytes, {"name": "crc32c"}],
+            "index_location": "end",
+        }
+        return [{"name": "sharding_indexed", "configuration": sharding}]
+
+
+def require_json(attributes: Any) -> None:
+    """Raises ConfigError for attributes that no metadata document can hold."""
+    try:
+        if not isinstance(attributes, Mapping) or not all(isinstance(key, str) for key in attributes):
+            raise TypeError(f"{type(attributes).__name__} is not a table of values by name")
+        json.dumps(attributes)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError("attributes that JSON cannot hold", found=str(error)) from None
+
+
+def require_dataset_path(dataset: str) -> None:
+    """Raises ConfigError for a path that no array within a store can have."""
+    parts = dataset.split("/") if dataset else []
+    if any(part in ("", ".", "..", *DOCUMENTS) or "\0" in part for part in parts):
+        raise ConfigError("not a path of an array in a store", found=repr(dataset), allowed='such as "labels/neurons"')
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    replace_file(path, json.dumps(document, indent=4), problem="cannot create")
+
+
+def _fill_text(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def create_array(root: Path, path: str, array: NewArray, replace: bool = False) -> None:
+    """Make an array, with the groups above it. With ``replace`` what is there is replaced.
+
+    It is made in a hidden folder beside its place and then renamed: whenever the program is
+    stopped, there is what was there before or the new array. Raises StoreError.
+    """
+    require_one_format(root, path, array.format)
+    folder = Path(os.path.realpath(root / path))
+    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{NEW}")
+    with _all_or_nothing(root / path, new) as made:
+        _make_groups(root, path.split("/")[:-1] if path else None, array.format, made)
+        for left in folder.parent.glob(f".{folder.name}.*{NEW}"):  # by a program that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        new.mkdir()
+        made.append(new)
+        array.write(new)
+        if replace and folder.exists():
+            _exchange(new, folder)
+            shutil.rmtree(new, ignore_errors=True)
+        else:
+            new.rename(folder)
+
+
+def create_group(root: Path, path: str, format: int) -> None:
+    """Make a group where there is none, with those above it. Raises StoreError."""
+    require_one_format(root, path, format)
+    with _all_or_nothing(root / path) as made:
+        _make_groups(root, path.split("/") if path else [], format, made)
+
+
+def _make_groups(root: Path, parts: Sequence[str] | None, format: int, made: list[Path]) -> None:
+    """Make the store and the groups in it, one below the other; None for the folders above the store alone."""
+    groups = [] if parts is None else [root.joinpath(*parts[:i]) for i in range(len(parts) + 1)]
+    for folder in (*reversed(root.parents), *groups):
+        if not folder.exists():
+            folder.mkdir(exist_ok=True)
+            made.append(folder)
+        if folder in groups and not any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
+            document = folder / (".zgroup" if format == 2 else "zarr.json")
+            made.append(document)
+            group: dict[str, Any] = {"zarr_format": format}
+            _write_json(document, group if format == 2 else {**group, "node_type": "group", "attributes": {}})
+
+
+@contextlib.contextmanager
+def _all_or_nothing(place: Path, new: Path | None = None) -> Iterator[list[Path]]:
+    """Removes what was made, as listed meanwhile, unless all of it was; then ``new`` is renamed."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException as error:
+        if new not in made or new.exists():
+            for path in reversed(made):
+                with contextlib.suppress(OSError):
+                    shutil.rmtree(path) if path == new else path.rmdir() if path.is_dir() else path.unlink()
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise StoreError("cannot create", found=error_text(place, error)) from error
+        raise
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Swap two folders: at once where the system can, else so that a failure leaves the old one."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 and renameat2(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(old), RENAME_EXCHANGE) == 0:
+        return
+    aside = new.with_suffix(".old")
+    try:
+        old.rename(aside)
+        new.rename(old)
+    except BaseException:
+        if aside.exists() and not old.exists():
+            aside.rename(old)
+        raise
+    aside.rename(new)
+
+
+def require_one_format(root: Path, path: str, format: int) -> None:
+    """Raises StoreError where a store is of the other format: readers would miss a part of it."""
+    parts = path.split("/") if path else []
+    for i in range(len(parts) + 1):
+        folder = root.joinpath(*parts[:i])
+        existing = 3 if (folder / "zarr.json").exists() else 2 if (folder / ".zgroup").exists() else format
+        if existing != format:
+            raise StoreError(
+                f"the store is Zarr v{existing}",
+                found=f"zarr_format {format} for {root / path}",
+                allowed=f"zarr_format {existing}; another store",
+            )
+
+
+def update_attributes(root: Path, node: Node, attributes: Mapping[str, Any]) -> None:
+    """Add attributes to an array or group. Raises ConfigError for those that JSON cannot hold, StoreError."""
+    require_json(attributes)
+    document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")
+    before = read_json(document) or {}
+    if node.format == 3:
+        attributes = {**before, "attributes": {**before.get("attributes", {}), **attributes}}
+    _write_json(document, {**before, **attributes})
