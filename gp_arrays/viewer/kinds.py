@@ -153,25 +153,22 @@ def mixing(channels: Sequence[Colour]) -> str:
 
     ``contrast`` is that of all of them.
     """
-    lines = _controls(channels) + ["#uicontrol invlerp contrast", "void main() {", "  vec3 sum = vec3(0.0);"]
-    for i, one in enumerate(channels):
-        lines.append(f"  if (show_{one.name}) sum += color_{one.name} * contrast(getDataValue({i}));")
-    return "\n".join([*lines, "  emitRGB(sum);", "}", ""])
+    start = ["#uicontrol invlerp contrast", "void main() {", "  vec3 sum = vec3(0.0);"]
+    added = "  if (show_{name}) sum += color_{name} * contrast(getDataValue({i}));"
+    return _shader(channels, start, added, ["  emitRGB(sum);"])
 
 
 def tinting(channels: Sequence[Colour]) -> str:
     """A shader that shows where channels are set: each in its colour, their mean where they overlap."""
-    lines = [*_controls(channels), "void main() {", "  vec4 sum = vec4(0.0);"]
-    for i, one in enumerate(channels):
-        lines.append(
-            f"  if (show_{one.name} && float(toRaw(getDataValue({i}))) != 0.0) sum += vec4(color_{one.name}, 1.0);"
-        )
-    return "\n".join([*lines, "  if (sum.a > 0.0) emitRGB(sum.rgb / sum.a);", "  else emitTransparent();", "}", ""])
+    start = ["void main() {", "  vec4 sum = vec4(0.0);"]
+    added = "  if (show_{name} && float(toRaw(getDataValue({i}))) != 0.0) sum += vec4(color_{name}, 1.0);"
+    end = ["  if (sum.a > 0.0) emitRGB(sum.rgb / sum.a);", "  else emitTransparent();"]
+    return _shader(channels, start, added, end)
 
 
-def _controls(channels: Sequence[Colour]) -> list[str]:
-    lines = []
-    for one in channels:
-        lines.append(f'#uicontrol vec3 color_{one.name} color(default="{one.colour}")')
-        lines.append(f"#uicontrol bool show_{one.name} checkbox(default=true)")
-    return lines
+def _shader(channels: Sequence[Colour], start: list[str], added: str, end: list[str]) -> str:
+    """A shader with a colour and a checkbox for each channel; ``added`` is the line of a channel."""
+    control = '#uicontrol vec3 color_{0} color(default="{1}")\n#uicontrol bool show_{0} checkbox(default=true)'
+    controls = [control.format(one.name, one.colour) for one in channels]
+    sums = [added.format(name=one.name, i=i) for i, one in enumerate(channels)]
+    return "\n".join([*controls, *start, *sums, *end, "}", ""])

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 Voxels = np.ndarray[Any, Any]
 Range = tuple[int, int]
+#: For each axis the ascending indices of some voxels, in runs that are read together.
+Runs = Sequence[Sequence[Sequence[int]]]
 
 #: Samples at most that many voxels apart are read in one box where a source has no chunks.
 NEAR = 64
@@ -53,41 +55,32 @@ class Level:
     read_cost: int
     read: Callable[[Sequence[Range]], Voxels]
 
-    def samples(self, centres: Sequence[Sequence[int]]) -> LevelSamples:
+    def runs(self, centres: Sequence[Sequence[int]]) -> Runs:
         """The voxels at some positions: for each axis, ascending positions in units of the tree, doubled."""
-        axes = zip(self.begin, self.voxel_size, self.shape, self.chunks, centres, strict=True)
         runs = []
-        for begin, voxel, size, chunk, positions in axes:
+        for begin, voxel, size, chunk, positions in zip(
+            self.begin, self.voxel_size, self.shape, self.chunks, centres, strict=True
+        ):
             # floor((position / 2 - begin) / voxel), with integers alone
             a, b = 2 * begin.numerator, begin.denominator
             c, d = voxel.denominator, 2 * b * voxel.numerator
             runs.append(_runs([min(max((p * b - a) * c // d, 0), size - 1) for p in positions], chunk))
-        return LevelSamples(self, tuple(runs))
+        return runs
 
-
-@attrs.frozen(eq=False)
-class LevelSamples:
-    """Some voxels of a level. ``runs``: for each axis the ascending indices, in runs that are read together."""
-
-    level: Level
-    runs: Sequence[Sequence[Sequence[int]]]
-
-    @property
-    def cost(self) -> int:
-        """The cost of ``read``, in decoded voxels."""
+    def cost(self, runs: Runs) -> int:
+        """The cost of reading some voxels, in decoded voxels."""
         voxels = []
-        for runs, chunk, size in zip(self.runs, self.level.chunks, self.level.shape, strict=True):
-            voxels.append(sum(min(size, (run[-1] // chunk + 1) * chunk) - run[0] // chunk * chunk for run in runs))
-        reads = math.prod(map(len, self.runs))
-        return max(math.prod(voxels) * self.level.voxel_cost, reads * self.level.read_cost)
+        for axis, chunk, size in zip(runs, self.chunks, self.shape, strict=True):
+            voxels.append(sum(min(size, (run[-1] // chunk + 1) * chunk) - run[0] // chunk * chunk for run in axis))
+        return max(math.prod(voxels) * self.voxel_cost, math.prod(map(len, runs)) * self.read_cost)
 
-    def read(self, nonspatial: Sequence[Range], dtype: Any) -> Voxels:
-        """The voxels, of some ranges of the non-spatial axes."""
-        starts = [list(itertools.accumulate(map(len, runs), initial=0)) for runs in self.runs]
+    def samples(self, runs: Runs, nonspatial: Sequence[Range], dtype: Any) -> Voxels:
+        """Some voxels, of some ranges of the non-spatial axes."""
+        starts = [list(itertools.accumulate(map(len, axis), initial=0)) for axis in runs]
         out = np.empty([b - a for a, b in nonspatial] + [start[-1] for start in starts], dtype)
-        for position in np.ndindex(*map(len, self.runs)):
-            box = [runs[i] for runs, i in zip(self.runs, position, strict=True)]
-            voxels = self.level.read([*nonspatial, *((run[0], run[-1] + 1) for run in box)])
+        for position in np.ndindex(*map(len, runs)):
+            box = [axis[i] for axis, i in zip(runs, position, strict=True)]
+            voxels = self.read([*nonspatial, *((run[0], run[-1] + 1) for run in box)])
             samples: Any = (..., *np.ix_(*[np.subtract(run, run[0]) for run in box]))
             target: Any = (..., *(slice(s[i], s[i + 1]) for s, i in zip(starts, position, strict=True)))
             out[target] = voxels[samples]

@@ -14,12 +14,12 @@ import attrs
 from funlib.geometry import Coordinate, Roi
 
 from ..errors import GpArraysError
-from ..model.meta import Meta, Region
+from ..model.meta import Meta
 from ..model.opened import Opened
 from ..model.plan import Plan, Step
-from ..model.tasks import Tasks, make_tasks
+from ..model.tasks import Tasks
 from ..units import Quantity
-from .levels import Level, LevelSamples, Voxels, index_region, middle_voxel
+from .levels import Level, Runs, Voxels, middle_voxel
 
 
 @attrs.frozen
@@ -72,41 +72,22 @@ class Samples(Opened):
         self.offset = tuple(Quantity(Fraction(b)) for b in meta.region.begin)
         self._root, self._spacing, self._level = root, spacing, level
 
-    def at(self, index: Sequence[slice]) -> LevelSamples:
-        """The voxels of the level that a box of samples shows."""
-        centres = []
-        spatial = index[len(self.nonspatial) :]
-        axes = zip(spatial, self._root.region.begin, self._root.voxel_size, self._root.spatial_shape, strict=True)
-        for axis, (part, begin, voxel, size) in enumerate(axes):
-            indices = self._spacing.indices(axis, range(part.start, part.stop), size)
-            centres.append([2 * begin + (2 * i + 1) * int(voxel) for i in indices])
-        return self._level.samples(centres)
+    def cost(self, index: Sequence[slice]) -> int:
+        """The cost of reading a box of samples, in decoded voxels."""
+        return self._level.cost(self._runs(index))
 
     def read(self, index: tuple[slice, ...]) -> Voxels:
         nonspatial = [(part.start, part.stop) for part in index[: len(self.nonspatial)]]
-        return self.at(index).read(nonspatial, self.dtype)
+        return self._level.samples(self._runs(index), nonspatial, self.dtype)
 
-
-@attrs.frozen(eq=False)
-class Overview:
-    """An overview of one step of a plan, at one spacing."""
-
-    plan: Plan
-    index: int
-
-    def tasks(self, ranges: Sequence[tuple[int, int]]) -> Tasks:
-        """The tasks for some ranges of samples on all axes, non-spatial ones first."""
-        return make_tasks(self.plan, [(self.index, index_region(self.plan.steps[self.index].meta, ranges))])
-
-    def costs(self, tasks: Tasks) -> dict[int, int]:
-        """The cost of each step that is read, in decoded voxels."""
-        costs: dict[int, int] = {}
-        for task in tasks.tasks:
-            step = self.plan.steps[task.step]
-            if isinstance(step.opened, Samples):
-                samples = step.opened.at(step.opened.index_of(task.region, step.meta, self.plan.unit))
-                costs[task.step] = costs.get(task.step, 0) + samples.cost
-        return costs
+    def _runs(self, index: Sequence[slice]) -> Runs:
+        """The voxels of the level that a box of samples shows."""
+        root, centres = self._root, []
+        axes = zip(index[-root.dims :], root.region.begin, root.voxel_size, root.spatial_shape, strict=True)
+        for axis, (part, begin, voxel, size) in enumerate(axes):
+            indices = self._spacing.indices(axis, range(part.start, part.stop), size)
+            centres.append([2 * begin + (2 * i + 1) * int(voxel) for i in indices])
+        return self._level.runs(centres)
 
 
 def overview(
@@ -116,8 +97,8 @@ def overview(
     finest: Sequence[int],
     through: Sequence[bool],
     levels: Callable[[int], Sequence[Level]],
-) -> Overview:
-    """The overview of a step.
+) -> tuple[Plan, int]:
+    """The plan that computes samples of a step, and the index of the step that shows them.
 
     Args:
         plan: The compiled tree.
@@ -150,7 +131,7 @@ def overview(
             steps[i] = Step(step.config, meta, sources, tuple(steps[source].meta for source in sources))
         else:
             shown[i] = shown[step.sources[0]]
-    return Overview(attrs.evolve(plan, steps=tuple(steps)), shown[index])
+    return attrs.evolve(plan, steps=tuple(steps)), shown[index]
 
 
 def is_pointwise(step: Step) -> bool:
@@ -167,10 +148,17 @@ def is_pointwise(step: Step) -> bool:
     except GpArraysError:
         return False
     return all(
-        part is None or (_same_box(part, voxel) and source.voxel_size == step.meta.voxel_size)
+        part is None or (part.whole() == voxel and source.voxel_size == step.meta.voxel_size)
         for part, source in zip(parts, step.source_metas, strict=True)
     )
 
 
-def _same_box(one: Region, other: Region) -> bool:
-    return (one.begin, one.end) == (other.begin, other.end)
+def costs(tasks: Tasks) -> dict[int, int]:
+    """The cost of each step of an overview that is read, in decoded voxels."""
+    costs: dict[int, int] = {}
+    for task in tasks.tasks:
+        step = tasks.plan.steps[task.step]
+        if isinstance(step.opened, Samples):
+            index = step.opened.index_of(task.region, step.meta, step.meta.unit)
+            costs[task.step] = costs.get(task.step, 0) + step.opened.cost(index)
+    return costs

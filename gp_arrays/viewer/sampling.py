@@ -18,9 +18,10 @@ import numpy as np
 
 from ..model.array import Array
 from ..model.evaluate import evaluate, run
+from ..model.plan import Plan
 from ..model.tasks import make_tasks
 from .levels import Level, Voxels, index_region, levels_of
-from .overview import Overview, Spacing, is_pointwise, overview
+from .overview import Spacing, costs, is_pointwise, overview
 
 logger = logging.getLogger(__name__)
 
@@ -75,14 +76,15 @@ class Sampler:
         if all(f == 1 for f in factor):
             return evaluate(self.plan, [(self.index, index_region(self.meta, ranges))])[0]
         nonspatial, spatial = ranges[: self._nonspatial], ranges[self._nonspatial :]
-        for repeat, limit, candidate in self._candidates(factor, [b - a for a, b in spatial]):
+        for repeat, limit, (plan, index) in self._candidates(factor, [b - a for a, b in spatial]):
             samples = [(a // r, -(-b // r)) for (a, b), r in zip(spatial, repeat, strict=True)]
-            tasks = candidate.tasks([*nonspatial, *samples])
-            costs = candidate.costs(tasks)
-            if sum(costs.values()) <= limit:
+            region = index_region(plan.steps[index].meta, [*nonspatial, *samples])
+            tasks = make_tasks(plan, [(index, region)])
+            cost = costs(tasks)
+            if sum(cost.values()) <= limit:
                 break
         if any(r > 1 for r in repeat):
-            self._warn(costs)
+            self._warn(cost)
         (data,) = run(tasks)
         for axis, ((a, b), r) in enumerate(zip(spatial, repeat, strict=True), start=self._nonspatial):
             if r > 1:
@@ -92,7 +94,7 @@ class Sampler:
 
     def _candidates(
         self, factor: tuple[int, ...], lengths: Sequence[int]
-    ) -> Iterator[tuple[tuple[int, ...], int, Overview]]:
+    ) -> Iterator[tuple[tuple[int, ...], int, tuple[Plan, int]]]:
         """Overviews from the most exact to the cheapest, with how often a sample is repeated and what it may cost."""
         once = (1,) * len(factor)
         yield once, EXACT, self._overview(Spacing(factor, once), 1, False)
@@ -104,7 +106,7 @@ class Sampler:
             yield repeats, SPARSE, self._overview(Spacing(factor, repeats), repeat, True)
             repeat *= 2
 
-    def _make_overview(self, spacing: Spacing, repeat: int, replaced: bool) -> Overview:
+    def _make_overview(self, spacing: Spacing, repeat: int, replaced: bool) -> tuple[Plan, int]:
         """The overview with some spacing; with ``replaced`` sources are shown for what nearly shows the same."""
         finest = [int(v) * f * repeat for v, f in zip(self.meta.voxel_size, spacing.factor, strict=True)]
         return overview(self.plan, self.index, spacing, finest, self._through[replaced], self._levels)
@@ -119,11 +121,11 @@ class Sampler:
     def _find_levels(self, index: int) -> list[Level]:
         return levels_of(self.plan, index)
 
-    def _warn(self, costs: dict[int, int]) -> None:
+    def _warn(self, cost: dict[int, int]) -> None:
         """Say once why what is seen is coarse."""
         if not self._warned:
             self._warned = True
-            path = " > ".join(self.plan.path(max(costs, key=lambda i: costs[i])))
+            path = " > ".join(self.plan.path(max(cost, key=lambda i: cost[i])))
             logger.warning(
                 "%s: zoomed so far out, few voxels are read and shown larger; a stored pyramid would show more", path
             )

@@ -23,9 +23,6 @@ logger = logging.getLogger(__name__)
 LOCAL = ("127.0.0.1", "localhost")
 
 
-Task = tuple[concurrent.futures.Future[Any], Callable[[], Any]]
-
-
 class Workers(concurrent.futures.Executor):
     """Threads that compute chunks and that nobody waits for at the end of the program.
 
@@ -35,37 +32,33 @@ class Workers(concurrent.futures.Executor):
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[concurrent.futures.Future[Any], Callable[[], Any]] | None]
+        self._calls = queue.SimpleQueue()
         for i in range(count):
             threading.Thread(target=self._work, name=f"gp_arrays-view-{i}", daemon=True).start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self._tasks.put((future, lambda: fn(*args, **kwargs)))
+        self._calls.put((future, lambda: fn(*args, **kwargs)))
         return future
 
     def _work(self) -> None:
-        while True:
-            given = self._tasks.get()
-            if given is None:
-                return
-            future, task = given
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(task())
-            except BaseException as error:
-                future.set_exception(error)
+        for future, call in iter(self._calls.get, None):
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:  # of any kind: it is raised where the result is asked for
+                    future.set_exception(error)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more; return at once, whatever is being computed."""
+        """Accept no more calls, and return at once even if some are running."""
         with contextlib.suppress(queue.Empty):
             while cancel_futures:
-                given = self._tasks.get_nowait()
-                if given is not None:
-                    given[0].cancel()
+                waiting = self._calls.get_nowait()
+                if waiting is not None:
+                    waiting[0].cancel()
         for _ in range(self._count):
-            self._tasks.put(None)
+            self._calls.put(None)
 
 
 def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
