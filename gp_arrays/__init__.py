@@ -17,6 +17,7 @@ _NAMES = {
     ".model.explain": ("explain",),
     ".model.plan": ("compile_plan",),
     ".sources.stores": ("create_zarr", "open_zarr"),
+    ".train.measure": ("measure_context",),
     ".train.node_types": ("node_of",),
     ".train.pipeline": ("compile_pipeline",),
     ".train.shift": ("common_shift",),

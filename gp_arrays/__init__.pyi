@@ -31,6 +31,7 @@ from .sources.stores import create_zarr as create_zarr
 from .sources.stores import open_zarr as open_zarr
 from .sources.tiff import TiffArrayConfig as TiffArrayConfig
 from .sources.zarr_ import ZarrArrayConfig as ZarrArrayConfig
+from .train.measure import measure_context as measure_context
 from .train.node_types import node_of as node_of
 from .train.pipeline import compile_pipeline as compile_pipeline
 from .train.pipeline_array import PipelineArrayConfig as PipelineArrayConfig
@@ -438,6 +439,7 @@ __all__ = [
     "explain",
     "load_tree",
     "materialize",
+    "measure_context",
     "node_of",
     "ones_like",
     "open_zarr",
