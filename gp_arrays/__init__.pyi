@@ -260,7 +260,7 @@ class Predict(gp.BatchFilter):  # type: ignore[misc]
         tile_size: Any = None,
         context_size: Any = None,
         channels: Any = None,
-        dtype: Any = dtype('float32'),
+        dtype: Any = ...,
         output_scale: Any = None,
         batch_size: Any = 1,
         device: Any = "auto",

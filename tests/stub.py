@@ -42,7 +42,8 @@ def node_class(name: str) -> str:
             keyword_only = True
             lines.append("        *,")
         value = parameter.default
-        text = json.dumps(value) if isinstance(value, str) else repr(value)
+        literal = value is None or isinstance(value, (bool, int, float, tuple, dict))
+        text = json.dumps(value) if isinstance(value, str) else repr(value) if literal else "..."
         default = "" if value is parameter.empty else f" = {text}"
         lines.append(f"        {parameter.name}: {annotation(parameter)}{default},")
     return "\n".join([*lines, "    ) -> None: ..."])

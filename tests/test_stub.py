@@ -28,7 +28,8 @@ def test_arguments_of_a_node(name):
     optional = [p.name for p in parameters.values() if p.default is not p.empty]
     assert len(init.args.defaults) + len([d for d in init.args.kw_defaults if d is not None]) == len(optional)
     for default in (*init.args.defaults, *init.args.kw_defaults):
-        assert ast.literal_eval(default) in [p.default for p in parameters.values()]
+        value = None if default is None else ast.literal_eval(default)
+        assert value in (None, ..., *(p.default for p in parameters.values() if p.default is not p.empty))
 
 
 def test_every_name_is_there():
