@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +17,7 @@ import attrs
 import numpy as np
 
 from ..errors import StoreError
-from .dvid_http import CONNECTIONS, STEP, Body, fetch, get_json
+from .dvid_http import CONNECTIONS, SHOWN, STEP, Body, ending, fetch, get_json
 from .dvid_versions import entry, quoted, require
 
 #: Voxels along each axis of a piece: the server takes a lock of its own for requests of more than 256 cubed.
@@ -183,17 +184,15 @@ def _read_piece(
     if instance.kind == "labelmap" and shape == instance.block_size and aligned:
         # asked for exactly one block that was never written, the server fails where it delivers 0 otherwise
         sent = (*shape[:-1], shape[-1] + 1)
-    planes = max(1, STEP // (sent[1] * sent[2] * target.itemsize))
-    scratch = np.empty((planes, *sent[1:], *instance.voxel_shape), out.dtype)
+    voxel = instance.voxel_shape
+    plane_bytes = math.prod((*sent[1:], *voxel)) * out.itemsize
+    planes = max(1, STEP // plane_bytes)
 
     def consume(body: Body) -> None:
         for first in range(0, len(target), planes):
             part = target[first : first + planes]
-            if sent == shape and part.flags.c_contiguous:
-                body.read_into(part)
-            else:
-                body.read_into(scratch[: len(part)])
-                part[...] = scratch[: len(part), :, : shape[-1]]
+            data = np.frombuffer(body.take(len(part) * plane_bytes), out.dtype)
+            part[...] = data.reshape(len(part), *sent[1:], *voxel)[:, :, : shape[-1]]
 
     address = f"{url}/raw/0_1_2/{_xyz(sent)}/{_xyz(begin)}{_query(query)}"
     fetch(address, consume, gunzip=query.get("compression") == "gzip")
@@ -207,14 +206,15 @@ def _read_blocks(
     ranges = [range(b // n, e // n) for b, e, n in zip(*piece, size, strict=True)]
     expected = set(itertools.product(*ranges))
     delivered: set[tuple[int, ...]] = set()
-    block = np.empty((*size, *instance.voxel_shape), out.dtype)
+    block_bytes = math.prod((*size, *instance.voxel_shape)) * out.itemsize
 
     def consume(body: Body) -> None:
         delivered.clear()
-        for position, count in _headers(body):
-            if position not in expected - delivered or count != block.nbytes:
-                raise StoreError("the reply holds a block that was not asked for", found=f"{position}, {count} bytes")
-            body.read_into(block)
+        for position, count, header in _headers(body):
+            if position not in expected or position in delivered or count != block_bytes:
+                text = ending(header + body.read(SHOWN))
+                raise StoreError("the reply has a block that was not asked for", f"{position}, {count} bytes{text}")
+            block = np.frombuffer(body.take(count), out.dtype).reshape(*size, *instance.voxel_shape)
             delivered.add(position)
             corner = [p * n - o for p, n, o in zip(position, size, origin, strict=True)]
             inside = [(max(c, 0), min(c + n, s)) for c, n, s in zip(corner, size, out.shape, strict=False)]
@@ -230,15 +230,15 @@ def _read_blocks(
             _read_blocks(url, instance, (begin, end), query, out, origin)
 
 
-def _headers(body: Body) -> Iterator[tuple[tuple[int, ...], int]]:
-    """The position and the number of bytes of each block of a reply."""
+def _headers(body: Body) -> Iterator[tuple[tuple[int, ...], int, bytes]]:
+    """The position and the number of bytes of each block of a reply, and the header that says so."""
     while header := body.read(16):
         while len(header) < 16 and (more := body.read(16 - len(header))):
             header += more
         if len(header) < 16:
             raise StoreError("the reply is cut off within a block's header", found=repr(header))
         x, y, z, count = np.frombuffer(header, "<i4").tolist()
-        yield (z, y, x), count
+        yield (z, y, x), count, header
 
 
 def instance_url(server: str, uuid: str, name: str) -> str:

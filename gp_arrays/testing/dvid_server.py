@@ -64,6 +64,7 @@ class DVIDServer:
         faults: What happens to the next requests for voxels: a status, or ``"short"`` (a body that
             ends too early), ``"text"`` (an error text instead of its end), ``"long"`` (an error text
             after it), ``"drop"`` (the connection is lost half way).
+        retry_after: What replies of status 503 say of the pause, where anything.
         busy: How many more requests with ``throttle=on`` are refused with 503.
         token: The token that requests must bear; ``dsg`` says how their lack is answered.
     """
@@ -74,6 +75,7 @@ class DVIDServer:
         self.versions: dict[str, dict[str, FakeInstance]] = {self.root: {}}
         self.seen: list[Seen] = []
         self.faults: list[str | int] = []
+        self.retry_after = ""
         self.busy = 0
         self.token: str | None = None
         self.dsg = False
@@ -239,6 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if status != 200:
             self.send_header("Content-Type", "text/plain; charset=utf-8")
+            if status == 503 and fake.retry_after:
+                self.send_header("Retry-After", fake.retry_after)
         if self.command not in ("GET", "HEAD"):
             self.send_header("Connection", "close")  # its body is not read
         chunked = len(body) > CHUNKED or fault == "drop"
