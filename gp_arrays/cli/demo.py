@@ -1,4 +1,4 @@
-"""``gp-arrays demo``: the main job, on a sample made on the spot."""
+"""``gp-arrays demo``: a small sample, written blockwise and checked."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ STORE, TREE = "sample.zarr", "tree.toml"
 
 
 def make_voxels(shape: tuple[int, ...] = SHAPE, cells: int = 24, seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:
-    """Grey values (uint8), cells (uint64, 0 between them) and organelles (uint8) of a made-up tissue.
+    """Grey values (uint8), cells (uint64, 0 between them) and organelles (uint8) of an invented tissue.
 
     >>> voxels = make_voxels((8, 16, 16), cells=3)
     >>> {name: str(data.dtype) for name, data in voxels.items()}
@@ -63,7 +63,7 @@ def make_voxels(shape: tuple[int, ...] = SHAPE, cells: int = 24, seed: int = 1) 
 
 
 def make_sample(folder: str | Path, shape: tuple[int, ...] = SHAPE) -> dict[str, Config]:
-    """Make the sample's store and tree file in a folder that is not there yet, or empty.
+    """Write the sample's store and tree file into a new or empty folder.
 
     Returns the tree's configs by name.
     """

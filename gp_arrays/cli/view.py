@@ -14,18 +14,27 @@ from .tree import NAMES, TREE, UNIT, pick
 @click.command()
 @TREE
 @NAMES
-@click.option("--port", default=0, type=click.IntRange(0, 65535), help="0, the default, picks a free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="What to listen on: this machine alone.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="By default a free port.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on; by default only this machine can connect.",
+)
 @UNIT
-@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Write a picture and end; needs Chromium.")
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a picture to this file instead of serving; needs Chromium.",
+)
 def view(tree: Path, names: tuple[str, ...], port: int, host: str, unit: str | None, png: Path | None) -> None:
     """Show arrays of TREE in Neuroglancer, all by default.
 
-    Voxels are computed where they are looked at. Ctrl-C ends it.
+    Voxels are computed when they are looked at. Ctrl-C ends it.
     """
     arrays = pick(tree, names)
     if png is None:
-        # Ctrl-C ends it well also before it waits
+        # Ctrl-C may also come before serve() waits for it
         with contextlib.suppress(KeyboardInterrupt):
             show(arrays, host, port, unit).serve()
         return

@@ -1,4 +1,4 @@
-"""A plan in words: its steps, what they are, what is shared, what context is read."""
+"""A plan in words: its steps, their metas, which of them are shared, and the context that is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROBE = 64
 
 
 def explain(array: ArrayConfig | Mapping[str, ArrayConfig], unit: str | None = None) -> str:
-    """What will be done for an array, or several in one pass. No voxel is read.
+    """How an array, or several together, will be computed. No voxel is read.
 
     Args:
         array: A config, or several by name.
@@ -40,7 +40,7 @@ def explain(array: ArrayConfig | Mapping[str, ArrayConfig], unit: str | None = N
 
 
 def explain_plan(plan: Plan) -> str:
-    """The same of a plan that is compiled already."""
+    """The text of ``explain`` for a compiled plan."""
     count = len(plan.steps)
     lines = [f"{count} step{'s' if count > 1 else ''}"]
     shared = plan.shared()

@@ -9,8 +9,8 @@ import numpy as np
 
 from .meta import Meta
 
-#: A dask graph has at most about that many chunks, whatever the volume's size: what is
-#: read of a chunk is what is asked for, as dask pushes slices down to the source.
+#: The most chunks of a dask graph, about, whatever the size of the volume. Large chunks cost
+#: nothing: dask passes slices on to the source, so only the requested part of a chunk is read.
 MOST_CHUNKS = 4096
 
 
@@ -21,7 +21,7 @@ class Indexable(Protocol):
 
 
 class _Lazy:
-    """What dask reads an array through: numpy indexing, and nothing in memory."""
+    """An array as dask reads it: indexed like numpy, with nothing in memory."""
 
     def __init__(self, array: Indexable, meta: Meta) -> None:
         self.array = array

@@ -1,6 +1,6 @@
-"""What arrays look like in Neuroglancer: the computed voxels, chunk by chunk, as they are looked at.
+"""Arrays in Neuroglancer: the voxels that are looked at are computed, chunk by chunk.
 
-Neuroglancer is imported when something is to be shown, not with this package.
+Neuroglancer is imported when an array is shown, not with this package.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def view(arrays: Any, host: str = "127.0.0.1", port: int = 0, unit: str | None =
 
     Voxels are computed where they are looked at: a volume of any size opens at once. Floats
     and other interpolatable values are shown as grey or, with channels, mixed colours; ids
-    as coloured segments; masks as tints. Boxes mark the rois. The view stays as long as the
-    program runs; ``serve()`` waits for Ctrl-C.
+    as coloured segments; masks as tints. Boxes mark the rois. The view exists as long as the
+    program runs: a script ends with ``serve()``, which waits for Ctrl-C.
 
     Args:
         arrays: Configs or arrays by name, one alone, or several datasets as rows:
@@ -26,14 +26,14 @@ def view(arrays: Any, host: str = "127.0.0.1", port: int = 0, unit: str | None =
             printed holds a secret; who has it sees the data.
         port: 0 picks a free one.
         unit: The unit of the trees; by default what their files say, else nm.
-        quiet: Whether nothing is printed.
+        quiet: True to print nothing.
 
     Returns:
         The view: ``url``, ``viewer`` (the ``neuroglancer.Viewer``, whose state may be
         changed), ``serve()``, ``screenshot(path)``, ``close()``.
 
     Raises:
-        ConfigError: What is given is no array, or host or port cannot be had.
+        ConfigError: An argument is not an array, or host or port cannot be used.
         TreeError, StoreError: As ``compile_plan``.
 
     >>> import gp_arrays as gpa, numpy as np

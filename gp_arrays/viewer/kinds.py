@@ -1,4 +1,4 @@
-"""What the values of an array are, and how they are to be coloured."""
+"""How an array is shown: as an image, as labels or as a mask, with which contrast and colours."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 IMAGE, LABELS, MASK = "image", "labels", "mask"
 #: Voxels along each axis of the sample that a contrast range is taken from.
 SAMPLE = 32
-#: No contrast range reaches further: the browser computes in 32 bits.
+#: The largest value of a contrast range: the browser computes in 32 bits.
 LARGEST = 1e37
-#: So many channels are mixed into one picture; of more a slider picks one.
+#: Up to this many channels are mixed into one picture; of more channels a slider picks one.
 MIXED = 12
 
 
@@ -40,25 +40,25 @@ def kind(array: Array) -> str:
 
 
 def is_mask(array: Array) -> bool:
-    """Whether an array's values say yes or no."""
-    pending, known = [array], False
+    """True if the values of an array mean yes or no."""
+    pending, is_known = [array], False
     while pending:
         one = pending.pop()
         if one.dtype.kind == "b" or (one.config.is_mask and one.dtype.itemsize <= 4 and one.dtype.kind != "f"):
-            known = True
+            is_known = True
             continue
         if not one.sources or any(source.dtype != one.dtype for source in one.sources):
             return False
         pending.extend(one.sources)
-    return known
+    return is_known
 
 
 def contrast(array: Array) -> tuple[float, float]:
-    """The values that are shown black and white.
+    """The values that are shown as black and as white.
 
-    Intensities, however cropped or resampled, declare theirs: 0 and 1. Of other bytes it is
-    the range of the dtype, unless a small sample in the middle holds 0 and 1 alone; else
-    the 1st and 99th percentile of that sample.
+    Intensities, however cropped or resampled, declare theirs: 0 and 1. Other bytes have
+    the range of the dtype, unless a small sample in the middle holds only 0 and 1. All other
+    arrays have the 1st and 99th percentile of that sample.
     """
     one = array
     while not isinstance(one.config, IntensitiesArrayConfig):
@@ -106,7 +106,7 @@ class Colour:
 
 
 def palette(count: int, start: float = 0.0) -> list[str]:
-    """Colours that are told apart; red, green and blue for three.
+    """Colours that differ clearly; for three they are red, green and blue.
 
     >>> palette(3)
     ['#ff0000', '#00ff00', '#0000ff']
@@ -117,20 +117,20 @@ def palette(count: int, start: float = 0.0) -> list[str]:
 
 
 def named(channels: Sequence[str], colours: Sequence[str]) -> list[Colour]:
-    """Channels with names that a shader accepts, no two alike.
+    """Channels with different names, each of which a shader accepts.
 
     >>> [one.name for one in named(["pre-synapse", "pre synapse", "1"], palette(3))]
     ['pre_synapse', 'pre_synapse_2', '1']
     """
-    made: list[Colour] = []
+    colours_by_channel: list[Colour] = []
     for channel, colour in zip(channels, colours, strict=True):
         clean = re.sub(r"[^A-Za-z0-9]+", "_", channel).strip("_") or "channel"
         name, count = clean, 1
-        while any(name == other.name for other in made):
+        while any(name == other.name for other in colours_by_channel):
             count += 1
             name = f"{clean}_{count}"
-        made.append(Colour(name, colour))
-    return made
+        colours_by_channel.append(Colour(name, colour))
+    return colours_by_channel
 
 
 GRAY = """#uicontrol invlerp contrast
@@ -149,9 +149,9 @@ void main() {
 
 
 def mixing(channels: Sequence[Colour]) -> str:
-    """A shader that adds up the channels, each in its colour and shown or not.
+    """A shader that adds up the channels that are switched on, each in its colour.
 
-    ``contrast`` is that of all of them.
+    All channels have one contrast.
     """
     start = ["#uicontrol invlerp contrast", "void main() {", "  vec3 sum = vec3(0.0);"]
     added = "  if (show_{name}) sum += color_{name} * contrast(getDataValue({i}));"
@@ -159,7 +159,7 @@ def mixing(channels: Sequence[Colour]) -> str:
 
 
 def tinting(channels: Sequence[Colour]) -> str:
-    """A shader that shows where channels are set: each in its colour, their mean where they overlap."""
+    """A shader that shows where channels are not 0: each in its colour, and the mean colour where they overlap."""
     start = ["void main() {", "  vec4 sum = vec4(0.0);"]
     added = "  if (show_{name} && float(toRaw(getDataValue({i}))) != 0.0) sum += vec4(color_{name}, 1.0);"
     end = ["  if (sum.a > 0.0) emitRGB(sum.rgb / sum.a);", "  else emitTransparent();"]

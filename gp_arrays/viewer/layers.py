@@ -1,4 +1,4 @@
-"""Layers: an array's volume, coloured by what its values are."""
+"""Layers: the volume of an array with the colours that suit its kind, and boxes around arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..units import metres
 from .kinds import GRAY, IMAGE, LABELS, MASK, MIXED, TINT, contrast, kind, mixing, named, palette, tinting
 from .volume import Volume, source
 
-#: Masks of one view are tinted from different hues: this is the step from one to the next.
+#: Masks of one view begin at different hues; this is the step from one mask to the next.
 HUE_STEP = 0.38
 
 
@@ -21,8 +21,8 @@ def layer_of(array: Array, visible: bool = True, hue: float = 0.0) -> neuroglanc
 
     Args:
         array: What to show.
-        visible: Whether it is shown from the start.
-        hue: Where the colours of a mask begin, 0 (red) to 1.
+        visible: True if it is shown from the start.
+        hue: The hue of the first colour of a mask, from 0 (red) to 1.
     """
     what = kind(array)
     channels = array.channels
@@ -55,21 +55,21 @@ def _layer(array: Array, what: str, channels: Sequence[str] | None, hue: float) 
 def layers_of(arrays: Mapping[str, Array]) -> list[neuroglancer.ManagedLayer]:
     """The layers of a row, by their names there.
 
-    All masks are shown, and the first image and the first labels; others cover these and
-    wait to be switched on.
+    All masks are visible at first, and the first image and the first labels. Further images
+    and labels would cover these; they can be switched on.
     """
-    made, seen, masks = [], set(), 0
+    layers, seen, masks = [], set(), 0
     for name, array in arrays.items():
         what = kind(array)
         layer = layer_of(array, what == MASK or what not in seen, masks * HUE_STEP % 1)
         layer.name = name
         seen.add(what)
         masks += what == MASK
-        made.append(layer)
+        layers.append(layer)
     order = (IMAGE, LABELS, MASK)
     # later layers are drawn above earlier ones
     kinds = dict(zip(arrays, map(kind, arrays.values()), strict=True))
-    return sorted(made, key=lambda layer: order.index(kinds[layer.name]))
+    return sorted(layers, key=lambda layer: order.index(kinds[layer.name]))
 
 
 def screen_axes(arrays: Sequence[Array]) -> list[str]:
@@ -95,7 +95,7 @@ def screen_space(arrays: Sequence[Array]) -> neuroglancer.CoordinateSpace:
 
 
 def bounds(arrays: Sequence[Array], names: Sequence[str]) -> tuple[list[Fraction], list[Fraction]]:
-    """Begin and end, in metres, of what all arrays have; of the first one where they do not overlap."""
+    """Begin and end, in metres, of the common part of all arrays; of the first array if there is none."""
     boxes = [_box(array, names) for array in arrays]
     low = [max(values) for values in zip(*(b for b, _ in boxes), strict=True)]
     high = [min(values) for values in zip(*(e for _, e in boxes), strict=True)]
@@ -110,7 +110,7 @@ def _box(array: Array, names: Sequence[str]) -> tuple[list[Fraction], list[Fract
 
 
 def box_layer(arrays: Mapping[str, Array], space: neuroglancer.CoordinateSpace) -> neuroglancer.Layer:
-    """The rois as boxes, one for arrays that share one."""
+    """The rois as boxes, one for all arrays with the same roi."""
     names = list(space.names)
     owners: dict[tuple[tuple[Fraction, ...], tuple[Fraction, ...]], list[str]] = {}
     for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""Pictures of a view, taken by a Chromium that needs no screen."""
+"""Pictures of a view, taken by Chromium without a screen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..errors import ComputeError, StoreError
 from .volume import Volume
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-#: Software rendering, and nothing that asks the network for anything.
+#: Software rendering, and no access to the network.
 FLAGS = (
     "--headless",
     "--disable-gpu",
@@ -35,22 +35,22 @@ FLAGS = (
 
 
 def browser() -> str | None:
-    """Where Chromium is installed, or None."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    """The path of Chromium, or None."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 @contextlib.contextmanager
 def browsing(url: str, size: tuple[int, int]) -> Iterator[subprocess.Popen[bytes]]:
     """A headless browser that shows ``url``; it and all its children end with the block."""
-    found = browser()
-    if found is None:
+    program = browser()
+    if program is None:
         raise ComputeError("no Chromium is installed", allowed=f"one of {', '.join(BROWSERS)}")
     with tempfile.TemporaryDirectory(prefix="gp_arrays-view-", ignore_cleanup_errors=True) as profile:
         # Chromium refuses its sandbox to root
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         process = subprocess.Popen(
             [
-                found,
+                program,
                 *FLAGS,
                 *sandbox,
                 f"--window-size={max(size[0], 1000)},{max(size[1], 800)}",
@@ -71,7 +71,7 @@ def browsing(url: str, size: tuple[int, int]) -> Iterator[subprocess.Popen[bytes
 
 
 class _Reply:
-    """What a browser answers to the wish for a picture: it, or that chunks have failed."""
+    """The answer of a browser to a request for a picture: the picture, or that chunks failed."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -89,8 +89,8 @@ class _Reply:
 def take(viewer: Any, size: tuple[int, int], timeout: float) -> Any:
     """The picture that a browser makes of a viewer, without controls around it.
 
-    The viewer's state is to be what it should be before: a browser is started for it.
-    Raises ComputeError where there is none in time, and where voxels fail.
+    A browser is started for the current state of the viewer. Raises ComputeError if there is
+    no picture in time, or if voxels cannot be computed.
     """
     with viewer.config_state.txn() as config:
         before = config.show_ui_controls, config.show_panel_borders, config.viewer_size
@@ -100,7 +100,7 @@ def take(viewer: Any, size: tuple[int, int], timeout: float) -> Any:
         with browsing(viewer.get_viewer_url(), size) as process:
             return _wait(viewer, size, process, timeout)
     finally:
-        # the view may be open elsewhere, and a wish that was not granted is not to stay
+        # other browsers may show the view too, and an unanswered request must not remain
         with viewer.config_state.txn() as config:
             config.show_ui_controls, config.show_panel_borders, config.viewer_size = before
             config.screenshot = None
@@ -118,13 +118,13 @@ def _wait(viewer: Any, size: tuple[int, int], process: subprocess.Popen[bytes], 
                 raise ComputeError("no picture in time", found=f"after {timeout:g} s")
         if reply.taken is None:
             raise ComputeError("some voxels could not be computed", found="; ".join(problems(viewer)) or None)
-        # the first one may be of the window's size instead of the wanted one
+        # the first picture may have the size of the window instead of the requested one
         if (reply.taken.width, reply.taken.height) == size:
             return reply.taken
 
 
 def problems(viewer: Any) -> list[str]:
-    """What went wrong in the volumes of a viewer so far."""
+    """The messages of all failures in the volumes of a viewer so far."""
     volumes = list(viewer.volume_manager.volumes.values())
     return sorted({text for volume in volumes if isinstance(volume, Volume) for text in volume.problems})
 
@@ -136,5 +136,5 @@ def save(viewer: Any, path: Path, size: tuple[int, int], timeout: float) -> None
     image = take(viewer, size, timeout).image
     try:
         path.write_bytes(image)
-    except OSError as error:
-        raise StoreError("cannot write the picture", found=f"{path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name with a null byte is a ValueError
+        raise StoreError("cannot write the picture", found=f"{path}: {getattr(error, 'strerror', error)}") from error

@@ -1,4 +1,4 @@
-"""The server behind a view: local and with a token, and gone at once when it is to end."""
+"""The server of all views of a process: local, protected by tokens, and stopped at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import neuroglancer
 import neuroglancer.server
 
-from ..errors import ConfigError
+from ..errors import ConfigError, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ LOCAL = ("127.0.0.1", "localhost")
 
 
 class Workers(concurrent.futures.Executor):
-    """Threads that compute chunks and that nobody waits for at the end of the program.
+    """Threads that compute chunks. The program does not wait for them when it ends.
 
-    Those of the standard library are joined when the interpreter exits, however long the
-    chunk in flight takes.
+    The interpreter joins the threads of the standard library's executor when it exits, however
+    long the chunk that is being computed takes.
     """
 
     def __init__(self, count: int) -> None:
@@ -62,12 +62,12 @@ class Workers(concurrent.futures.Executor):
 
 
 def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
-    """A viewer on the one server of this process, which is started where it does not run yet.
+    """A viewer on the only server of this process, which is started if it is not running.
 
-    Raises ConfigError where host or port cannot be had.
+    Raises ConfigError if host or port cannot be used.
     """
-    if ":" in host:
-        raise ConfigError("not a host", found=repr(host), allowed="an IPv4 address or a name")
+    if not isinstance(host, str) or ":" in host:
+        raise ConfigError("not a host", found=quoted(host), allowed="an IPv4 address or a name")
     if neuroglancer.server.is_server_running():
         running = neuroglancer.server.global_server
         if (host, port) not in ((running._bind_address, running.port), (running._bind_address, 0)):
@@ -79,7 +79,7 @@ def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
     else:
         try:
             _try_to_listen(host, port)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError, ValueError) as error:
             raise ConfigError(
                 "cannot listen", found=f"{host}:{port}: {error}", allowed="another host or port"
             ) from None
@@ -95,7 +95,7 @@ def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
 
 
 def _try_to_listen(host: str, port: int) -> None:
-    """Raises OSError where that cannot be: the server itself would leave an open socket behind."""
+    """Raises OSError if that is impossible: the server itself would leave an open socket behind."""
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,7 +103,7 @@ def _try_to_listen(host: str, port: int) -> None:
 
 
 def remote_line(url: str) -> str:
-    """How to see a local view from another machine: a command for a shell there.
+    """The shell command that makes a local view visible on another machine, where it is to be run.
 
     >>> " ".join(remote_line("http://127.0.0.1:8080/v/0/").split()[:4])
     'ssh -N -L 8080:127.0.0.1:8080'
@@ -124,7 +124,7 @@ def forget(viewer: neuroglancer.Viewer) -> None:
 
 
 def stop() -> None:
-    """Stop the server. Chunks in flight are given up."""
+    """Stop the server. Chunks that are being computed are dropped."""
     running = neuroglancer.server.global_server
     neuroglancer.stop()
     if running is not None:

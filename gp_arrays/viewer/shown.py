@@ -1,4 +1,4 @@
-"""A view: layers in rows, the state they are first seen in, and what can be done with them."""
+"""A view: arrays as layers in rows, how they look at first, and what can be done with the view."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Any
 
 import neuroglancer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, quoted
 from ..model.array import Array
 from ..model.base import ArrayConfig
+from ..model.fields import to_path
 from . import screenshot, server
 from .layers import bounds, box_layer, layers_of, screen_axes, screen_space, voxels
 
-#: About so many screen pixels what is in the middle is to fill.
+#: The number of screen pixels that a small array fills at first.
 PIXELS = 360
-#: How the box is first seen: a quaternion, from above and from the side.
+#: The orientation of the 3D panel at first, a quaternion: from above and from the side.
 TILT = [0.27, 0.22, -0.06, 0.94]
 #: The layer of the boxes.
 BOXES = "roi"
 
-# a viewer that nobody holds is forgotten by its server
+# the server forgets a viewer that nothing refers to
 _open: list[View] = []
 
 
@@ -42,13 +43,13 @@ class View:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """What is shown, by the names of the layers."""
+        """The arrays that are shown, by the names of their layers."""
         return {_label(row, name): array for row, arrays in self.rows.items() for name, array in arrays.items()}
 
     def serve(self) -> None:
-        """Wait until Ctrl-C, then end the server, whatever is being computed."""
+        """Wait until Ctrl-C, then close the view even if voxels are being computed."""
         try:
-            # a wait without an end cannot be interrupted everywhere
+            # a wait without a timeout cannot be interrupted on every platform
             while not threading.Event().wait(3600):
                 pass
         except KeyboardInterrupt:
@@ -72,7 +73,7 @@ class View:
             ComputeError: There is no Chromium, or no picture in time, or voxels that
                 cannot be computed.
         """
-        screenshot.save(self.viewer, Path(path), size, timeout)
+        screenshot.save(self.viewer, to_path(path), size, timeout)
 
     def _repr_html_(self) -> str:
         return f'<a href="{self.url}" target="_blank">{", ".join(self.arrays)}</a>'
@@ -82,27 +83,27 @@ class View:
 
 
 def rows_of(arrays: Any, unit: str | None) -> dict[str, dict[str, Array]]:
-    """What is to be shown as arrays in rows; one row has no name."""
+    """The arrays to show, by row and name; a single row has the name ""."""
     if isinstance(arrays, (Array, ArrayConfig)):
         arrays = {arrays.name: arrays}
     if not isinstance(arrays, Mapping) or not arrays:
-        raise ConfigError("nothing to show", found=repr(arrays), allowed="arrays or configs by name")
+        raise ConfigError("nothing to show", found=quoted(arrays), allowed="arrays or configs by name")
     nested = [isinstance(value, Mapping) for value in arrays.values()]
     if any(nested) and not all(nested):
         alone = ", ".join(str(name) for name, inner in zip(arrays, nested, strict=True) if not inner)
         raise ConfigError("arrays beside rows of arrays", found=alone, allowed="arrays by name, or rows of them")
     rows = dict(arrays) if any(nested) else {"": arrays}
-    return {str(row): _arrays(str(row), given, unit) for row, given in rows.items()}
+    return {str(row): _arrays(str(row), inner, unit) for row, inner in rows.items()}
 
 
-def _arrays(row: str, given: Mapping[str, Any], unit: str | None) -> dict[str, Array]:
-    if not given:
+def _arrays(row: str, arrays: Mapping[str, Any], unit: str | None) -> dict[str, Array]:
+    if not arrays:
         raise ConfigError("a row without arrays", path=(row,))
-    for name, value in given.items():
+    for name, value in arrays.items():
         if not isinstance(value, (Array, ArrayConfig)):
-            raise ConfigError("not an array", found=repr(value), allowed="an array or its config", path=(str(name),))
+            raise ConfigError("not an array", found=quoted(value), allowed="an array or its config", path=(str(name),))
     # trees of their own: datasets may each have an array of the same name
-    return {str(name): value if isinstance(value, Array) else Array(value, unit=unit) for name, value in given.items()}
+    return {str(name): value if isinstance(value, Array) else Array(value, unit=unit) for name, value in arrays.items()}
 
 
 def _label(row: str, name: str) -> str:
@@ -121,7 +122,7 @@ def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
             label = _label(row, layer.name)
             state.layers.append(name=label, layer=layer.layer, visible=layer.visible)
             labels.append(label)
-        boxes = _label(row, _unlike(BOXES, arrays))
+        boxes = _label(row, _unused_name(BOXES, arrays))
         state.layers.append(name=boxes, layer=box_layer(arrays, space))
         panels.append((labels + [boxes], bounds(list(arrays.values()), names)))
     layout = "4panel" if len(names) > 2 else "xy"
@@ -129,7 +130,7 @@ def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
     state.position = _middle(low, high)
     smallest = min(float(scale) for scale in space.scales)
     extent = max((h - b) * float(s) / smallest for b, h, s in zip(low, high, space.scales, strict=True))
-    # small ones fill a panel, large ones open at full resolution in their middle
+    # a small array fills a panel, a large one is first seen at full resolution in its middle
     state.cross_section_scale = min(1.0, extent / PIXELS)
     state.projection_scale = extent * 1.7
     state.projection_orientation = TILT
@@ -143,7 +144,7 @@ def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
         viewer = neuroglancer.LayerGroupViewer(layers=labels, layout=layout)
         middle = _middle(*(voxels(corner, space) for corner in box))
         if not all(b <= m <= h for b, m, h in zip(low, middle, high, strict=True)):
-            # elsewhere: it is looked at on its own
+            # far from the others: it has a position of its own
             viewer.position = neuroglancer.LinkedPosition(link="unlinked", value=middle)
         viewers.append(viewer)
     state.layout = neuroglancer.row_layout(viewers)
@@ -153,7 +154,7 @@ def _middle(low: list[float], high: list[float]) -> list[float]:
     return [(b + h) / 2 for b, h in zip(low, high, strict=True)]
 
 
-def _unlike(name: str, others: Mapping[str, Any]) -> str:
+def _unused_name(name: str, others: Mapping[str, Any]) -> str:
     while name in others:
         name += "_"
     return name

@@ -18,26 +18,26 @@ from .sampling import Sampler
 
 logger = logging.getLogger(__name__)
 
-#: What the browser shows no dtype of, and what it is shown as.
+#: Dtypes that the browser does not know, and the dtypes that they are shown as.
 CAST = {"bool": "uint8", "float16": "float32", "float64": "float32", "int64": "uint64"}
-#: Levels go on until the whole volume fits in a chunk, whatever its size.
+#: The largest factor between levels: they go on until the whole volume fits in a chunk.
 COARSEST = 2**60
 
 
-class _Described:
-    """What Neuroglancer wants to know of the voxels before it asks for any."""
+class _ShapeAndDtype:
+    """Shape and dtype of the voxels, which Neuroglancer needs before it asks for any."""
 
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
 
 
 class Volume(local_volume.LocalVolume):  # type: ignore[misc]
-    """Serves an array lazily: what is visible, at the zoom at which it is visible.
+    """Serves the visible voxels of an array, at the zoom at which they are visible.
 
     Args:
         array: What to show.
-        labels: Whether its values are ids, which are coloured and have no order.
-        mixed: Whether a shader mixes its channels; else a slider picks one.
+        labels: True if its values are ids, which are coloured and have no order.
+        mixed: True if a shader mixes its channels; else a slider picks one.
     """
 
     def __init__(self, array: Array, labels: bool = False, mixed: bool = False) -> None:
@@ -48,21 +48,21 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         if name == "int64" and not labels:
             shown = "float32"
         super().__init__(
-            _Described(array.shape, shown),
+            _ShapeAndDtype(array.shape, shown),
             dimensions=space(array, mixed),
             volume_type="segmentation" if labels else "image",
             chunk_layout="flat" if self.sampler.planes else "isotropic",
             max_downsampling=COARSEST,
         )
         self.shown = np.dtype(shown)
-        #: What failed so far.
+        #: The messages of all failures so far.
         self.problems: list[str] = []
         self._lock = threading.Lock()
 
     def get_encoded_subvolume(
         self, data_format: str, start: Sequence[int], end: Sequence[int], scale_key: str
     ) -> tuple[bytes, str]:
-        """The voxels of a chunk, as the browser reads them. Raises ValueError, which the server answers with."""
+        """The voxels of a chunk, as the browser reads them. Raises ValueError; its text is the server's answer."""
         try:
             factors = [int(factor) for factor in scale_key.split(",")]
             data = self.chunk([int(i) for i in start], [int(i) for i in end], factors)
@@ -81,12 +81,12 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         if any(not 0 <= a < b <= -(-n // f) for a, b, n, f in zip(start, stop, shape, factors, strict=True)):
             raise ValueError(f"chunk {list(start)}:{list(stop)} reaches outside")
         data = self.sampler.read(start, stop, factors)
-        # ids wrap into the unsigned ones that the browser knows, floats too large for it are infinite
+        # negative ids become large unsigned ones, and floats that are too large become infinite
         with np.errstate(over="ignore", invalid="ignore"):
             return np.ascontiguousarray(data.astype(self.shown, casting="unsafe", copy=False))
 
     def _report(self, error: Exception) -> None:
-        """Log a failure with its place in the tree, each text once: many chunks fail alike."""
+        """Log a failure with its path in the tree. Each text is logged once, since many chunks fail alike."""
         text = str(error.at(self.array.name) if isinstance(error, GpArraysError) else f"{self.array.name}: {error!r}")
         with self._lock:
             new = text not in self.problems
@@ -96,12 +96,12 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
             logger.error("%s", text, exc_info=None if isinstance(error, GpArraysError) else error)
 
     def get_object_mesh(self, object_id: int) -> bytes:
-        """There are none: a mesh would need every voxel."""
+        """Refuses: a mesh would need every voxel of the array."""
         raise local_volume.MeshesNotSupportedForVolume
 
 
 def space(array: Array, mixed: bool) -> neuroglancer.CoordinateSpace:
-    """The axes of an array with their scales: non-spatial ones local, channels to be mixed in one chunk."""
+    """The axes of an array with their scales. Non-spatial axes are local; mixed channels come in one chunk."""
     nonspatial = array.ndim - array.dims
     names = [f"{name}^" if mixed and name == CHANNEL else f"{name}'" for name in array.axes[:nonspatial]]
     return neuroglancer.CoordinateSpace(
@@ -112,7 +112,7 @@ def space(array: Array, mixed: bool) -> neuroglancer.CoordinateSpace:
 
 
 def source(volume: Volume) -> neuroglancer.LayerDataSource:
-    """The volume where it lies in the world; its begin need not be a whole number of voxels."""
+    """The volume at its position in the world, which need not be a whole number of voxels."""
     array = volume.array
     nonspatial = array.ndim - array.dims
     matrix = np.eye(array.ndim, array.ndim + 1)
@@ -121,7 +121,7 @@ def source(volume: Volume) -> neuroglancer.LayerDataSource:
     return neuroglancer.LayerDataSource(
         url=volume,
         transform=neuroglancer.CoordinateSpaceTransform(output_dimensions=volume.dimensions, matrix=matrix),
-        # without meshes: one would ask for the whole array
+        # without meshes, which would need the whole array
         enable_default_subsources=False,
         subsources={"default": True, "bounds": True},
     )

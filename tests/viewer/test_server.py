@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +70,20 @@ def test_closed_it_answers_no_more(show: Callable[..., View]) -> None:
     second.close()
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(second.url, timeout=30)
+
+
+@pytest.mark.parametrize(
+    "options", [{"host": None}, {"host": 5}, {"host": "\0"}, {"port": "x"}, {"port": 1.5}, {"port": -1}]
+)
+def test_a_host_or_port_that_cannot_be_used(options: dict[str, Any]) -> None:
+    with pytest.raises(gpa.ConfigError):
+        gpa.view({"raw": RAW}, quiet=True, **options)
+
+
+@pytest.mark.parametrize("path", [None, 5, "a\0b"])
+def test_a_path_of_a_picture_that_is_none(path: Any, show: Callable[..., View]) -> None:
+    with pytest.raises(gpa.GpArraysError):
+        show({"raw": RAW}).screenshot(path)
 
 
 def test_other_hosts_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
