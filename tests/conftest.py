@@ -8,13 +8,12 @@ from typing import Any
 
 import gunpowder as gp
 import numpy as np
+import oracles  # noqa: F401  the laws compare with them
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest.register_assert_rewrite("gp_arrays.testing")
-
-import gp_arrays as gpa  # noqa: E402
-from gp_arrays.testing import assert_same  # noqa: E402
+import gp_arrays as gpa
+from gp_arrays.testing import assert_same
 
 #: `pytest --hypothesis-profile=nightly` looks longer, and elsewhere each time.
 settings.register_profile(

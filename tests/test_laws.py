@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from oracles import growing, trees
 
 import gp_arrays as gpa
 from gp_arrays.model.config import TYPES, all_configs
@@ -31,16 +32,14 @@ from gp_arrays.testing import (
     check_purity,
     check_read_once,
     evaluate_naively,
-    growing,
+    meanings,
     partitions,
     pipeline_voxels,
     recorded,
     regions,
-    trees,
     with_stored_sources,
     write_plain_zarr,
 )
-from gp_arrays.testing.oracle import meanings
 
 #: The types of this package, but for those that deliver no voxels.
 OWN = {

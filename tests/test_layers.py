@@ -25,6 +25,7 @@ LAYERS = [
     ["trees"],
     ["train"],
     ["jobs", "viewer"],
+    ["extension"],
     ["testing"],
     ["__init__"],
     ["cli"],

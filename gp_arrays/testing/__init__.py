@@ -1,63 +1,63 @@
-"""What holds for every array type, for the tests of this library and of people's own types.
+"""Tests for array types: of this library, and of people's own.
 
-``ArrayTypeLaws`` is a suite of tests to derive from. ``evaluate_naively`` is the oracle: what
-an array means, computed slowly in plain numpy. ``trees``, ``regions`` and ``partitions`` are
-Hypothesis strategies. An array type takes part once ``naive`` has its meaning and ``grows`` a
-way to make a config of it.
+``ArrayTypeLaws`` is a suite of tests to derive from: it needs examples of the type. What the type means, said
+in another way (``naive``), makes it stronger: every voxel is then compared. Without it the suite still tests
+that blocks stitch, that pipelines deliver what arrays do, and all other laws. ``evaluate_naively`` gives the
+whole volume of a tree in that other way; ``regions``, ``partitions`` and ``voxels`` are Hypothesis strategies.
 
-This package needs pytest and hypothesis (the ``test`` extra).
+This package needs pytest and hypothesis: ``pip install gp_arrays[testing]``.
 """
 
-from . import appended, dvid_trees, growers, labels, meanings, resampled
-from .checks import (
+import pytest
+
+# before they are imported, so that a failed assert in them shows its values
+pytest.register_assert_rewrite(f"{__name__}.checks", f"{__name__}.laws")
+
+from .checks import (  # noqa: E402
     assert_same,
     check_blocks,
     check_indexing,
     check_lost_stores,
     check_meaning,
+    check_moved,
     check_once,
     check_pipeline,
     check_purity,
     check_read_once,
+    check_threads,
     pipeline_voxels,
     recorded,
 )
-from .dvid_instances import FakeInstance
-from .dvid_server import DVIDServer
-from .laws import ArrayTypeLaws, StoredSourceLaws
-from .oracle import Naive, Volume, evaluate_naively, naive
-from .plain_zarr import write_plain_zarr
-from .processes import digest, read_in_fork, read_in_spawned
-from .stored import with_stored_sources
-from .strategies import DTYPES, Grown, Pool, growing, grows, partitions, regions, trees, voxels
+from .dvid_instances import FakeInstance  # noqa: E402
+from .dvid_server import DVIDServer  # noqa: E402
+from .laws import ArrayTypeLaws, StoredSourceLaws  # noqa: E402
+from .oracle import Naive, Volume, evaluate_naively, meanings, naive  # noqa: E402
+from .plain_zarr import write_plain_zarr  # noqa: E402
+from .processes import digest, read_in_fork, read_in_spawned  # noqa: E402
+from .stored import with_stored_sources  # noqa: E402
+from .strategies import DTYPES, partitions, regions, voxels  # noqa: E402
 
 __all__ = [
     "DTYPES",
     "ArrayTypeLaws",
     "DVIDServer",
     "FakeInstance",
-    "Grown",
     "Naive",
-    "Pool",
     "StoredSourceLaws",
     "Volume",
-    "appended",
     "assert_same",
     "check_blocks",
     "check_indexing",
     "check_lost_stores",
     "check_meaning",
+    "check_moved",
     "check_once",
     "check_pipeline",
     "check_purity",
     "check_read_once",
+    "check_threads",
     "digest",
-    "dvid_trees",
     "evaluate_naively",
-    "growers",
-    "growing",
-    "grows",
-    "labels",
     "meanings",
     "naive",
     "partitions",
@@ -66,8 +66,6 @@ __all__ = [
     "read_in_spawned",
     "recorded",
     "regions",
-    "resampled",
-    "trees",
     "voxels",
     "with_stored_sources",
     "write_plain_zarr",

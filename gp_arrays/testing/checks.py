@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from unittest import mock
 
@@ -23,6 +28,7 @@ from ..model.meta import Block, Meta, Region
 from ..sources.numpy_ import NumpyArrayConfig
 from ..train.pipeline import compile_pipeline
 from ..train.shift import common_shift
+from ..trees.tree import load_tree
 from .oracle import evaluate_naively
 
 Voxels = np.ndarray[Any, Any]
@@ -250,6 +256,57 @@ def _guarding(compute: Any) -> Any:
         return made
 
     return guarding
+
+
+def check_threads(config: Any, rois: Sequence[Roi], threads: int = 4, rounds: int = 3) -> None:
+    """Law 9: several threads that read different parts of one array get what one thread gets.
+
+    Threads take turns after every line of the module that defines the type, so that what they share by
+    mistake, such as a buffer of the module, shows.
+    """
+    array: Array = config.array()
+    expected = [array[roi] for roi in rois]
+    module = type(config).__module__
+    start = threading.Barrier(threads)
+
+    def take_turns(frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_globals.get("__name__") != module:
+            return None
+        time.sleep(0)
+        return take_turns
+
+    def read(first: int) -> None:
+        start.wait()
+        sys.settrace(take_turns)
+        try:
+            for turn in range(rounds * len(rois)):
+                number = (first + turn) % len(rois)
+                assert_same(array[rois[number]], expected[number], f"{config!r} in {rois[number]}, read by threads")
+        finally:
+            sys.settrace(None)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(threads) as executor:
+            for future in [executor.submit(read, first) for first in range(threads)]:
+                future.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def check_moved(config: Any, folder: Path) -> None:
+    """Law 10: a tree file in a folder, moved with it, gives the same voxels. The stores are below the folder."""
+    expected = config.array().to_ndarray()
+    config.to_toml(folder / "tree.toml")
+    moved = folder.rename(folder.with_name(f"{folder.name}-moved"))
+    try:
+        voxels = load_tree(moved / "tree.toml")[config.name].array().to_ndarray()
+    except GpArraysError as error:
+        raise AssertionError(f"{config!r} is not found after its folder was moved: {error}") from error
+    finally:
+        moved.rename(folder)
+    assert_same(voxels, expected, f"{config!r}, moved")
 
 
 def check_lost_stores(config: Any) -> None:

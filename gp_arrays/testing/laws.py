@@ -23,9 +23,11 @@ from .checks import (
     check_indexing,
     check_lost_stores,
     check_meaning,
+    check_moved,
     check_pipeline,
     check_purity,
     check_read_once,
+    check_threads,
 )
 from .processes import digest, read_in_fork, read_in_spawned
 from .stored import with_stored_sources
@@ -64,8 +66,8 @@ def random_partition(rng: np.random.Generator, roi: Roi, voxel_size: Sequence[in
 class ArrayTypeLaws:
     """Runs every law on an array type. Derive a test class from it, say which type, give examples.
 
-    The type needs a meaning (``gp_arrays.testing.naive``). Trees of ``configs`` are small: the
-    oracle loops over their voxels.
+    Trees of ``configs`` are small. Where the type has a meaning (``gp_arrays.testing.naive``), which
+    loops over their voxels, all voxels are compared with it; else the suite tests all but the values.
 
     ``refused`` gives functions that make a config of a bad value, each to be refused with a
     ConfigError; ``misfits`` gives configs whose sources do not fit, each to be refused with a
@@ -105,14 +107,15 @@ class ArrayTypeLaws:
 
     @pytest.fixture
     def cases(self, examples: Sequence[Any]) -> Iterator[tuple[Any, Roi, np.random.Generator]]:
-        def each() -> Iterator[tuple[Any, Roi, np.random.Generator]]:
-            for number, config in enumerate(examples):
-                rng = np.random.default_rng(number)
-                array = config.array()
-                for roi in (array.roi, random_roi(rng, array), random_roi(rng, array)):
-                    yield config, roi, rng
+        return self.cases_of(examples)
 
-        return each()
+    def cases_of(self, examples: Sequence[Any]) -> Iterator[tuple[Any, Roi, np.random.Generator]]:
+        """Each example with some rois of it, and a source of random numbers."""
+        for number, config in enumerate(examples):
+            rng = np.random.default_rng(number)
+            array = config.array()
+            for roi in (array.roi, random_roi(rng, array), random_roi(rng, array)):
+                yield config, roi, rng
 
     def test_meta_and_voxels_are_what_the_oracle_says(self, examples: Sequence[Any]) -> None:
         for config in examples:
@@ -129,6 +132,17 @@ class ArrayTypeLaws:
     def test_the_pipeline_delivers_what_the_array_does(self, cases: Any) -> None:
         for config, roi, _ in cases:
             check_pipeline([config], [roi])
+
+    def test_threads_get_what_one_thread_gets(self, examples: Sequence[Any]) -> None:
+        for number, config in enumerate(examples):
+            rng, array = np.random.default_rng(number), config.array()
+            check_threads(config, [array.roi, *(random_roi(rng, array) for _ in range(5))])
+
+    def test_a_tree_file_may_be_moved_with_its_stores(self, tmp_path: Path) -> None:
+        folder = tmp_path / "tree"
+        folder.mkdir()
+        for number, config in enumerate(self.configs(folder)):
+            check_moved(with_stored_sources(config, folder / f"stored{number}"), folder)
 
     def test_chunks_are_read_and_regions_computed_once(self, cases: Any, tmp_path: Path) -> None:
         for config, roi, _ in cases:

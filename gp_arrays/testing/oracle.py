@@ -90,14 +90,11 @@ class Naive:
         self._done: dict[Config, Volume] = {}
 
     def __call__(self, config: Config) -> Volume:
-        """The whole volume of a config. Raises LookupError where no meaning is registered."""
+        """The whole volume of a config; of a type without a registered meaning, what its array delivers."""
         # sources first, so that a chain of a thousand arrays needs no deep recursion
         for each in all_configs([config]) if config not in self._done else ():
             if each not in self._done:
-                meaning = next((_MEANINGS[cls] for cls in type(each).__mro__ if cls in _MEANINGS), None)
-                if meaning is None:
-                    kind = type(each).__name__
-                    raise LookupError(f"the meaning of {kind} is not registered: see gp_arrays.testing.naive")
+                meaning = next((_MEANINGS[cls] for cls in type(each).__mro__ if cls in _MEANINGS), delivered)
                 self._done[each] = meaning(each, self)
         return self._done[config]
 
@@ -115,6 +112,21 @@ class Naive:
         return int(exact)
 
 
+def delivered(config: Any, naive: Naive) -> Volume:
+    """The whole volume of a config as its array delivers it."""
+    array = config.array(unit=naive.unit)
+    count = array.ndim - array.dims
+    return Volume(
+        array.to_ndarray(),
+        tuple(array.roi.begin),
+        tuple(array.voxel_size),
+        array.axes[:count],
+        array.channels,
+        array.interpolatable,
+        array.meta.averaged,
+    )
+
+
 _MEANINGS: dict[type[Any], Callable[[Any, Naive], Volume]] = {}
 
 F = TypeVar("F", bound=Callable[[Any, Naive], Volume])
@@ -128,11 +140,14 @@ def naive(kind: type[Any]) -> Callable[[F], F]:
     loops over voxels, Python integers, fractions. Where voxels cannot be computed it raises
     ``gp_arrays.ComputeError``, as the array does.
 
-    >>> import gp_arrays as gpa, numpy as np
-    >>> @naive(gpa.OnesArrayConfig)
-    ... def ones(config, naive):
-    ...     source = naive(config.source_array_config)
-    ...     return source.with_data(np.ones(source.data.shape, bool), interpolatable=False, averaged=False)
+    ::
+
+        @naive(BrightArrayConfig)
+        def bright(config, naive):
+            source = naive(config.source_array_config)
+            voxels = [int(value > config.limit) for value in source.data.ravel().tolist()]
+            data = np.array(voxels, np.uint8).reshape(source.data.shape)
+            return source.with_data(data, interpolatable=False)
     """
 
     def register(function: F) -> F:

@@ -8,7 +8,7 @@ from typing import Any
 from ..model.config import Config, all_configs, source_fields
 from ..sources.numpy_ import NumpyArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
-from .oracle import Naive
+from .oracle import Naive, delivered
 from .plain_zarr import write_plain_zarr
 
 
@@ -33,7 +33,7 @@ def _swap(value: Any, made: dict[Config, Config]) -> Any:
 
 
 def _stored(config: NumpyArrayConfig, folder: Path, dataset: str) -> ZarrArrayConfig:
-    volume = Naive(config.tree_unit or "nm")(config)
+    volume = delivered(config, Naive(config.tree_unit or "nm"))
     spatial = "zyx"[-volume.dims :] if volume.dims <= 3 else [f"d{i}" for i in range(volume.dims)]
     names = [*volume.nonspatial, *spatial]
     attributes = {

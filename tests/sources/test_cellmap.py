@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.labels import StoredClass, write_crop
 
 import gp_arrays as gpa
 from gp_arrays.sources.cellmap import decode, unexplained
 from gp_arrays.storage.annotations import Encoding
 from gp_arrays.testing import StoredSourceLaws
-from gp_arrays.testing.labels import StoredClass, write_crop
 
 SEMANTIC = {"absent": 0, "present": 1}
 UNKNOWN = {"absent": 0, "present": 1, "unknown": 255}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from oracles.appended import add_sign
 
 import gp_arrays as gpa
 from gp_arrays.jobs import PipelineArrayConfig
 from gp_arrays.testing import ArrayTypeLaws
-from gp_arrays.testing.appended import add_sign
 
 
 class TestLaws(ArrayTypeLaws):
@@ -33,7 +33,7 @@ class TestLaws(ArrayTypeLaws):
     def misfits(self, folder: Any) -> Any:
         raw = gpa.DummyArrayConfig("raw")
         return [
-            PipelineArrayConfig("p", raw, "gp_arrays.testing.appended:nothing"),
+            PipelineArrayConfig("p", raw, "oracles.appended:nothing"),
             PipelineArrayConfig("p", raw, add_sign, context_size=(1000, 0, 0)),
             PipelineArrayConfig("p", raw, add_sign, context_size=(1, 1)),
         ]

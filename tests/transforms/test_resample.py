@@ -5,11 +5,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from oracles.resampled import weights
 from resample_helpers import CASES, IDS, RNG, WAYS, numpy_source, random_voxels, resampled
 
 import gp_arrays as gpa
 from gp_arrays.testing import DTYPES, ArrayTypeLaws, assert_same, evaluate_naively
-from gp_arrays.testing.resampled import weights
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from oracles import trees
 from view_helpers import Blurred, Broken, Counted, Counter, Endless, value
 
 import gp_arrays as gpa
-from gp_arrays.testing import evaluate_naively, trees
+from gp_arrays.testing import evaluate_naively
 from gp_arrays.train.pipeline_array import PipelineArrayConfig
 from gp_arrays.viewer.sampling import EXACT, SPARSE, Sampler
 
@@ -252,8 +253,8 @@ def test_samples_of_what_appended_nodes_make() -> None:
     """Off the world's grid, here and there, at several zooms: on grids of their own, each."""
     data = np.arange(3 * 64, dtype=np.int8).reshape(3, 64)
     ids = gpa.NumpyArrayConfig("ids", data=data, voxel_size=(1, 2), offset=(0, 3), axes=("y", "x"))
-    signed = PipelineArrayConfig("signed", ids, "gp_arrays.testing.appended:add_sign", dtype="int8")
-    again = PipelineArrayConfig("again", signed, "gp_arrays.testing.appended:add_sign", dtype="int8")
+    signed = PipelineArrayConfig("signed", ids, "oracles.appended:add_sign", dtype="int8")
+    again = PipelineArrayConfig("again", signed, "oracles.appended:add_sign", dtype="int8")
     whole = again.array()[:]
     assert whole.any()
     sampler = Sampler(again.array())

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from oracles import growing, trees
 from view_helpers import served
 
 import gp_arrays as gpa
 from gp_arrays.model.config import all_configs
-from gp_arrays.testing import evaluate_naively, growing, trees
+from gp_arrays.testing import evaluate_naively
 from gp_arrays.viewer.shown import View
 
 #: What the browser has no dtype of, and what is sent instead.

@@ -12,18 +12,19 @@ import numpy as np
 import zarr
 from hypothesis import strategies as st
 
-from ..errors import ComputeError
-from ..model.config import Config
-from ..sources.cellmap import CellMapArrayConfig
-from ..sources.zarr_ import ZarrArrayConfig
-from ..transforms.merge_instances import MergeInstancesArrayConfig
-from ..transforms.missing_annotations import MissingAnnotationsMaskConfig
-from ..transforms.relabel import RelabelArrayConfig
-from .growers import ids, small
-from .meanings import common_part, smallest
-from .oracle import Naive, Volume, naive
-from .plain_zarr import write_plain_zarr
-from .strategies import Pool, grows
+from gp_arrays.errors import ComputeError
+from gp_arrays.model.config import Config
+from gp_arrays.sources.cellmap import CellMapArrayConfig
+from gp_arrays.sources.zarr_ import ZarrArrayConfig
+from gp_arrays.testing.oracle import Naive, Volume, naive
+from gp_arrays.testing.plain_zarr import write_plain_zarr
+from gp_arrays.transforms.merge_instances import MergeInstancesArrayConfig
+from gp_arrays.transforms.missing_annotations import MissingAnnotationsMaskConfig
+from gp_arrays.transforms.relabel import RelabelArrayConfig
+
+from .simple import common_part, smallest
+from .simple_trees import ids, small
+from .trees import Pool, grows
 
 TOP = 2**64 - 1
 

@@ -7,10 +7,11 @@ from typing import Any
 import gunpowder as gp
 import numpy as np
 
-from ..train.pipeline_array import PipelineArrayConfig
-from .growers import small
-from .oracle import Naive, Volume, naive
-from .strategies import Pool, grows
+from gp_arrays.testing.oracle import Naive, Volume, naive
+from gp_arrays.train.pipeline_array import PipelineArrayConfig
+
+from .simple_trees import small
+from .trees import Pool, grows
 
 
 class Sign(gp.BatchFilter):  # type: ignore[misc]

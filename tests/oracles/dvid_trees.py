@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ..sources.dvid import DVIDArrayConfig
-from .dvid_server import RUNNING, DVIDServer
-from .oracle import Naive, Volume, naive
-from .strategies import Pool, grows, voxels
+from gp_arrays.sources.dvid import DVIDArrayConfig
+from gp_arrays.testing.dvid_server import RUNNING, DVIDServer
+from gp_arrays.testing.oracle import Naive, Volume, naive
+from gp_arrays.testing.strategies import voxels
+
+from .trees import Pool, grows
 
 INTERPOLATED = ("uint8blk", "uint16blk", "float32blk", "rgba8blk")
 KINDS = (*INTERPOLATED, "uint32blk", "uint64blk", "labelmap", "labelarray", "labelblk")

@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..errors import ComputeError
-from ..sources.dummy import DummyArrayConfig
-from ..sources.numpy_ import NumpyArrayConfig
-from ..sources.zarr_ import ZarrArrayConfig
-from ..transforms.binarize import BinarizeArrayConfig
-from ..transforms.concat import ConcatArrayConfig
-from ..transforms.constant import ConstantArrayConfig
-from ..transforms.crop import CropArrayConfig
-from ..transforms.intensities import IntensitiesArrayConfig
-from ..transforms.logical_or import LogicalOrArrayConfig
-from ..transforms.ones import OnesArrayConfig
-from ..transforms.select import SelectArrayConfig
-from ..transforms.sum import SumArrayConfig
-from ..transforms.threshold import ThresholdArrayConfig
-from .oracle import Naive, Volume, naive
+from gp_arrays.errors import ComputeError
+from gp_arrays.sources.dummy import DummyArrayConfig
+from gp_arrays.sources.numpy_ import NumpyArrayConfig
+from gp_arrays.sources.zarr_ import ZarrArrayConfig
+from gp_arrays.testing.oracle import Naive, Volume, naive
+from gp_arrays.transforms.binarize import BinarizeArrayConfig
+from gp_arrays.transforms.concat import ConcatArrayConfig
+from gp_arrays.transforms.constant import ConstantArrayConfig
+from gp_arrays.transforms.crop import CropArrayConfig
+from gp_arrays.transforms.intensities import IntensitiesArrayConfig
+from gp_arrays.transforms.logical_or import LogicalOrArrayConfig
+from gp_arrays.transforms.ones import OnesArrayConfig
+from gp_arrays.transforms.select import SelectArrayConfig
+from gp_arrays.transforms.sum import SumArrayConfig
+from gp_arrays.transforms.threshold import ThresholdArrayConfig
 
 INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ..model.config import Config
-from ..transforms.resample import ResampledArrayConfig
-from .growers import small
-from .oracle import Naive, Volume, naive
-from .strategies import Pool, grows
+from gp_arrays.model.config import Config
+from gp_arrays.testing.oracle import Naive, Volume, naive
+from gp_arrays.transforms.resample import ResampledArrayConfig
+
+from .simple_trees import small
+from .trees import Pool, grows
 
 Weights = Mapping[int, Fraction]
 

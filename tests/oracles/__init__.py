@@ -1,0 +1,21 @@
+"""What the array types of this library mean, each in another way than it is computed, and random trees of them.
+
+Importing this package registers them all: an oracle for each type, and how random trees come to have it.
+"""
+
+from . import appended, dvid_trees, labels, resampled, simple, simple_trees
+from .trees import Grown, Pool, growing, grows, trees
+
+__all__ = [
+    "Grown",
+    "Pool",
+    "appended",
+    "dvid_trees",
+    "growing",
+    "grows",
+    "labels",
+    "resampled",
+    "simple",
+    "simple_trees",
+    "trees",
+]
