@@ -36,8 +36,8 @@ _CODECS_V3: dict[str, dict[str, Any] | None] = {
 }
 COMPRESSORS = tuple(_CODECS_V2)
 
-#: How the names of hidden folders end in which a new array is made.
-NEW = ".new"
+#: How the names of hidden folders end: of the one in which a new array is made, and of the replaced array.
+NEW, OLD = ".new", ".old"
 
 # of Linux: see its manual page on renameat2
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -167,6 +167,8 @@ def create_array(root: Path, path: str, array: NewArray, replace: bool = False) 
         _make_groups(root, path.split("/")[:-1] if path else None, array.format, made)
         for left in folder.parent.glob(f".{folder.name}.*{NEW}"):  # by a program that was killed
             shutil.rmtree(left, ignore_errors=True)
+        for left in folder.parent.glob(f".{folder.name}.*{OLD}"):
+            shutil.rmtree(left, ignore_errors=True) if folder.exists() else left.rename(folder)
         new.mkdir()
         made.append(new)
         array.write(new)
@@ -219,15 +221,14 @@ def _exchange(new: Path, old: Path) -> None:
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
     if renameat2 and renameat2(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(old), RENAME_EXCHANGE) == 0:
         return
-    aside = new.with_suffix(".old")
+    aside = new.with_suffix(OLD)
     try:
         old.rename(aside)
         new.rename(old)
-    except BaseException:
-        if aside.exists() and not old.exists():
+    finally:
+        if not old.exists():
             aside.rename(old)
-        raise
-    aside.rename(new)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def require_one_format(root: Path, path: str, format: int) -> None:

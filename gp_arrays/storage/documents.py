@@ -95,6 +95,8 @@ def _array_v2(document: dict[str, Any], path: str, folder: Path) -> Node:
         shape, dtype = _shape(document["shape"]), _dtype(document["dtype"])
         chunks = _chunk_shape(document["chunks"], shape)
         to_fill_value(document.get("fill_value"), dtype)
+        if document.get("order", "C") not in ("C", "F"):
+            raise ValueError(f"order {document['order']!r}")
         keys = keys_v2(document, folder, len(shape))
     return Node(path, 2, read_json(folder / ".zattrs") or {}, shape, dtype, chunks, chunks, keys, document)
 

@@ -212,7 +212,7 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         parsed = [_cosem(entry["transform"]) for entry in datasets]
         names, units = parsed[0][2], parsed[0][3]
         transforms = [(p[0], p[1]) for p in parsed]
-        shifted = any(_nonzero(translation) for _, translation in transforms[1:])
+        shifted = _mark_centres([translation for _, translation in transforms])
         roles = roles_of(ndim, axes, names, len(transforms[level][0]))
         units = [units] * ndim if isinstance(units, str) or units is None else units
     else:
@@ -229,14 +229,12 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in described]
         outer = _ngff(multiscale.get("coordinateTransformations"), ndim)
         own = [_ngff(entry["coordinateTransformations"], ndim) for entry in datasets]
-        # one translation of the whole image moves all levels alike: it says nothing of centres
-        shifted = any(_nonzero(translation) for _, translation in own[1:])
+        shifted = _mark_centres([translation for _, translation in own])
         transforms = [_compose(outer, each) for each in own]
         roles = roles_of(ndim, axes, names, types=None if axes else kinds)
     spatial = [i for i in range(ndim) if not roles[1][i]]
     unit_of = _units(node, _per_spatial(units, ndim, spatial, None))
     scales = [[Quantity.parse(s).value for s in _per_spatial(scale, ndim, spatial, 1)] for scale, _ in transforms]
-    # levels that carry translations mark centres; where none above the finest does, all begin alike
     begins = [
         Quantity.parse(t).value - ((scales[level][i] - scales[0][i]) / 2 if shifted else 0)
         for i, t in enumerate(_per_spatial(transforms[level][1], ndim, spatial, 0))
@@ -250,8 +248,10 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
     )
 
 
-def _nonzero(translation: Sequence[Any] | None) -> bool:
-    return translation is not None and any(Quantity.parse(t).value != 0 for t in translation)
+def _mark_centres(translations: Sequence[Sequence[Any] | None]) -> bool:
+    """True if translations mark voxel centres; many writers copy that of level 0, a corner, to all levels."""
+    first, *others = [t and [Quantity.parse(item).value for item in t] for t in translations]
+    return any(other and other != (first or [0] * len(other)) for other in others)
 
 
 def _ngff(transformations: Any, ndim: int) -> tuple[list[Any], list[Any] | None]:

@@ -344,3 +344,32 @@ def test_names_of_dimensions_of_zarr_v3_are_those_of_axes(tmp_path):
     assert array.axes == ("c", "z", "y", "x")
     assert np.array_equal(array[:], np.moveaxis(voxels, 3, 0))
     assert np.array_equal(array.data[:], voxels)
+
+
+@pytest.mark.parametrize(
+    ("translations", "begins"),
+    [
+        (([40, 8, 0], [40, 8, 0], [40, 8, 0]), ([40, 8, 0],) * 3),
+        (([40, 8, 0], [42, 10, 2], [46, 14, 6]), ([40, 8, 0],) * 3),
+        ((None, [2, 2, 2], [6, 6, 6]), ([0, 0, 0],) * 3),
+        (([0, 0, 0], [0, 0, 0], [0, 0, 0]), ([0, 0, 0],) * 3),
+        # one level that differs: all mark centres
+        (([40, 8, 0], [40, 8, 0], [46, 14, 6]), ([40, 8, 0], [38, 6, -2], [40, 8, 0])),
+    ],
+)
+@pytest.mark.parametrize("dialect", ["ngff", "cosem"])
+def test_one_translation_at_all_levels_is_a_corner(tmp_path, dialect, translations, begins):
+    sizes = [[4] * 3, [8] * 3, [16] * 3]
+    levels = list(zip(("s0", "s1", "s2"), sizes, translations, strict=True))
+    if dialect == "ngff":
+        write(tmp_path, "p", ngff(*levels), group=True)
+    else:
+        entries = [
+            {"path": path, "transform": {"axes": list("zyx"), "scale": scale, "translate": t or [0] * 3}}
+            for path, scale, t in levels
+        ]
+        write(tmp_path, "p", {"multiscales": [{"datasets": entries}]}, group=True)
+    for (path, size, _), begin in zip(levels, begins, strict=True):
+        write(tmp_path, f"p/{path}")
+        array = opened(tmp_path, f"p/{path}")
+        assert (list(array.roi.begin), list(array.voxel_size)) == (begin, size)

@@ -1,0 +1,261 @@
+"""Arrays are made at once or not at all; what is on disk is what other programs read."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gp_arrays as gpa
+from gp_arrays.storage import create as module
+from gp_arrays.storage import files
+from gp_arrays.storage.engine import FORMATS
+
+ROI = gpa.Roi((0, 0), (64, 64))
+
+
+def create(root, dataset="raw", **fields):
+    return gpa.create_zarr(root, dataset, **{"roi": ROI, "voxel_size": (1, 1), "dtype": "uint8", **fields})
+
+
+def tree_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in Path(folder).rglob("*")}
+
+
+def frames_with_checksum(folder):
+    """Of the zstd frames in a folder, for each: whether its header says that a checksum follows (RFC 8878, 3.1.1.1)."""
+    frames = [p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] not in ".z"]
+    assert all(frame[:4] == b"\x28\xb5\x2f\xfd" for frame in frames)
+    return [bool(frame[4] & 0b100) for frame in frames]
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_frames_carry_their_checksum_also_after_opening_again(tmp_path, zarr_format):
+    data = np.random.default_rng(0).integers(0, 9, (64, 64), dtype=np.uint8)
+    create(tmp_path, chunks=(32, 32), zarr_format=zarr_format)[:32] = data[:32]
+    gpa.open_zarr(tmp_path, "raw", mode="r+")[32:] = data[32:]
+    folder = tmp_path / "raw"
+    assert frames_with_checksum(folder) == [True] * 4
+    if zarr_format == 2:
+        assert json.loads((folder / ".zarray").read_text())["compressor"] == {"id": "zstd", "level": 3}
+    gpa.open_zarr(tmp_path, "raw", mode="r+").add_metadata({"note": 1})
+    if zarr_format == 2:
+        assert json.loads((folder / ".zarray").read_text())["compressor"] == {"id": "zstd", "level": 3}
+    chunk = folder / ("0/1" if zarr_format == 2 else "c/0/1")
+    whole = chunk.read_bytes()
+    array = gpa.open_zarr(tmp_path, "raw")
+    for bit in range(0, 8 * len(whole), 61):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        chunk.write_bytes(flipped)
+        try:
+            assert np.array_equal(array[:32, 32:], data[:32, 32:])  # some bits mean nothing
+        except gpa.StoreError as error:
+            assert "chunk" in str(error)  # noqa: PT017
+    chunk.write_bytes(whole)
+    assert np.array_equal(array[:], data)
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_tensorstore_opens_it(tmp_path, zarr_format):
+    pytest.importorskip("tensorstore")
+    data = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    create(tmp_path, dtype="uint16", zarr_format=zarr_format, chunks=(32, 32))[:] = data
+    driver = "zarr" if zarr_format == 2 else "zarr3"
+    code = (
+        "import sys, tensorstore as ts; spec = {'driver': sys.argv[1], 'kvstore': {'driver': 'file', 'path': sys.argv[2]}}; "
+        "print(ts.open(spec).result().read().result().tobytes().hex())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, driver, f"{tmp_path}/raw/"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert bytes.fromhex(done.stdout.strip()) == data.tobytes()
+
+
+def test_it_writes_what_materialize_writes(tmp_path):
+    made = create(tmp_path, num_channels=2, channel_names=["a", "b"], unit="um")
+    made[:] = np.ones((2, 64, 64), np.uint8)
+    gpa.materialize(made.config, tmp_path / "out.zarr", "raw", num_workers=1, unit="um", progress=False)
+    one, other = (json.loads((f / "raw" / ".zattrs").read_text()) for f in (tmp_path, tmp_path / "out.zarr"))
+    assert one["_ARRAY_DIMENSIONS"] == ["c", "y", "x"]
+    assert one["dimension_units"] == ["", "1 um", "1 um"]
+    assert {key: value for key, value in other.items() if key != "gp_arrays"} == one
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mode": "w"},
+        {"mode": None},
+        {"attributes": {"a": object()}},
+        {"attributes": {1: 2}},
+        {"attributes": [1]},
+        {"fill_value": 256},
+        {"fill_value": -1},
+        {"fill_value": "NaN"},
+        {"fill_value": [1]},
+        {"channel_names": [1, 2]},
+        {"channel_names": ["a", "a"]},
+        {"channel_names": "ab"},
+        {"channel_names": 3},
+        {"num_channels": 0},
+        {"num_channels": "two"},
+        {"write_size": (8,)},
+        {"write_size": (8, 8, 8)},
+        {"write_size": 8},
+        {"chunks": (8, 0)},
+        {"compressor": "zip"},
+        {"compressor": None},
+        {"zarr_format": 4},
+        {"zarr_format": "2"},
+        {"dtype": "complex64"},
+        {"unit": "mile"},
+        {"unit": 3},
+        {"axes": "yx"},
+        {"axes": 3},
+        {"voxel_size": (3, 1)},
+        {"voxel_size": None},
+        {"roi": None},
+        {"dataset": "raw/../other"},
+        {"dataset": "a//b"},
+        {"dataset": "nul\0"},
+        {"dataset": None},
+        {"dataset": 3},
+        {"path": None},
+        {"path": 3},
+        {"path": ""},
+        {"path": "s3://bucket/a.zarr"},
+        {"path": "gs://bucket/a.zarr"},
+        {"path": "https://host/a.zarr"},
+        {"path": "memory://a.zarr"},
+        {"path": "file:///tmp/a.zarr"},
+        {"path": "simplecache::s3://bucket/a.zarr"},
+    ],
+)
+def test_what_is_refused_is_refused_before_anything_is_touched(tmp_path, monkeypatch, fields):
+    monkeypatch.chdir(tmp_path)
+    create(tmp_path / "a.zarr")[:] = 3
+    before = tree_of(tmp_path)
+    fields = {"path": "a.zarr", "dataset": "raw", "roi": ROI, "voxel_size": (1, 1), "dtype": "uint8", **fields}
+    with pytest.raises(gpa.GpArraysError) as caught:
+        gpa.create_zarr(**fields, overwrite=True)
+    assert "\n" not in str(caught.value)
+    assert tree_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/o.zarr", "gs://b/o.zarr", "memory://o.zarr", "file:///tmp/o.zarr"])
+def test_outputs_at_urls_are_refused(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    config = gpa.NumpyArrayConfig("a", np.ones((4, 4), np.uint8))
+    with pytest.raises(gpa.StoreError, match="local disk"):
+        gpa.materialize(config, url, "a", num_workers=1)
+    with pytest.raises(gpa.StoreError, match="local disk"):
+        gpa.open_zarr(url, "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_storage_options_are_not_ignored(tmp_path):
+    create(tmp_path)
+    for options in (None, {}):
+        assert gpa.open_zarr(tmp_path, "raw", storage_options=options).shape == (64, 64)
+    with pytest.raises(gpa.StoreError, match="storage_options; found anon"):
+        gpa.open_zarr(tmp_path, "raw", storage_options={"anon": True})
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+@pytest.mark.parametrize("call", ["mkdir", "rename", "replace", "open"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, PermissionError])
+def test_interrupted_at_any_moment(tmp_path, monkeypatch, call, error, swaps):
+    """There is the old array with its voxels, or the new one; of a new store there is all, or nothing."""
+    root = tmp_path / "a.zarr"
+    if not swaps:
+        monkeypatch.setattr(module.ctypes, "CDLL", lambda name: None)
+    real = getattr(Path, call)
+    for at in range(12):
+        create(root, "g/raw", overwrite=True)[:] = 3
+        count = iter(range(100))
+
+        def stop(*arguments, when=at, count=count, **options):
+            if next(count) == when:
+                raise error("stopped")
+            return real(*arguments, **options)
+
+        for target in (root, tmp_path / "new.zarr"):
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, call, stop)
+                with contextlib.suppress(KeyboardInterrupt, gpa.StoreError):
+                    create(target, "g/raw", overwrite=True, dtype="uint16")
+        array = gpa.open_zarr(root, "g/raw")
+        assert (array.dtype, int(array[0, 0])) in (("uint8", 3), ("uint16", 0))
+        assert [p.name for p in (root / "g").iterdir() if p.is_dir()] == ["raw"]
+        if (tmp_path / "new.zarr").exists():
+            assert gpa.open_zarr(tmp_path / "new.zarr", "g/raw").dtype == "uint16"
+            module.shutil.rmtree(tmp_path / "new.zarr")
+
+
+def test_killed_while_it_replaces(tmp_path):
+    create(tmp_path)[:] = 3
+    code = (
+        "import sys, gp_arrays as gpa\n"
+        "while True:\n"
+        "    a = gpa.create_zarr(sys.argv[1], 'raw', gpa.Roi((0, 0), (64, 64)), (1, 1), 'uint8', overwrite=True)\n"
+        "    a[:] = 3; print('made', flush=True)"
+    )
+    for _ in range(4):
+        with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as child:
+            for _ in range(3):
+                child.stdout.readline()
+            os.kill(child.pid, signal.SIGKILL)
+        assert gpa.open_zarr(tmp_path, "raw")[0, 0] in (0, 3)
+    assert list(gpa.storage.documents.datasets(tmp_path)) == ["raw"]
+    create(tmp_path, overwrite=True)[:] = 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".zgroup", "raw"]
+
+
+def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("x")
+    before = tree_of(tmp_path)
+    for path, dataset in ((tmp_path / "file", "raw"), (tmp_path / "file/a.zarr", "raw"), (tmp_path / "new", "n" * 300)):
+        with pytest.raises(gpa.StoreError):
+            create(path, f"g/{dataset}")
+        assert tree_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_replaced_files_keep_mode_and_link(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        files.replace_file(tmp_path / "new", "a")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o666 & ~mask
+    (tmp_path / "new").chmod(0o640)
+    (tmp_path / "link").symlink_to("new")
+    files.replace_file(tmp_path / "link", "b")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "new").read_text() == "b"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "new"]
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [
+        ("uint8", 7),
+        ("int64", -(2**63)),
+        ("uint64", 2**64 - 1),
+        ("bool", True),
+        ("float32", 0.5),
+        ("float64", np.nan),
+        ("float16", -np.inf),
+    ],
+)
+def test_fill_values(tmp_path, dtype, fill, zarr_format):
+    array = create(tmp_path, dtype=dtype, fill_value=fill, zarr_format=zarr_format)
+    np.testing.assert_array_equal(array[:2, :2], np.full((2, 2), fill, dtype))

@@ -1,0 +1,257 @@
+"""A chunk that is there but cannot be delivered is an error that names it, never fill value."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+
+import numpy as np
+import pytest
+
+import gp_arrays as gpa
+from gp_arrays.storage.documents import find_node
+from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.listing import list_chunks
+from gp_arrays.testing import write_plain_zarr
+
+DATA = np.arange(1, 65, dtype=np.uint8).reshape(4, 4, 4)
+PLAIN = {"voxel_size": [1, 1, 1]}
+LAYOUTS = {"dots": {"separator": "."}, "folders": {}, **({"v3": {"zarr_format": 3}} if 3 in FORMATS else {})}
+CHUNK = {"dots": "1.0.1", "folders": "1/0/1", "v3": "c/1/0/1"}
+
+
+@pytest.fixture(params=LAYOUTS)
+def layout(request):
+    return request.param
+
+
+@pytest.fixture
+def array(tmp_path, layout):
+    return write_plain_zarr(tmp_path / "a.zarr" / "raw", DATA, (2, 2, 2), PLAIN, **LAYOUTS[layout])
+
+
+def dangling(path):
+    path.unlink()
+    path.symlink_to("annex/key")
+
+
+def loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def linked_pipe(path):
+    path.unlink()
+    os.mkfifo(path.parent / "pipe")
+    path.symlink_to("pipe")
+
+
+def bound_socket(path):
+    path.unlink()
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as bound:  # names of sockets are short
+        bound.bind(path.name)
+
+
+def device(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def refused(root, chunk):
+    config = gpa.ZarrArrayConfig("raw", root, "raw")
+    with pytest.raises(gpa.StoreError) as caught:
+        config.array()[:]
+    assert "\n" not in str(caught.value)
+    assert chunk in str(caught.value)
+    with pytest.raises(gpa.StoreError):
+        list_chunks(root, find_node(root, "raw"))
+    good, reason = config.verify()
+    assert (good, "raw" in reason) == (False, True)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("damage", [dangling, loop, folder, pipe, linked_pipe, bound_socket, device])
+def test_in_the_place_of_a_chunk(array, layout, damage):
+    opened = gpa.ZarrArrayConfig("raw", array.parent, "raw").array()
+    damage(array / CHUNK[layout])
+    refused(array.parent, CHUNK[layout])
+    with pytest.raises(gpa.StoreError):
+        opened[2:, :2, 2:]
+    assert opened[:2].tolist() == DATA[:2].tolist()
+    writer = gpa.ZarrArrayConfig("raw", array.parent, "raw", mode="r+").array()
+    with pytest.raises(gpa.StoreError):
+        writer[2, 0, 2] = 1  # a part of a chunk, whose rest is read
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "dots"], indirect=True)
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("kind", ["link", "file", "pipe"])
+def test_in_the_place_of_a_folder_of_chunks(array, layout, depth, kind):
+    place = (array / CHUNK[layout]).parents[depth - 1]
+    shutil.rmtree(place)
+    if kind == "link":
+        place.symlink_to("/unmounted/chunks")
+    elif kind == "file":
+        place.write_bytes(b"x")
+    else:
+        os.mkfifo(place)
+    refused(array.parent, f"chunk {CHUNK[layout].removesuffix('0/1')}")
+
+
+def test_links_that_lead_to_chunks_are_followed(array, layout, tmp_path):
+    (array / CHUNK[layout]).rename(tmp_path / "elsewhere")
+    (array / CHUNK[layout]).symlink_to(tmp_path / "elsewhere")
+    assert gpa.ZarrArrayConfig("raw", array.parent, "raw").verify() == (True, "ok")
+    assert gpa.ZarrArrayConfig("raw", array.parent, "raw").array()[:].tolist() == DATA.tolist()
+    assert len(list_chunks(array.parent, find_node(array.parent, "raw"))) == 8
+
+
+def test_an_absent_chunk_is_fill_value(array, layout):
+    (array / CHUNK[layout]).unlink()
+    want = DATA.copy()
+    want[2:, :2, 2:] = 0
+    assert gpa.ZarrArrayConfig("raw", array.parent, "raw").array()[:].tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("separator", ["/", "."])
+def test_keys_tell_the_separator_that_metadata_leave_out(tmp_path, separator):
+    array = write_plain_zarr(tmp_path / "raw", DATA, (2, 2, 2), PLAIN, separator=separator, absent=[(0, 0, 0)])
+    document = json.loads((array / ".zarray").read_text())
+    del document["dimension_separator"]
+    (array / ".zarray").write_text(json.dumps(document))
+    want = DATA.copy()
+    want[:2, :2, :2] = 0
+    config = gpa.ZarrArrayConfig("raw", tmp_path, "raw", mode="r+")
+    assert config.array()[:].tolist() == want.tolist()
+    assert config.open().chunk_of((3, 0, 3)) == (separator.join("101"), "present")
+    config.array()[:2, :2, :2] = 9
+    assert (array / separator.join("000")).is_file()
+    assert "dimension_separator" not in json.loads((array / ".zarray").read_text())
+    other = array / {"/": "0.0.0", ".": "0/0/0"}[separator]
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.write_bytes(bytes(8))
+    assert config.verify()[0] is False
+    with pytest.raises(gpa.StoreError, match="both separators"):
+        config.array()
+
+
+def test_keys_of_another_separator(array, layout):
+    """What a tool wrote that took the other separator for granted."""
+    before = array / CHUNK[layout]
+    numbers = CHUNK[layout].replace("c/", "").replace(".", "/").split("/")
+    others = {"dots": ["1/0/1"], "folders": ["1.0.1"], "v3": ["c.1.0.1", "1/0/1", "1.0.1"]}[layout]
+    assert numbers == ["1", "0", "1"]
+    for key in others:
+        other = array / key
+        other.parent.mkdir(parents=True, exist_ok=True)
+        before.rename(other)
+        refused(array.parent, key)
+        other.rename(before)
+        if "/" in key:
+            shutil.rmtree(array / "1")
+
+
+@pytest.mark.skipif(3 not in FORMATS, reason="Zarr v3 needs zarr 3")
+@pytest.mark.parametrize(
+    ("encoding", "key"),
+    [
+        ({"name": "v2"}, "1.0.1"),
+        ({"name": "v2", "configuration": {"separator": "/"}}, "1/0/1"),
+        ({"name": "default", "configuration": {"separator": "."}}, "c.1.0.1"),
+        ({"name": "default"}, "c/1/0/1"),
+    ],
+)
+def test_why_names_the_chunk_of_every_encoding(tmp_path, encoding, key):
+    array = write_plain_zarr(tmp_path / "raw", DATA, (2, 2, 2), PLAIN, zarr_format=3)
+    document = json.loads((array / "zarr.json").read_text())
+    document["chunk_key_encoding"] = encoding
+    (array / "zarr.json").write_text(json.dumps(document))
+    (array / "c").rename(tmp_path / "chunks")
+    (array / key).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "chunks/1/0/1").rename(array / key)
+    opened = gpa.ZarrArrayConfig("raw", tmp_path, "raw").open()
+    assert opened.chunk_of((3, 1, 2)) == (key, "present")
+    assert opened.read((slice(3, 4), slice(1, 2), slice(2, 3))).tolist() == [[[55]]]
+    assert list_chunks(tmp_path, opened.node).tolist() == [[1, 0, 1]]
+
+
+@pytest.mark.skipif(3 not in FORMATS, reason="shards need zarr 3")
+@pytest.mark.parametrize("damage", [dangling, loop, folder, pipe])
+def test_in_the_place_of_a_shard(tmp_path, damage):
+    made = gpa.create_zarr(
+        tmp_path, "raw", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8", zarr_format=3, chunks=(2, 2), shards=(4, 4)
+    )
+    made[:] = np.ones((8, 8), np.uint8)
+    damage(tmp_path / "raw/c/0/1")
+    refused(tmp_path, "c/0/1")
+    assert gpa.open_zarr(tmp_path, "raw")[:, :4].tolist() == [[1] * 4] * 8
+
+
+def test_metadata_that_are_away_are_an_error(array, layout):
+    """Without its attributes an array would be read at another place."""
+    document = array / ("zarr.json" if layout == "v3" else ".zattrs")
+    dangling(document)
+    with pytest.raises(gpa.StoreError, match="cannot read metadata"):
+        gpa.ZarrArrayConfig("raw", array.parent, "raw").array()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"chunks": [2, 2]},
+        {"chunks": [2, 2, 0]},
+        {"chunks": [2, 2, -2]},
+        {"chunks": None},
+        {"shape": [4, 4]},
+        {"shape": [-4, 4, 4]},
+        {"shape": "444"},
+        {"shape": [4.5, 4, 4]},
+        {"shape": None},
+        {"dtype": "|V8"},
+        {"dtype": None},
+        {"dtype": {"a": 1}},
+        {"dtype": "<f16"},
+        {"dtype": [["a", "<u2"]]},
+        {"fill_value": 300},
+        {"fill_value": "none"},
+        {"fill_value": [0]},
+        {"dimension_separator": "-"},
+        {"dimension_separator": 3},
+        {"compressor": {"id": "nonesuch"}},
+        {"compressor": {"id": "zstd", "levels": "a"}},
+        {"compressor": "zstd"},
+        {"compressor": []},
+        {"filters": [{"id": "nonesuch"}]},
+        {"order": "X"},
+        {"zarr_format": 7},
+    ],
+)
+def test_malformed_metadata_are_one_line(tmp_path, change):
+    array = write_plain_zarr(tmp_path / "raw", DATA, (2, 2, 2), PLAIN)
+    document = {**json.loads((array / ".zarray").read_text()), **change}
+    (array / ".zarray").write_text(json.dumps(document))
+    good, reason = gpa.ZarrArrayConfig("raw", tmp_path, "raw").verify()
+    assert not good
+    assert "\n" not in reason
+    assert reason.startswith("raw: ")
+
+
+@pytest.mark.parametrize("key", ["shape", "chunks", "dtype"])
+def test_metadata_that_lack_a_key_name_it(tmp_path, key):
+    array = write_plain_zarr(tmp_path / "raw", DATA, (2, 2, 2), PLAIN)
+    document = json.loads((array / ".zarray").read_text())
+    del document[key]
+    (array / ".zarray").write_text(json.dumps(document))
+    with pytest.raises(gpa.StoreError, match=key):
+        gpa.ZarrArrayConfig("raw", tmp_path, "raw").array()
