@@ -172,7 +172,8 @@ def _docstring(config_type: type[Any], signature: inspect.Signature) -> str:
     """The docstring of a config class, with the arguments of its node and without examples."""
     before, _, after = inspect.cleandoc(config_type.__doc__ or "").partition("Args:\n")
     arguments, _, after = after.partition("\n\n")
-    told = dict(re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", arguments, flags=re.MULTILINE))
+    entries = re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", arguments, flags=re.MULTILINE)
+    told = {name: text for names, text in entries for name in names.split(", ")}
     for name, field in _source_arguments(config_type).items():
         told[name] = f"{told.get(field.name, 'The sources.').rstrip('.')}, as array keys."
     told["key"] = told["target"] = "The array key to provide."

@@ -41,9 +41,10 @@ def common_shift(trees: Sequence[Any], unit: str | None = None) -> Coordinate:
         raise TreeError("trees must be a list of array configs", found=repr(trees))
     plans = [
         compile_plan(
-            {str(key): config for key, config in tree.items()} if isinstance(tree, Mapping) else {"": tree}, unit
+            {str(key): config for key, config in tree.items()} if isinstance(tree, Mapping) else {f"tree {i}": tree},
+            unit,
         )
-        for tree in trees
+        for i, tree in enumerate(trees)
     ]
     units = {plan.unit for plan in plans}
     if len(units) > 1:

@@ -194,3 +194,32 @@ def test_what_is_no_pipeline(arrays, problem):
 def test_arrays_of_other_dimension():
     with pytest.raises(gpa.TreeError, match="one number of spatial axes"):
         gpa.compile_pipeline({key(): source(), key(): source("m", (4, 4, 4))})
+
+
+@pytest.mark.parametrize("length", [3, LONGEST_CHAIN + 20])
+def test_a_padded_request_wholly_outside(length):
+    config = source(shape=(12, 12), voxel_size=(4, 4))
+    for i in range(length):
+        config = gpa.IntensitiesArrayConfig(f"i{i}", config, min=0, max=1)
+    config = gpa.ResampledArrayConfig("top", config, (2, 2), (1, 1), 0)
+    k, other = key(), key()
+    pipeline = gpa.compile_pipeline({k: config, other: source("other")}) + gp.Pad(k, None)
+    batch = serve(pipeline, {k: Roi((-8, -8), (8, 8)), other: Roi((0, 0), (2, 2))})
+    assert batch[k].data.tolist() == [[0] * 4] * 4
+    assert np.array_equal(batch[other].data, source("other").data.data[:2, :2])
+    inside = serve(pipeline, {k: Roi((-4, 0), (8, 4))})[k].data
+    first = np.float32(source(shape=(12, 12)).data.data[0, 0])
+    assert inside.tolist() == [[0, 0], [0, 0], [first, first], [first, first]]
+
+
+def test_a_long_tree_with_many_outputs():
+    base = source()
+    keys = [key() for _ in range(150)]
+    configs = {k: gpa.ThresholdArrayConfig(f"t{i}", base, i) for i, k in enumerate(keys)}
+    configs[key()] = total = gpa.SumArrayConfig("sum", list(configs.values()))
+    batch = serve(gpa.compile_pipeline(configs), {k: Roi((2, 3), (5, 4)) for k in configs})
+    data = base.data.data[2:7, 3:7]
+    for i, k in enumerate(keys):
+        assert np.array_equal(batch[k].data, data > i)
+    assert np.array_equal(batch[list(configs)[-1]].data, sum((data > i).astype(int) for i in range(150)))
+    assert np.array_equal(batch[list(configs)[-1]].data, total.array()[Roi((2, 3), (5, 4))])
