@@ -40,7 +40,7 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (document,) = blocks("toml")
     (tmp_path / "tree.toml").write_text(document)
-    tree, train = blocks("python")
+    tree, train, nodes = blocks("python")
 
     def script(text):
         ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=200)
@@ -88,6 +88,8 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
 
     shapes = script(train + "\nprint(batch[RAW].data.shape, batch[MASKS].data.shape)")
     assert shapes.split("\n")[-2] == "(64, 64, 64) (2, 32, 32, 32)"
+    asked = "\nwith gp.build(pipeline):\n    print(pipeline.request_batch(request)[MASKS].data.shape)"
+    assert script(train + nodes + asked).split("\n")[-2] == "(4, 1, 32, 32, 32)"
 
     said = []
     for words in commands(WRITE):
