@@ -1,6 +1,6 @@
 """What reading from a DVID server costs, beside the bare HTTP transfers of the same bytes.
 
-    python tests/benchmarks/bench_dvid.py [VOXELS ALONG AN AXIS]
+    python tests/benchmarks/bench_dvid.py [VOXELS ALONG AN AXIS] [grey] [grid_store] [labels]
 
 The server runs in a process of its own and sends replies that it has ready. The peer sends the
 same requests over as many connections of one session and keeps the bodies as they come; what is
@@ -67,7 +67,7 @@ def main() -> None:
     process = context.Process(target=serve, args=(size, theirs), daemon=True)
     process.start()
     url, uuid = mine.recv()
-    for name in NAMES:
+    for name in sys.argv[2:] or NAMES:
         array = gpa.DVIDArrayConfig(name, (url, uuid, name)).array()
         array[:]
         mine.send(name)
