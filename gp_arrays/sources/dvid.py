@@ -72,7 +72,8 @@ class DVIDArrayConfig(SourceConfig):
     A version is named by its UUID, by the beginning of it, or by a branch (``"3f8c:main"``, ``":main~2"``),
     which is looked up when the array is opened. A job looks it up when it starts, keeps the UUID
     and refuses to go on where the branch has moved. A token that the server wants is read
-    from the environment variable ``DVID_TOKEN``; it cannot stand in a config.
+    from the environment variable ``DVID_TOKEN`` and sent to every server that a tree names; it cannot
+    stand in a config.
 
     Args:
         name: The array's name.
@@ -105,6 +106,12 @@ class DVIDArrayConfig(SourceConfig):
     offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
     interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
+
+    def check(self) -> None:
+        for what in ("voxel_size", "offset"):
+            lengths = getattr(self, what)
+            if lengths is not None and len(lengths) != 3:
+                raise ConfigError(f"{what} needs one length per axis", found=f"{len(lengths)}", allowed="3: z, y, x")
 
     def open(self, mode: str | None = None) -> DVIDOpened:
         return DVIDOpened(self)

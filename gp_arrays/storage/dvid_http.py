@@ -174,7 +174,8 @@ def fetch(url: str, consume: Callable[[Body], None], gunzip: bool = False, attem
         except StoreError as error:
             if error is failure:
                 raise
-            raise StoreError(error.problem, f"{error.found} from {url}", error.allowed) from None
+            found = url if error.found is None else f"{error.found} from {url}"
+            raise StoreError(error.problem, found, error.allowed) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             failure = StoreError("the DVID server does not reply", found=f"{_cause(error)} for {url}")
             if not _dropped(error):

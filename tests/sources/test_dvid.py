@@ -456,6 +456,7 @@ class TestLaws(ArrayTypeLaws):
             for extent in (5, [[0, 0, 0]], [[0, 0], [1, 1]], [[0, 0, 0], [1, 0, 1]], [[0, 0, 0.5], [1, 1, 1]])
         ]
         options += [{"voxel_size": (8, 0, 8)}, {"unit": "parsecs"}, {"interpolatable": "no"}, {"offset": "far"}]
+        options += [{"voxel_size": (8, 8)}, {"offset": (0, 0, 0, 0)}]
         return [
             *(lambda source=source: gpa.DVIDArrayConfig("a", source) for source in sources),
             *(lambda each=each: gpa.DVIDArrayConfig("a", good, **each) for each in options),

@@ -239,6 +239,7 @@ def test_a_token_that_no_header_holds_is_not_repeated(
     assert not good
     assert "DVID_TOKEN" in reason
     assert token not in reason
+    assert "None" not in reason
 
 
 def test_passwords_of_netrc_are_not_sent(server: DVIDServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
