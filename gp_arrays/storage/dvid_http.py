@@ -29,8 +29,8 @@ RETRIED = (429, 502, 503)
 #: The environment variable that holds the token of servers which want one.
 TOKEN = "DVID_TOKEN"
 
-#: Bytes that are taken from a connection at once: few enough to stay in a processor's cache.
-STEP = 1 << 18
+#: Bytes that are taken from a connection at once.
+STEP = 1 << 20
 #: Bytes of a reply that an error shows.
 SHOWN = 1024
 
