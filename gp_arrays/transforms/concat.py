@@ -19,18 +19,14 @@ from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 def concat(
     parts: Sequence[np.ndarray[Any, Any] | None], shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> np.ndarray[Any, Any]:
-    """Parts along a new or their own first axis; None is one channel of zeros of ``shape``.
+    """Parts of one ``shape`` along a new first axis; None is zeros.
 
     >>> concat([np.array([1, 2]), None], (2,), np.dtype("u1")).tolist()
     [[1, 2], [0, 0]]
     """
-    parts = [part if part is None or part.ndim > len(shape) else part[np.newaxis] for part in parts]
-    out = np.empty((sum(1 if part is None else len(part) for part in parts), *shape), dtype)
-    at = 0
-    for part in parts:
-        count = 1 if part is None else len(part)
-        out[at : at + count] = 0 if part is None else part
-        at += count
+    out = np.empty((len(parts), *shape), dtype)
+    for channel, part in zip(out, parts, strict=True):
+        channel[...] = 0 if part is None else part
     return out
 
 
@@ -104,18 +100,23 @@ class ConcatArrayConfig(ArrayConfig):
                 allowed=", ".join(self.channels),
             )
 
-    def _sources(self) -> list[int | None]:
-        """For each channel which source it comes from; None for zeros."""
+    def _layout(self, sources: Sequence[Meta]) -> list[tuple[str, int | None, int]]:
+        """For each channel its name, its source (None for zeros), and which of the source's channels it is."""
         order = list(self.source_array_configs)
         default = len(order) if self.default_config is not None else None
-        return [order.index(name) if name in order else default for name in self.channels]
+        layout: list[tuple[str, int | None, int]] = []
+        for name in self.channels:
+            source = order.index(name) if name in order else default
+            names = None if source is None else sources[source].channels
+            if names is None:
+                layout.append((name, source, 0))
+            else:
+                layout += [(f"{name}/{own}", source, i) for i, own in enumerate(names)]
+        return layout
 
-    def _parts(self, sources: Sequence[Meta]) -> list[tuple[int | None, int]]:
-        """Which source each entry of ``channels`` comes from, and how many channels it brings."""
-        return [
-            (index, 1 if index is None or (axis := sources[index].channel_axis) is None else axis.size)
-            for index in self._sources()
-        ]
+    def _layout_of(self, region: Region, sources: Sequence[Meta]) -> list[tuple[str, int | None, int]]:
+        layout = self._layout(sources)
+        return layout if region.nonspatial is None else layout[slice(*region.nonspatial[0])]
 
     def infer(self, *sources: Meta) -> Meta:
         names = [*self.source_array_configs] + (["default_config"] if self.default_config is not None else [])
@@ -131,11 +132,7 @@ class ConcatArrayConfig(ArrayConfig):
         dtypes = {name: s.dtype for name, s in zip(names, sources, strict=True) if s.dtype is not None}
         nonspatial = None
         if all(source.nonspatial is not None for source in sources):
-            labels = [
-                label if index is None or sources[index].channel_axis is None else f"{label}/{own}"
-                for label, index in zip(self.channels, self._sources(), strict=True)
-                for own in (("",) if index is None else sources[index].channels or ("",))
-            ]
+            labels = [label for label, _, _ in self._layout(sources)]
             if repeated(labels):
                 raise TreeError(
                     "two channels get one name",
@@ -152,40 +149,26 @@ class ConcatArrayConfig(ArrayConfig):
             attrs=sources[0].attrs if len(sources) == 1 else {},
         )
 
-    def _wanted(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> list[tuple[int | None, int, int]]:
-        """(source, first, last) of the channels that a region takes of each entry."""
-        if region.nonspatial is None:
-            return [(index, 0, count) for index, count in self._parts(sources)]
-        ((first, last),) = region.nonspatial
-        wanted, at = [], 0
-        for index, count in self._parts(sources):
-            low, high = max(first - at, 0), min(last - at, count)
-            if low < high:
-                wanted.append((index, low, high))
-            at += count
-        return wanted
-
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:
-        needed: list[Region | None] = [None] * len(sources)
-        for index, low, high in self._wanted(region, meta, sources):
-            if index is not None:
-                split = region.nonspatial is not None and sources[index].channel_axis is not None
-                part = Region(region.begin, region.end, ((low, high),) if split else None)
-                other = needed[index]
-                needed[index] = part if other is None else part.union(other)
-        return needed
+        layout = self._layout_of(region, sources)
+        regions: list[Region | None] = []
+        for index, source in enumerate(sources):
+            own = [channel for _, used, channel in layout if used == index]
+            part = region.nonspatial is not None and source.channel_axis is not None and own
+            span = ((min(own), max(own) + 1),) if part else None
+            regions.append(Region(region.begin, region.end, span) if own else None)
+        return regions
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
     ) -> np.ndarray[Any, Any]:
         assert meta.dtype is not None
         parts: list[np.ndarray[Any, Any] | None] = []
-        for index, low, high in self._wanted(region, meta, sources):
-            block = None if index is None else blocks[index]
-            if block is None:
-                parts.append(None)
-            elif block.meta.channel_axis is None:
-                parts.append(block.data)
+        for _, source, channel in self._layout_of(region, sources):
+            block = None if source is None else blocks[source]
+            if block is None or block.meta.channel_axis is None:
+                parts.append(None if block is None else block.data)
             else:
-                parts.append(block.crop(Region(region.begin, region.end, ((low, high),))))
+                ((first, _),) = block.meta.nonspatial_ranges(block.region)
+                parts.append(block.data[channel - first])
         return concat(parts, meta.voxels(region), meta.dtype)

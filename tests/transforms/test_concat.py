@@ -20,7 +20,7 @@ def source(name: str, values: Any, dtype: str = "u1", axes: Any = None, **option
 
 
 def test_kernel() -> None:
-    parts = [np.array([1, 2], "u1"), None, np.array([[3, 4], [5, 6]], "i2")]
+    parts = [np.array([1, 2], "u1"), None, np.array([3, 4], "i2"), np.array([5, 6], "i2")]
     made = concat(parts, (2,), np.dtype("i4"))
     assert (made.dtype, made.tolist()) == (np.int32, [[1, 2], [0, 0], [3, 4], [5, 6]])
     assert concat([None], (1, 2), np.dtype("f4")).tolist() == [[[0, 0]]]
