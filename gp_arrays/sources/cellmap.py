@@ -14,7 +14,15 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis
 from ..model.opened import Opened
-from ..storage.annotations import Encoding, class_names, encoding_of, malformed, wholly_unknown
+from ..storage.annotations import (
+    Encoding,
+    class_names,
+    decode,
+    encoding_of,
+    malformed,
+    unexplained,
+    wholly_unknown,
+)
 from ..storage.documents import Node, find_node, read_node, require_on_disk
 from ..storage.geometry import GEOMETRY_KEYS, multiscales_of
 from ..units import Quantity
@@ -23,32 +31,6 @@ from .zarr_opened import ZarrOpened
 
 OUTPUTS = ("target", "mask")
 Class = str | tuple[str, tuple[str, ...]]
-
-
-def decode(voxels: np.ndarray[Any, Any], encoding: Encoding, output: str) -> np.ndarray[Any, Any]:
-    """bool: where a class is (``"target"``), or where that is known (``"mask"``).
-
-    >>> decode(np.array([0, 1, 255]), Encoding(absent=0, present=1, unknown=255), "mask").tolist()
-    [True, True, False]
-    """
-    if output == "target" and encoding.present is not None:
-        return np.asarray(voxels == encoding.present)
-    known = np.ones(voxels.shape, bool) if encoding.unknown is None else np.asarray(voxels != encoding.unknown)
-    if output == "target" and encoding.absent is not None:
-        known &= voxels != encoding.absent
-    return known
-
-
-def unexplained(voxels: np.ndarray[Any, Any], encoding: Encoding) -> tuple[int, ...] | None:
-    """The place of a value that an encoding with ``present`` does not have, None where there is none."""
-    if encoding.present is None:
-        return None
-    explained = voxels == encoding.present
-    for value in encoding.known:
-        explained |= voxels == value
-    if explained.all():
-        return None
-    return tuple(int(i) for i in np.unravel_index(int(explained.argmin()), explained.shape))
 
 
 def to_classes(value: Any) -> tuple[Class, ...]:

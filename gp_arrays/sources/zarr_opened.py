@@ -17,7 +17,8 @@ from ..storage.create import update_attributes
 from ..storage.documents import Node, ancestors, datasets, find_node, read_node, require_on_disk
 from ..storage.engine import open_array
 from ..storage.fingerprint import fingerprint
-from ..storage.geometry import GEOMETRY_KEYS, declared_labels, levels, multiscales_of, read_geometry
+from ..storage.geometry import GEOMETRY_KEYS, levels, multiscales_of, read_geometry
+from ..storage.labels import declared_labels
 from ..storage.listing import list_chunks, require_readable_chunks
 from ..units import Quantity
 

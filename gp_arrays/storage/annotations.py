@@ -117,3 +117,29 @@ def wholly_unknown(array: Node, encoding: Encoding, place: str) -> bool:
             raise malformed(f"{key}.{name}", place, count, "a number of voxels")
     assert array.shape is not None
     return counts.get("unknown") == int(np.prod(array.shape, dtype=object))
+
+
+def decode(voxels: np.ndarray[Any, Any], encoding: Encoding, output: str) -> np.ndarray[Any, Any]:
+    """bool: where a class is (``"target"``), or where that is known (``"mask"``).
+
+    >>> decode(np.array([0, 1, 255]), Encoding(absent=0, present=1, unknown=255), "mask").tolist()
+    [True, True, False]
+    """
+    if output == "target" and encoding.present is not None:
+        return np.asarray(voxels == encoding.present)
+    known = np.ones(voxels.shape, bool) if encoding.unknown is None else np.asarray(voxels != encoding.unknown)
+    if output == "target" and encoding.absent is not None:
+        known &= voxels != encoding.absent
+    return known
+
+
+def unexplained(voxels: np.ndarray[Any, Any], encoding: Encoding) -> tuple[int, ...] | None:
+    """The place of a value that an encoding with ``present`` does not have, None where there is none."""
+    if encoding.present is None:
+        return None
+    explained = voxels == encoding.present
+    for value in encoding.known:
+        explained |= voxels == value
+    if explained.all():
+        return None
+    return tuple(int(i) for i in np.unravel_index(int(explained.argmin()), explained.shape))

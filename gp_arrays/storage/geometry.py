@@ -9,7 +9,6 @@ Offsets of the latter are voxel corners; translations of the former mark voxel c
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -42,8 +41,6 @@ GEOMETRY_KEYS = frozenset(
         "_ARRAY_DIMENSIONS",
     ]
 )
-_LABEL_PATH = re.compile(r"(^|[/_.\-])labels?([/_.\-]|$)")
-_LABEL_KEYS = ("labels", "image-label", "annotation_type")
 
 
 @attrs.frozen
@@ -279,23 +276,3 @@ def _compose(
     a = values(outer[1]) if outer[1] is not None else [Fraction(0)] * len(scale)
     b = values(inner[1]) if inner[1] is not None else [Fraction(0)] * len(scale)
     return scale, [s * t + u for s, t, u in zip(values(outer[0]), b, a, strict=True)]
-
-
-def declared_labels(root: Path, node: Node) -> bool:
-    """Whether a store says that an array holds labels."""
-    if _LABEL_PATH.search(node.path.lower()):
-        return True
-    made = node.attrs.get("gp_arrays")
-    if isinstance(made, Mapping) and made.get("interpolatable") is False:
-        return True
-    holders = [node, *(group for group, _ in list(ancestors(root, node.path))[:1])]
-    for holder in holders:
-        cellmap = holder.attrs.get("cellmap")
-        if isinstance(cellmap, Mapping) and isinstance(cellmap.get("annotation"), Mapping):
-            return "annotation_type" in cellmap["annotation"] or holder is node
-        ome = holder.attrs.get("ome")
-        if any(key in holder.attrs for key in _LABEL_KEYS):
-            return True
-        if isinstance(ome, Mapping) and "image-label" in ome:
-            return True
-    return False
