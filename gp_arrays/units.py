@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import attrs
 import numpy as np
 
-from .errors import ConfigError
+from .errors import ConfigError, quoted
 
 DEFAULT_UNIT = "nm"
 
@@ -27,7 +27,10 @@ _ALIASES = {
 } | {"µm": "um", "μm": "um", "micron": "um", "microns": "um"}
 # an angstrom is a unit people's files carry, though a tree is never in it
 _ANGSTROM = {"angstrom", "angstroms", "Å", "å"}
-_QUANTITY = re.compile(r"\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµμÅåÅ]*)\s*")
+_NUMBER = r"[-+]?(?=\.?[0-9])[0-9]{0,400}\.?[0-9]{0,400}(?:[eE][-+]?[0-9]{1,3})?"
+_QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµμÅåÅ]*)\s*", re.ASCII)
+# numbers beyond it are no lengths, and slow to compute with
+_LARGEST = 10**1000
 
 
 def parse_unit(unit: str) -> str:
@@ -41,7 +44,7 @@ def parse_unit(unit: str) -> str:
             return unit
         if unit.strip().lower() in _ALIASES:
             return _ALIASES[unit.strip().lower()]
-    raise ConfigError("not a unit of length", found=repr(unit), allowed=", ".join(_EXPONENTS))
+    raise ConfigError("not a unit of length", found=quoted(unit), allowed=", ".join(_EXPONENTS))
 
 
 def metres(unit: str) -> Fraction:
@@ -82,27 +85,20 @@ class Quantity:
         """
         if isinstance(value, Quantity):
             return value
-        if isinstance(value, str):
-            match = _QUANTITY.fullmatch(value)
+        if isinstance(value, (str, Decimal)):
+            match = _QUANTITY.fullmatch(str(value))
             if match:
-                try:
-                    number = Fraction(Decimal(match.group(1)))
-                except InvalidOperation:
-                    pass
-                else:
-                    own = match.group(2)
-                    if own:
-                        metres(own)
-                    return cls(number, own or unit)
-        elif isinstance(value, (bool, np.bool_)):
-            pass
-        elif isinstance(value, (int, np.integer)):
-            return cls(Fraction(int(value)), unit)
+                if match[2]:
+                    metres(match[2])
+                return cls(Fraction(match[1]), match[2] or unit)
+        elif isinstance(value, (int, Fraction, np.integer)) and not isinstance(value, bool):
+            number = Fraction(value) if isinstance(value, Fraction) else Fraction(int(value))
+            # a file holds decimals alone, so a third is no length
+            if max(abs(number.numerator), number.denominator) < _LARGEST and "/" not in decimal_text(number):
+                return cls(number, unit)
         elif isinstance(value, (float, np.floating)) and math.isfinite(value):
             return cls(Fraction(shortest_decimal(value)), unit)
-        elif isinstance(value, (Decimal, Fraction)):
-            return cls(Fraction(value), unit)
-        raise ConfigError("not a length", found=repr(value), allowed='a number, or such as "5.24 nm"')
+        raise ConfigError("not a length", found=quoted(value), allowed='a number, or such as "5.24 nm"')
 
 
 def shortest_decimal(value: float | np.floating[Any]) -> Decimal:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import GpArraysError, StoreError
 
 
 @contextlib.contextmanager
@@ -18,10 +18,10 @@ def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
     """Raises StoreError, which names ``path``, for what the system refuses meanwhile."""
     try:
         yield
-    except StoreError:
+    except GpArraysError:
         raise
-    except OSError as error:
-        raise StoreError(problem, found=f"{path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a ValueError for what no path can be
+        raise StoreError(problem, found=f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def replace_file(path: Path, content: str | bytes, durable: bool = False, problem: str = "cannot write") -> None:
