@@ -83,7 +83,7 @@ def entries(children):
     return of
 
 
-values = st.recursive(scalars, tables, max_leaves=8)
+values = st.recursive(scalars, tables, max_leaves=4)
 documents = st.one_of(values, st.dictionaries(keys, values, max_size=3).map(lambda table: {"raw": DUMMY, **table}))
 
 
@@ -99,7 +99,7 @@ def check(call):
 
 
 @given(document=documents)
-@settings(max_examples=1500)
+@settings(max_examples=60)
 def test_documents(document):
     configs = check(lambda: parse_tree(document, Path("/somewhere")))
     for config in (configs or {}).values():
@@ -133,9 +133,10 @@ python_values = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OWN))
 @given(data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=20)
 def test_values_of_every_type(name, data):
     cls = OWN[name]
     dummy = gpa.DummyArrayConfig("d")
@@ -176,7 +177,7 @@ NAMES = ["t.toml", "t.yaml", "t.json"]
 
 @pytest.mark.parametrize("name", NAMES)
 @given(text=st.one_of(st.text(), st.text(alphabet="[]{}:,-\"'!&*?|>%@`#=<. \nab1~", min_size=1)))
-@settings(max_examples=400)
+@settings(max_examples=50)
 def test_texts_of_files(tmp_path_factory, name, text):
     path = tmp_path_factory.getbasetemp() / name
     path.write_text(text, encoding="utf-8", newline="")
@@ -185,6 +186,7 @@ def test_texts_of_files(tmp_path_factory, name, text):
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.binary())
+@settings(max_examples=50)
 def test_bytes_of_files(tmp_path_factory, name, data):
     path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(data)
