@@ -14,9 +14,10 @@ from .node_types import node_of
 from .shift import shift_of
 from .steps import Compiled, Outputs, Steps
 
-#: A chain of more nodes is cut into this many, as its cost grows with the square of its length.
+#: A tree of more arrays is cut into nodes of several arrays each: a request costs time for each node
+#: times each key that passes it. The larger the tree, the fewer nodes.
 LONGEST_CHAIN = 100
-NODES_OF_A_LONG_CHAIN = 20
+NODES_TIMES_ARRAYS = 1000
 
 
 def compile_pipeline(
@@ -76,9 +77,9 @@ def _filters(compiled: Compiled, outputs: set[int]) -> list[Steps]:
     """The nodes of all arrays that are computed: one for each, or for several of a long tree."""
     steps = compiled.plan.steps
     computed = [i for i, step in enumerate(steps) if step.opened is None]
-    if len(computed) <= LONGEST_CHAIN:
+    if len(steps) <= LONGEST_CHAIN:
         return [node_of(type(steps[i].config)).of_step(compiled, i) for i in computed]
-    size = -(-len(computed) // NODES_OF_A_LONG_CHAIN)
+    size = -(-len(computed) // max(1, NODES_TIMES_ARRAYS // len(steps)))
     parts = [computed[i : i + size] for i in range(0, len(computed), size)]
     readers: dict[int, set[int]] = {i: set() for i in range(len(steps))}
     for number, part in enumerate(parts):
