@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from .keys import ChunkKeys
@@ -66,9 +67,9 @@ def find_obstacle(path: Path) -> str | None:
     return None
 
 
-def require_no_other_key(folder: Path, keys: ChunkKeys, index: tuple[int, ...]) -> None:
+def require_no_other_key(folder: Path, rules: Sequence[ChunkKeys], index: tuple[int, ...]) -> None:
     """Raises OSError if an absent chunk is there under the key that other rules give it."""
-    for rule in keys.others():
-        other = folder / rule.key(index)
+    for rule in rules:
+        other = f"{folder}/{rule.key(index)}"
         if os.path.lexists(other):
             raise OSError(f"it is there under a key of another kind: {other}")

@@ -39,7 +39,7 @@ class ArrayFiles:
     def __init__(self, root: Path, node: Node) -> None:
         assert node.keys is not None
         self.root, self.keys = root, node.keys
-        self.folder = root / node.path
+        self.folder, self.other_rules = root / node.path, node.keys.others()
         self.prefix = f"{node.path}/" if node.path else ""
         self._in_blosc = _in_blosc(node)
         self._document = {
@@ -59,7 +59,7 @@ class ArrayFiles:
         if value is None:
             index = self.keys.index(key.removeprefix(self.prefix))
             if index is not None:
-                require_no_other_key(self.folder, self.keys, index)
+                require_no_other_key(self.folder, self.other_rules, index)
             self.misses = next(self._count)
         elif (start, stop) == (0, None):
             require_whole(value, self._in_blosc)
