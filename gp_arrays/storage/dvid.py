@@ -210,11 +210,11 @@ def _read_blocks(
 
     def consume(body: Body) -> None:
         delivered.clear()
-        for position, count, header in _headers(body):
+        for position, count, data in _blocks_of(body, block_bytes):
             if position not in expected or position in delivered or count != block_bytes:
-                text = ending(header + body.read(SHOWN))
+                text = ending(bytes(data[-SHOWN:]))
                 raise StoreError("the reply has a block that was not asked for", f"{position}, {count} bytes{text}")
-            block = np.frombuffer(body.take(count), out.dtype).reshape(*size, *instance.voxel_shape)
+            block = np.frombuffer(data, out.dtype).reshape(*size, *instance.voxel_shape)
             delivered.add(position)
             corner = [p * n - o for p, n, o in zip(position, size, origin, strict=True)]
             inside = [(max(c, 0), min(c + n, s)) for c, n, s in zip(corner, size, out.shape, strict=False)]
@@ -230,15 +230,15 @@ def _read_blocks(
             _read_blocks(url, instance, (begin, end), query, out, origin)
 
 
-def _headers(body: Body) -> Iterator[tuple[tuple[int, ...], int, bytes]]:
-    """The position and the number of bytes of each block of a reply, and the header that says so."""
-    while header := body.read(16):
-        while len(header) < 16 and (more := body.read(16 - len(header))):
-            header += more
-        if len(header) < 16:
-            raise StoreError("the reply is cut off within a block's header", found=repr(header))
-        x, y, z, count = np.frombuffer(header, "<i4").tolist()
-        yield (z, y, x), count, header
+def _blocks_of(body: Body, block_bytes: int) -> Iterator[tuple[tuple[int, ...], int, memoryview]]:
+    """Of each block of a reply its position, how many bytes it is said to have, and its voxels."""
+    length = 16 + block_bytes
+    while data := body.read_up_to(length * max(1, STEP // length)):
+        for start in range(0, len(data), length):
+            if len(data) < start + length:
+                raise StoreError("the reply ends within a block", found=f"{len(data) - start} bytes{ending(data)}")
+            x, y, z, count = np.frombuffer(data, "<i4", 4, start).tolist()
+            yield (z, y, x), count, memoryview(data)[start + 16 : start + length]
 
 
 def instance_url(server: str, uuid: str, name: str) -> str:

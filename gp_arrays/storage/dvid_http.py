@@ -120,18 +120,22 @@ class Body:
                 raise StoreError("the gzip reply ends too early", found=f"{self._count} bytes")
         return b""
 
-    def take(self, size: int) -> bytes:
-        """The next ``size`` bytes. Raises StoreError where the body ends before that."""
+    def read_up_to(self, size: int) -> bytes:
+        """The next ``size`` bytes; fewer only where the body ends."""
         data = self.read(size)
-        if len(data) < size:
+        if 0 < len(data) < size:
             parts, missing = [data], size - len(data)
-            while missing:
-                part = self.read(missing)
-                if not part:
-                    raise StoreError("the reply is too short", found=f"{self._count} bytes{ending(self._last)}")
+            while missing and (part := self.read(missing)):
                 parts.append(part)
                 missing -= len(part)
             data = b"".join(parts)
+        return data
+
+    def take(self, size: int) -> bytes:
+        """The next ``size`` bytes. Raises StoreError where the body ends before that."""
+        data = self.read_up_to(size)
+        if len(data) < size:
+            raise StoreError("the reply is too short", found=f"{self._count} bytes{ending(self._last)}")
         return data
 
     def require_end(self) -> None:

@@ -484,15 +484,14 @@ def max_point_is_inclusive_in_grid_stores_too(patch: Patch) -> None:
 
 @case(grid_store)
 def blocks_are_taken_to_come_in_order(patch: Patch) -> None:
-    headers = dvid._headers
+    blocks_of = dvid._blocks_of
 
-    def in_order(body: Any) -> Any:
+    def in_order(body: Any, count: int) -> Any:
         order = itertools.product((0, 1), repeat=3)
-        yield from (
-            (position, count, header) for position, (_, count, header) in zip(order, headers(body), strict=False)
-        )
+        for position, (_, *rest) in zip(order, blocks_of(body, count), strict=False):
+            yield position, *rest
 
-    patch.setattr(dvid, "_headers", in_order)
+    patch.setattr(dvid, "_blocks_of", in_order)
 
 
 @case(grid_store)
