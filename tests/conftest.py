@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, settings
 import gp_arrays as gpa
 from gp_arrays.testing import assert_same
 
-#: `pytest --hypothesis-profile=nightly` looks longer, and elsewhere each time.
-settings.register_profile(
-    "quick", max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+#: `pytest --hypothesis-profile=thorough` looks longer, as .ci/run does; `nightly` also elsewhere each time.
+for name, examples in {"quick": 30, "thorough": 200}.items():
+    settings.register_profile(
+        name, max_examples=examples, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    )
 settings.register_profile(
     "nightly", max_examples=3000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
