@@ -71,6 +71,11 @@ class ArrayConfig(Config):
         """What a user should know of an array that can be delivered, for ``verify`` and ``explain``."""
         return ()
 
+    @property
+    def viewable_zoomed_out(self) -> bool:
+        """False if a view that is zoomed out must not compute single voxels, as each costs a whole tile."""
+        return True
+
     def fingerprints(self) -> dict[str, str]:
         """Hashes of the files and functions that decide the voxels beside the fields, by their names.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -153,3 +155,17 @@ def batches(items: Sequence[Any], size: int) -> list[list[Any]]:
 
 _LOADING = threading.RLock()
 _NETWORKS: dict[tuple[Any, ...], Network] = {}
+
+
+def _after_fork() -> None:
+    """Begin anew in a forked process: it has neither the threads nor the locks of its parent."""
+    global _LOADING
+    _LOADING = threading.RLock()
+    _NETWORKS.clear()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        # its threads stayed with the parent: with more than one it would wait for them forever
+        torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -108,6 +108,10 @@ class PipelineArrayConfig(ArrayConfig):
         if self.stride is not None and self.tile_size is None:
             raise ConfigError("stride needs tile_size", found=f"stride {', '.join(map(str, self.stride))}")
 
+    @property
+    def viewable_zoomed_out(self) -> bool:
+        return self.tile_size is None
+
     def fingerprints(self) -> dict[str, str]:
         files = {f"file {path}": file_hash(path, "file of fingerprint") for path in self.fingerprint}
         return {f"function {self.append}": source_hash(self.append), **files}

@@ -166,6 +166,10 @@ class PredictArrayConfig(ArrayConfig):
         """Where the network comes from."""
         return NetworkFiles(self.model, self.checkpoint, self.arguments, self.device)
 
+    @property
+    def viewable_zoomed_out(self) -> bool:
+        return False
+
     def fingerprints(self) -> dict[str, str]:
         return self.network.fingerprints()
 

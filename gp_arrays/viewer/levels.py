@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import GpArraysError
+from ..errors import ComputeError, GpArraysError
 from ..model.evaluate import evaluate
 from ..model.meta import Meta, Region
 from ..model.opened import Opened
@@ -131,9 +131,16 @@ def _stored(opened: Opened, unit: str) -> Level:
 
 
 def _computed(plan: Plan, index: int) -> Level:
-    meta = plan.steps[index].meta
+    step = plan.steps[index]
+    meta = step.meta
 
     def read(ranges: Sequence[Range]) -> Voxels:
+        if not step.config.viewable_zoomed_out:
+            raise ComputeError(
+                "zoom in to see this array: it is computed in whole tiles",
+                allowed="full resolution, or the array stored with a pyramid",
+                path=plan.path(index),
+            )
         return evaluate(plan, [(index, index_region(meta, ranges))])[0]
 
     begin, voxel_size = [Fraction(int(b)) for b in meta.region.begin], [Fraction(int(v)) for v in meta.voxel_size]

@@ -262,3 +262,13 @@ def test_samples_of_what_appended_nodes_make() -> None:
         for start in range(0, 64 // factor, 4):
             kept = whole[:, middles(64, factor)][:, start : start + 4]
             np.testing.assert_array_equal(sampler.read([0, start], [3, start + 4], [1, factor]), kept)
+
+
+def test_what_is_computed_in_tiles_is_not_sampled_zoomed_out() -> None:
+    raw = gpa.NumpyArrayConfig("raw", data=noise(16, 16))
+    tiled = PipelineArrayConfig("tiled", raw, "appended_nodes:add_pooled", (2, 2), tile_size=(4, 4), dtype="float32")
+    sampler = Sampler(gpa.ThresholdArrayConfig("high", tiled, threshold=100).array())
+    want = gpa.ThresholdArrayConfig("high", tiled, threshold=100).array()[2:5, 3:9]
+    np.testing.assert_array_equal(sampler.read((2, 3), (5, 9), (1, 1)), want)
+    with pytest.raises(gpa.ComputeError, match="high > tiled: zoom in"):
+        sampler.read((0, 0), (2, 2), (4, 4))
