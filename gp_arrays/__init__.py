@@ -11,7 +11,7 @@ from typing import Any
 #: Modules and the names that they give to users.
 _NAMES = {
     ".errors": ("ComputeError", "ConfigError", "GpArraysError", "RequestError", "StoreError", "TreeError"),
-    ".jobs": ("check_blocks", "compare", "materialize", "status"),
+    ".jobs": ("Storage", "Workers", "check_blocks", "compare", "finish", "materialize", "status"),
     ".model.array": ("Array",),
     ".model.base": ("ArrayConfig", "PointwiseConfig", "SourceConfig"),
     ".model.explain": ("explain",),

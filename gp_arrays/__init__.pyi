@@ -13,8 +13,11 @@ from .errors import GpArraysError as GpArraysError
 from .errors import RequestError as RequestError
 from .errors import StoreError as StoreError
 from .errors import TreeError as TreeError
+from .jobs import Storage as Storage
+from .jobs import Workers as Workers
 from .jobs import check_blocks as check_blocks
 from .jobs import compare as compare
+from .jobs import finish as finish
 from .jobs import materialize as materialize
 from .jobs import status as status
 from .model.array import Array as Array
@@ -418,6 +421,7 @@ __all__ = [
     "Select",
     "SelectArrayConfig",
     "SourceConfig",
+    "Storage",
     "StoreError",
     "Sum",
     "SumArrayConfig",
@@ -426,6 +430,7 @@ __all__ = [
     "TiffArrayConfig",
     "TiffSource",
     "TreeError",
+    "Workers",
     "ZarrArrayConfig",
     "ZarrSource",
     "check_blocks",
@@ -437,6 +442,7 @@ __all__ = [
     "create_zarr",
     "dense_table",
     "explain",
+    "finish",
     "load_tree",
     "materialize",
     "measure_context",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ COMMANDS = {
     "materialize": "materialize",
     "status": "materialize",
     "table": "table",
+    "finish": "materialize",
     "view": "view",
 }
 
@@ -60,7 +62,14 @@ def cli(ctx: click.Context, show_traceback: bool, verbose: bool) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 well, 1 the data say no, 2 wrong usage."""
+    # as after a Ctrl-C, what is done is kept; timeout(1), for one, sends it twice
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run(args))
+
+
+def _terminated(number: int, frame: Any) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def run(args: Sequence[str] | None = None) -> int:

@@ -11,7 +11,8 @@ import click
 from funlib.geometry import Roi
 
 from ..errors import ConfigError
-from ..jobs import check_blocks
+from ..jobs import Storage, Workers, check_blocks
+from ..jobs import finish as finish_outputs
 from ..jobs import materialize as write
 from ..jobs import status as read_status
 from ..jobs.pyramid import METHODS
@@ -83,7 +84,9 @@ def to_shape(text: str) -> tuple[int, ...]:
 @click.option("--zarr-format", default="2", show_default=True, type=click.Choice(["2", "3"]))
 @click.option("--pyramid", type=click.Choice(["auto", *METHODS]), help="Write OME-NGFF pyramids.")
 @click.option("--skip-empty", is_flag=True, help="Leave out chunks that are 0 throughout.")
-@click.option("--mask", help="Array of TREE on the same world; blocks where it is 0 throughout are left out.")
+@click.option(
+    "--mask", help="Array of TREE in the same world coordinates; blocks where it is 0 throughout are left out."
+)
 @click.option("--retries", default=2, show_default=True, type=click.IntRange(min=0))
 @click.option(
     "--block-timeout",
@@ -93,13 +96,21 @@ def to_shape(text: str) -> tuple[int, ...]:
     metavar="SECONDS",
     help="Until a block counts as stuck and its worker is ended; or never.",
 )
+@click.option(
+    "--max-failed",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="End after so many failures with no block done between them.",
+)
 @click.option("--state", type=click.Path(path_type=Path), help="Folder for what is done; beside OUT by default.")
 @click.option("--worker-command", help='What starts a worker, such as "srun -c 2 {worker}".')
 @click.option(
     "--host",
-    help="Address that workers reach this process by: this machine alone by default, "
-    "with --worker-command the one that other machines know it by.",
+    help="Address that workers of --worker-command reach this machine by, and the only one that is listened at; "
+    "by default the one that other machines know it by.",
 )
+@click.option("--accept-changed", is_flag=True, help="Go on although files or stores it is made from have changed.")
 @click.option("--dry-run", is_flag=True, help="Tell what it would cost and make nothing.")
 @click.option(
     "--check", type=click.IntRange(min=1), metavar="N", help="Compute N random blocks again afterwards and compare."
@@ -117,7 +128,12 @@ def materialize(
     check: int | None,
     quiet: bool,
     unit: str | None,
+    compressor: str,
     zarr_format: str,
+    shards: tuple[int, ...] | None,
+    retries: int,
+    block_timeout: float | None,
+    max_failed: int,
     **options: Any,
 ) -> int:
     """Write arrays NAME... of TREE to the Zarr store OUT, block by block.
@@ -140,7 +156,8 @@ def materialize(
         overwrite,
         unit,
         progress=not quiet,
-        zarr_format=int(zarr_format),
+        workers=Workers(retries, block_timeout, max_failed),
+        storage=Storage(compressor, int(zarr_format), shards),
         **options,
     )
     click.echo(str(result))
@@ -148,7 +165,7 @@ def materialize(
         return 0
     if check is None:
         return 0 if result.ok else 1
-    checked = check_blocks(result.state, check)
+    checked = check_blocks(result.state, check, trust=True)
     click.echo(str(checked))
     return 1 if checked.wrong or not result.ok else 0
 
@@ -157,7 +174,8 @@ def materialize(
 @click.argument("store", type=click.Path(path_type=Path), metavar="OUT")
 @click.option("--state", type=click.Path(path_type=Path), help="Where the jobs keep what is done, if not beside OUT.")
 @click.option("--check", type=click.IntRange(min=1), metavar="N", help="Compute N random blocks again and compare.")
-def status(store: Path, state: Path | None, check: int | None) -> int:
+@click.option("--trust", is_flag=True, help="Let --check import the modules that a job names, wherever they are.")
+def status(store: Path, state: Path | None, check: int | None, trust: bool) -> int:
     """Show how many blocks of OUT are done, failed and missing.
 
     Exit code 1 where any is not done, or where --check finds one stored otherwise.
@@ -167,7 +185,18 @@ def status(store: Path, state: Path | None, check: int | None) -> int:
         click.echo(str(found))
         code = code or int(found.missing + found.failed > 0)
         if check is not None:
-            checked = check_blocks(found.folder, check)
+            checked = check_blocks(found.folder, check, trust=trust)
             click.echo(str(checked))
             code = code or int(bool(checked.wrong))
     return code
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("dataset", required=False)
+@click.option("--accept-absent", is_flag=True, help="Read blocks that were never written as empty from now on.")
+def finish(store: Path, dataset: str | None, accept_absent: bool) -> int:
+    """Declare outputs of OUT finished whose job will not be run again."""
+    names = finish_outputs(store, dataset, accept_absent)
+    click.echo(f"finished: {', '.join(names)}" if names else "nothing there is unfinished")
+    return 0

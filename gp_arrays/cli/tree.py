@@ -58,6 +58,9 @@ def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
             status = 1
             continue
         click.echo(f"{name}: {type(config).__name__}, {describe(array.meta)}")
+        for index, step in enumerate(array.plan.steps):
+            if (reason := step.config.reason()) is not None:
+                click.echo(f"  {PATH_SEPARATOR.join(array.plan.path(index))}: {reason}")
     return status
 
 

@@ -1,22 +1,25 @@
 """Materialization: the arrays of a tree written to disk, block by block, at any size."""
 
-from ..train.pipeline_array import PipelineArrayConfig
 from .check import Checked, Difference, check_blocks, compare
 from .dryrun import Cost
+from .master import Workers
+from .outputs import Storage
 from .result import Failed, Result
 from .run import materialize
-from .status import Status, status
+from .status import Status, finish, status
 
 __all__ = [
     "Checked",
     "Cost",
     "Difference",
     "Failed",
-    "PipelineArrayConfig",
     "Result",
     "Status",
+    "Storage",
+    "Workers",
     "check_blocks",
     "compare",
+    "finish",
     "materialize",
     "status",
 ]

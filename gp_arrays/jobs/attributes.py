@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-
 from ..model.meta import Meta
 from ..model.plan import Plan
 from ..storage.attributes import geometry_attributes
@@ -48,14 +46,3 @@ def provenance(plan: Plan, dataset: str, tree: Mapping[str, Any] | None, job: st
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "job": job,
     }
-
-
-def plain(value: Any) -> Any:
-    """``value`` as JSON has it."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value

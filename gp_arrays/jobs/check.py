@@ -11,20 +11,14 @@ import attrs
 import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import GpArraysError, TreeError
+from ..errors import ConfigError, TreeError
+from ..model import fields
 from ..model.array import Array
-from ..model.evaluate import evaluate
 from ..model.meta import Region
-from ..model.plan import compile_plan
 from ..storage.chunks import CHUNK
-from ..trees.tree import parse_tree
-from . import job as jobs
-from .attributes import PROVENANCE
+from . import document
 from .outputs import Writer
 from .state import State
-
-#: What is left to blame where the trees of two stored arrays agree.
-SAME_TREES = "the trees give the same there now: a block is not done, a source has changed since, or a file was altered"
 
 
 @attrs.frozen
@@ -38,8 +32,6 @@ class Difference:
         channel: The index of it along the axes before the spatial ones.
         values: What the two arrays have there.
         roi: The box around all of them, None where there are none.
-        blame: The arrays of the tree whose values changed there, sources first, where the
-            first array knows its tree.
         dtypes: Of the two arrays, where they differ; the values may be equal all the same.
     """
 
@@ -49,7 +41,6 @@ class Difference:
     channel: tuple[int, ...] = ()
     values: tuple[Any, Any] = (None, None)
     roi: Roi | None = None
-    blame: tuple[str, ...] = ()
     dtypes: tuple[np.dtype[Any], np.dtype[Any]] | None = None
 
     def __str__(self) -> str:
@@ -62,7 +53,6 @@ class Difference:
             f"first at {','.join(map(str, self.first))}{channel}: {self.values[0]} and {self.values[1]}",
             *dtypes,
         ]
-        lines += [f"  {line}" for line in self.blame]
         return "\n".join(lines)
 
 
@@ -118,7 +108,7 @@ def compare(a: Array, b: Array, block: Sequence[int] | None = None) -> Differenc
     if first is None or around is None:
         return Difference(count, total, dtypes=dtypes)
     world, channel, values = first
-    return Difference(count, total, world, channel, values, around.roi, blame(a, b, world), dtypes)
+    return Difference(count, total, world, channel, values, around.roi, dtypes)
 
 
 def unequal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -143,50 +133,6 @@ def unequal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> np.ndarra
     return differ
 
 
-def blame(a: Array, b: Array, place: Sequence[int]) -> tuple[str, ...]:
-    """What each array of the trees of two stored arrays gives at a place, where they differ or stand alone."""
-    try:
-        values = [_values(array, place) for array in (a, b)]
-    except GpArraysError as error:
-        # the sources may be elsewhere; that the arrays differ is known all the same
-        return (f"what their trees give there is not to be had: {error}",)
-    if not any(values):
-        return ()
-    lines = []
-    for name in dict.fromkeys([*values[0], *values[1]]):
-        one, other = values[0].get(name), values[1].get(name)
-        if not (values[0] and values[1]):
-            lines.append(f"{name}: {one if one is not None else other}")
-        elif one != other:
-            lines.append(
-                f"{name}: {one if one is not None else 'not in the tree'} and "
-                f"{other if other is not None else 'not in the tree'}"
-            )
-    return tuple(lines) or (SAME_TREES,)
-
-
-def _values(array: Array, place: Sequence[int]) -> dict[str, str]:
-    """The values at a place of all arrays that a stored array was made from, sources first."""
-    tree = array.attrs.get(PROVENANCE)
-    if array.sources:
-        plan = array.plan
-    elif isinstance(tree, dict) and tree.get("tree"):
-        configs = parse_tree(tree["tree"])
-        plan = compile_plan({tree["array"]: configs[tree["array"]]}, tree["unit"])
-    else:
-        return {}
-    found = {}
-    for index, step in enumerate(plan.steps):
-        meta = step.meta
-        begin = tuple(
-            o + (p - o) // int(v) * int(v) for p, o, v in zip(place, meta.origin, meta.voxel_size, strict=True)
-        )
-        voxel = Region(begin, tuple(p + int(v) for p, v in zip(begin, meta.voxel_size, strict=True)))
-        if meta.region.contains(voxel):
-            found[step.config.name] = " ".join(map(str, evaluate(plan, [(index, voxel)])[0].ravel().tolist()))
-    return found
-
-
 @attrs.frozen
 class Checked:
     """Blocks that were computed again: how many, and which of them are stored otherwise."""
@@ -200,36 +146,42 @@ class Checked:
         return "\n".join(lines)
 
 
-def check_blocks(folder: str | Path, count: int, seed: int | None = None) -> Checked:
+def check_blocks(folder: str | Path, count: int, seed: int | None = None, trust: bool = False) -> Checked:
     """Compute some blocks of a job again, chosen at random among those done, and compare them.
 
     Args:
         folder: The state of the job.
         count: How many blocks; all where there are no more.
         seed: For the same choice each time.
+        trust: True imports whatever modules the job names, from where Python finds them; else a job that needs others
+            than this package and installed array types is refused.
+
+    Raises:
+        TreeError: The job needs modules, and ``trust`` is False.
+        StoreError: The folder holds no job of this version.
     """
+    if fields.to_integer(count) < 1:
+        raise ConfigError("at least one block is checked", found=count)
     state = State(Path(folder))
-    job = jobs.read(state.folder)
+    job = document.read(state.folder)
+    document.require_trust(job, trust)
     choice = random.Random(seed)
-    done = {made["name"]: np.flatnonzero(state.done(made["name"], made["grid"])) for made in job["passes"]}
-    ends = np.cumsum([len(found) for found in done.values()])
+    done = [np.flatnonzero(state.done(made)) for made in job.passes]
+    ends = np.cumsum([len(blocks) for blocks in done])
     total = int(ends[-1])
-    # by number, as there may be too many blocks to list
-    chosen = []
-    for number in sorted(choice.sample(range(total), min(count, total))):
-        which = int(np.searchsorted(ends, number, side="right"))
-        made = job["passes"][which]
-        # counted back from where its pass ends
-        flat = done[made["name"]][number - int(ends[which])]
-        chosen.append((made["name"], tuple(map(int, np.unravel_index(flat, made["grid"])))))
-    loaded: dict[str, jobs.Loaded] = {}
+    loaded: dict[str, document.Work] = {}
     wrong = []
-    for name, position in chosen:
-        if name not in loaded:
-            loaded[name] = jobs.load(state.folder, name)
-        work = loaded[name]
-        for output, part, voxels in work.evaluate(work.made.region(position)):
+    # by number, as there may be too many blocks to list
+    numbers = sorted(choice.sample(range(total), min(count, total)))
+    for number in numbers:
+        which = int(np.searchsorted(ends, number, side="right"))
+        made = job.passes[which]
+        if made.name not in loaded:
+            loaded[made.name] = document.load(state.folder, job, made.name)
+        work = loaded[made.name]
+        # counted back from where its pass ends
+        for output, part, voxels in work.evaluate(made.block_of(int(done[which][number - int(ends[which])]))):
             stored = Writer(work.root, output.dataset, output.meta).read(part)
             if not np.array_equal(stored, voxels, equal_nan=voxels.dtype.kind == "f"):
                 wrong.append((output.dataset, part.roi))
-    return Checked(len(chosen), tuple(wrong))
+    return Checked(len(numbers), tuple(wrong))

@@ -23,8 +23,8 @@ from ..storage.engine import DOCUMENTS
 from .attributes import array_attributes
 from .geometry import BASE_MEMORY, Output, Pass, block_bytes
 from .outputs import Writer, create
-from .prepare import Job
-from .pyramid import Level
+from .prepare import Prepared
+from .pyramid import level_roots
 from .schedule import Schedule
 
 #: How many blocks of a pass are measured at most, and for how many seconds one goes on after the first.
@@ -77,15 +77,15 @@ def counted(blocks: int) -> str:
     return "1 block" if blocks == 1 else f"{blocks} blocks"
 
 
-def estimate(job: Job, schedule: Schedule, workers: int, seed: int = 0) -> Cost:
+def estimate(prepared: Prepared, schedule: Schedule, workers: int, seed: int = 0) -> Cost:
     """What a job would cost, from its plan and a few blocks that are computed and written elsewhere, on trial."""
     choice = random.Random(seed)
     read = written = memory = blocks = 0
     seconds = 0.0
     stored: list[float | None] = []
     with tempfile.TemporaryDirectory(prefix="gp_arrays-") as folder:
-        trial = Trial(job, Path(folder))
-        for made in job.passes:
+        trial = Trial(prepared, Path(folder))
+        for made in prepared.job.passes:
             missing = schedule.missing(made.name)
             count = int(missing.sum())
             if not count:
@@ -93,17 +93,16 @@ def estimate(job: Job, schedule: Schedule, workers: int, seed: int = 0) -> Cost:
             blocks += count
             sizes = {output.dataset: written_bytes(made, output, missing) for output in made.outputs}
             size = sum(sizes.values())
-            if made.after is None:
+            if made.level is None:
                 places = np.flatnonzero(missing)[choice.sample(range(count), min(MEASURED, count))]
                 some = zip(*(axis.tolist() for axis in np.unravel_index(places, made.grid)), strict=True)
                 rate, reads = trial.measure(made, list(some))
                 read += round(reads * size)
-                memory = max(memory, block_bytes(job.plan, made))
+                memory = max(memory, block_bytes(prepared.plan, made))
             else:
-                level = next(level for level in job.levels if level.made is made)
-                rate = trial.measure_level(level)
+                rate = trial.measure_level(made)
                 # all that it is made of, and nothing around it
-                times = math.prod(level.factors)
+                times = math.prod(made.level.factors)
                 read += times * size
                 (output,) = made.outputs
                 held = output.meta.bytes_of(made.region((0,) * len(made.grid)).intersect(output.meta.region))
@@ -122,7 +121,10 @@ def estimate(job: Job, schedule: Schedule, workers: int, seed: int = 0) -> Cost:
         memory,
         seconds if blocks else None,
         workers,
-        tuple((tuple(o.dataset for o in p.outputs), p.block, int(schedule.missing(p.name).sum())) for p in job.passes),
+        tuple(
+            (tuple(o.dataset for o in p.outputs), p.block, int(schedule.missing(p.name).sum()))
+            for p in prepared.job.passes
+        ),
         None if None in stored else round(sum(part for part in stored if part is not None)),
     )
 
@@ -137,12 +139,12 @@ class Trial:
     """Blocks computed and written into a store that is thrown away.
 
     Args:
-        job: Whose blocks.
+        prepared: The job whose blocks they are.
         root: The folder of that store.
     """
 
-    def __init__(self, job: Job, root: Path) -> None:
-        self.job, self.root = job, root
+    def __init__(self, prepared: Prepared, root: Path) -> None:
+        self.prepared, self.root = prepared, root
         #: Whether blocks can be written: the disk for what is temporary may be too small for one.
         self.writes = True
         self._writers: dict[str, Writer] = {}
@@ -152,7 +154,7 @@ class Trial:
 
     def measure(self, made: Pass, places: Sequence[Sequence[int]]) -> tuple[float, float]:
         """For each byte that a pass writes: seconds, and bytes that it reads."""
-        plan = self.job.plan
+        plan = self.prepared.plan
         written = read = 0
         took: list[float] = []
         sizes: list[int] = []
@@ -175,30 +177,31 @@ class Trial:
         first = 1 if sum(sizes[1:]) else 0
         return sum(took[first:]) / max(sum(sizes[first:]), 1), read / max(written, 1)
 
-    def measure_level(self, level: Level) -> float:
+    def measure_level(self, made: Pass) -> float:
         """Seconds for each byte that a level's pass writes.
 
         The first level is made of a block of the base; higher ones cost as much for what they read.
         """
-        (output,) = level.made.outputs
-        times = math.prod(level.factors)
-        if level.below in self._last:
+        assert made.level is not None
+        (output,), below = made.outputs, made.level.below
+        times = math.prod(made.level.factors)
+        if below in self._last:
             meta = output.meta
-            part = self._last[level.below].shrink(meta.voxel_size, meta.origin).intersect(meta.region)
+            part = self._last[below].shrink(meta.voxel_size, meta.origin).intersect(meta.region)
             if not part.empty:
-                plan = compile_plan(level.roots(self.root), self.job.plan.unit)
-                wanted = [(plan.outputs[output.dataset], part.shift([-b for b in level.made.begin]))]
+                plan = compile_plan(level_roots(made, self.root), self.prepared.plan.unit)
+                wanted = [(plan.outputs[output.dataset], part.shift([-b for b in made.begin]))]
                 for _ in range(2):  # the first time opens files
                     began = time.perf_counter()
                     (voxels,) = run(make_tasks(plan, wanted))
                     self._write(output, part, voxels, kept=False)
                     self._rates[output.dataset] = (time.perf_counter() - began) / voxels.nbytes / times
-        rate = self._rates.setdefault(output.dataset, self._rates.get(level.below, 0.0))
+        rate = self._rates.setdefault(output.dataset, self._rates.get(below, 0.0))
         return rate * times
 
     def ratio(self, dataset: str) -> float | None:
         """Bytes stored for each byte of voxels; of a level what it is of its base. None where none were written."""
-        below = {level.made.outputs[0].dataset: level.below for level in self.job.levels}
+        below = {made.outputs[0].dataset: made.level.below for made in self.prepared.job.passes if made.level}
         while dataset in below:
             dataset = below[dataset]
         if not self.writes or not self._voxels.get(dataset):
@@ -212,7 +215,7 @@ class Trial:
         name = output.dataset
         try:
             if name not in self._writers:
-                layout, attributes = self.job.layout, array_attributes(output.meta)
+                layout, attributes = self.prepared.layout, array_attributes(output.meta)
                 create(self.root, name, output.meta, output.chunks, output.shards, layout.storage, attributes)
                 self._writers[name] = Writer(self.root, name, output.meta, layout.skip_empty)
             self._writers[name].write(part, voxels)

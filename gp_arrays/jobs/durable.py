@@ -1,12 +1,12 @@
-"""What a machine that goes down takes with it: blocks marked as done whose voxels were not on disk yet.
+"""Checkpoints: records of blocks that are done survive a power failure.
 
-Marks and voxels reach the disk when the system sees fit, and in any order. So from time to
-time what is marked is read, all that was written is forced to disk, and only then are those marks
-kept as safe. A job that goes on under another start of the machine, or on another, believes
-these alone.
+Records and voxels reach the disk when the system sees fit, and in any order. So from time to
+time the journals are read, all that was written is forced to disk, and only then are the blocks
+that the journals named kept as safe. A job that goes on under another start of the machine, or on
+another machine, believes these alone.
 
 Workers elsewhere write to a server's disk: NFS has a file once it is closed, so before its block
-is marked. A file system that keeps closed files in the memory of the machine that wrote
+is recorded. A file system that keeps closed files in the memory of the machine that wrote
 them loses those with it.
 """
 
@@ -16,32 +16,19 @@ import contextlib
 import ctypes
 import logging
 import os
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import StoreError
-from ..storage.files import replace_file
+from ..storage.journal import BOOT, DONE, SAFE, blocks_with, read_bitmap, read_journals, this_start
 from .geometry import Pass
 from .state import State
 
-#: Seconds of work that may have to be done again.
+#: Seconds between checkpoints: work that may have to be done again.
 EVERY = 60.0
 
-BOOT = "boot"
-SAFE = "safe"
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
 logger = logging.getLogger(__name__)
-
-
-def this_start() -> str | None:
-    """Names this machine and this start of it; None where the system does not say."""
-    try:
-        return f"{socket.gethostname()} {BOOT_ID.read_text(encoding='ascii').strip()}"
-    except OSError:
-        return None
 
 
 def force_to_disk(path: Path) -> None:
@@ -58,7 +45,7 @@ def force_to_disk(path: Path) -> None:
 
 
 class Checkpoints(threading.Thread):
-    """Keeps, every now and then and at the end of a run, which blocks are done for sure.
+    """Records, every now and then and at the end of a run, which blocks are safely on disk.
 
     Args:
         state: Of the job.
@@ -72,41 +59,44 @@ class Checkpoints(threading.Thread):
         self._over = threading.Event()
 
     @contextlib.contextmanager
-    def kept(self) -> Iterator[None]:
-        """Checkpoints while a run lasts, and one at its end. Raises StoreError."""
-        start = this_start()
-        if start is not None:
-            replace_file(self.state.folder / BOOT, start, durable=True)
+    def during(self) -> Iterator[None]:
+        """Checkpoints while a run lasts, and one at its end."""
         self.start()
         try:
             yield
         finally:
             self._over.set()
             self.join()
-            self._try()
+            self._try(last=True)
 
     def run(self) -> None:
         while not self._over.wait(EVERY):
             self._try()
 
-    def _try(self) -> None:
+    def _try(self, last: bool = False) -> None:
         try:
-            self.take()
-        except OSError as error:
-            logger.warning("which blocks are done could not be made safe against a power failure: %s", error)
+            self.take(last)
+        except (OSError, StoreError) as error:
+            logger.warning("checkpoint failed, a power failure now would lose blocks that are done: %s", error)
 
-    def take(self) -> None:
-        """Force to disk what is written, and keep what was marked before. Raises OSError."""
-        marks = {made.name: self.state.done(made.name, made.grid) for made in self.passes}
+    def take(self, last: bool = False) -> None:
+        """Force to disk what is written, and keep what was recorded before. Raises OSError, StoreError.
+
+        The last one of a run also removes the journals.
+        """
+        done = {made.name: self.state.done(made) for made in self.passes}
         force_to_disk(self.root)
-        for name, done in marks.items():
-            self.state.keep(SAFE, name, done, durable=True)
+        for made in self.passes:
+            if last:
+                self.state.fold(made, done[made.name])
+            else:
+                self.state.keep(SAFE, made.name, done[made.name], durable=True)
 
 
 def recover(state: State, passes: Sequence[Pass]) -> int:
-    """Take back marks that may stand for voxels which never reached the disk.
+    """Forget blocks whose voxels may never have reached the disk.
 
-    Nothing is taken back under the start of the machine that the last run had.
+    Nothing is forgotten under the start of the machine that the last run had.
 
     Returns:
         How many.
@@ -119,12 +109,12 @@ def recover(state: State, passes: Sequence[Pass]) -> int:
         return 0
     lost = 0
     for made in passes:
-        with contextlib.suppress(StoreError):
-            # tracking that is damaged itself is made anew
-            lost += int(state.done(made.name, made.grid).sum())
-        safe = state.kept(SAFE, made.name, made.grid)
-        lost -= int(safe.sum())
-        state.mark(made.name, safe)
+        safe = read_bitmap(state.folder, SAFE, made.name, made.grid)
+        recorded = safe.ravel().copy()
+        for records in read_journals(state.folder, made.name).values():
+            recorded |= blocks_with(records, DONE, recorded.size) > 0
+        lost += int(recorded.sum()) - int(safe.sum())
+        state.fold(made, safe)
     if lost > 0:
         logger.warning("%s blocks may not have reached the disk before the machine stopped: they are done again", lost)
     return lost

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import numpy as np
@@ -16,16 +18,18 @@ from ..model.plan import Plan
 from ..model.tasks import make_tasks
 from ..storage.chunks import CHUNK
 
-#: What a worker may hold, where nothing else is said.
+#: Bytes that a worker may hold, by default.
 MEMORY = 2 * 1024**3
-#: What the interpreter and the libraries take of it, before any voxel.
+#: Bytes of it that the interpreter and the libraries take, before any voxel.
 BASE_MEMORY = 256 * 1024**2
 #: Voxels of a block that make the cost of scheduling it negligible.
 BLOCK_VOXELS = 128**3
-#: Down to so few blocks they grow: fewer would leave workers without one.
+#: Blocks are enlarged until this many remain: fewer would leave workers without one.
 FEW_BLOCKS = 16
-#: From so many blocks on they grow, as far as memory allows, rather than become more.
+#: Where there would be more blocks than this, they are enlarged as far as memory allows.
 MANY_BLOCKS = 50_000
+#: Characters of the name of a pass or a state; file systems allow 255 bytes.
+LONGEST_NAME = 120
 
 
 @attrs.frozen(eq=False)
@@ -57,17 +61,34 @@ class Output:
         return math.prod(self.shards or self.chunks) * (1 if dtype is None else dtype.itemsize)
 
 
-@attrs.frozen(eq=False)
-class Pass:
-    """Outputs that are computed together, block by block.
+@attrs.frozen
+class Level:
+    """What a level of a pyramid is computed from.
 
     Attributes:
-        name: Of the daisy task and its folder.
+        after: The name of the pass below.
+        below: The dataset below, which that pass writes.
+        factors: By how much the level is coarser along each spatial axis.
+        method: How a voxel is made of those below it.
+    """
+
+    after: str
+    below: str
+    factors: tuple[int, ...]
+    method: str
+
+
+@attrs.frozen(eq=False)
+class Pass:
+    """Outputs that are computed together, block by block. It is a part of the job document.
+
+    Attributes:
+        name: Its outputs, as the name of a file: of its daisy task, journals and bitmaps.
         outputs: Their chunk grids coincide.
         begin: The corner of the first block, in world units.
         block: The shape of a block.
         grid: How many blocks there are along each axis.
-        after: The pass whose outputs this one reads, or None.
+        level: What it is computed from, where it is a level of a pyramid.
     """
 
     name: str
@@ -75,7 +96,7 @@ class Pass:
     begin: tuple[int, ...]
     block: tuple[int, ...]
     grid: tuple[int, ...]
-    after: str | None = None
+    level: Level | None = None
 
     @property
     def count(self) -> int:
@@ -107,9 +128,30 @@ class Pass:
             found = np.tensordot(np.maximum(lengths, 0) // int(output.meta.voxel_size[axis]), found, (0, 0))
         return int(found) * math.prod(axis.size for axis in output.meta.nonspatial or ())
 
-    @property
-    def everything(self) -> tuple[slice, ...]:
-        return tuple(slice(0, n) for n in self.grid)
+    def block_of(self, number: int) -> Region:
+        """The box of a block by its number, which counts along the last axis first."""
+        return self.region([int(i) for i in np.unravel_index(number, self.grid)])
+
+    def box_of(self, output: Output) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Where the first block begins in the voxels of an output, and the shape of a block, in voxels."""
+        sizes = [int(v) for v in output.meta.voxel_size]
+        begin = (o - b for o, b in zip(self.begin, output.meta.region.begin, strict=True))
+        return (
+            tuple(b // v for b, v in zip(begin, sizes, strict=True)),
+            tuple(s // v for s, v in zip(self.block, sizes, strict=True)),
+        )
+
+
+def file_name(datasets: Sequence[str]) -> str:
+    """The name of a file or folder for some datasets, another one for each choice of them.
+
+    >>> file_name(["raw", "labels/masks"])
+    'raw+labels%2Fmasks'
+    """
+    name = "+".join(quote(dataset, safe="") or "%" for dataset in datasets)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}-{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
+    return name
 
 
 def coincide(a: Output, b: Output) -> bool:
@@ -126,7 +168,7 @@ def default_chunks(meta: Meta) -> tuple[int, ...]:
     return tuple(1 for _ in meta.nonspatial or ()) + tuple(min(CHUNK, n) for n in meta.spatial_shape)
 
 
-def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block: Any = None, name: str = "") -> Pass:
+def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block: Any = None) -> Pass:
     """The blocks of outputs whose chunk grids coincide.
 
     Args:
@@ -150,7 +192,7 @@ def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block
     def passing(multiple: Sequence[int]) -> Pass:
         shape = tuple(u * m for u, m in zip(unit, multiple, strict=True))
         grid = tuple(-(-n // m) for n, m in zip(extent, multiple, strict=True))
-        return Pass(name, tuple(outputs), whole.begin, shape, grid)
+        return Pass(file_name([o.dataset for o in outputs]), tuple(outputs), whole.begin, shape, grid)
 
     if block is not None:
         block = to_block(block, plan.unit)

@@ -1,74 +1,108 @@
-"""Starts a worker by a command, and is there as long as the command: a script that takes the place of daisy's helper.
+"""Starts one worker and lasts as long as it: a script that takes the place of daisy's helper.
 
-There is one for each worker, all on the master's machine, so it needs the standard library alone.
+There is one for each worker, all on the master's machine, so it needs the standard library alone. It ends a worker that is
+stuck, or whose master has ended, and says whether the worker left by itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shlex
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
-#: Seconds between looks at the master, seconds from asking a command to end to ending it, and
-#: seconds that a worker has to show up once its command has returned. The last also keeps
-#: commands that only submit jobs from doing so in quick succession.
-LOOK, ASKED, LATE = 0.2, 3.0, 5.0
+#: Seconds between looks, from asking a command to end to ending it, until a worker whose command has returned must have
+#: recorded that it left, that a block may take beyond its timeout, and that a worker may take to end once it has left.
+LOOK, ASKED, LATE, GRACE, LEAVE = 0.2, 3.0, 5.0, 3.0, 10.0
 
-#: How what is said of a command that did not wait for its worker begins.
-VAIN = "the worker command returned"
+#: The layout of a record in a journal, and what it says; ``storage.journal`` writes them.
+RECORD = struct.Struct("<QII")
+STARTED, LEFT = 1, 4
+
 REMEDY = "it must last as long as its worker, as with sbatch --wait or bsub -K"
 
 
-def main(launchers: str, signs: str, command: str, master: str) -> int:
-    """Run the command for the worker that daisy's context in the environment describes.
+def main(state: str, scheduler: str) -> int:
+    """Start the worker that daisy's context in the environment describes, and wait for it.
 
     Args:
-        launchers: The folder for a file that says which process group is the command's.
-        signs: The folder where workers sign in.
-        command: For a shell.
-        master: The process that this one ends with.
+        state: The state folder of the job.
+        scheduler: The process that this one ends with.
 
     Returns:
-        The exit code of the command; 1 where it was well but its worker was not.
+        0 for a worker that left by itself, else the exit code of the command, or 1.
     """
-    context = os.environ["DAISY_CONTEXT"]
-    said = dict(part.split("=", 1) for part in context.split(":") if "=" in part)
-    # a Ctrl-C in the terminal is the master's to handle; ignored outright, the command would not get to know of any
-    signal.signal(signal.SIGINT, lambda number, frame: None)
+    context = dict(part.split("=", 1) for part in os.environ["DAISY_CONTEXT"].split(":") if "=" in part)
+    try:
+        run = json.loads(Path(state, "run", "run.json").read_text(encoding="utf-8"))
+    except OSError:
+        return 0  # the run is over
+    worker = context["worker_id"]
+    if run["command"] and run["host"]:
+        context["hostname"], context["port"] = run["host"], str(forward(run["host"], int(context["port"])))
+    os.environ["DAISY_CONTEXT"] = ":".join(f"{key}={value}" for key, value in context.items())
+    if run["command"]:
+        # what starts workers elsewhere may drop the environment, and arguments are for all to see
+        with contextlib.suppress(OSError):
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+            with os.fdopen(os.open(Path(state, "run", f"worker-{worker}"), flags, 0o600), "w") as file:
+                file.write(os.environ["DAISY_CONTEXT"])
+    words = shlex.join([sys.executable, "-m", "gp_arrays.jobs.worker", state, worker])
+    command = run["command"] or "exec {worker}"
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
-    process = subprocess.Popen(["sh", "-c", command], start_new_session=True)
-    threading.Thread(target=_attend, args=(process, terminated, int(master))).start()
-    # on a full disk the command runs all the same
-    with contextlib.suppress(OSError):
-        Path(launchers, str(process.pid)).write_text(context, encoding="utf-8")
-    code = process.wait()
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    process = subprocess.Popen(["sh", "-c", command.replace("{worker}", words)], start_new_session=True)
+    journal = Path(state, "journals", run["pass"], f"{run['run']}.{worker}")
+    code = None
+    while code is None:
+        try:
+            code = process.wait(LOOK)
+        except subprocess.TimeoutExpired:
+            if terminated.is_set() or os.getppid() != int(scheduler) or is_stuck(journal, run["timeout"]):
+                end(process.pid)
     if code:
         # a worker that is frozen outlives the shell that was asked to end
-        _end(process.pid)
-        return code if code > 0 else 128 - code
-    problem = _in_vain(Path(signs, f"{said['task_id']}.{said['worker_id']}"), said["hostname"], int(said["port"]))
-    if problem and not terminated.is_set():
-        print(f"{VAIN} {problem}; {REMEDY}", file=sys.stderr)
-        return 1
+        end(process.pid)
+    late = time.monotonic() + (0 if code or terminated.is_set() else LATE)
+    while last_record(journal) != LEFT:
+        if time.monotonic() >= late:
+            break
+        time.sleep(LOOK)
+    else:
+        return 0
+    if not code and not terminated.is_set():
+        print(f"the worker command returned before its worker had ended; {REMEDY}", file=sys.stderr)
+    return 1 if not code else code if code > 0 else 128 - code
+
+
+def last_record(journal: Path) -> int:
+    """The kind of the last record of a journal; 0 where there is none."""
+    with contextlib.suppress(OSError):
+        data = journal.read_bytes()
+        for _, kind, _ in reversed(list(RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size]))):
+            if kind:
+                return int(kind)
     return 0
 
 
-def _attend(process: subprocess.Popen[bytes], terminated: threading.Event, master: int) -> None:
-    """End the command where this process is asked to end, or the master has ended."""
-    while process.returncode is None:
-        if terminated.wait(LOOK) or os.getppid() != master:
-            _end(process.pid)
-            return
+def is_stuck(journal: Path, timeout: float | None) -> bool:
+    """True if a worker has been at one block for longer than it may, or does not end although it has left."""
+    with contextlib.suppress(OSError):
+        kind, age = last_record(journal), time.time() - journal.stat().st_mtime
+        return (kind == LEFT and age > LEAVE) or (timeout is not None and kind == STARTED and age > timeout + GRACE)
+    return False
 
 
-def _end(group: int) -> None:
+def end(group: int) -> None:
     """End a process group. It is asked first: a command such as srun has something to end elsewhere."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGTERM)
@@ -79,29 +113,32 @@ def _end(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _in_vain(sign: Path, host: str, port: int) -> str | None:
-    """What went wrong where a command returned although its worker has not come and gone."""
-    end = time.monotonic() + LATE
-    while True:
-        try:
-            state = sign.read_text(encoding="utf-8")[:1]
-        except OSError:
-            state = None
-        # a sign that a full disk had no room for is empty; who comes after the end of a run leaves none
-        if state in ("", ".") or not _listens(host, port):
-            return None
-        if time.monotonic() > end:
-            break
-        time.sleep(LOOK)
-    return f"without its worker having connected to {host}:{port}" if state is None else "before its worker had ended"
+def forward(host: str, port: int) -> int:
+    """Listen at a host for the one worker, and pass on what comes to daisy's port on this machine. Returns the port."""
+    try:
+        server = socket.create_server((host, 0))
+    except OSError:
+        # an address that is translated on the way, and none of this machine
+        server = socket.create_server(("", 0))
+
+    def accept() -> None:
+        while True:
+            incoming, _ = server.accept()
+            outgoing = socket.create_connection(("127.0.0.1", port))
+            for source, target in ((incoming, outgoing), (outgoing, incoming)):
+                threading.Thread(target=_copy, args=(source, target), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return int(server.getsockname()[1])
 
 
-def _listens(host: str, port: int) -> bool:
-    """Whether the master still does; others may know this machine by an address that it does not have."""
-    for address in (host, "127.0.0.1"):
-        with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
-            return True
-    return False
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for end_ in (source, target):
+        with contextlib.suppress(OSError):
+            end_.shutdown(socket.SHUT_RDWR)
 
 
 if __name__ == "__main__":

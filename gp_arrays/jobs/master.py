@@ -1,68 +1,94 @@
-"""Runs the blocks of a job through daisy, and says how it went."""
+"""Runs the missing blocks of a job, pass by pass, and says how it went. "Done" is what workers recorded, and nothing else."""
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import io
 import json
 import logging
 import os
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterable
+from multiprocessing import spawn
+from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
-from funlib.geometry import Roi
 from tqdm.auto import tqdm
 
 from ..errors import ConfigError, StoreError
-from ..model.meta import Region
 from ..storage.files import replace_file, writing
-from . import launch
+from ..storage.journal import DONE, FAILED, LEFT, STARTED, blocks_with, read_journals
+from . import scheduler
+from .document import Job
 from .durable import Checkpoints
-from .prepare import Job
+from .geometry import Pass
+from .launch import ASKED, LEAVE
+from .prepare import mark_outputs
 from .result import Failed, Result
-from .schedule import Schedule
-from .screen import Observer, messages_to, size_of, voxels_of
-from .state import LAUNCHERS, LOGS, SUMMARY, WORKERS, State
-from .watch import Watchdog
-from .worker import run as run_worker
+from .schedule import Grid, Schedule, over
+from .state import LOGS, SUMMARY, State
 
-LOCAL = "127.0.0.1"
+#: Seconds between looks at the journals.
+LOOK = 0.2
+#: How often in a row a scheduler may end without one more block done or failed.
+VAIN = 2
+#: The size of a terminal that does not tell.
+UNKNOWN = {"ncols": 80, "nrows": 20}
+
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen
 class Workers:
-    """How the workers of a run are started and what they are allowed.
+    """What the workers of a run are allowed.
 
     Attributes:
-        count: How many at once, for each pass.
-        command: What starts one elsewhere, with ``{worker}`` for the worker's own command.
-        host: The address that workers reach the master by; this machine alone by default,
-            and with a command the one that other machines reach it by.
         retries: How often a failed block is tried again.
-        timeout: Seconds after which a block counts as stuck, or None.
+        timeout: Seconds after which a block counts as stuck and its worker is ended; None for never.
+        max_failed: So many failures with no block done between them end the run.
+    """
+
+    retries: int = 2
+    timeout: float | None = 600
+    max_failed: int = 20
+
+    def __attrs_post_init__(self) -> None:
+        if self.retries < 0 or self.max_failed < 1 or (self.timeout is not None and not self.timeout > 0):
+            raise ConfigError(
+                "the limits of workers are out of range",
+                found=f"retries={self.retries}, timeout={self.timeout}, max_failed={self.max_failed}",
+                allowed="no negative retries, a timeout above 0 or None, max_failed of at least 1",
+            )
+
+
+@attrs.frozen
+class Crew:
+    """How many workers there are, and how they are started.
+
+    Attributes:
+        count: How many at once.
+        command: What starts one elsewhere, with ``{worker}`` for the worker's own command.
+        host: The address that workers elsewhere reach this machine by.
+        limits: What they are allowed.
     """
 
     count: int = 2
     command: str | None = None
     host: str | None = None
-    retries: int = 2
-    timeout: float | None = 600
+    limits: Workers = attrs.field(factory=Workers)
 
     def __attrs_post_init__(self) -> None:
-        if self.count < 1 or self.retries < 0 or (self.timeout is not None and not self.timeout > 0):
-            raise ConfigError(
-                "workers, retries and timeout are out of range",
-                found=f"num_workers={self.count}, retries={self.retries}, block_timeout={self.timeout}",
-                allowed="at least one worker, no negative retries, a timeout above 0 or None",
-            )
+        if self.count < 1:
+            raise ConfigError("a job needs workers", found=f"num_workers={self.count}", allowed="at least one")
         if self.command is not None:
             if "{worker}" not in self.command:
                 raise ConfigError(
@@ -79,24 +105,12 @@ class Workers:
 
     @property
     def patience(self) -> int:
-        """How many workers may die one after another before a run is given up."""
+        """How many workers may die before a scheduler is given up."""
         return 5 + 2 * self.count
-
-    def start(self, state: State, run: str) -> Callable[[], Any]:
-        """What daisy calls, in a process of its own, to have one worker; it lasts as long as the worker."""
-        folder = str(state.folder)
-        if self.command is None:
-            return functools.partial(run_worker, folder, run, os.getpid())
-        worker = shlex.join([sys.executable, "-m", "gp_arrays.jobs.worker", folder, run])
-        command = self.command.replace("{worker}", f'{worker} "$DAISY_CONTEXT"')
-        folders = [str(state.folder / LAUNCHERS), str(state.folder / WORKERS)]
-        script = [launch.__file__, *folders, command, str(os.getpid())]
-        # not a function of ours: to import this package takes each of many workers seconds and memory on this machine
-        return functools.partial(os.execv, sys.executable, [sys.executable, "-IS", *script])
 
 
 def _require_host(host: str, here: bool) -> None:
-    """Raises ConfigError for a host that is not known, or where workers are ``here`` is none of this machine."""
+    """Raises ConfigError for an unknown host, or where workers are ``here`` and it is no address of this machine."""
     try:
         addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
@@ -119,181 +133,322 @@ def _require_host(host: str, here: bool) -> None:
             found=f"{host!r}: {refused}",
             allowed="the address that workers reach this machine by",
         )
-    # daisy listens at all addresses and only tells workers this one: it may be translated on the way
-    logging.getLogger(__name__).warning("host %r is no address of this machine; workers elsewhere are told it", host)
+    # it may be translated on the way
+    logger.warning("host %r is no address of this machine; workers elsewhere are told it", host)
 
 
-def run_job(job: Job, state: State, schedule: Schedule, workers: Workers, progress: bool) -> Result:
-    """Do what is missing. Raises KeyboardInterrupt where that is what happened, SystemExit after a SIGTERM."""
-    started = time.monotonic()
-    run = uuid.uuid4().hex
-    state.begin(run)
-    logs = state.folder / LOGS / time.strftime(f"%Y%m%d-%H%M%S-{run[:4]}")
-    with writing(logs):
-        logs.mkdir()
-    watchdog = Watchdog(
-        state, schedule, logs, workers.retries, workers.timeout, workers.command is not None, workers.patience
-    )
-    stopped: list[str] = []
-    interrupted: BaseException | None = None
-    if any(schedule.missing(made.name).any() for made in job.passes):
-        with Checkpoints(state, job.passes, job.root).kept():
+@attrs.define
+class Records:
+    """What the journals of a run say of one pass, by block: how often it was started, failed, done."""
+
+    started: Grid
+    failed: Grid
+    done: Grid
+
+    @classmethod
+    def read(cls, state: State, made: Pass, run: str) -> Records:
+        sums = [np.zeros(made.count, np.int64) for _ in range(3)]
+        for records in read_journals(state.folder, made.name, run).values():
+            for total, kind in zip(sums, (STARTED, FAILED, DONE), strict=True):
+                total += blocks_with(records, kind, made.count)
+        return cls(*sums)
+
+    def settled(self, retries: int) -> Grid:
+        """Which blocks are done, or have been tried as often as they may."""
+        settled: Grid = (self.done > 0) | (self.failed > retries)
+        return settled
+
+
+class Run:
+    """A run of a job: its schedulers, one for each pass, and what they and the journals say.
+
+    Args:
+        job: The job.
+        state: Its state.
+        schedule: What there is to do.
+        crew: The workers.
+        progress: True if a bar is shown.
+    """
+
+    def __init__(self, job: Job, state: State, schedule: Schedule, crew: Crew, progress: bool) -> None:
+        self.job, self.state, self.schedule, self.crew, self.progress = job, state, schedule, crew, progress
+        self.id = uuid.uuid4().hex
+        self.logs = state.folder / LOGS / time.strftime(f"%Y%m%d-%H%M%S-{self.id[:4]}")
+        self.stopped: str | None = None
+        self.lost = 0
+        #: Blocks that were tried as often as they may, by pass, and those that no worker was seen to start.
+        self.given_up: dict[str, Grid] = {}
+        self.unseen: dict[str, Grid] = {}
+        self.records: dict[str, Records] = {}
+        self._rounds = 0
+        self._before_failures = (0, 0)
+        self._bar: Any = None
+
+    def work(self) -> None:
+        """Do what is missing. A pass begins where those below it are recorded."""
+        self.state.begin()
+        with writing(self.logs):
+            self.logs.mkdir()
+        total = self.schedule.count(self.schedule.missing)
+        shown: dict[str, Any] = {"disable": not self.progress, **size_of(sys.stderr)}
+        with tqdm(total=total, unit="block", **shown) as self._bar:
+            for made in self.job.passes:
+                if self.stopped is None:
+                    self._work_on(made)
+
+    def _ready(self, made: Pass) -> Grid:
+        """The missing blocks of a pass whose sources are all there."""
+        missing = self.schedule.missing(made.name)
+        if made.level is None:
+            return missing
+        below = self.job.pass_named(made.level.after)
+        there = self.state.done(below) | ~self.schedule.active[below.name]
+        return missing & over(made, below, there, np.all)
+
+    def _work_on(self, made: Pass) -> None:
+        ready = self._ready(made).ravel()
+        forgiven = np.zeros(made.count, np.int64)
+        retries = self.crew.limits.retries
+        vain = 0
+        while self.stopped is None:
+            records = self.records[made.name] = Records.read(self.state, made, self.id)
+            tried = records.started - forgiven > retries
+            todo = ready & ~records.settled(retries) & ~tried
+            self.given_up[made.name] = (ready & (records.done == 0) & (tried | (records.failed > retries))).reshape(
+                made.grid
+            )
+            self.unseen[made.name] = (todo & (records.started == 0)).reshape(made.grid)
+            if not todo.any() or vain == VAIN:
+                return
+            settled = int(records.settled(retries).sum())
+            outcome = self._schedule(made, np.flatnonzero(todo))
+            records = self.records[made.name] = Records.read(self.state, made, self.id)
+            vain = 0 if int(records.settled(retries).sum()) > settled else vain + 1
+            if outcome is None:
+                # blocks at work when a scheduler broke down have not failed
+                forgiven += np.maximum(records.started - records.failed - records.done - forgiven, 0)
+                logger.warning("daisy's scheduler broke down, see %s; another one goes on", self.logs)
+            else:
+                # daisy may end before it hears of the last one
+                journals = read_journals(self.state.folder, made.name, f"{self.id}-{self._rounds}.").values()
+                silent = sum(not len(records) or records["kind"][-1] != LEFT for records in journals)
+                self.lost += max(outcome["lost"], 0 if self.stopped else silent)
+                if vain and outcome["abandoned"] and self.stopped is None:
+                    self.stopped = (
+                        f"{outcome['lost']} workers died one after another without finishing a block; "
+                        f"the last: {outcome['error']}, see {self.logs}"
+                    )
+
+    def _schedule(self, made: Pass, todo: Grid) -> dict[str, Any] | None:
+        """Have one scheduler do some blocks of a pass. Returns what it says of its workers, None where it broke down."""
+        self._rounds += 1
+        crew, job = self.crew, self.job
+        run: dict[str, Any] = {
+            "run": f"{self.id}-{self._rounds}",
+            "pass": made.name,
+            "count": len(todo),
+            "workers": crew.count,
+            "command": crew.command,
+            "host": crew.host,
+            "retries": crew.limits.retries,
+            "timeout": crew.limits.timeout,
+            "patience": crew.patience,
+            "logs": str(self.logs),
+            "sys_path": [str(Path(path).absolute()) if path else str(Path.cwd()) for path in sys.path],
+            "modules": list(job.modules),
+            "main": main_module() if "__main__" in job.modules else {},
+        }
+        self.state.announce(run, todo)
+        process = subprocess.Popen(
+            [sys.executable, "-P", scheduler.__file__, str(self.state.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # a Ctrl-C in the terminal is for this process to handle
+            start_new_session=True,
+        )
+        with process:
+            # not the file itself: a full disk would end the scheduler at its next message
+            keeper = threading.Thread(target=_keep, args=(process.stderr, self.logs / "scheduler.log"), daemon=True)
+            keeper.start()
             try:
-                with messages_to(logs / "master.log") as screen:
-                    _run_daisy(job, state, schedule, workers, run, watchdog, stopped, screen if progress else None)
-            except KeyboardInterrupt as error:
-                interrupted = None if stopped else error
-            except SystemExit as error:
+                self._watch(process, made, f"{run['run']}.", len(todo))
+            finally:
+                self._end(process, made, f"{run['run']}.")
+            keeper.join(ASKED)
+            assert process.stdout is not None
+            lines = process.stdout.read().decode(errors="replace").splitlines()
+            return json.loads(lines[-1]) if process.returncode == 0 and lines else None
+
+    def _watch(self, process: subprocess.Popen[bytes], made: Pass, run: str, count: int) -> None:
+        """Wait for a scheduler to end, and end it where it waits in vain."""
+        settled_at = None
+        pause = LOOK
+        begin = self._bar.n
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(pause)
+            began = time.monotonic()
+            records = Records.read(self.state, made, run)
+            settled = records.settled(self.crew.limits.retries)
+            if new := begin + int((records.done > 0).sum()) - self._bar.n:
+                failures = int(records.failed.sum())
+                self._bar.set_postfix({"failures": failures} if failures else {}, refresh=False)
+                self._bar.update(new)
+            if process.returncode is not None:
+                return
+            if int(settled.sum()) == count:
+                settled_at = settled_at or began
+                if began - settled_at > LEAVE:
+                    return
+            if self._all_fail():
+                return
+            # a job of very many blocks is looked at less often
+            pause = max(LOOK, 20 * (time.monotonic() - began))
+
+    def _all_fail(self) -> bool:
+        """True, with the reason kept, where too many failures were recorded with no block done between them."""
+        records = [Records.read(self.state, made, self.id) for made in self.job.passes]
+        done = sum(int(record.done.sum()) for record in records)
+        failed = sum(int(record.failed.sum()) for record in records)
+        if done != self._before_failures[0]:
+            self._before_failures = done, failed
+        if failed - self._before_failures[1] < self.crew.limits.max_failed:
+            return False
+        notes = self.state.failures()
+        last = f"; the last: {notes[-1]['error']}" if notes else ""
+        self.stopped = f"{failed - self._before_failures[1]} failures with no block done between them{last}"
+        return True
+
+    def _end(self, process: subprocess.Popen[bytes], made: Pass, run: str) -> None:
+        """See that a scheduler and its workers are gone. Blocks at work are written, as long as that takes few seconds."""
+        self.state.end()
+        until = time.monotonic() + LEAVE
+        while process.poll() is None and time.monotonic() < until and self._busy(made, run):
+            time.sleep(LOOK / 4)
+        launchers = list(children(process.pid))
+        assert process.stdin is not None
+        process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(ASKED)
+        process.kill()
+        process.wait()
+        until = time.monotonic() + 2 * ASKED
+        while launchers := [pid for pid in launchers if is_alive(pid)]:
+            if time.monotonic() > until:
+                # frozen, or without a master's ear
+                for pid in launchers:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                return
+            time.sleep(LOOK / 4)
+
+    def _busy(self, made: Pass, run: str) -> bool:
+        journals = read_journals(self.state.folder, made.name, run).values()
+        return any(len(records) and records["kind"][-1] == STARTED for records in journals)
+
+    def failed(self) -> Iterable[Failed]:
+        """The blocks that failed, and why."""
+        notes = {(note["pass"], note["block"]): note for note in self.state.failures()}
+        for made in self.job.passes:
+            if made.name not in self.records:
+                continue
+            records, datasets = self.records[made.name], tuple(output.dataset for output in made.outputs)
+            given_up, unseen = self.given_up[made.name].ravel(), self.unseen[made.name].ravel()
+            for block in np.flatnonzero((given_up | unseen | (records.failed > 0)) & (records.done == 0)).tolist():
+                note = notes.get((made.name, block))
+                if note is not None:
+                    path, reason = tuple(note["path"]), note["error"]
+                elif records.failed[block]:
+                    path, reason = (), f"why could not be kept in {self.state.folder}; is its disk full?"
+                elif given_up[block]:
+                    path, reason = (), "its worker died, or took longer than the block timeout, each time"
+                elif self.stopped is None:
+                    path, reason = (), "daisy called it done, but no worker has recorded it"
+                else:
+                    continue
+                yield Failed(datasets, made.block_of(block).roi, path, reason)
+
+
+def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, progress: bool) -> Result:
+    """Do what is missing. Raises KeyboardInterrupt, or what else stopped it, once what is done is kept."""
+    started = time.monotonic()
+    run = Run(job, state, schedule, crew, progress)
+    interrupted: BaseException | None = None
+    failed: tuple[Failed, ...] = ()
+    if any(schedule.missing(made.name).any() for made in job.passes):
+        with Checkpoints(state, job.passes, root).during():
+            try:
+                run.work()
+            except (KeyboardInterrupt, SystemExit) as error:
                 interrupted = error
-            except RuntimeError as error:
-                # daisy gives a task up where its workers die too often
-                stopped.append(str(error).strip().splitlines()[0])
-            state.over()
-    result = _report(job, state, schedule, watchdog, started, next(iter(stopped), None))
+            failed = tuple(run.failed())
+    mark_outputs(job, state)
+    done = {made.name: state.done(made) for made in job.passes}
+    result = Result(
+        path=root,
+        datasets=job.outputs,
+        blocks=schedule.count(lambda name: schedule.chosen[name]),
+        done=schedule.count(lambda name: schedule.chosen[name] & (done[name] | ~schedule.active[name])),
+        before=schedule.count(lambda name: schedule.chosen[name] & schedule.active[name] & schedule.before[name]),
+        empty=schedule.count(lambda name: schedule.chosen[name] & ~schedule.active[name]),
+        failed=failed,
+        voxels=sum(voxels_of(made, schedule.missing(made.name) & done[made.name]) for made in job.passes),
+        seconds=time.monotonic() - started,
+        workers_lost=run.lost,
+        state=state.folder,
+        logs=run.logs,
+        stopped=run.stopped,
+    )
     try:
         replace_file(state.folder / SUMMARY, json.dumps(result.document(), indent=1))
     except StoreError as error:
         # what was done is done, and said below; the disk of the state may be full
-        logging.getLogger(__name__).warning("the summary of the run was not kept: %s", error)
+        logger.warning("the summary of the run was not kept: %s", error)
     if interrupted is not None:
-        logging.getLogger(__name__).warning("stopped: %s of %s blocks are done", result.done, result.blocks)
+        logger.warning("stopped: %s of %s blocks are done", result.done, result.blocks)
         raise interrupted
     return result
 
 
-def _run_daisy(
-    job: Job,
-    state: State,
-    schedule: Schedule,
-    workers: Workers,
-    run: str,
-    watchdog: Watchdog,
-    stopped: list[str],
-    screen: Any,
-) -> None:
-    import daisy.v2 as daisy
-    from daisy import logging as daisy_logging
+def main_module() -> dict[str, Any]:
+    """What a worker needs to run the script of this process, as multiprocessing's spawn does."""
+    data = spawn.get_preparation_data("gp_arrays")
+    return {key: data[key] for key in ("init_main_from_name", "init_main_from_path") if key in data}
 
-    main = threading.current_thread() is threading.main_thread()
-    start = workers.start(state, run)
-    tasks = {}
-    for made in job.passes:
-        total = tuple(n * s for n, s in zip(made.grid, made.block, strict=True))
-        box = Roi(made.begin, made.block)
-        tasks[made.name] = daisy.Task(
-            made.name,
-            Roi(made.begin, total),
-            box,
-            box,
-            start,
-            read_write_conflict=False,
-            fit="overhang",
-            max_workers=max(1, min(workers.count, int(schedule.missing(made.name).sum()))),
-            max_retries=workers.retries,
-            timeout=workers.timeout,
-            tracking_path=str(state.tracking(made.name)),
-            # outside of the main thread nothing but daisy can give a run up
-            max_worker_restarts=10**6 if main else workers.patience,
-            skip_mask=~(schedule.chosen[made.name] & schedule.active[made.name]),
-        )
-    edges = [(tasks[made.after], tasks[made.name]) for made in job.passes if made.after is not None]
 
-    def stop(why: str) -> None:
-        if main:
-            stopped.append(why)
-            os.kill(os.getpid(), signal.SIGINT)
+def _keep(messages: Any, log: Path) -> None:
+    """Copy to a file what comes through a pipe, as far as there is space."""
+    while data := messages.read1(1 << 16):
+        with contextlib.suppress(OSError), log.open("ab", buffering=0) as file:
+            file.write(data)
 
-    def interrupt(number: int, frame: Any) -> None:
-        watchdog.stopping = watchdog.stopping or time.time()
-        raise KeyboardInterrupt
 
-    def terminate(number: int, frame: Any) -> None:
-        terminated.append(number)
-        # timeout(1), for one, sends it twice: to the process and to its group
-        if len(terminated) == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+def children(parent: int) -> Iterable[int]:
+    """The child processes of a process; none where the system does not tell."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if int(path.read_text(encoding="utf-8").rpartition(")")[2].split()[1]) == parent:
+                yield int(path.parent.name)
 
-    terminated: list[int] = []
-    before: dict[int, Any] = {}
-    if main:
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
-        # what a program does about it by itself is left to it
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            # by way of the one signal that daisy looks for
-            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, terminate)
-    before_logs = daisy_logging.get_log_basedir()
-    daisy_logging.set_log_basedir(watchdog.logs)
-    # its own messages about workers are for the watchdog; their logs say the rest
-    messages = logging.getLogger("daisy")
-    messages.addHandler(watchdog.deaths)
-    propagate, messages.propagate = messages.propagate, False
-    watchdog.stop = stop if main else None
-    watchdog.start()
-    host = workers.host or (LOCAL if workers.command is None else None)
+
+def is_alive(pid: int) -> bool:
     try:
-        shown = {"disable": screen is None, "file": screen, **size_of(screen)}
-        with tqdm(total=schedule.count(schedule.missing), unit="block", **shown) as bar:
-            observer = Observer(bar, job, schedule)
-            states = daisy.Server().run_blockwise(
-                daisy.Pipeline(list(tasks.values()), edges), progress=observer, host=host, summary=False
-            )
-        if watchdog.stopping is not None and not stopped:
-            # in the last moment: the blocks were done, what comes after the run is not
-            raise KeyboardInterrupt
-        if any(task.abandoned for task in states.values()):
-            stopped.append(f"workers died too often; the last: {watchdog.deaths.last}, see {watchdog.logs}")
-    except KeyboardInterrupt:
-        if terminated:
-            raise SystemExit(128 + signal.SIGTERM) from None
-        raise
-    except (OSError, ValueError) as error:
-        raise StoreError("the run cannot begin", found=f"{type(error).__name__}: {error}") from error
-    finally:
-        watchdog.end()
-        daisy_logging.set_log_basedir(before_logs)
-        messages.removeHandler(watchdog.deaths)
-        messages.propagate = propagate
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
 
 
-def _report(
-    job: Job,
-    state: State,
-    schedule: Schedule,
-    watchdog: Watchdog,
-    started: float,
-    stopped: str | None,
-) -> Result:
-    done = {made.name: state.done(made.name, made.grid) for made in job.passes}
-    outputs = {made.name: tuple(o.dataset for o in made.outputs) for made in job.passes}
-    failed = []
-    given_up = {name: grid & ~done[name] for name, grid in watchdog.failed().items()}
-    for note in state.failures():
-        made = next(made for made in job.passes if made.name == note["pass"])
-        region = Region(tuple(note["begin"]), tuple(note["end"]))
-        position = tuple(s.start for s in made.within(region))
-        if not done[made.name][position]:
-            given_up[made.name][position] = False
-            failed.append(Failed(outputs[made.name], region.roi, tuple(note["path"]), note["error"]))
-    reason = "its worker died, or took longer than the block timeout, each time"
-    if not watchdog.deaths.count:
-        reason = f"why could not be kept in {state.folder}; is its disk full?"
-    for made in job.passes:
-        for block in np.argwhere(given_up[made.name]).tolist():
-            failed.append(Failed(outputs[made.name], made.region(block).roi, (), reason))
-    new = sum(voxels_of(p, schedule.missing(p.name) & done[p.name]) for p in job.passes)
-    return Result(
-        job.root,
-        job.datasets,
-        schedule.count(lambda name: schedule.chosen[name]),
-        schedule.count(lambda name: schedule.chosen[name] & (done[name] | ~schedule.active[name])),
-        schedule.count(lambda name: schedule.chosen[name] & schedule.active[name] & schedule.before[name]),
-        schedule.count(lambda name: schedule.chosen[name] & ~schedule.active[name]),
-        tuple(failed),
-        new,
-        time.monotonic() - started,
-        watchdog.deaths.count,
-        watchdog.logs,
-        stopped,
-    )
+def size_of(screen: Any) -> dict[str, int]:
+    """What tqdm cannot see of a terminal's size: one that does not tell says 0, and tqdm shows nothing on it."""
+    try:
+        size = os.get_terminal_size(screen.fileno())
+    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
+        return {}
+    told = {"ncols": size.columns, "nrows": size.lines}
+    return {name: UNKNOWN[name] for name, number in told.items() if not number}
+
+
+def voxels_of(made: Pass, blocks: Grid) -> int:
+    """How many voxels some blocks of a pass have, as a bool grid tells them, in all its outputs."""
+    return sum(made.voxels(output, blocks) for output in made.outputs)

@@ -24,19 +24,21 @@ class Storage:
 
     Attributes:
         compressor: ``"zstd"``, ``"blosc"``, ``"gzip"`` or ``"none"``.
-        format: Zarr 2, or 3 where the installed zarr has it.
+        zarr_format: 2, or 3 where the installed zarr has it.
+        shards: In voxels, whole chunks that are stored in one file; one shape, or one for each dataset. Zarr v3 only.
     """
 
     compressor: str = "zstd"
-    format: int = 2
+    zarr_format: int = 2
+    shards: Any = None
 
     def __attrs_post_init__(self) -> None:
         if self.compressor not in COMPRESSORS:
             raise ConfigError("unknown compressor", found=repr(self.compressor), allowed=", ".join(COMPRESSORS))
-        if self.format not in FORMATS:
+        if self.zarr_format not in FORMATS:
             raise ConfigError(
                 "a Zarr format that the installed zarr does not write",
-                found=repr(self.format),
+                found=repr(self.zarr_format),
                 allowed=", ".join(map(str, FORMATS)),
             )
 
@@ -58,13 +60,13 @@ def create(
     meta: Meta,
     chunks: tuple[int, ...],
     shards: tuple[int, ...] | None,
-    layout: Storage,
+    storage: Storage,
     attributes: Mapping[str, Any],
 ) -> None:
     """Make an array whose voxels are still all fill value. Raises StoreError."""
     assert meta.dtype is not None
-    compressor, format = layout.compressor, layout.format
-    array = NewArray(meta.shape, chunks, meta.dtype, attributes, compressor, format, shards, axes=meta.axes)
+    compressor, zarr_format = storage.compressor, storage.zarr_format
+    array = NewArray(meta.shape, chunks, meta.dtype, attributes, compressor, zarr_format, shards, axes=meta.axes)
     create_array(root, dataset, array)
 
 

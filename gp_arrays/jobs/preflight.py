@@ -1,4 +1,4 @@
-"""What stands where a job is to write: nothing, what an earlier run of it made, or what must not be touched."""
+"""What is at the place of an output: nothing, what an earlier run of the job wrote, or what must not be touched."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from ..errors import StoreError
 from ..model.plan import Plan
 from ..storage.documents import read_node, what_is_there
 from ..storage.engine import DOCUMENTS
-from . import job as jobs
+from ..storage.journal import Mark
+from . import document
 from .attributes import PROVENANCE
+from .document import Job
 from .outputs import job_of
-from .prepare import Job
-from .state import State
+from .state import State, busy
 
 
 def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
@@ -32,40 +35,58 @@ def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
     return [] if before == now else [f"{'.'.join(path)} was {before}, is {now}"]
 
 
-def require_same(before: Mapping[str, Any], job: Job) -> None:
-    """Raises StoreError, saying what changed, unless a job goes on where an earlier run of it stopped."""
-    one, other = before["compared"], job.document["compared"]
-    trees = [document["trees"][0]["document"] for document in (before, job.document)]
-    if one["tree"] != other["tree"] and None not in trees and trees[0] != trees[1]:
+def require_same(before: Job, job: Job, root: Path, accept_changed: bool) -> Job:
+    """The job as it goes on where an earlier run of it stopped.
+
+    Raises StoreError, saying what changed, where it is a different one, or where files or stores that decide its voxels
+    have changed since its first run and the user does not accept that.
+    """
+    one, other = before.compared, job.compared
+    if one["tree"] != other["tree"] and before.tree != job.tree:
         # what has changed in words, rather than digests of it
-        one, other = ({**compared, "tree": tree} for compared, tree in zip((one, other), trees, strict=True))
-    found = changes(one, other)
-    if found:
-        shown = "; ".join(found[:5]) + ("; ..." if len(found) > 5 else "")
-        raise StoreError("the outputs belong to a job that was another", found=shown, allowed="overwrite starts anew")
-    for dataset in job.datasets:
-        if job_of(read_node(job.root, dataset)) != before["id"]:
+        one, other = {**one, "tree": before.tree}, {**other, "tree": job.tree}
+    different = changes(one, other)
+    if different:
+        raise StoreError(
+            "these outputs were written by a different job", found=_shown(different), allowed="overwrite starts anew"
+        )
+    for dataset in job.outputs:
+        if job_of(read_node(root, dataset)) != before.id:
             raise StoreError(
                 "an output is not the one that the job made",
-                found=f"{job.root}/{dataset}",
+                found=f"{root}/{dataset}",
                 allowed="overwrite starts anew",
             )
+    changed = changes({"files": before.files, "stores": before.stores}, {"files": job.files, "stores": job.stores})
+    if changed and not accept_changed:
+        raise StoreError(
+            "the blocks that are done were made from files that have changed since",
+            found=_shown(changed),
+            allowed="--accept-changed (accept_changed=True) goes on with them as they are now; overwrite starts anew",
+        )
+    return attrs.evolve(job, accepted=(*before.accepted, *changed))
 
 
-def require_own(kept: State, root: Path, beside: bool) -> None:
+def _shown(texts: Sequence[str]) -> str:
+    return "; ".join(texts[:5]) + ("; ..." if len(texts) > 5 else "")
+
+
+def require_own(state: State, root: Path, beside: bool) -> None:
     """Raises StoreError where a state is that of another store; one that was moved or copied with its store is not.
 
     Args:
-        beside: Whether the state lies beside the store.
+        state: Of the job.
+        root: The store.
+        beside: True if the state lies beside the store.
     """
-    if not kept.exists:
+    if not state.exists or beside:
         return
-    job = jobs.read(kept.folder)
-    old = Path(job["root"])
-    if not beside and old != root and any(job_of(read_node(old, name)) == job["id"] for name in job["datasets"]):
+    job = document.read(state.folder)
+    old = Path(job.root)
+    if old != root and any(job_of(read_node(old, name)) == job.id for name in job.datasets):
         raise StoreError(
             "the state is that of another store",
-            found=f"{kept.folder} of {old}",
+            found=f"{state.folder} of {old}",
             allowed="another folder for the state",
         )
 
@@ -86,15 +107,20 @@ def require_apart(root: Path, datasets: Sequence[str], plans: Sequence[Plan]) ->
                         )
 
 
-def require_room(root: Path, datasets: Sequence[str], overwrite: bool, half_made: str | None = None) -> None:
-    """Raises StoreError where something is there that is not to be replaced.
+def require_free(state: State, root: Path, datasets: Sequence[str], overwrite: bool, begun: str | None = None) -> None:
+    """Raises StoreError where something is there that is not to be replaced, or that another run is writing.
 
-    ``half_made`` is the id of a job that was killed while it made its outputs: what it has
-    left may be replaced.
+    Args:
+        state: Of the job, whose lock this process holds.
+        root: The store.
+        datasets: What the user named.
+        overwrite: True if arrays may be replaced.
+        begun: The id of a job that was killed while it made its outputs: what it has left may be replaced.
     """
     for dataset in datasets:
         there = what_is_there(root, dataset)
-        if half_made is not None and _is_left_by(half_made, root, dataset):
+        _require_idle(state, root, dataset)
+        if begun is not None and is_left_by(begun, root, dataset):
             continue
         if there == "group" and not _is_ours(root, dataset, overwrite):
             raise StoreError("a group is there already", found=f"{root}/{dataset}", allowed="another dataset name")
@@ -106,16 +132,26 @@ def require_room(root: Path, datasets: Sequence[str], overwrite: bool, half_made
             )
 
 
-def _is_left_by(job: str, root: Path, dataset: str) -> bool:
-    """Whether a job that was killed while it made a node has left it: it says so, or says nothing and holds nothing."""
+def _require_idle(state: State, root: Path, dataset: str) -> None:
+    """Raises StoreError where a run with another state is writing a dataset, or the first level of it."""
+    for name in (dataset, f"{dataset}/s0".strip("/")):
+        node = read_node(root, name)
+        mark = None if node is None else Mark.of(node)
+        folder = None if mark is None else mark.folder(root)
+        if folder is not None and folder != state.folder and (who := State(folder).holder()) is not None:
+            raise busy(f"{who}, state {folder}")
+
+
+def is_left_by(job: str, root: Path, dataset: str) -> bool:
+    """True if a job that was stopped while it made a node has left it: it says so, or says nothing and holds nothing."""
     node = read_node(root, dataset)
     if node is None or node.attrs:
-        return job_of(node) == job
+        return node is not None and job_of(node) == job
     return all(path.name in DOCUMENTS for path in (root / dataset).iterdir())
 
 
 def _is_ours(root: Path, dataset: str, overwrite: bool) -> bool:
-    """Whether a group is a pyramid that a job made, with nothing else in it, and may be replaced."""
+    """True if a group is a pyramid that a job made, with nothing else in it, and may be replaced."""
     node = read_node(root, dataset)
     inside = [path.name for path in (root / dataset).iterdir() if path.is_dir()]
     levels = all(name[:1] == "s" and name[1:].isdigit() for name in inside)

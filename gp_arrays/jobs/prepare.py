@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +13,20 @@ import attrs
 
 from ..errors import ConfigError
 from ..model.base import ArrayConfig
+from ..model.config import all_configs
 from ..model.plan import Plan
+from ..sources.numpy_ import NumpyArrayConfig
 from ..storage.chunks import require_whole_shards, to_chunks
-from ..storage.create import create_group, update_attributes
-from ..storage.documents import find_node
-from . import job as jobs
-from .attributes import PROVENANCE, array_attributes, plain, provenance
+from ..storage.create import create_group, remove_attribute, update_attributes
+from ..storage.documents import find_node, read_node
+from ..storage.journal import MARK, Mark
+from . import document
+from .attributes import PROVENANCE, array_attributes, provenance
+from .document import Job
 from .geometry import MEMORY, Output, Pass, coincide, default_chunks, plan_pass
-from .outputs import Storage, create, remove
-from .pyramid import Level, method_for, multiscale, plan_levels
+from .outputs import Storage, create, job_of, remove
+from .preflight import is_left_by
+from .pyramid import method_for, multiscale, plan_levels
 from .state import CREATED, State
 
 
@@ -28,15 +35,15 @@ class Layout:
     """How outputs are cut and stored, as asked for; None where it is left open.
 
     Attributes:
-        chunks, shards: In voxels; one shape, or one for each dataset.
+        chunks: In voxels; one shape, or one for each dataset.
         block: In world units.
         memory: What a worker may hold, in bytes.
         pyramid: ``"auto"``, a method, or a method for each dataset that becomes a pyramid.
-        skip_empty: Whether chunks that are fill value throughout stay unwritten.
+        skip_empty: True if chunks that are fill value throughout stay unwritten.
+        storage: How outputs are stored.
     """
 
     chunks: Any = None
-    shards: Any = None
     block: Sequence[int] | None = None
     memory: int = MEMORY
     pyramid: str | Mapping[str, str] | None = None
@@ -45,61 +52,52 @@ class Layout:
 
     def method(self, dataset: str, plan: Plan) -> str | None:
         """How the pyramid of a dataset is made; None where it becomes none."""
-        asked = self.pyramid.get(dataset) if isinstance(self.pyramid, Mapping) else self.pyramid
+        asked = _of(self.pyramid, dataset)
         if asked != "auto":
-            return asked
+            return None if asked is None else str(asked)
         step = plan.steps[plan.outputs[dataset]]
         return method_for(step.meta, step.config)
 
 
 @attrs.frozen(eq=False)
-class Job:
-    """A job, ready to be run.
+class Prepared:
+    """A job and what is alive of it in the process of its master.
 
     Attributes:
         root: The store.
-        roots: The tree, by the dataset that the user named.
+        job: The document.
+        roots: The tree, by the dataset that the user named, with its voxels in memory.
         plan: That tree compiled, by dataset as it is written (``masks/s0`` in a pyramid).
-        passes: All passes, those of pyramids after those they read.
-        levels: The levels of pyramids.
         groups: The datasets that become pyramids, and how.
-        document: The job as its workers get it.
     """
 
     root: Path
+    job: Job
     roots: Mapping[str, ArrayConfig]
     plan: Plan
-    passes: tuple[Pass, ...]
-    levels: tuple[Level, ...]
     groups: Mapping[str, str]
     layout: Layout
-    document: dict[str, Any]
 
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        return tuple(output.dataset for made in self.passes for output in made.outputs)
+    def going_on(self, job: Job) -> Prepared:
+        """The same with another document."""
+        return attrs.evolve(self, job=job)
+
+
+def _of(value: Any, dataset: str) -> Any:
+    return value.get(dataset) if isinstance(value, Mapping) else value
 
 
 def outputs_of(plan: Plan, layout: Layout, asked: Mapping[str, str]) -> list[Output]:
     """The outputs of a plan. ``asked`` gives the dataset that the user named for each."""
-    made = []
+    outputs = []
     for dataset, step in plan.outputs.items():
-        meta = plan.steps[step].meta
-        chunks = _for(layout.chunks, asked[dataset])
-        shards = _for(layout.shards, asked[dataset])
-        inner = (
-            default_chunks(meta)
-            if chunks is None
-            else to_chunks(chunks, meta.axes, meta.dims, "chunks", asked[dataset])
-        )
-        outer = None if shards is None else to_chunks(shards, meta.axes, meta.dims, "shards", asked[dataset])
-        require_whole_shards(outer, inner, layout.storage.format, asked[dataset])
-        made.append(Output(dataset, meta, inner, outer))
-    return made
-
-
-def _for(value: Any, dataset: str) -> Any:
-    return value.get(dataset) if isinstance(value, Mapping) else value
+        meta, name = plan.steps[step].meta, asked[dataset]
+        chunks, shards = _of(layout.chunks, name), _of(layout.storage.shards, name)
+        inner = default_chunks(meta) if chunks is None else to_chunks(chunks, meta.axes, meta.dims, "chunks", name)
+        outer = None if shards is None else to_chunks(shards, meta.axes, meta.dims, "shards", name)
+        require_whole_shards(outer, inner, layout.storage.zarr_format, name)
+        outputs.append(Output(dataset, meta, inner, outer))
+    return outputs
 
 
 def group_outputs(outputs: Sequence[Output]) -> list[list[Output]]:
@@ -114,85 +112,80 @@ def group_outputs(outputs: Sequence[Output]) -> list[list[Output]]:
     return groups
 
 
-def make_job(
-    root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: Layout, before: Mapping[str, Any] | None
-) -> Job:
+def prepare(root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: Layout, before: Job | None) -> Prepared:
     """The job that a user asks for, checked, without touching the disk.
 
     Args:
+        root: The store.
+        roots: The tree, by dataset.
+        plan: That tree compiled.
+        layout: How outputs are cut and stored.
         before: The same job as an earlier run described it: its blocks are kept.
     """
     groups = {name: method for name in roots if (method := layout.method(name, plan)) is not None}
-    for what in ("chunks", "shards", "pyramid"):
-        named = getattr(layout, what)
+    for what, named in (("chunks", layout.chunks), ("shards", layout.storage.shards), ("pyramid", layout.pyramid)):
         unknown = sorted(map(str, set(named) - set(roots))) if isinstance(named, Mapping) else None
         if unknown:
-            raise ConfigError(f"{what} of what is no output", found=", ".join(unknown), allowed=", ".join(roots))
+            raise ConfigError(f"{what} given for an unknown output", found=", ".join(unknown), allowed=", ".join(roots))
     written = {f"{name}/s0".strip("/") if name in groups else name: name for name in roots}
     plan = attrs.evolve(
         plan, outputs={w: plan.outputs[n] for w, n in written.items()}, roots={w: roots[n] for w, n in written.items()}
     )
     passes: list[Pass] = []
-    levels: list[Level] = []
-    kept = {} if before is None else {made["name"]: made for made in before["passes"]}
-    for i, group in enumerate(group_outputs(outputs_of(plan, layout, written))):
-        name = f"pass{i}"
-        block = layout.block
-        if block is None and name in kept and _same_cut(kept[name], group):
-            block = kept[name]["block"]
-        passes.append(plan_pass(plan, group, layout.memory, block, name))
+    for group in group_outputs(outputs_of(plan, layout, written)):
+        block = layout.block if layout.block is not None else _block_before(before, group)
+        passes.append(plan_pass(plan, group, layout.memory, block))
     for base in list(passes):
         for output in base.outputs:
             asked = written[output.dataset]
             if asked in groups:
-                levels += plan_levels(base, output, asked, groups[asked], layout.memory)
-    trees = [jobs.describe_tree(plan.roots)]
-    described = [jobs.describe_pass(made, 0) for made in passes]
-    for i, level in enumerate(levels):
-        trees.append(jobs.describe_tree(level.roots(root)))
-        described.append(jobs.describe_pass(level.made, i + 1))
-        passes.append(level.made)
-    document = {
-        "id": uuid.uuid4().hex,
-        "root": str(root),
-        "unit": plan.unit,
-        "skip_empty": layout.skip_empty,
-        "datasets": list(roots),
-        "trees": trees,
-        "passes": described,
-        "compared": compared(plan, passes, layout, groups),
-    }
-    return Job(root, roots, plan, tuple(passes), tuple(levels), groups, layout, document)
+                passes += plan_levels(base, output, asked, groups[asked], layout.memory)
+    stored = document.with_stored_voxels(roots)
+    modules = document.modules_of(roots.values())
+    document.require_importable(modules)
+    job = Job(
+        version=document.VERSION,
+        id=uuid.uuid4().hex if before is None else before.id,
+        root=str(root),
+        unit=plan.unit,
+        skip_empty=layout.skip_empty,
+        datasets=tuple(roots),
+        arrays={dataset: roots[name].name for dataset, name in written.items()},
+        tree=document.document_of(stored),
+        modules=modules,
+        passes=tuple(passes),
+        compared=document.plain(compared(plan, stored, passes, layout, groups)),
+        files={step.config.name: said for step in plan.steps if (said := step.config.fingerprints())},
+        stores=document.plain(stores_of(plan)),
+        accepted=() if before is None else before.accepted,
+    )
+    return Prepared(root, job, stored, plan, groups, layout)
 
 
-def _same_cut(described: Mapping[str, Any], outputs: Sequence[Output]) -> bool:
-    before = [[o["dataset"], o["chunks"], o["shards"]] for o in described["outputs"]]
-    now: list[Any] = plain([(o.dataset, o.chunks, o.shards) for o in outputs])
-    whole = all(b % u == 0 for b, u in zip(described["block"], outputs[0].unit, strict=True))
-    return before == now and whole
+def _block_before(before: Job | None, outputs: Sequence[Output]) -> tuple[int, ...] | None:
+    """The block of an earlier run, where its pass has the same outputs and the block still is whole chunks."""
+    cut = [(o.dataset, o.chunks, o.shards) for o in outputs]
+    for made in () if before is None else before.passes:
+        if [(o.dataset, o.chunks, o.shards) for o in made.outputs] == cut:
+            whole = all(b % u == 0 for b, u in zip(made.block, outputs[0].unit, strict=True))
+            return made.block if whole else None
+    return None
 
 
-def compared(plan: Plan, passes: Sequence[Pass], layout: Layout, groups: Mapping[str, str]) -> dict[str, Any]:
+def compared(
+    plan: Plan,
+    roots: Mapping[str, ArrayConfig],
+    passes: Sequence[Pass],
+    layout: Layout,
+    groups: Mapping[str, str],
+) -> dict[str, Any]:
     """What must be the same for one run to go on where another stopped, in words that an error can use."""
-    sources = {}
-    for step in plan.steps:
-        if step.opened is not None:
-            opened = step.opened
-            sources[step.config.name] = {
-                "place": opened.place,
-                "shape": opened.shape,
-                "dtype": str(opened.dtype),
-                "chunks": opened.chunks,
-                "voxel_size": list(map(str, opened.voxel_size)),
-                "offset": list(map(str, opened.offset)),
-                "axes": [axis.name for axis in opened.nonspatial] + list(opened.spatial_axes),
-            }
     outputs = {
         o.dataset: {
             "shape": o.meta.shape,
             "dtype": str(o.meta.dtype),
             "begin": o.meta.region.begin,
-            "voxel_size": tuple(o.meta.voxel_size),
+            "voxel_size": tuple(map(int, o.meta.voxel_size)),
             "channels": o.meta.channels,
             "chunks": o.chunks,
             "shards": o.shards,
@@ -201,72 +194,113 @@ def compared(plan: Plan, passes: Sequence[Pass], layout: Layout, groups: Mapping
         for made in passes
         for o in made.outputs
     }
-    made_: dict[str, Any] = plain(
-        {
-            "sources": sources,
-            "outputs": outputs,
-            "tree": {dataset: config.content for dataset, config in plan.roots.items()},
-            "unit": plan.unit,
-            "tables of ids": sorted(
-                f"{step.config.name}: {hash}" for step in plan.steps for hash in step.config.fingerprints().values()
-            ),
-            "pyramid": dict(groups),
-            "compressor": layout.storage.compressor,
-            "zarr_format": layout.storage.format,
-        }
-    )
-    return made_
+    return {
+        "outputs": outputs,
+        "tree": {dataset: config.content for dataset, config in roots.items()},
+        "unit": plan.unit,
+        "pyramid": dict(groups),
+        "compressor": layout.storage.compressor,
+        "zarr_format": layout.storage.zarr_format,
+    }
 
 
-def save_job(job: Job, state: State) -> None:
-    """Write a job where its workers find it. Raises StoreError, and ConfigError for what cannot be sent to them."""
-    jobs.save(state.folder, job.document, [job.plan.roots, *(level.roots(job.root) for level in job.levels)])
+def stores_of(plan: Plan) -> dict[str, Any]:
+    """What the stores of a plan's sources say of themselves."""
+    stores = {}
+    for step in plan.steps:
+        opened = step.opened
+        if opened is not None and not isinstance(step.config, NumpyArrayConfig):
+            attributes = json.dumps(dict(opened.attrs), sort_keys=True, default=str)
+            stores[step.config.name] = {
+                "place": opened.place,
+                "shape": opened.shape,
+                "dtype": str(opened.dtype),
+                "chunks": opened.chunks,
+                "voxel_size": list(map(str, opened.voxel_size)),
+                "offset": list(map(str, opened.offset)),
+                "axes": [axis.name for axis in opened.nonspatial] + list(opened.spatial_axes),
+                "attributes": hashlib.blake2b(attributes.encode(), digest_size=16).hexdigest(),
+            }
+    return stores
 
 
-def make_outputs(job: Job, state: State) -> None:
+def save_job(prepared: Prepared, state: State) -> None:
+    """Write a job, and the voxels that it has in memory, where its workers find them. Raises StoreError."""
+    document.save_voxels(state.folder, prepared.roots.values())
+    document.save(state.folder, prepared.job)
+
+
+def make_outputs(prepared: Prepared, state: State) -> None:
     """Make the arrays and groups of a job, and keep the job: all, or nothing."""
-    made: list[str] = []
-    tree = job.document["trees"][0]["document"]
+    begun: list[str] = []
+    job, root, layout = prepared.job, prepared.root, prepared.layout
+    in_memory = any(isinstance(config, NumpyArrayConfig) for config in all_configs(prepared.roots.values()))
+    tree = None if in_memory else job.tree
     try:
-        save_job(job, state)
-        for name, method in job.groups.items():
-            made.append(name)
-            said = provenance(job.plan, f"{name}/s0".strip("/"), tree, job.document["id"])
-            create_group(job.root, name, job.layout.storage.format)
-            described = _pyramid_attributes(job, name, method)
-            update_attributes(job.root, find_node(job.root, name), {**described, PROVENANCE: said})
-        for made_pass in job.passes:
-            state.reserve(made_pass.name, made_pass.grid)
-        for made_pass in job.passes:
-            for output in made_pass.outputs:
-                made.append(output.dataset)
-                level = next((level for level in job.levels if level.made is made_pass), None)
-                if level is None:
-                    said = provenance(job.plan, output.dataset, tree, job.document["id"])
+        save_job(prepared, state)
+        for name, method in prepared.groups.items():
+            begun.append(name)
+            origin = provenance(prepared.plan, f"{name}/s0".strip("/"), tree, job.id)
+            create_group(root, name, layout.storage.zarr_format)
+            described = _pyramid_attributes(prepared, name, method)
+            update_attributes(root, find_node(root, name), {**described, PROVENANCE: origin})
+        for made in job.passes:
+            for output in made.outputs:
+                begun.append(output.dataset)
+                if made.level is None:
+                    origin = provenance(prepared.plan, output.dataset, tree, job.id)
                 else:
-                    said = {
-                        "job": job.document["id"],
-                        "array": level.below,
-                        "downsampled": list(level.factors),
-                        "by": level.method,
+                    origin = {
+                        "job": job.id,
+                        "array": made.level.below,
+                        "downsampled": list(made.level.factors),
+                        "by": made.level.method,
                         "interpolatable": output.meta.interpolatable,
                     }
-                attributes = array_attributes(output.meta, said)
-                create(
-                    job.root, output.dataset, output.meta, output.chunks, output.shards, job.layout.storage, attributes
-                )
+                attributes = {**array_attributes(output.meta, origin), MARK: mark_of(job, state, made, output)}
+                create(root, output.dataset, output.meta, output.chunks, output.shards, layout.storage, attributes)
         (state.folder / CREATED).touch()
     except BaseException:
-        for name in reversed(made):
-            remove(job.root, name)
+        for name in reversed(begun):
+            # another job may have been faster
+            if is_left_by(job.id, root, name):
+                remove(root, name)
         state.remove()
         raise
 
 
-def _pyramid_attributes(job: Job, name: str, method: str) -> dict[str, Any]:
-    first = f"{name}/s0".strip("/")
-    metas = [o.meta for made in job.passes for o in made.outputs if o.dataset == first]
-    levels = [level for level in job.levels if level.made.outputs[0].dataset.rpartition("/")[0] == name]
-    metas += [level.made.outputs[0].meta for level in levels]
-    version = "0.4" if job.layout.storage.format == 2 else "0.5"
+def mark_of(job: Job, state: State, made: Pass, output: Output) -> Mapping[str, Any]:
+    """The attribute of an output that says that its job is not done, and where its state is."""
+    root = Path(job.root)
+    beside = state.folder.is_relative_to(root.parent)
+    folder = f"../{state.folder.relative_to(root.parent).as_posix()}" if beside else str(state.folder)
+    begin, block = made.box_of(output)
+    return Mark(job.id, folder, made.name, begin, block, made.grid).document()
+
+
+def mark_outputs(job: Job, state: State) -> None:
+    """Mark the outputs that are not finished, and take the mark off those that are. Raises StoreError."""
+    root = Path(job.root)
+    for made in job.passes:
+        finished = bool((state.done(made) | state.empty(made)).all())
+        for output in made.outputs:
+            node = read_node(root, output.dataset)
+            if node is None or job_of(node) != job.id:
+                continue
+            mark = None if finished else mark_of(job, state, made, output)
+            if mark is None and MARK in node.attrs:
+                remove_attribute(root, node, MARK)
+            elif mark is not None and node.attrs.get(MARK) != mark:
+                update_attributes(root, node, {MARK: mark})
+
+
+def _pyramid_attributes(prepared: Prepared, name: str, method: str) -> dict[str, Any]:
+    inside = f"{name}/".lstrip("/")
+    metas = [
+        output.meta
+        for made in prepared.job.passes
+        for output in made.outputs
+        if output.dataset.startswith(inside) and "/" not in output.dataset.removeprefix(inside)
+    ]
+    version = "0.4" if prepared.layout.storage.zarr_format == 2 else "0.5"
     return multiscale(metas, [f"s{i}" for i in range(len(metas))], name.rpartition("/")[2], version, method)

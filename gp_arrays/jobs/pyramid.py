@@ -15,7 +15,7 @@ from ..model.base import ArrayConfig
 from ..model.meta import Meta, Region
 from ..sources.zarr_ import ZarrArrayConfig
 from ..transforms.resample import ResampledArrayConfig
-from .geometry import BASE_MEMORY, Output, Pass, no_memory
+from .geometry import BASE_MEMORY, Level, Output, Pass, file_name, no_memory
 
 #: How a voxel of a level is made of those below it.
 METHODS = ("mean", "mode", "nearest")
@@ -54,39 +54,31 @@ def factors(meta: Meta, chunks: Sequence[int]) -> tuple[int, ...] | None:
     return found if any(f > 1 for f in found) else None
 
 
-@attrs.frozen(eq=False)
-class Level:
-    """A level of a pyramid: its pass, and by how much it is coarser than the one below."""
+def level_roots(made: Pass, root: Path) -> dict[str, ArrayConfig]:
+    """The tree that a level of a pyramid is computed from, once the level below it is there.
 
-    made: Pass
-    below: str
-    factors: tuple[int, ...]
-    method: str
-
-    def roots(self, root: Path) -> dict[str, ArrayConfig]:
-        """The tree that it is computed from, once the level below it is there.
-
-        Levels are computed as if the pyramid began at 0, where every grid has a corner.
-        """
-        (output,) = self.made.outputs
-        dims = output.meta.dims
-        below = ZarrArrayConfig(
-            "below",
-            root,
-            self.below,
-            offset=(0,) * dims,
-            unit=output.meta.unit,
-            interpolatable=self.method == "mean",
-            axes=output.meta.axes,
-        )
-        level = ResampledArrayConfig(
-            output.dataset, below, (1,) * dims, self.factors, int(self.method == "mean"), downsample_by=self.method
-        )
-        return {output.dataset: level}
+    Levels are computed as if the pyramid began at 0, where every grid has a corner.
+    """
+    assert made.level is not None
+    (output,) = made.outputs
+    level, dims = made.level, output.meta.dims
+    below = ZarrArrayConfig(
+        "below",
+        root,
+        level.below,
+        offset=(0,) * dims,
+        unit=output.meta.unit,
+        interpolatable=level.method == "mean",
+        axes=output.meta.axes,
+    )
+    coarser = ResampledArrayConfig(
+        output.dataset, below, (1,) * dims, level.factors, int(level.method == "mean"), downsample_by=level.method
+    )
+    return {output.dataset: coarser}
 
 
-def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int) -> list[Level]:
-    """The levels above an output, without touching the disk.
+def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int) -> list[Pass]:
+    """The passes of the levels above an output, without touching the disk.
 
     Args:
         base: The pass that the output is a part of.
@@ -110,7 +102,7 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
             allowed="mode, nearest",
             path=(output.dataset,),
         )
-    levels: list[Level] = []
+    levels: list[Pass] = []
     below, after = output, base
     while len(levels) < MOST_LEVELS:
         by = factors(below.meta, below.chunks)
@@ -119,16 +111,14 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
             break
         name = f"{group}/s{len(levels) + 1}".strip("/")
         stored = Output(name, meta, below.chunks, below.shards)
-        # told apart by numbers: names of datasets may be alike once they are names of files
-        number = base.outputs.index(output)
-        made = _pass(f"{base.name}-{number}-s{len(levels) + 1}", stored, base, after.name)
+        made = _pass(stored, base, Level(after.name, below.dataset, by, method))
         # what a block reads and holds, and as much again while it works
         region = made.region((0,) * meta.dims)
         held = 2 * (below.meta.bytes_of(region) + meta.bytes_of(region))
         needed = BASE_MEMORY + max(held, meta.bytes_of(region) + stored.buffer)
         if needed > memory:
             raise no_memory("a block of a pyramid's level", needed, f"{made.block} {meta.unit}", memory, (name,))
-        levels.append(Level(made, below.dataset, by, method))
+        levels.append(made)
         below, after = stored, made
     return levels
 
@@ -158,12 +148,12 @@ def _coarser(meta: Meta, by: Sequence[int]) -> Meta | None:
     return attrs.evolve(meta, roi=Region(begin, end).roi, voxel_size=voxel_size)
 
 
-def _pass(name: str, output: Output, base: Pass, after: str) -> Pass:
+def _pass(output: Output, base: Pass, level: Level) -> Pass:
     # about the box of the finest level's block, so that memory stays what it is there
     block = tuple(-(-b // u) * u for b, u in zip(base.block, output.unit, strict=True))
     extent = output.meta.region.shape
     grid = tuple(-(-e // b) for e, b in zip(extent, block, strict=True))
-    return Pass(name, (output,), output.meta.region.begin, block, grid, after)
+    return Pass(file_name([output.dataset]), (output,), output.meta.region.begin, block, grid, level)
 
 
 def multiscale(

@@ -51,9 +51,10 @@ class Result:
         voxels: Of all outputs, written in this run.
         seconds: How long it took.
         workers_lost: How many workers died or were ended because they were stuck.
-        logs: The folder of the workers' logs.
+        state: The folder in which the job remembers what is done.
+        logs: The folder of the logs of this run.
         stopped: Why the run ended before its end, or None.
-        cost: What the job would cost, where nothing else was asked.
+        cost: What the job would cost, after a dry run; nothing else but counts is set then.
     """
 
     path: Path
@@ -66,14 +67,10 @@ class Result:
     voxels: int
     seconds: float
     workers_lost: int
+    state: Path
     logs: Path
     stopped: str | None = None
     cost: Cost | None = None
-
-    @property
-    def state(self) -> Path:
-        """Where the job remembers what is done."""
-        return self.logs.parent.parent
 
     @property
     def ok(self) -> bool:
@@ -113,6 +110,7 @@ class Result:
         return {
             **{key: value for key, value in made.items() if key != "cost"},
             "path": str(self.path),
+            "state": str(self.state),
             "logs": str(self.logs),
             "failed": [
                 {

@@ -40,21 +40,11 @@ class Schedule:
     def count(self, kind: Callable[[str], Grid]) -> int:
         return sum(int(kind(made.name).sum()) for made in self.passes)
 
-    def dead(self, failed: Mapping[str, Grid]) -> dict[str, Grid]:
-        """Blocks that will not be done, where those have failed: also all that is made from them."""
-        found: dict[str, Grid] = {}
-        for made in self.passes:
-            found[made.name] = failed[made.name].copy()
-            if made.after is not None:
-                below = next(other for other in self.passes if other.name == made.after)
-                found[made.name] |= over(made, below, found[below.name], np.any)
-        return found
-
 
 def touched(made: Pass, roi: Roi | None) -> tuple[slice, ...]:
     """The blocks of a pass that a roi touches."""
     if roi is None:
-        return made.everything
+        return tuple(slice(0, n) for n in made.grid)
     if all(output.meta.region.intersect(Region.of(roi)).empty for output in made.outputs):
         return tuple(slice(0, 0) for _ in made.grid)
     return made.within(Region.of(roi))
@@ -91,14 +81,14 @@ def make_schedule(passes: Sequence[Pass], roi: Roi | None, active: Mapping[str, 
     before: dict[str, Grid] = {}
     stale: dict[str, Grid] = {}
     for made in passes:
-        before[made.name] = np.zeros(made.grid, bool) if state is None else state.done(made.name, made.grid)
-        if made.after is None:
+        before[made.name] = np.zeros(made.grid, bool) if state is None else state.done(made)
+        if made.level is None:
             chosen[made.name] = np.zeros(made.grid, bool)
             chosen[made.name][touched(made, roi)] = True
             actives[made.name] = active.get(made.name, np.ones(made.grid, bool))
             stale[made.name] = chosen[made.name] & actives[made.name] & ~before[made.name]
         else:
-            below = next(other for other in passes if other.name == made.after)
+            below = next(other for other in passes if other.name == made.level.after)
             # what is made from blocks that are only done now has to be made again
             stale[made.name] = over(made, below, stale[below.name], np.any)
             before[made.name] &= ~stale[made.name]

@@ -1,12 +1,10 @@
-"""What a job remembers on disk: what it is, which blocks are done, what failed, who is at work."""
+"""The state folder of a job: its lock, its document, its journals and bitmaps, and what failed."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
-import math
 import os
 import shutil
 import socket
@@ -14,36 +12,42 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from ..errors import StoreError
 from ..model.fields import to_path
 from ..storage.documents import require_on_disk
-from ..storage.files import replace_file, reserve_file, writing
-from . import job as jobs
+from ..storage.files import replace_file, writing
+from ..storage.journal import BOOT, EMPTY, JOURNALS, SAFE, Grid, read_bitmap, read_done, this_start
+from . import document
+from .geometry import Pass, file_name
 
-TRACKING = "tracking"
 LOGS = "logs"
 FAILURES = "failures"
-WORKERS = "workers"
-LAUNCHERS = "launchers"
+#: What the workers of a run need: which run it is, and for each of them how it reaches the scheduler.
+RUN = "run"
 SUMMARY = "summary.json"
 CREATED = "created"
-RUN = "run"
 LOCK = "lock"
-EMPTY = "empty"
 
-#: Characters of a state's name; file systems allow 255 bytes.
-LONGEST_NAME = 120
+README = """This folder is the memory of a gp_arrays job: what it writes and which blocks are done.
+Keep it beside the store, and move or copy both together. With it the same `materialize` call goes on where it stopped,
+and an unfinished output can be read as far as it is done. Without it the job would have to begin anew.
 
-#: What daisy keeps of each block.
-TRACKED = {"done": "u1", "failures": "<u4"}
+job.json      the job: the tree, its outputs, how they are cut into blocks
+journals/     what each worker recorded: blocks started, done, failed
+done/         blocks whose voxels are on disk for sure, one bit each; empty/ likewise: blocks that need no work
+failures/     why blocks failed in the last run
+logs/         what workers and the scheduler printed, a folder for each run
+voxels/       arrays that were in memory
+summary.json  the result of the last run
+lock          held while a run is at work; created: all outputs exist; boot: under which start of the machine
+"""
 
 
 def store_root(path: str | Path) -> Path:
-    """The folder of a store, absolute: one store has one state, by whatever link it is named."""
+    """The folder of a store, absolute: one store has one state, whatever link leads to it."""
     root = to_path(path)
     require_on_disk(root)
     root = root.absolute()
@@ -56,32 +60,25 @@ def state_base(root: Path, folder: str | Path | None = None) -> Path:
     >>> state_base(Path("data/out.zarr")).as_posix()
     'data/out.zarr.gp_arrays'
     """
-    place = root.parent if folder is None else Path(folder).absolute()
-    return place / f"{root.name}{jobs.SUFFIX}"
+    parent = root.parent if folder is None else Path(folder).absolute()
+    return parent / f"{root.name}{document.SUFFIX}"
 
 
 def state_name(datasets: Sequence[str]) -> str:
-    """The folder of a job within it: the names of its outputs, one folder for each choice of them.
-
-    >>> state_name(["raw", "labels/masks"])
-    'raw+labels%2Fmasks'
-    """
-    name = "+".join(quote(dataset, safe="") or "%" for dataset in datasets)
-    if len(name) > LONGEST_NAME:
-        name = f"{name[:LONGEST_NAME]}-{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
-    return name
+    """The folder of a job within it, one for each choice of outputs."""
+    return file_name(datasets)
 
 
 class _Held(StoreError):
-    """Another run holds the lock of this very state, which is that run's to tidy."""
+    """Another run holds the lock of this very state, so that it may not be tidied."""
 
 
-def _busy(who: str, kind: type[StoreError] = StoreError) -> StoreError:
+def busy(who: str, kind: type[StoreError] = StoreError) -> StoreError:
     return kind("another run is at work on these outputs", found=who, allowed="one run at a time")
 
 
 def overlap(some: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether a dataset of one job is, holds or lies in one of another."""
+    """True if a dataset of one job is, holds or lies in one of another."""
     return any(_holds(a, b) or _holds(b, a) for a in some for b in others)
 
 
@@ -89,13 +86,17 @@ def _holds(outer: str, inner: str) -> bool:
     return not outer or outer == inner or inner.startswith(f"{outer}/")
 
 
-def _one_at_a_time(base: Path) -> int:
-    """Wait until no other job of a store is about to begin; closing the handle lets the next one in."""
-    handle = os.open(base, os.O_RDONLY)
-    # some network disks lock no folders; the lock of each job holds there all the same
-    with contextlib.suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    return handle
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process is within this for the same folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # some network disks lock no folders; what depends on this is checked again where it matters
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 class State:
@@ -103,20 +104,20 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._made: list[Path] = []
+        self._new_folders: list[Path] = []
 
     @property
     def exists(self) -> bool:
-        return (self.folder / jobs.JOB).exists()
+        return (self.folder / document.JOB).exists()
 
     @property
     def created(self) -> bool:
-        """Whether its outputs were all made."""
+        """True if all its outputs were made."""
         return (self.folder / CREATED).exists()
 
     @contextlib.contextmanager
     def locked(self, datasets: Sequence[str]) -> Iterator[None]:
-        """Keep masters of jobs with the same outputs out; the lock ends with this process, whatever ends it.
+        """Keep masters of jobs with the same outputs out; the lock ends with this process, however it ends.
 
         Raises StoreError that says who holds it, or that the folder is not one of ours.
         """
@@ -127,17 +128,17 @@ class State:
                 found=str(self.folder),
                 allowed="another folder for the state",
             )
-        self._made = [parent for parent in self.folder.parents if not parent.exists()]
+        self._new_folders = [parent for parent in self.folder.parents if not parent.exists()]
         with contextlib.ExitStack() as stack:
             try:
                 with writing(path), contextlib.ExitStack() as start:
                     self.folder.mkdir(parents=True, exist_ok=True)
-                    start.callback(os.close, _one_at_a_time(self.folder.parent))
+                    start.enter_context(alone_in(self.folder.parent))
                     file = stack.enter_context(path.open("a+b", buffering=0))
                     try:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except BlockingIOError:
-                        raise _busy(self.holder() or str(path), _Held) from None
+                        raise busy(self.holder() or str(path), _Held) from None
                     self._require_no_other(datasets)
                     now = time.strftime("%Y-%m-%d %H:%M:%S")
                     file.truncate(0)
@@ -157,7 +158,7 @@ class State:
             if folder != self.folder and (who := other.holder()) is not None:
                 with contextlib.suppress(ValueError, IndexError):
                     if overlap(datasets, json.loads((folder / LOCK).read_text(encoding="utf-8").splitlines()[1])):
-                        raise _busy(who)
+                        raise busy(who)
 
     def clear(self) -> None:
         """Forget everything but the lock."""
@@ -174,7 +175,7 @@ class State:
         try:
             with (self.folder / LOCK).open("r") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except BlockingIOError:
             lines = (self.folder / LOCK).read_text(encoding="utf-8").splitlines()
@@ -190,93 +191,75 @@ class State:
         """Remove the folder, and those above it that were made for it and hold nothing else."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
-        for parent in dict.fromkeys([self.folder.parent, *self._made]):
+        for parent in dict.fromkeys([self.folder.parent, *self._new_folders]):
             # the base of states is ours by its name; a folder of the user's stays, empty or not
-            if parent in self._made or parent.name.endswith(jobs.SUFFIX):
+            if parent in self._new_folders or parent.name.endswith(document.SUFFIX):
                 with contextlib.suppress(OSError):
                     parent.rmdir()
 
-    def begin(self, run: str) -> None:
-        """Announce a run: workers of earlier ones write nothing from now on."""
+    def begin(self) -> None:
+        """Make the folders of a run. Raises StoreError."""
         with writing(self.folder):
-            for name in (WORKERS, LAUNCHERS, FAILURES):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-                (self.folder / name).mkdir()
-            (self.folder / TRACKING).mkdir(exist_ok=True)
-            (self.folder / LOGS).mkdir(exist_ok=True)
-        replace_file(self.folder / RUN, run)
+            shutil.rmtree(self.folder / FAILURES, ignore_errors=True)
+            for name in (FAILURES, LOGS, JOURNALS):
+                (self.folder / name).mkdir(exist_ok=True)
+        replace_file(self.folder / "README", README)
+        start = this_start()
+        if start is not None:
+            replace_file(self.folder / BOOT, start, durable=True)
 
-    def over(self) -> None:
-        """Announce the end of a run: nobody who is left over from it writes from now on."""
-        # taking a file away needs no room on a full disk
-        (self.folder / RUN).unlink(missing_ok=True)
+    def announce(self, run: dict[str, Any], todo: Grid) -> None:
+        """Say which run is at work and what it has to do: workers of others write nothing from now on.
 
-    def reserve(self, name: str, grid: Sequence[int]) -> None:
-        """Take the room that tracking the blocks of a pass needs. Raises StoreError.
-
-        daisy maps these files into memory: a disk that is full when a block is done would end
-        the process on the spot.
+        Only this user may read it, as it says how workers reach the scheduler. Raises StoreError.
         """
-        for what, dtype in TRACKED.items():
-            reserve_file(self._tracked_file(name, what, grid), math.prod(grid) * np.dtype(dtype).itemsize)
+        folder = self.folder / RUN
+        with writing(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            (self.folder / JOURNALS / run["pass"]).mkdir(exist_ok=True)
+            np.save(folder / "blocks.npy", todo)
+        replace_file(folder / "run.json", json.dumps(run))
 
-    def tracking(self, name: str) -> Path:
-        """Where daisy marks the blocks of a pass as done."""
-        return self.folder / TRACKING / name
+    def end(self) -> None:
+        """Say that no run is at work: workers that are left over write nothing from now on."""
+        # removing a file needs no space on a full disk
+        (self.folder / RUN / "run.json").unlink(missing_ok=True)
 
-    def _tracked_file(self, name: str, what: str, grid: Sequence[int]) -> Path:
-        return self.tracking(name) / what / "c" / "/".join("0" for _ in grid)
-
-    def _tracked(self, name: str, what: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
-        path, dtype = self._tracked_file(name, what, grid), TRACKED[what]
+    def read_run(self) -> dict[str, Any] | None:
+        """The run at work, None where there is none."""
         try:
-            values: np.ndarray[Any, Any] = np.fromfile(path, dtype)
-        except FileNotFoundError:
-            return np.zeros(tuple(grid), dtype)
-        if values.size != np.prod(grid):
-            raise StoreError(
-                "the block tracking does not fit the job", found=str(path), allowed="overwrite starts anew"
-            )
-        return values.reshape(tuple(grid))
+            run: dict[str, Any] = json.loads((self.folder / RUN / "run.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return run
 
-    def done(self, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
+    def done(self, made: Pass) -> Grid:
         """Which blocks of a pass are done, as a bool grid, read anew."""
-        return self._tracked(name, "done", grid).astype(bool)
+        return read_done(self.folder, made.name, made.grid)
 
-    def mark(self, name: str, done: np.ndarray[Any, Any]) -> None:
-        """Replace which blocks of a pass are done; not while a run is at work."""
-        marks = done.astype(TRACKED["done"])
-        path = self._tracked_file(name, "done", done.shape)
-        if not path.exists() or path.stat().st_size != marks.nbytes:
-            self.reserve(name, done.shape)
-        with path.open("r+b") as file:
-            file.write(marks.tobytes())
+    def empty(self, made: Pass) -> Grid:
+        """Which blocks of a pass are known to need no work."""
+        return read_bitmap(self.folder, EMPTY, made.name, made.grid)
 
-    def keep(self, what: str, name: str, grid: np.ndarray[Any, Any], durable: bool = False) -> None:
-        """Keep a bool grid of the blocks of a pass. Raises StoreError."""
-        with writing(self.folder / what):
-            (self.folder / what).mkdir(exist_ok=True)
-        replace_file(self.folder / what / name, np.packbits(grid).tobytes(), durable)
+    def keep(self, kind: str, name: str, grid: Grid, durable: bool = False) -> None:
+        """Keep a bool grid of the blocks of a pass, SAFE or EMPTY. Raises StoreError."""
+        with writing(self.folder / kind):
+            (self.folder / kind).mkdir(exist_ok=True)
+        replace_file(self.folder / kind / name, np.packbits(grid).tobytes(), durable)
 
-    def kept(self, what: str, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
-        """A bool grid as it was kept last; nothing is true where it was not, or is not whole."""
-        count = math.prod(grid)
-        try:
-            packed = np.frombuffer((self.folder / what / name).read_bytes(), np.uint8)
-        except FileNotFoundError:
-            packed = np.zeros(0, np.uint8)
-        if packed.size != -(-count // 8):
-            return np.zeros(tuple(grid), bool)
-        return np.unpackbits(packed, count=count).astype(bool).reshape(tuple(grid))
-
-    def attempts_failed(self, name: str, grid: Sequence[int]) -> np.ndarray[Any, Any]:
-        """How often each block failed, over all runs."""
-        return self._tracked(name, "failures", grid)
+    def fold(self, made: Pass, done: Grid) -> None:
+        """Make ``done`` all that is known of a pass, its journals included; not while a run is at work."""
+        self.keep(SAFE, made.name, done, durable=True)
+        # journals go last: who reads them meanwhile reads the bitmap afterwards
+        shutil.rmtree(self.folder / JOURNALS / made.name, ignore_errors=True)
 
     def failures(self) -> list[dict[str, Any]]:
-        """What workers noted of blocks that failed in the last run."""
-        notes = []
-        for path in sorted((self.folder / FAILURES).glob("*.json")):
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                notes.append(json.loads(path.read_text(encoding="utf-8")))
-        return notes
+        """What workers noted of blocks that failed in the last run, by pass and number; the last note of each counts."""
+        notes = {}
+        for path in sorted((self.folder / FAILURES).glob("*.jsonl")):
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                with contextlib.suppress(ValueError):
+                    note = json.loads(line)
+                    notes[note["pass"], note["block"]] = note
+        return list(notes.values())

@@ -1,16 +1,19 @@
-"""How far the jobs of a store are, read from what they remember."""
+"""How far the jobs of a store are, and the end of one that will not be finished."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import attrs
 
 from ..errors import StoreError
-from ..storage.documents import read_node
-from . import job as jobs
+from ..storage.create import remove_attribute
+from ..storage.documents import datasets, find_node, read_node
+from ..storage.journal import MARK, Unfinished
+from . import document
 from .outputs import job_of
-from .state import EMPTY, State, state_base, store_root
+from .state import State, busy, state_base, store_root
 
 
 @attrs.frozen
@@ -25,7 +28,7 @@ class Status:
         failed: How many failed in the last run and are not done.
         empty: How many others are known to be empty.
         running: Who is at work, or None.
-        replaced: Whether what it wrote has been removed or replaced since.
+        replaced: True if what it wrote has been removed or replaced since.
     """
 
     folder: Path
@@ -61,7 +64,7 @@ def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, .
         StoreError: No job has written there.
     """
     base = state_base(store_root(path), state)
-    folders = sorted(folder.parent for folder in base.glob(f"*/{jobs.JOB}"))
+    folders = sorted(folder.parent for folder in base.glob(f"*/{document.JOB}"))
     if not folders:
         raise StoreError(
             "no job has written there",
@@ -72,20 +75,52 @@ def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, .
 
 
 def _of(state: State) -> Status:
-    job = jobs.read(state.folder)
+    job = document.read(state.folder)
     blocks = done = failed = empty = 0
     failures = state.failures()
-    for made in job["passes"]:
-        marks = state.done(made["name"], made["grid"])
-        blocks += marks.size
-        done += int(marks.sum())
-        known = state.kept(EMPTY, made["name"], made["grid"]) & ~marks
-        empty += int(known.sum())
-        for note in failures:
-            if note["pass"] == made["name"]:
-                at = tuple((b - o) // s for b, o, s in zip(note["begin"], made["begin"], made["block"], strict=True))
-                failed += not (marks | known)[at]
-    root = jobs.store_of(state.folder, job)
-    replaced = any(job_of(read_node(root, name)) != job["id"] for name in job["datasets"])
-    datasets = tuple(o["dataset"] for made in job["passes"] for o in made["outputs"])
-    return Status(state.folder, datasets, blocks, done, failed, empty, state.holder(), replaced)
+    for made in job.passes:
+        marks = state.done(made)
+        known = state.empty(made) & ~marks
+        blocks, done, empty = blocks + marks.size, done + int(marks.sum()), empty + int(known.sum())
+        settled = (marks | known).ravel()
+        failed += sum(not settled[note["block"]] for note in failures if note["pass"] == made.name)
+    root = document.store_of(state.folder, job)
+    replaced = any(job_of(read_node(root, name)) != job.id for name in job.datasets)
+    return Status(state.folder, job.outputs, blocks, done, failed, empty, state.holder(), replaced)
+
+
+def finish(path: str | Path, dataset: str | None = None, accept_absent: bool = False) -> tuple[str, ...]:
+    """Take the mark of an unfinished output off arrays of a store: from then on absent chunks are read as empty.
+
+    Args:
+        path: The store.
+        dataset: An array, or a group of arrays; all by default.
+        accept_absent: True takes the mark off although blocks are missing. Otherwise only finished outputs lose it.
+
+    Returns:
+        The datasets that are finished now.
+
+    Raises:
+        StoreError: A run is at work on them, or blocks are missing and ``accept_absent`` is False.
+    """
+    root = store_root(path)
+    inside = [name for name in datasets(root) if not dataset or name == dataset or name.startswith(f"{dataset}/")]
+    marked = [
+        (node, unfinished)
+        for node in map(partial(find_node, root), inside)
+        if (unfinished := Unfinished.of(root, node)) is not None
+    ]
+    for node, unfinished in marked:
+        folder = unfinished.mark.folder(root)
+        if folder is not None and (who := State(folder).holder()) is not None:
+            raise busy(who)
+        finished = folder is not None and bool(unfinished.mark.readable(folder).all())
+        if not finished and not accept_absent:
+            raise StoreError(
+                "the job that writes this array is not done",
+                found=f"{root}/{node.path}: {unfinished.progress()}",
+                allowed="run the same materialize again, or accept absent chunks as empty with --accept-absent",
+            )
+    for node, _ in marked:
+        remove_attribute(root, node, MARK)
+    return tuple(node.path for node, _ in marked)

@@ -1,31 +1,31 @@
-"""A worker: takes blocks from the master, computes and writes them, survives those that fail."""
+"""A worker: takes blocks from the scheduler, computes and writes them, and records what became of each."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
-import signal
-import socket
 import sys
-import threading
 import time
 import traceback
+from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import GpArraysError, StoreError
-from ..model.meta import Region
-from ..storage.files import reserve_file
-from . import job as jobs
-from .geometry import Output, Pass
+from ..storage.journal import DONE, FAILED, JOURNALS, LEFT, STARTED, Journal
+from . import document
+from .geometry import Output
 from .outputs import Writer
-from .state import FAILURES, RUN, WORKERS
+from .state import FAILURES, RUN, State
 
 #: Seconds between a failure and the next block, at first and at most: what has vanished may come back.
 PAUSE, LONGEST_PAUSE = 0.05, 2.0
-#: Bytes that the note of a failed block has room for on a full disk.
-NOTE = 4096
+#: Set in workers: a script that they run under another name must not begin a job of its own.
+WORKER = "GP_ARRAYS_WORKER"
 
 
 class Stale(Exception):
@@ -36,164 +36,132 @@ class Worker:
     """Computes and writes the blocks of one pass of a job.
 
     Args:
-        folder: The job's.
-        name: Of the pass.
+        state: Of the job.
         run: The run that it belongs to.
+        worker_id: Its number in the run.
     """
 
-    def __init__(self, folder: Path, name: str, run: str) -> None:
-        self.folder, self.run = folder, run
-        self.job = jobs.load(folder, name)
-        self.made: Pass = self.job.made
+    def __init__(self, state: State, run: dict[str, Any], worker_id: str) -> None:
+        self.state, self.run = state, run
+        self.journal = Journal(state.folder / JOURNALS / run["pass"] / f"{run['run']}.{worker_id}")
+        self.notes = state.folder / FAILURES / f"{run['run']}.{worker_id}.jsonl"
+        job = document.read(state.folder)
+        self.work = document.load(state.folder, job, run["pass"])
+        self.blocks = np.load(state.folder / RUN / "blocks.npy", mmap_mode="r")
+        self._require_same_files(job)
         self._writers: dict[str, Writer] = {}
+
+    def _require_same_files(self, job: document.Job) -> None:
+        """Raises StoreError where files that decide the voxels are not those that the master has seen."""
+        for step in self.work.plan.steps:
+            now = step.config.fingerprints()
+            if self.work.made.level is None and now != job.files.get(step.config.name, {}):
+                raise StoreError(
+                    "files that decide the voxels have changed since the run began, or are others here",
+                    found=", ".join(now),
+                    path=(step.config.name,),
+                )
 
     def _writer(self, output: Output) -> Writer:
         if output.dataset not in self._writers:
-            self._writers[output.dataset] = Writer(
-                self.job.root, output.dataset, output.meta, self.job.skip_empty, self.job.id
-            )
+            job = self.work.job
+            self._writers[output.dataset] = Writer(self.work.root, output.dataset, output.meta, job.skip_empty, job.id)
         return self._writers[output.dataset]
 
     def require_current(self) -> None:
-        """Raises Stale where another run has begun since."""
-        try:
-            current = (self.folder / RUN).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            current = None
-        if current != self.run:
+        """Raises Stale where the run is over, or another has begun since."""
+        now = self.state.read_run()
+        if now is None or now["run"] != self.run["run"]:
             raise Stale
 
-    def process(self, block: Region) -> None:
-        """Compute the outputs of a block and write them."""
-        for output, part, voxels in self.job.evaluate(block):
+    def process(self, number: int) -> None:
+        """Compute the outputs of a block, write them, and record that."""
+        self.require_current()
+        self.journal.add(STARTED, number)
+        for output, part, voxels in self.work.evaluate(self.work.made.block_of(number)):
             writer = self._writer(output)
             self.require_current()
             writer.write(part, voxels)
+        self.journal.add(DONE, number)
 
-
-class Notes:
-    """Notes of blocks that failed, for the master to report.
-
-    Room for one is kept free, as a full disk is a reason to leave a note.
-    """
-
-    def __init__(self, folder: Path, name: str, worker_id: int) -> None:
-        self.folder, self.name = folder / FAILURES, name
-        self._spare = self.folder / f"{name}.{worker_id}.spare"
-        self._reserve()
-
-    def _reserve(self) -> None:
-        with contextlib.suppress(StoreError):
-            reserve_file(self._spare, NOTE)
-
-    def leave(self, block: Region, error: Exception) -> None:
-        """Leave a note. Raises OSError."""
+    def failed(self, number: int, error: Exception) -> None:
+        """Record that a block failed, and why, as far as the disk has space for it."""
         path = error.path if isinstance(error, GpArraysError) else ()
         text = str(error) if isinstance(error, GpArraysError) else f"{type(error).__name__}: {error}"
-        said = {"pass": self.name, "begin": block.begin, "end": block.end, "path": path, "error": text}
-        note = json.dumps(said).encode()
-        if not self._spare.exists():
-            reserve_file(self._spare, NOTE)
-        with self._spare.open("r+b") as file:
-            file.write(note)
-            file.truncate()
-        self._spare.replace(self.folder / f"{self.name}-{'_'.join(map(str, block.begin))}.json")
-        self._reserve()
-
-
-class Sign:
-    """A file that tells the master what this worker does, and since when.
-
-    On a disk too full for it the worker works without.
-    """
-
-    def __init__(self, folder: Path, task: str, worker_id: int) -> None:
-        path = folder / WORKERS / f"{task}.{worker_id}"
-        self._file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
+        note = json.dumps({"pass": self.run["pass"], "block": number, "path": path, "error": text})
         with contextlib.suppress(OSError):
-            os.write(self._file, f"- {os.getpid()} {socket.gethostname()}\n".encode())
-
-    def busy(self, is_busy: bool) -> None:
-        self._say(b"+" if is_busy else b"-")
-
-    def out(self) -> None:
-        """Say that this worker has nothing more to do, so that it did not vanish."""
-        self._say(b".")
-
-    def _say(self, what: bytes) -> None:
+            traceback.print_exc()
         with contextlib.suppress(OSError):
-            os.pwrite(self._file, what, 0)
+            self.journal.add(FAILED, number)
+        with contextlib.suppress(OSError), self.notes.open("a", encoding="utf-8") as file:
+            file.write(f"{note}\n")
 
+    def loop(self) -> None:
+        """Do blocks until there are none, or the run is over."""
+        import daisy.v2 as daisy
 
-def run(folder: str, run: str, master: int | None = None) -> None:
-    """The loop of a worker. daisy's context is in the environment.
-
-    Args:
-        folder: The job's.
-        run: The run that it works for.
-        master: The process that it dies with, where that is its parent.
-    """
-    import daisy.v2 as daisy
-
-    if master is not None:
-        # a Ctrl-C in the terminal is the master's to handle: this ends between blocks, once the master is gone
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _die_with(master)
-    client = daisy.Client()
-    if not client.connected:
-        return
-    worker = Worker(Path(folder), client.task_id, run)
-    notes = Notes(worker.folder, client.task_id, client.worker_id)
-    sign = Sign(worker.folder, client.task_id, client.worker_id)
-    pause = PAUSE
-    while True:
-        try:
+        client = daisy.Client()
+        pause = PAUSE
+        while client.connected:
             with client.acquire_block() as block:
                 if block is None:
                     break
-                sign.busy(True)
-                region = Region.of(block.write_roi)
+                number = int(self.blocks[int(block.write_roi.begin[0])])
                 try:
-                    worker.require_current()
-                    worker.process(region)
+                    self.process(number)
                     pause = PAUSE
                 except Stale:
                     # returning from within would count as success
                     block.status = daisy.BlockStatus.FAILED
-                    print("another run has begun: this worker ends", file=sys.stderr)
-                    return
-                except Exception as error:
+                    print("the run is over: this worker ends", file=sys.stderr)
+                    break
+                except Exception as error:  # whatever a block fails of, the others are done
                     block.status = daisy.BlockStatus.FAILED
-                    # where neither fits on the disk the block has failed all the same
-                    with contextlib.suppress(OSError):
-                        traceback.print_exc()
-                    with contextlib.suppress(OSError):
-                        notes.leave(region, error)
+                    self.failed(number, error)
                     if isinstance(error, (StoreError, OSError)):
                         time.sleep(pause)
                         pause = min(2 * pause, LONGEST_PAUSE)
-        finally:
-            sign.busy(False)
-    sign.out()
+
+    def leave(self) -> None:
+        """Let go of everything, and record that this worker left by itself."""
+        for step in self.work.plan.steps:
+            step.config.release()
+        with contextlib.suppress(OSError):
+            self.journal.add(LEFT)
 
 
-def _die_with(master: int) -> None:
-    """End this process once its master has ended, however that came about."""
+def import_modules(run: dict[str, Any]) -> None:
+    """Import what the tree needs, as the process of the master has it.
 
-    def watch() -> None:
-        while os.getppid() == master:
-            time.sleep(0.2)
-        os._exit(1)
+    A script is run under the name ``__mp_main__``, as multiprocessing does.
+    """
+    sys.path[:0] = [path for path in run["sys_path"] if path not in sys.path]
+    for module in run["modules"]:
+        if module == "__main__":
+            spawn.prepare(run["main"])
+        else:
+            importlib.import_module(module)
 
-    threading.Thread(target=watch, daemon=True).start()
 
-
-def main(arguments: Any = None) -> None:
-    """``python -m gp_arrays.jobs.worker FOLDER RUN CONTEXT``: a worker started by some command."""
-    folder, name, context = sys.argv[1:] if arguments is None else arguments
-    os.environ["DAISY_CONTEXT"] = context
-    run(folder, name)
+def main(folder: str, worker_id: str) -> None:
+    """``python -m gp_arrays.jobs.worker STATE NUMBER``."""
+    state = State(Path(folder))
+    os.environ[WORKER] = worker_id
+    with contextlib.suppress(FileNotFoundError):
+        os.environ["DAISY_CONTEXT"] = (state.folder / RUN / f"worker-{worker_id}").read_text(encoding="utf-8")
+    run = state.read_run()
+    if run is None:
+        return
+    import_modules(run)
+    worker = Worker(state, run, worker_id)
+    worker.loop()
+    worker.leave()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    # what libraries have left running, threads and processes, holds up no run
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

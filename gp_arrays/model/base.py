@@ -63,6 +63,9 @@ class ArrayConfig(Config):
     #: Fields that may be left out of the node's arguments: their values, from the other fields.
     node_defaults: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {}
 
+    def release(self) -> None:
+        """Let go of what this process holds for the array, such as pipelines and their processes."""
+
     def reason(self) -> str | None:
         """Why ``verify`` is to say no although the tree compiles, or None."""
         return None

@@ -87,6 +87,10 @@ class Config:
             config for field in source_fields(type(self)) for config in _instances(getattr(self, field), Config)
         )
 
+    def modules(self) -> tuple[str, ...]:
+        """The modules that a process has to import before it can make this config from a document."""
+        return (type(self).__module__,)
+
     def with_fields(self, **changes: Any) -> Self:
         """The same config with other values in some fields."""
         return type(self)(**{"tree_unit": self.tree_unit, **self.fields(), **changes})

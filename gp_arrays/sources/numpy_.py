@@ -6,6 +6,7 @@ import functools
 import threading
 import uuid
 import weakref
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -37,8 +38,12 @@ class Voxels:
 
     data: np.ndarray[Any, Any]
     token: str
+    #: The ``.npy`` file that holds them, where a job has stored them for its workers.
+    file: str | None = None
 
     def document(self) -> Any:
+        if self.file is not None:
+            return self.file
         raise ConfigError(
             "voxels in memory cannot be written to a tree file",
             found=repr(self),
@@ -55,6 +60,12 @@ class Voxels:
     def of(cls, data: Any) -> Voxels:
         if isinstance(data, Voxels):
             return data
+        if isinstance(data, str) and data.endswith(".npy"):
+            try:
+                stored: np.ndarray[Any, Any] = np.load(data, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise ConfigError("the file of voxels cannot be read", found=f"{data}: {error}") from None
+            return cls(stored, Path(data).stem, data)
         if not isinstance(data, np.ndarray):
             raise ConfigError("data is not a numpy array", found=type(data).__name__)
         if data.dtype.kind not in "buif" or data.dtype.itemsize > 8:

@@ -72,5 +72,9 @@ class ZarrArrayConfig(SourceConfig):
     # DaCapo's ome_metadata says which metadata to read; here the store does
     aliases: ClassVar[Mapping[str, str | None]] = {"_axes": "axes", "ome_metadata": None}
 
+    def reason(self) -> str | None:
+        unfinished = self.open().unfinished
+        return None if unfinished is None else f"the job that writes this array is not done; {unfinished.progress()}"
+
     def open(self, mode: str | None = None) -> ZarrOpened:
         return ZarrOpened(self, (mode or self.mode) != "r")

@@ -18,6 +18,7 @@ from ..storage.documents import Node, ancestors, datasets, find_node, read_node,
 from ..storage.engine import open_array
 from ..storage.fingerprint import fingerprint
 from ..storage.geometry import GEOMETRY_KEYS, levels, multiscales_of, read_geometry
+from ..storage.journal import MARK, Unfinished
 from ..storage.labels import declared_labels
 from ..storage.listing import list_chunks, require_readable_chunks
 from ..units import Quantity
@@ -65,7 +66,8 @@ class ZarrOpened(Opened):
         self.writable = writable
         declared = interpolatable(self.dtype) and not declared_labels(self.root, node)
         self.interpolatable = declared if config.interpolatable is None else config.interpolatable
-        self.attrs = {key: value for key, value in node.attrs.items() if key not in GEOMETRY_KEYS}
+        self.unfinished = Unfinished.of(self.root, node)
+        self.attrs = {key: value for key, value in node.attrs.items() if key not in GEOMETRY_KEYS and key != MARK}
         if 0 in node.shape:
             raise StoreError("the array is empty", found=f"shape {node.shape} in {self.place}")
 
@@ -89,6 +91,8 @@ class ZarrOpened(Opened):
         return [stored.index(axis) for axis in self._order]
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        if self.unfinished is not None:
+            self.unfinished.require_done(index[len(self.nonspatial) :])
         try:
             array, files = self._array
             before = files.misses
@@ -99,6 +103,8 @@ class ZarrOpened(Opened):
             raise StoreError("cannot read", found=self._explain(index, error)) from error
         if files.misses != before:
             self._look_again()
+            if self.unfinished is not None:
+                self.unfinished.require_present()
         return data.transpose(self._axes_in_store()).astype(self.dtype, copy=False)
 
     def _look_again(self) -> None:
@@ -173,7 +179,9 @@ class ZarrOpened(Opened):
     def fingerprint(self) -> str:
         return fingerprint(self.root, self.node)
 
-    def stored(self) -> Stored:
+    def stored(self) -> Stored | None:
+        if self.unfinished is not None and not self.unfinished.finished:
+            return None  # chunks that are absent now may still be written
         size = self.node.shards or self.node.chunks
         assert size is not None
         fill = (self.node.document or {}).get("fill_value")

@@ -245,6 +245,15 @@ def require_one_format(root: Path, path: str, format: int) -> None:
             )
 
 
+def remove_attribute(root: Path, node: Node, key: str) -> None:
+    """Take an attribute off an array or group, where it has it. Raises StoreError."""
+    document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")
+    content = read_json(document) or {}
+    attributes = content if node.format == 2 else content.get("attributes", {})
+    if attributes.pop(key, None) is not None:
+        _write_json(document, content)
+
+
 def update_attributes(root: Path, node: Node, attributes: Mapping[str, Any]) -> None:
     """Add attributes to an array or group. Raises ConfigError for those that JSON cannot hold, StoreError."""
     require_json(attributes)

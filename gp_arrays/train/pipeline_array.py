@@ -130,6 +130,12 @@ class PipelineArrayConfig(ArrayConfig):
         grid = self._grid(meta, source)
         return [Tile(region, region)] if grid is None else grid.tiles(region)
 
+    def modules(self) -> tuple[str, ...]:
+        return (*super().modules(), self.append.partition(":")[0])
+
+    def release(self) -> None:
+        close_pipelines()
+
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
         import_function(self.append)

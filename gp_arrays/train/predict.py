@@ -145,6 +145,10 @@ class PredictArrayConfig(ArrayConfig):
     autocast: str | None = attrs.field(default=None)
     arguments: Mapping[str, Any] = attrs.field(factory=dict, converter=to_arguments)
 
+    def modules(self) -> tuple[str, ...]:
+        own = super().modules()
+        return (*own, self.model.partition(":")[0]) if isinstance(self.model, str) else own
+
     def check(self) -> None:
         if self.tile_size is None:
             raise ConfigError("tile_size is missing", allowed="the shape that the network computes at once")

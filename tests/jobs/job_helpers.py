@@ -4,7 +4,11 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
+import zarr
+
 import gp_arrays as gpa
+from gp_arrays.storage.journal import read_done
 
 
 def masks_of(labels):
@@ -30,14 +34,33 @@ def alive(pid):
         return False
 
 
+def text_of(path):
+    """The text of a file, empty where it has gone."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def workers_of(state):
-    """Process numbers of the workers that signed in."""
+    """Process numbers of the workers of a job, on this machine."""
     found = []
-    for path in (Path(state) / "workers").glob("*"):
-        words = path.read_text().split()
-        if len(words) == 3:
-            found.append(int(words[1]))
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        words = text_of(path).split("\0")
+        # not the shell that starts one
+        if words[1:4] == ["-m", "gp_arrays.jobs.worker", str(state)]:
+            found.append(int(path.parent.name))
     return [pid for pid in found if alive(pid)]
+
+
+def done_of(state, name, grid):
+    """Which blocks of a pass are done, as the state folder has it."""
+    return read_done(Path(state), name, grid)
+
+
+def voxels_in(store, dataset):
+    """The voxels of a stored array as zarr reads them, also of one that is not finished."""
+    return np.asarray(zarr.open(str(store), mode="r")[dataset][:])
 
 
 def stamps(folder):

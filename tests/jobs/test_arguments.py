@@ -139,8 +139,6 @@ def test_a_level_that_does_not_fit_says_by_how_much(labels, tmp_path):
         ({"memory": "much"}, "memory: not a size; found 'much'"),
         ({"memory": 0}, "memory: not a size"),
         ({"num_workers": "4"}, "num_workers: not an integer; found '4'"),
-        ({"retries": "1"}, "retries: not an integer; found '1'"),
-        ({"block_timeout": "never"}, "block_timeout: not a number; found 'never'"),
         ({"roi": gpa.Roi((None, 0, 0), (None, 4, 4))}, "roi: the roi has no bounds"),
         ({"roi": "0:4,0:4,0:4"}, "roi: not a roi"),
     ],

@@ -50,7 +50,6 @@ def test_a_job_from_its_cost_to_its_check(labels, tmp_path):
     assert difference.channel == (1,)
     assert difference.values == (9, int(data[32, 17, 3] in (2, 4)))
     assert difference.roi == gpa.Roi(difference.first, (4, 8, 8))
-    assert "a source has changed since, or a file was altered" in str(difference)
 
 
 def test_a_full_read_costs_what_it_reads(labels, tmp_path):
@@ -76,7 +75,6 @@ def test_where_two_trees_part(labels, tmp_path):
     place = tuple(np.argwhere(data == 4)[0].tolist())
     assert found.first == tuple(o + i * v for o, i, v in zip((400, 0, -80), place, (4, 8, 8), strict=True))
     assert found.values == (1, 0)
-    assert found.blame == ("masks: 0 1 and not in the tree", "others: not in the tree and 0 0")
 
 
 #: Around where floats have no room for every integer, and where integer types end.

@@ -65,7 +65,7 @@ def test_bytes_of_several_outputs_are_those_of_their_blocks(labels):
 def test_what_is_stored_is_told_from_blocks_written_on_trial(labels, tmp_path, temporary, format):
     config, _ = labels
     before = sorted(tmp_path.iterdir())
-    options = {**CUT, "zarr_format": format, "pyramid": "nearest"}
+    options = {**CUT, "storage": gpa.Storage(zarr_format=format), "pyramid": "nearest"}
     cost = gpa.materialize(masks_of(config), tmp_path / "out.zarr", dry_run=True, **options).cost
     assert sorted(tmp_path.iterdir()) == before
     assert list(temporary.iterdir()) == []
@@ -84,7 +84,13 @@ def test_what_is_stored_is_told_from_blocks_written_on_trial(labels, tmp_path, t
 
 def test_chunks_that_are_left_out_are_not_counted(tmp_path):
     config = gpa.NumpyArrayConfig("a", data=np.zeros((64, 64), np.uint8))
-    options = {"chunks": (16, 16), "block": (16, 16), "dry_run": True, "progress": False, "compressor": "none"}
+    options = {
+        "chunks": (16, 16),
+        "block": (16, 16),
+        "dry_run": True,
+        "progress": False,
+        "storage": gpa.Storage("none"),
+    }
     assert gpa.materialize(config, tmp_path / "out.zarr", **options).cost.stored == 64 * 64
     assert gpa.materialize(config, tmp_path / "out.zarr", skip_empty=True, **options).cost.stored == 0
 

@@ -8,21 +8,27 @@ import sys
 
 import numpy as np
 import pytest
-from job_helpers import environment, masks_of, wait_for
+from job_helpers import done_of, environment, masks_of, wait_for
 
 import gp_arrays as gpa
 from gp_arrays.jobs import durable
 from gp_arrays.jobs.state import State
+from gp_arrays.storage.journal import DONE, Journal
 
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
-GRID = (3, 2, 4)
 
 
 @pytest.fixture
 def finished(labels, tmp_path):
     config, _ = labels
     assert gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT).ok
-    return masks_of(config), tmp_path / "out.zarr", State(tmp_path / "out.zarr.gp_arrays/masks")
+    state = State(tmp_path / "out.zarr.gp_arrays/masks")
+    # as a run that was killed leaves them: blocks that only a journal knows
+    (state.folder / "journals/masks").mkdir()
+    journal = Journal(state.folder / "journals/masks/run-1.0")
+    for block in range(24):
+        journal.add(DONE, block)
+    return masks_of(config), tmp_path / "out.zarr", state
 
 
 def restart(state):
@@ -33,18 +39,18 @@ def forget(state, count):
     """As if the last checkpoint had been before the last ``count`` blocks."""
     done = np.ones(24, np.uint8)
     done[-count:] = 0
-    (state.folder / durable.SAFE / "pass0").write_bytes(np.packbits(done).tobytes())
-
-
-def test_all_is_safe_at_the_end_of_a_run(finished):
-    masks, out, state = finished
-    restart(state)
-    assert gpa.materialize(masks, out, **CUT).before == 24
+    (state.folder / durable.SAFE / "masks").write_bytes(np.packbits(done).tobytes())
 
 
 def test_nothing_is_done_again_under_the_same_start(finished):
     masks, out, state = finished
     forget(state, 5)
+    assert gpa.materialize(masks, out, **CUT).before == 24
+
+
+def test_all_is_safe_at_the_end_of_a_run(finished):
+    masks, out, state = finished
+    restart(state)
     assert gpa.materialize(masks, out, **CUT).before == 24
 
 
@@ -60,20 +66,9 @@ def test_after_a_restart_only_what_was_safe_counts(finished, caplog):
 
 def test_a_checkpoint_that_is_not_whole_counts_for_nothing(finished):
     masks, out, state = finished
-    (state.folder / durable.SAFE / "pass0").write_bytes(b"\xff")
+    (state.folder / durable.SAFE / "masks").write_bytes(b"\xff")
     restart(state)
     assert gpa.materialize(masks, out, **CUT).before == 0
-
-
-def test_tracking_that_is_damaged_is_made_from_the_checkpoint(finished):
-    masks, out, state = finished
-    tracked = state.tracking("pass0") / "done/c/0/0/0"
-    tracked.write_bytes(b"")
-    with pytest.raises(gpa.StoreError, match="the block tracking does not fit"):
-        gpa.materialize(masks, out, **CUT)
-    restart(state)
-    assert gpa.materialize(masks, out, **CUT).before == 24
-    assert state.done("pass0", GRID).all()
 
 
 SCRIPT = """
@@ -159,22 +154,23 @@ def test_a_power_failure(mounted, tmp_path, monkeypatch):
         env={**environment(), "PYTHONPATH": f"{environment()['PYTHONPATH']}{os.pathsep}{tmp_path}"},
     )
     state = State(disk / "out.zarr.gp_arrays/copy")
-    safe = state.folder / durable.SAFE / "pass0"
+    safe = state.folder / durable.SAFE / "copy"
     try:
         wait_for(lambda: safe.exists() and np.unpackbits(np.fromfile(safe, np.uint8)).sum() == 3)
         (tmp_path / "frozen").touch()
         (tmp_path / "allowed").write_text("6")
-        wait_for(lambda: state.done("pass0", (2, 2, 2)).sum() == 6)
-        # marks reach the disk before voxels: no order is promised
-        with (state.tracking("pass0") / "done/c/0/0/0").open("r+b") as file:
-            os.fsync(file.fileno())
+        wait_for(lambda: done_of(state.folder, "copy", (2, 2, 2)).sum() == 6)
+        # records reach the disk before voxels: no order is promised
+        for path in (state.folder / "journals/copy").iterdir():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
     finally:
         run.send_signal(signal.SIGKILL)
         run.communicate()
     # what the image holds now is what a power failure would leave
     shutil.copy(image, tmp_path / "left")
     mounted(tmp_path / "left")
-    marked = state.done("pass0", (2, 2, 2))
+    marked = done_of(state.folder, "copy", (2, 2, 2))
     assert marked.sum() == 6
     lost = [box for box in boxes(marked) if not is_stored(disk / "out.zarr", box, data)]
     if not lost:

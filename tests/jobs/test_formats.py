@@ -24,7 +24,7 @@ def attributes(folder):
 def test_attributes_in_every_dialect(labels, tmp_path, format):
     config, _ = labels
     out = tmp_path / "out.zarr"
-    gpa.materialize(masks_of(config), out, "seg/masks", zarr_format=format, progress=False)
+    gpa.materialize(masks_of(config), out, "seg/masks", storage=gpa.Storage(zarr_format=format), progress=False)
     found = attributes(out / "seg/masks")
     assert found["offset"] == [400, 0, -80]
     assert found["voxel_size"] == found["resolution"] == [4, 8, 8]
@@ -58,7 +58,9 @@ def test_the_tree_in_the_attributes_makes_the_same_voxels(labels, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_written_masks_are_not_interpolated_when_read_again(labels, tmp_path, format):
-    gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", "m", zarr_format=format, progress=False)
+    gpa.materialize(
+        masks_of(labels[0]), tmp_path / "out.zarr", "m", storage=gpa.Storage(zarr_format=format), progress=False
+    )
     assert not gpa.open_zarr(tmp_path / "out.zarr", "m").interpolatable
 
 
@@ -79,7 +81,7 @@ def test_funlib_reads_the_same(labels, tmp_path):
 def test_shards_are_written_whole(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
-    options = {"chunks": (8, 8, 8), "shards": (16, 16, 16), "zarr_format": 3, "progress": False}
+    options = {"chunks": (8, 8, 8), "storage": gpa.Storage(zarr_format=3, shards=(16, 16, 16)), "progress": False}
     with pytest.raises(gpa.ConfigError, match="multiples of"):
         gpa.materialize(config, out, "copy", block=(32, 64, 64), **options)
     assert gpa.materialize(config, out, "copy", block=(64, 128, 128), **options).ok
@@ -92,11 +94,10 @@ def test_shards_are_written_whole(labels, tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"shards": (16, 16, 16), "zarr_format": 2}, "shards need Zarr v3"),
-        ({"zarr_format": 1}, "a Zarr format"),
+        ({"storage": gpa.Storage(shards=(16, 16, 16))}, "shards need Zarr v3"),
         ({"pyramid": "median"}, "unknown way .* allowed: auto, mean, mode, nearest"),
         ({"pyramid": "mean"}, "no mean"),
-        ({"pyramid": {"other": "mode"}}, "pyramid of what is no output"),
+        ({"pyramid": {"other": "mode"}}, "pyramid given for an unknown output"),
     ],
 )
 def test_impossible_formats_are_refused(labels, tmp_path, options, says):
@@ -121,7 +122,7 @@ def test_a_pyramid_of_intensities(tmp_path, format):
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
     out = tmp_path / "out.zarr"
     result = gpa.materialize(
-        raw, out, "em/raw", chunks=(16, 16, 16), pyramid="auto", zarr_format=format, progress=False
+        raw, out, "em/raw", chunks=(16, 16, 16), pyramid="auto", storage=gpa.Storage(zarr_format=format), progress=False
     )
     assert result.ok
     assert result.datasets == ("em/raw/s0", "em/raw/s1", "em/raw/s2")

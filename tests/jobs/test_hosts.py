@@ -9,10 +9,9 @@ import threading
 
 import numpy as np
 import pytest
-from job_helpers import alive, wait_for, workers_of
+from job_helpers import alive, done_of, wait_for, workers_of
 
 import gp_arrays as gpa
-from gp_arrays.jobs.state import State
 
 
 def ip(*words):
@@ -67,7 +66,7 @@ def test_one_of_two_hosts_is_cut_off(hosts, tmp_path):
     found = {}
 
     def cut():
-        wait_for(lambda: State(state).done("pass0", (12, 8, 8)).sum() > 20 and len(workers_of(state)) == 2)
+        wait_for(lambda: done_of(state, "masks", (12, 8, 8)).sum() > 20 and len(workers_of(state)) == 2)
         found["workers"] = workers_of(state)
         ip("link", "set", hosts[0][-13:], "down")
 
@@ -79,7 +78,7 @@ def test_one_of_two_hosts_is_cut_off(hosts, tmp_path):
         chunks=(8, 8, 8),
         block=(8, 8, 8),
         progress=False,
-        block_timeout=3,
+        workers=gpa.Workers(timeout=3),
         worker_command=f"{start} {{worker}}",
         host=here,
     )

@@ -9,16 +9,15 @@ import time
 
 import numpy as np
 import pytest
-from job_helpers import alive, environment, stamps, wait_for, workers_of
+from job_helpers import alive, done_of, environment, stamps, wait_for, workers_of
 
 import gp_arrays as gpa
-from gp_arrays.jobs.state import State
 
 MASTER = """
 import sys, gp_arrays as gpa
 config = gpa.load_tree(sys.argv[1])["masks"]
 result = gpa.materialize(config, sys.argv[2], chunks=(8, 8, 8), block=(8, 8, 8), progress=False,
-                         block_timeout=float(sys.argv[3]))
+                         workers=gpa.Workers(timeout=float(sys.argv[3])))
 sys.exit(0 if result.ok else 1)
 """
 #: 96 x 64 x 64 voxels in blocks of 8^3
@@ -41,7 +40,7 @@ def start(tree, out, timeout=600.0):
 
 
 def done(state):
-    return State(state).done("pass0", GRID)
+    return done_of(state, "masks", GRID)
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])

@@ -1,5 +1,6 @@
 """Workers that are started by a command: in which forms, what is said where it fails, and what ends it."""
 
+import json
 import os
 import re
 import signal
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_helpers import alive, environment, masks_of, wait_for, workers_of
+from job_helpers import alive, done_of, environment, masks_of, text_of, wait_for, workers_of
 
 import gp_arrays as gpa
-from gp_arrays.jobs import launch, watch
-from gp_arrays.jobs.master import Workers
+from gp_arrays.jobs import launch
+from gp_arrays.jobs import master as master_module
+from gp_arrays.jobs.master import Crew, children
+from gp_arrays.storage.journal import DONE, LEFT, STARTED, Journal
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's view of processes")
 
@@ -45,8 +48,13 @@ if __name__ == "__main__":
 
 
 def group_of(state):
-    """Process groups of the commands that run."""
-    return [int(path.name) for path in (state / "launchers").glob("*")]
+    """Process groups of the commands that run: those whose parent is a launcher of the job."""
+    launchers = {
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if launch.__file__ in (words := text_of(path).split("\0")) and str(state) in words
+    }
+    return [pid for launcher in launchers for pid in children(launcher)]
 
 
 @pytest.fixture
@@ -70,7 +78,12 @@ def master(tmp_path):
             start_new_session=True,
         )
         started.append(process)
-        wait_for(lambda: process.poll() is not None or (marked(state) > 1 and len(workers_of(state)) == 2))
+        wait_for(
+            lambda: (
+                process.poll() is not None
+                or (done_of(state, "out", (32, 1, 1)).sum() > 1 and len(workers_of(state)) == 2)
+            )
+        )
         assert process.poll() is None, process.communicate()[1]
         return process, state
 
@@ -79,10 +92,6 @@ def master(tmp_path):
         process.kill()
         process.communicate()
         wait_for(lambda: not any(map(alive, [*workers_of(state), *group_of(state)])))
-
-
-def marked(state):
-    return sum(f.read_bytes().count(1) for f in (state / "tracking").rglob("c/0/0/0") if "done" in f.parts)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +133,10 @@ def test_a_command_that_does_not_wait_is_given_up(labels, tmp_path):
         **CUT,
     )
     assert not result.ok
-    assert "7 times a worker was started in vain" in result.stopped
-    assert "returned without its worker having connected" in result.stopped
+    assert "workers died one after another" in result.stopped
+    assert "the worker command returned before its worker had ended" in result.stopped
     assert "sbatch --wait" in result.stopped
-    assert len(log.read_text().split()) <= 8
+    assert len(log.read_text().split()) <= 9
 
 
 @pytest.mark.parametrize(
@@ -148,81 +157,104 @@ def test_what_cannot_start_workers_is_said_before_anything_is_made(labels, tmp_p
 
 def test_an_address_that_only_others_know_is_told_them(caplog):
     # as behind a translation of addresses, where the master cannot bind it
-    Workers(command="srun {worker}", host="192.0.2.1")
+    Crew(command="srun {worker}", host="192.0.2.1")
     assert "'192.0.2.1' is no address of this machine" in caplog.text
-
-
-def listening():
-    server = socket.create_server(("127.0.0.1", 0))
-    return server, server.getsockname()[1]
 
 
 @pytest.fixture
 def launched(tmp_path):
-    """Starts the launcher alone, for a worker of a master that listens at a port."""
-    for name in ("launchers", "signs"):
-        (tmp_path / name).mkdir()
+    """Starts the launcher alone."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "journals/a").mkdir(parents=True)
 
-    def start(command, port):
-        context = f"hostname=127.0.0.1:port={port}:task_id=pass0:worker_id=3:logdir=/tmp"
-        words = [sys.executable, "-IS", launch.__file__, str(tmp_path / "launchers"), str(tmp_path / "signs"), command]
+    def start(command, timeout=None, host=None, port=9):
+        run = {"run": "r", "pass": "a", "command": command, "host": host, "timeout": timeout}
+        (tmp_path / "run/run.json").write_text(json.dumps(run))
+        context = f"hostname=127.0.0.1:port={port}:task_id=a:worker_id=3:logdir=/tmp"
         return subprocess.Popen(
-            [*words, str(os.getpid())], env={**os.environ, "DAISY_CONTEXT": context}, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-IS", launch.__file__, str(tmp_path), str(os.getpid())],
+            env={**os.environ, "DAISY_CONTEXT": context},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     return start
 
 
 @pytest.mark.parametrize(
-    ("sign", "code", "said"),
+    ("records", "command", "code", "said"),
     [
-        (None, 1, "without its worker having connected to 127.0.0.1:"),
-        ("+", 1, "before its worker had ended"),
-        (".", 0, ""),
+        ([], "true {worker}", 1, "the worker command returned before its worker had ended"),
+        ([STARTED, DONE], "true {worker}", 1, "sbatch --wait"),
+        ([STARTED, DONE, LEFT], "true {worker}", 0, ""),
+        # what comes after a worker has left is no worker that was lost
+        ([LEFT], "exit 3; {worker}", 0, ""),
+        ([], "exit 3; {worker}", 3, ""),
     ],
 )
-def test_what_became_of_a_worker_whose_command_returned(launched, tmp_path, sign, code, said):
-    server, port = listening()
-    command = "true" if sign is None else f"printf '{sign} 1 host' > {tmp_path}/signs/pass0.3"
-    with server:
-        process = launched(command, port)
-        assert said in process.communicate(timeout=60)[1]
+def test_what_became_of_a_worker_whose_command_returned(launched, tmp_path, records, command, code, said):
+    journal = Journal(tmp_path / "journals/a/r.3")
+    for kind in records:
+        journal.add(kind, 5)
+    process = launched(command)
+    assert said in process.communicate(timeout=60)[1]
     assert process.returncode == code
 
 
-def test_a_worker_that_comes_after_the_end_is_none_that_failed(launched):
-    server, port = listening()
-    server.close()
-    began = time.monotonic()
-    process = launched("true", port)
-    assert process.communicate(timeout=60)[1] == ""
-    assert process.returncode == 0
-    assert time.monotonic() - began < launch.LATE
+def test_a_worker_that_is_stuck_is_ended(launched, tmp_path):
+    journal = Journal(tmp_path / "journals/a/r.3")
+    journal.add(STARTED, 0)
+    process = launched(f"echo $$ > {tmp_path}/pid; kill -STOP $$; {{worker}}", timeout=0.1)
+    process.communicate(timeout=60)
+    assert process.returncode > 0
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_what_workers_need_is_for_this_user_alone(launched, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        process = launched("cat {worker}; sleep 100", host="127.0.0.2", port=port)
+        path = wait_for(lambda: list((tmp_path / "run").glob("worker-3")) and tmp_path / "run/worker-3")
+        context = wait_for(path.read_text)
+        assert path.stat().st_mode & 0o777 == 0o600
+        words = dict(part.split("=") for part in context.split(":"))
+        # it listens for the worker at the host that was named, and nowhere else
+        assert words["hostname"] == "127.0.0.2"
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", int(words["port"])))
+        with socket.create_connection(("127.0.0.2", int(words["port"]))) as worker:
+            daisy, _ = server.accept()
+            with daisy:
+                worker.sendall(b"question")
+                assert daisy.recv(100) == b"question"
+                daisy.sendall(b"answer")
+                assert worker.recv(100) == b"answer"
+        process.terminate()
+        process.communicate(timeout=60)
 
 
 def test_a_launcher_that_is_ended_asks_its_command_first(launched, tmp_path):
-    server, port = listening()
-    script = f"trap 'echo asked > {tmp_path}/asked; exit 9' TERM; sleep 100 & wait"
-    with server:
-        process = launched(script, port)
-        (command,) = wait_for(lambda: list((tmp_path / "launchers").iterdir()))
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        assert process.poll() is None
-        process.terminate()
-        assert process.wait(30) == 9
+    script = (
+        f"trap 'echo asked > {tmp_path}/asked; exit 9' TERM; echo $$ > {tmp_path}/pid; sleep 100 & wait; {{worker}}"
+    )
+    process = launched(script)
+    command = wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(30) == 9
     process.communicate()
     assert (tmp_path / "asked").read_text() == "asked\n"
     with pytest.raises(ProcessLookupError):
-        os.killpg(int(command.name), 0)
+        os.killpg(int(command), 0)
 
 
 def test_what_is_frozen_does_not_outlive_a_command_that_was_ended(launched, tmp_path):
-    server, port = listening()
-    with server:
-        process = launched(f"sleep 100 & echo $! > {tmp_path}/pid; kill -STOP $!; kill -TERM $$", port)
-        process.communicate(timeout=60)
+    process = launched(f"sleep 100 & echo $! > {tmp_path}/pid; kill -STOP $!; kill -TERM $$; {{worker}}")
+    process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     frozen = int((tmp_path / "pid").read_text())
     wait_for(lambda: not alive(frozen), 10)
@@ -241,7 +273,7 @@ def test_ctrl_c_in_the_terminal_lets_workers_leave(master, command):
     logs = [path.read_text() for path in (state / "logs").rglob("*.err")]
     assert not any("KeyboardInterrupt" in log for log in logs)
     written = {int(path.name) for path in (state.parents[1] / "out.zarr/out").glob("*") if path.name.isdigit()}
-    assert len(written) >= marked(state)
+    assert len(written) >= done_of(state, "out", (32, 1, 1)).sum()
 
 
 @pytest.mark.slow
@@ -254,7 +286,7 @@ def test_commands_end_with_a_master_that_is_killed(master):
 
 @pytest.mark.slow
 def test_a_command_that_outlasts_the_run_is_ended(labels, tmp_path, monkeypatch):
-    monkeypatch.setattr(watch, "LEAVE", 1.0)
+    monkeypatch.setattr(master_module, "LEAVE", 1.0)
     result = gpa.materialize(
         masks_of(labels[0]), tmp_path / "out.zarr", worker_command="{worker}; sleep 300", host="127.0.0.1", **CUT
     )

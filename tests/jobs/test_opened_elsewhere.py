@@ -46,8 +46,7 @@ def test_neuroglancer_shows_a_written_pyramid(tmp_path, served, zarr_format):
         tmp_path / "out.zarr",
         num_workers=1,
         pyramid="mean",
-        zarr_format=zarr_format,
-        compressor="gzip",
+        storage=gpa.Storage("gzip", zarr_format),
         progress=False,
     )
     assert written.ok

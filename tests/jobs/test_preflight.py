@@ -7,7 +7,7 @@ import pytest
 from job_helpers import masks_of
 
 import gp_arrays as gpa
-from gp_arrays.jobs import compare, status
+from gp_arrays.jobs import status
 from gp_arrays.jobs.preflight import changes
 
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
@@ -58,23 +58,6 @@ def test_one_tree_spelled_with_other_paths(labels, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "trees")
     result = gpa.materialize(gpa.load_tree("tree.toml")["masks"], "../out.zarr", **CUT)
     assert (result.ok, result.before) == (True, 1)
-    # what is stored of the tree is found from here, too
-    other = gpa.BinarizeArrayConfig("masks", labels[0], groupings=[("one", [2]), ("two", [2, 4])])
-    gpa.materialize(other, tmp_path / "other.zarr", **CUT)
-    found = compare(gpa.open_zarr("../out.zarr", "masks"), gpa.open_zarr(tmp_path / "other.zarr", "masks"))
-    assert [line.split(":")[0] for line in found.blame] == ["masks"]
-
-
-def test_a_difference_is_told_without_the_sources(labels, tmp_path):
-    config, _ = labels
-    gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
-    other = gpa.BinarizeArrayConfig("masks", config, groupings=[("one", [2]), ("two", [2, 4])])
-    gpa.materialize(other, tmp_path / "other.zarr", **CUT)
-    (tmp_path / "in.zarr").rename(tmp_path / "away.zarr")
-    found = compare(gpa.open_zarr(tmp_path / "out.zarr", "masks"), gpa.open_zarr(tmp_path / "other.zarr", "masks"))
-    assert found.count > 0
-    assert found.roi is not None
-    assert "what their trees give there is not to be had: masks > ids: no such store" in str(found)
 
 
 def test_what_changed_in_a_tree_is_said(labels, tmp_path):

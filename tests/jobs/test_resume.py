@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_helpers import masks_of, stamps
+from job_helpers import masks_of, stamps, voxels_in
 
 import gp_arrays as gpa
 from gp_arrays.jobs.state import State
@@ -47,7 +47,7 @@ def test_a_roi_at_a_time(labels, tmp_path):
     want = (data == 1).astype(np.uint8)
     partial = want.copy()
     partial[32:] = 0
-    np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], partial)
+    np.testing.assert_array_equal(voxels_in(out, "masks")[0], partial)
     rest = gpa.materialize(masks_of(config), out, **CUT)
     assert (rest.blocks, rest.before, rest.done) == (24, 16, 24)
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], want)
@@ -86,7 +86,7 @@ def edited(path, change):
     [
         ({"chunks": (8, 16, 16)}, r"outputs.masks.chunks was \[1, 16, 16, 16\], is \[1, 8, 16, 16\]"),
         ({"block": (128, 128, 128)}, r"outputs.masks.block was \[64, 128, 128\], is \[128, 128, 128\]"),
-        ({"compressor": "gzip"}, "compressor was zstd, is gzip"),
+        ({"storage": gpa.Storage("gzip")}, "compressor was zstd, is gzip"),
         ({"groupings": [("one", [1]), ("two", [2, 3])]}, r"tree.masks.groupings was .*\[2, 4\]\]\], is .*\[2, 3\]\]\]"),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_source_that_has_changed_is_said(finished):
     path = folder / "in.zarr/ids/.zattrs"
     before = edited(path, lambda attributes: attributes.update(voxel_size=[4, 8, 16]))
     try:
-        says = r"sources.ids.voxel_size was \['4 nm', '8 nm', '8 nm'\], is \['4 nm', '8 nm', '16 nm'\]"
+        says = r"stores.ids.voxel_size was \['4 nm', '8 nm', '8 nm'\], is \['4 nm', '8 nm', '16 nm'\]"
         with pytest.raises(gpa.StoreError, match=says):
             gpa.materialize(masks_of(ids), folder / "out.zarr", **{**CUT, "block": None})
     finally:
@@ -164,14 +164,15 @@ def test_a_worker_of_an_earlier_run_writes_nothing(labels, tmp_path):
     config, _ = labels
     assert gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT).ok
     state = State(tmp_path / "out.zarr.gp_arrays/masks")
-    state.begin("first")
-    worker = Worker(state.folder, "pass0", "first")
-    block = worker.made.region((0, 0, 0))
-    worker.process(block)
-    state.begin("second")
+    run = {"run": "first", "pass": "masks"}
+    state.begin()
+    state.announce(run, np.arange(24))
+    worker = Worker(state, run, "0")
+    worker.process(0)
+    state.announce({**run, "run": "second"}, np.arange(24))
     before = stamps(tmp_path / "out.zarr/masks")
     with pytest.raises(Stale):
-        worker.process(block)
+        worker.process(0)
     assert stamps(tmp_path / "out.zarr/masks") == before
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_helpers import alive, environment, wait_for, workers_of
+from job_helpers import alive, done_of, environment, text_of, wait_for, workers_of
 
 import gp_arrays as gpa
 from gp_arrays.cli import run
 from gp_arrays.jobs.geometry import Output, Pass
-from gp_arrays.jobs.screen import voxels_of
+from gp_arrays.jobs.master import children, voxels_of
 
 SCRIPT = """
 import sys, time
@@ -66,14 +66,11 @@ def test_a_run_listens_to_this_machine_alone_and_tells_how_far_it_is(tmp_path, c
     out = tmp_path / "out.zarr"
     with subprocess.Popen([sys.executable, "job.py", str(out)], cwd=tmp_path, env=environment()) as process:
         try:
-            tracking = tmp_path / "out.zarr.gp_arrays" / "out" / "tracking"
-            wait_for(
-                lambda: (
-                    process.poll() is not None or any(f.read_bytes().strip(b"\0") for f in tracking.rglob("c/0/0/0"))
-                )
-            )
+            state = tmp_path / "out.zarr.gp_arrays/out"
+            wait_for(lambda: process.poll() is not None or done_of(state, "out", (32, 1, 1)).any())
             assert process.poll() is None
-            addresses = listening(process.pid)
+            addresses = [address for pid in (process.pid, *children(process.pid)) for address in listening(pid)]
+            said_of = [text_of(path) for path in Path("/proc").glob("[0-9]*/cmdline") if str(state) in text_of(path)]
             code = run(["status", str(out)])
         finally:
             process.kill()
@@ -82,18 +79,37 @@ def test_a_run_listens_to_this_machine_alone_and_tells_how_far_it_is(tmp_path, c
     said = capsys.readouterr().out
     assert code == 1
     assert "of 32 blocks" in said
+    # neither the port nor the run can be seen by others
+    run_id = next((state / "logs").iterdir()).name.rpartition("-")[2]
+    assert said_of
+    assert not any(run_id in words or "port" in words for words in said_of)
+
+
+COMMAND = """
+import sys
+import job
+from gp_arrays.cli import main
+
+main(["materialize", "tree.toml", "out", "out.zarr", "--chunks", "2,8,8", "--block", "2,8,8", "--quiet"])
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True])
-def test_sigterm_stops_a_run_as_ctrl_c_does(tmp_path, twice):
+def test_sigterm_stops_a_command_as_ctrl_c_does(tmp_path, twice):
     (tmp_path / "job.py").write_text(SCRIPT)
-    out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/out"
+    (tmp_path / "command.py").write_text(COMMAND)
+    gpa.create_zarr(tmp_path / "in.zarr", "zeros", gpa.Roi((0, 0, 0), (64, 8, 8)), (1, 1, 1), "uint8")
+    (tmp_path / "tree.toml").write_text(
+        '[zeros]\n__type__ = "ZarrArrayConfig"\nfile_name = "in.zarr"\ndataset = "zeros"\n'
+        '[out]\n__type__ = "LaggingArrayConfig"\nsource_array_config = "zeros"\n'
+    )
+    state = tmp_path / "out.zarr.gp_arrays/out"
     with subprocess.Popen(
-        [sys.executable, "job.py", str(out)], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+        [sys.executable, "command.py"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            wait_for(lambda: any(f.read_bytes().strip(b"\0") for f in (state / "tracking").rglob("c/0/0/0")))
+            wait_for(lambda: done_of(state, "out", (32, 1, 1)).any())
             workers = workers_of(state)
             process.terminate()
             if twice:

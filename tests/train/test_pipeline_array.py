@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.jobs import PipelineArrayConfig
+from gp_arrays.train.pipeline_array import PipelineArrayConfig
 
 
 @pytest.fixture
@@ -30,11 +30,9 @@ def test_a_blockwise_prediction(raw, tmp_path, monkeypatch):
     config, data = raw
     monkeypatch.syspath_prepend(str(tmp_path.parent))
     result = gpa.materialize(
-        config,
+        PipelineArrayConfig("mean", config, appended_nodes.add_mean, **OPTIONS, arguments={"scale": 0.5}),
         tmp_path / "out.zarr",
         "pred",
-        append=appended_nodes.add_mean,
-        append_options={**OPTIONS, "arguments": {"scale": 0.5}},
         chunks=(8, 8),
         block=(32, 64),
         progress=False,
@@ -73,11 +71,9 @@ def test_a_voxel_size_that_is_the_sources_own(raw, tmp_path):
     assert (array.roi, array.voxel_size) == (gpa.Roi((7, 5), (80, 112)), (4, 4))
     np.testing.assert_array_equal(array[:], mean_of(data))
     gpa.materialize(
-        config,
+        PipelineArrayConfig("mean", config, appended_nodes.add_mean, **options),
         tmp_path / "out.zarr",
         "pred",
-        append=appended_nodes.add_mean,
-        append_options=options,
         chunks=(8, 8),
         block=(32, 64),
         progress=False,

@@ -1,0 +1,261 @@
+"""Which blocks of a job are done, as its workers recorded it, and the mark of an output that is not finished.
+
+A worker appends to a journal of its own in the state folder of the job: one record when it starts a block, one when its
+voxels are written, one when it failed. That is the only form of "done". At checkpoints the master folds journals into
+one bitmap for each pass. This module lies below the sources, so that an unfinished output can be read as far as it is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..errors import StoreError
+from .documents import Node, read_json, read_node
+from .files import reserve_file
+
+#: What a record says of a block. LEFT has no block: the worker has nothing more to do.
+STARTED, DONE, FAILED, LEFT = 1, 2, 3, 4
+RECORD = struct.Struct("<QII")
+RECORDS: Any = np.dtype([("block", "<u8"), ("kind", "<u4"), ("check", "<u4")])
+#: Bytes of a journal that are reserved when it is made, so that the blocks at work can be recorded on a full disk.
+RESERVED = 256 * RECORD.size
+
+JOURNALS = "journals"
+#: Folders of bitmaps in a state: blocks whose voxels are on disk for sure, and blocks that need no work.
+SAFE, EMPTY = "done", "empty"
+#: The file that names the start of the machine under which the last run began.
+BOOT = "boot"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+#: The attribute of an output whose job is not done.
+MARK = "gp_arrays_unfinished"
+#: Seconds for which an answer from the state folder is believed where it says "not done".
+REMEMBERED = 1.0
+
+Grid = np.ndarray[Any, Any]
+
+
+def check_words(blocks: Any, kinds: Any) -> Any:
+    """A word for each record that tells it from zeros and from a record that was torn."""
+    mixed = (blocks ^ (kinds << np.uint64(56))) ^ np.uint64(0x5BF03635F0A5B2C7)
+    return ((mixed * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)).astype(np.uint32)
+
+
+class Journal:
+    """The journal of one worker, to be written. Raises OSError where the disk has no space for a record."""
+
+    def __init__(self, path: Path) -> None:
+        with contextlib.suppress(StoreError):
+            reserve_file(path, RESERVED)
+        self._file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
+        self._end = 0
+
+    def add(self, kind: int, block: int = 0) -> None:
+        """Append a record. A part of one that did not fit is written over by the next."""
+        check = check_words(np.array([block], np.uint64), np.array([kind], np.uint64))[0]
+        record = RECORD.pack(block, kind, int(check))
+        if os.pwrite(self._file, record, self._end) != RECORD.size:
+            raise OSError(f"no space for a record of block {block}")
+        self._end += RECORD.size
+
+
+def read_records(path: Path) -> Any:
+    """The records of a journal, torn ones and zeros left out; none where there is no such file."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        data = b""
+    records = np.frombuffer(data, RECORDS, len(data) // RECORD.size)
+    right = check_words(records["block"].astype(np.uint64), records["kind"].astype(np.uint64)) == records["check"]
+    return records[right]
+
+
+def read_journals(state: Path, name: str, run: str = "") -> dict[str, Any]:
+    """The records of the workers of a pass, by the name of their journal. ``run`` picks those of one run."""
+    try:
+        paths = sorted((state / JOURNALS / name).glob(f"{run}*"))
+    except FileNotFoundError:
+        paths = []
+    return {path.name: read_records(path) for path in paths}
+
+
+def blocks_with(records: Any, kind: int, count: int) -> Grid:
+    """How many records of a kind each block has."""
+    blocks = records["block"][records["kind"] == kind]
+    return np.bincount(blocks[blocks < count].astype(np.int64), minlength=count)
+
+
+def this_start() -> str | None:
+    """Names this machine and this start of it; None where the system does not say."""
+    try:
+        return f"{socket.gethostname()} {BOOT_ID.read_text(encoding='ascii').strip()}"
+    except OSError:
+        return None
+
+
+def machine_restarted(state: Path) -> bool:
+    """True if this machine was started anew since the last run began: journals may tell of voxels that were lost."""
+    now = this_start()
+    try:
+        then = (state / BOOT).read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return now is not None and then != now and then.split(" ")[0] == now.split(" ")[0]
+
+
+def read_bitmap(state: Path, kind: str, name: str, grid: Sequence[int]) -> Grid:
+    """A bool grid that the master keeps of a pass; nothing is True where the file is missing or damaged."""
+    count = math.prod(grid)
+    try:
+        packed = np.frombuffer((state / kind / name).read_bytes(), np.uint8)
+    except FileNotFoundError:
+        packed = np.zeros(0, np.uint8)
+    if packed.size != -(-count // 8):
+        return np.zeros(tuple(grid), bool)
+    return np.unpackbits(packed, count=count).astype(bool).reshape(tuple(grid))
+
+
+def read_done(state: Path, name: str, grid: Sequence[int]) -> Grid:
+    """Which blocks of a pass are done, as a bool grid."""
+    journals = {} if machine_restarted(state) else read_journals(state, name)
+    # bitmaps last: the master deletes a journal only after its records are in the bitmap
+    done = read_bitmap(state, SAFE, name, grid)
+    for records in journals.values():
+        done |= (blocks_with(records, DONE, done.size) > 0).reshape(done.shape)
+    return done
+
+
+@attrs.frozen
+class Mark:
+    """What the attributes of an unfinished output say of its job. Lengths are in voxels, along the spatial axes.
+
+    Attributes:
+        job: The id of the job.
+        state: The state folder, relative to the store or absolute.
+        pass_name: The pass that writes the output.
+        begin: Where the first block begins, in voxels of the output.
+        block, grid: The shape of a block, and the number of blocks.
+    """
+
+    job: str
+    state: str
+    pass_name: str
+    begin: tuple[int, ...]
+    block: tuple[int, ...]
+    grid: tuple[int, ...]
+
+    @classmethod
+    def of(cls, node: Node) -> Mark | None:
+        """The mark of an array, None where its job is done or there was none. Raises StoreError where it is damaged."""
+        value = node.attrs.get(MARK)
+        if value is None:
+            return None
+        try:
+            shapes = [tuple(map(int, value[key])) for key in ("begin", "block", "grid")]
+            return cls(str(value["job"]), str(value["state"]), str(value["pass_name"]), *shapes)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError("the mark of an unfinished output is damaged", found=f"{node.path}: {error!r}") from None
+
+    def document(self) -> Mapping[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in attrs.asdict(self).items()}
+
+    def folder(self, root: Path) -> Path | None:
+        """The state of the job; None where it is not beside the store, or is that of another job."""
+        folder = Path(os.path.normpath(root.absolute() / self.state))
+        try:
+            job = read_json(folder / "job.json")
+        except StoreError:
+            return None
+        return folder if job is not None and job.get("id") == self.job else None
+
+    def readable(self, folder: Path) -> Grid:
+        """Which blocks may be read: done, or known to be empty."""
+        done = read_done(folder, self.pass_name, self.grid)
+        return done | read_bitmap(folder, EMPTY, self.pass_name, self.grid)
+
+
+class Unfinished:
+    """Watches an output whose job was not done when it was opened, and sees the job finish."""
+
+    def __init__(self, root: Path, node: Node, mark: Mark) -> None:
+        self.root, self.path, self.mark = root, node.path, mark
+        self.finished = False
+        self._folder = mark.folder(root)
+        self._readable: Grid = np.zeros(mark.grid, bool)
+        self._asked = -math.inf
+
+    @classmethod
+    def of(cls, root: Path, node: Node) -> Unfinished | None:
+        """None for an array that is finished, or that no job wrote."""
+        mark = Mark.of(node)
+        return None if mark is None else cls(root, node, mark)
+
+    def require_done(self, index: Sequence[slice]) -> None:
+        """Raises StoreError where voxels are in blocks that are not done. ``index`` is along the spatial axes.
+
+        Where the state of the job is not there, nothing is refused: see ``require_present``.
+        """
+        if self.finished:
+            return
+        blocks = tuple(
+            slice((part.start - begin) // size, -((begin - part.stop) // size))
+            for part, begin, size in zip(index, self.mark.begin, self.mark.block, strict=True)
+        )
+        if self._readable[blocks].all():
+            return
+        self._look_again()
+        if self.finished or self._folder is None or self._readable[blocks].all():
+            return
+        first = tuple((np.argwhere(~self._readable[blocks])[0] + [part.start for part in blocks]).tolist())
+        corner = [b + i * s for b, i, s in zip(self.mark.begin, first, self.mark.block, strict=True)]
+        box = ", ".join(f"{max(c, 0)}:{c + s}" for c, s in zip(corner, self.mark.block, strict=True))
+        raise StoreError(
+            "these voxels are not written yet: the job that writes this array is not done",
+            found=f"{self.root}/{self.path}, voxels [{box}], {self.progress()}",
+            allowed=f"run the same materialize again until it is done; state {self._folder}",
+        )
+
+    def require_present(self) -> None:
+        """Raises StoreError for an absent chunk, where no state says whether its block is done."""
+        if self.finished:
+            return
+        self._look_again()
+        if not self.finished and self._folder is None:
+            raise StoreError(
+                "a chunk is absent in an array whose job is not done",
+                found=f"{self.root}/{self.path}; no state of its job at {self.root.absolute() / self.mark.state}",
+                allowed="bring the state folder back beside the store, run the same materialize again, "
+                "or accept absent chunks as empty with `gp-arrays finish --accept-absent`",
+            )
+
+    def progress(self) -> str:
+        """How far the job is, in words."""
+        if self._folder is None:
+            return "the state of its job is not there"
+        readable = self.mark.readable(self._folder)
+        return f"{int(readable.sum())} of {readable.size} blocks done"
+
+    def _look_again(self) -> None:
+        if time.monotonic() - self._asked < REMEMBERED and self._folder is not None:
+            # blocks that are done stay done, so only "not done" is asked anew
+            self._readable |= self.mark.readable(self._folder)
+            return
+        self._asked = time.monotonic()
+        node = read_node(self.root, self.path)
+        mark = None if node is None else Mark.of(node)
+        self.finished = node is not None and mark is None
+        if mark is not None and mark != self.mark:
+            self.mark, self._readable = mark, np.zeros(mark.grid, bool)
+        self._folder = self.mark.folder(self.root)
+        if self._folder is not None and not self.finished:
+            self._readable = self.mark.readable(self._folder)
