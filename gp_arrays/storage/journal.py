@@ -47,7 +47,7 @@ Grid = np.ndarray[Any, Any]
 
 def check_words(blocks: Any, kinds: Any) -> Any:
     """A word for each record that tells it from zeros and from a record that was torn."""
-    mixed = (blocks ^ (kinds << np.uint64(56))) ^ np.uint64(0x5BF03635F0A5B2C7)
+    mixed = (blocks ^ (kinds * np.uint64(0xD6E8FEB86659FD93))) ^ np.uint64(0x5BF03635F0A5B2C7)
     return ((mixed * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)).astype(np.uint32)
 
 

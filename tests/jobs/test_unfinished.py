@@ -63,7 +63,8 @@ def test_absent_chunks_of_an_unfinished_source_prove_nothing(part, tmp_path):
 
 def test_without_its_state_absent_chunks_are_an_error_until_they_are_accepted(part, tmp_path, capsys):
     config, data = part
-    moved = tmp_path / "moved.zarr"
+    moved = tmp_path / "elsewhere/out.zarr"
+    moved.parent.mkdir()
     shutil.move(tmp_path / "out.zarr", moved)
     array = config.with_fields(file_name=moved).array()
     np.testing.assert_array_equal(array[:16, :16, :16], data[:16, :16, :16])
