@@ -192,7 +192,8 @@ def modules_of(roots: Iterable[ArrayConfig]) -> tuple[str, ...]:
 
 def require_importable(modules: Sequence[str]) -> None:
     """Raises ConfigError for types and functions that no worker can import."""
-    if "__main__" in modules and not getattr(sys.modules["__main__"], "__file__", None):
+    # a script that is read from a pipe has the name of no file
+    if "__main__" in modules and not Path(getattr(sys.modules["__main__"], "__file__", None) or "").is_file():
         raise ConfigError(
             "workers cannot import array types or functions of a notebook or an interactive session",
             found="__main__",

@@ -60,7 +60,7 @@ def require_same(before: Job, job: Job, root: Path, accept_changed: bool) -> Job
     changed = changes({"files": before.files, "stores": before.stores}, {"files": job.files, "stores": job.stores})
     if changed and not accept_changed:
         raise StoreError(
-            "the blocks that are done were made from files that have changed since",
+            "files or stores that the job depends on have changed since its blocks were done",
             found=_shown(changed),
             allowed="--accept-changed (accept_changed=True) goes on with them as they are now; overwrite starts anew",
         )
