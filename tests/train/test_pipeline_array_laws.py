@@ -8,8 +8,8 @@ import numpy as np
 from oracles.appended import add_sign
 
 import gp_arrays as gpa
-from gp_arrays.train.pipeline_array import PipelineArrayConfig
 from gp_arrays.testing import ArrayTypeLaws
+from gp_arrays.train.pipeline_array import PipelineArrayConfig
 
 
 class TestLaws(ArrayTypeLaws):
