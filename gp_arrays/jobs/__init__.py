@@ -1,8 +1,8 @@
 """Materialization: the arrays of a tree written to disk, block by block, at any size."""
 
 from .check import Checked, Difference, check_blocks, compare
+from .crew import Workers
 from .dryrun import Cost
-from .master import Workers
 from .outputs import Storage
 from .result import Failed, Result
 from .run import materialize

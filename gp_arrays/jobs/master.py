@@ -3,160 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import os
-import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterable
-from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..errors import ConfigError, StoreError
+from ..errors import StoreError
 from ..storage.files import replace_file, writing
-from ..storage.journal import DONE, FAILED, LEFT, STARTED, blocks_with, read_journals
+from ..storage.journal import LEFT, STARTED, read_journals
 from . import scheduler
+from .crew import Crew
 from .document import Job
 from .durable import Checkpoints
 from .geometry import Pass
 from .launch import ASKED, LEAVE
-from .prepare import mark_outputs
+from .marks import mark_outputs
+from .processes import children, is_alive, keep_messages, main_module, size_of
+from .records import Records
 from .result import Failed, Result
-from .schedule import Grid, Schedule, over
+from .schedule import Grid, Schedule, over, voxels_of
 from .state import LOGS, SUMMARY, State
 
 #: Seconds between looks at the journals.
 LOOK = 0.2
 #: How often in a row a scheduler may end without one more block done or failed.
 VAIN = 2
-#: The size of a terminal that does not tell.
-UNKNOWN = {"ncols": 80, "nrows": 20}
 
 logger = logging.getLogger(__name__)
-
-
-@attrs.frozen
-class Workers:
-    """What the workers of a run are allowed.
-
-    Attributes:
-        retries: How often a failed block is tried again.
-        timeout: Seconds after which a block counts as stuck and its worker is ended; None for never.
-        max_failed: So many failures with no block done between them end the run.
-    """
-
-    retries: int = 2
-    timeout: float | None = 600
-    max_failed: int = 20
-
-    def __attrs_post_init__(self) -> None:
-        if self.retries < 0 or self.max_failed < 1 or (self.timeout is not None and not self.timeout > 0):
-            raise ConfigError(
-                "the limits of workers are out of range",
-                found=f"retries={self.retries}, timeout={self.timeout}, max_failed={self.max_failed}",
-                allowed="no negative retries, a timeout above 0 or None, max_failed of at least 1",
-            )
-
-
-@attrs.frozen
-class Crew:
-    """How many workers there are, and how they are started.
-
-    Attributes:
-        count: How many at once.
-        command: What starts one elsewhere, with ``{worker}`` for the worker's own command.
-        host: The address that workers elsewhere reach this machine by.
-        limits: What they are allowed.
-    """
-
-    count: int = 2
-    command: str | None = None
-    host: str | None = None
-    limits: Workers = attrs.field(factory=Workers)
-
-    def __attrs_post_init__(self) -> None:
-        if self.count < 1:
-            raise ConfigError("a job needs workers", found=f"num_workers={self.count}", allowed="at least one")
-        if self.command is not None:
-            if "{worker}" not in self.command:
-                raise ConfigError(
-                    "the command starts no worker",
-                    found=repr(self.command),
-                    allowed='{worker} in it, as in "srun -c 2 {worker}"',
-                )
-            try:
-                shlex.split(self.command)
-            except ValueError as error:
-                raise ConfigError("no shell takes the worker command", found=f"{self.command!r}: {error}") from None
-        if self.host:
-            _require_host(self.host, self.command is None)
-
-    @property
-    def patience(self) -> int:
-        """How many workers may die before a scheduler is given up."""
-        return 5 + 2 * self.count
-
-
-def _require_host(host: str, here: bool) -> None:
-    """Raises ConfigError for an unknown host, or where workers are ``here`` and it is no address of this machine."""
-    try:
-        addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "the host is not known",
-            found=f"{host!r}: {error}",
-            allowed="the address that workers reach this machine by",
-        ) from None
-    refused: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        try:
-            with socket.socket(family, kind, protocol) as tried:
-                tried.bind(address)
-                return
-        except OSError as error:
-            refused = error
-    if here:
-        raise ConfigError(
-            "the host is not this machine",
-            found=f"{host!r}: {refused}",
-            allowed="the address that workers reach this machine by",
-        )
-    # it may be translated on the way
-    logger.warning("host %r is no address of this machine; workers elsewhere are told it", host)
-
-
-@attrs.define
-class Records:
-    """What the journals of a run say of one pass, by block: how often it was started, failed, done."""
-
-    started: Grid
-    failed: Grid
-    done: Grid
-
-    @classmethod
-    def read(cls, state: State, made: Pass, run: str) -> Records:
-        sums = [np.zeros(made.count, np.int64) for _ in range(3)]
-        for records in read_journals(state.folder, made.name, run).values():
-            for total, kind in zip(sums, (STARTED, FAILED, DONE), strict=True):
-                total += blocks_with(records, kind, made.count)
-        return cls(*sums)
-
-    def settled(self, retries: int) -> Grid:
-        """Which blocks are done, or have been tried as often as they may."""
-        settled: Grid = (self.done > 0) | (self.failed > retries)
-        return settled
 
 
 class Run:
@@ -269,7 +153,9 @@ class Run:
         )
         with process:
             # not the file itself: a full disk would end the scheduler at its next message
-            keeper = threading.Thread(target=_keep, args=(process.stderr, self.logs / "scheduler.log"), daemon=True)
+            keeper = threading.Thread(
+                target=keep_messages, args=(process.stderr, self.logs / "scheduler.log"), daemon=True
+            )
             keeper.start()
             try:
                 self._watch(process, made, f"{run['run']}.", len(todo))
@@ -409,46 +295,3 @@ def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, 
         logger.warning("stopped: %s of %s blocks are done", result.done, result.blocks)
         raise interrupted
     return result
-
-
-def main_module() -> dict[str, Any]:
-    """What a worker needs to run the script of this process, as multiprocessing's spawn does."""
-    data = spawn.get_preparation_data("gp_arrays")
-    return {key: data[key] for key in ("init_main_from_name", "init_main_from_path") if key in data}
-
-
-def _keep(messages: Any, log: Path) -> None:
-    """Copy to a file what comes through a pipe, as far as there is space."""
-    while data := messages.read1(1 << 16):
-        with contextlib.suppress(OSError), log.open("ab", buffering=0) as file:
-            file.write(data)
-
-
-def children(parent: int) -> Iterable[int]:
-    """The child processes of a process; none where the system does not tell."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            if int(path.read_text(encoding="utf-8").rpartition(")")[2].split()[1]) == parent:
-                yield int(path.parent.name)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except (OSError, IndexError):
-        return False
-
-
-def size_of(screen: Any) -> dict[str, int]:
-    """What tqdm cannot see of a terminal's size: one that does not tell says 0, and tqdm shows nothing on it."""
-    try:
-        size = os.get_terminal_size(screen.fileno())
-    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
-        return {}
-    told = {"ncols": size.columns, "nrows": size.lines}
-    return {name: UNKNOWN[name] for name, number in told.items() if not number}
-
-
-def voxels_of(made: Pass, blocks: Grid) -> int:
-    """How many voxels some blocks of a pass have, as a bool grid tells them, in all its outputs."""
-    return sum(made.voxels(output, blocks) for output in made.outputs)

@@ -17,14 +17,15 @@ from ..model.config import all_configs
 from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
 from ..storage.chunks import require_whole_shards, to_chunks
-from ..storage.create import create_group, remove_attribute, update_attributes
-from ..storage.documents import find_node, read_node
-from ..storage.journal import MARK, Mark
+from ..storage.create import create_group, update_attributes
+from ..storage.documents import find_node
+from ..storage.journal import MARK
 from . import document
 from .attributes import PROVENANCE, array_attributes, provenance
 from .document import Job
 from .geometry import MEMORY, Output, Pass, coincide, default_chunks, plan_pass
-from .outputs import Storage, create, job_of, remove
+from .marks import mark_of
+from .outputs import Storage, create, remove
 from .preflight import is_left_by
 from .pyramid import method_for, multiscale, plan_levels
 from .state import CREATED, State
@@ -267,31 +268,6 @@ def make_outputs(prepared: Prepared, state: State) -> None:
                 remove(root, name)
         state.remove()
         raise
-
-
-def mark_of(job: Job, state: State, made: Pass, output: Output) -> Mapping[str, Any]:
-    """The attribute of an output that says that its job is not done, and where its state is."""
-    root = Path(job.root)
-    beside = state.folder.is_relative_to(root.parent)
-    folder = f"../{state.folder.relative_to(root.parent).as_posix()}" if beside else str(state.folder)
-    begin, block = made.box_of(output)
-    return Mark(job.id, folder, made.name, begin, block, made.grid).document()
-
-
-def mark_outputs(job: Job, state: State) -> None:
-    """Mark the outputs that are not finished, and take the mark off those that are. Raises StoreError."""
-    root = Path(job.root)
-    for made in job.passes:
-        finished = bool((state.done(made) | state.empty(made)).all())
-        for output in made.outputs:
-            node = read_node(root, output.dataset)
-            if node is None or job_of(node) != job.id:
-                continue
-            mark = None if finished else mark_of(job, state, made, output)
-            if mark is None and MARK in node.attrs:
-                remove_attribute(root, node, MARK)
-            elif mark is not None and node.attrs.get(MARK) != mark:
-                update_attributes(root, node, {MARK: mark})
 
 
 def _pyramid_attributes(prepared: Prepared, name: str, method: str) -> dict[str, Any]:

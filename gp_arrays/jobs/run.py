@@ -18,13 +18,15 @@ from ..model.plan import Plan, compile_plan
 from ..storage.files import writing
 from ..storage.journal import EMPTY
 from . import document
+from .crew import Crew, Workers
 from .dryrun import estimate
 from .durable import recover
 from .geometry import MEMORY, Pass
-from .master import Crew, Workers, run_job
+from .marks import mark_outputs
+from .master import run_job
 from .outputs import Storage, remove
 from .preflight import require_apart, require_free, require_own, require_same
-from .prepare import Layout, Prepared, make_outputs, mark_outputs, prepare, save_job
+from .prepare import Layout, Prepared, make_outputs, prepare, save_job
 from .result import Result
 from .schedule import Schedule, make_schedule, require_touched
 from .sparse import not_empty, within_mask

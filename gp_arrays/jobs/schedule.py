@@ -111,3 +111,8 @@ def over(made: Pass, below: Pass, grid: Grid, combine: Callable[..., Any]) -> Gr
             rows.append(combine(part, axis=axis))
         grid = np.stack(rows, axis)
     return grid
+
+
+def voxels_of(made: Pass, blocks: Grid) -> int:
+    """How many voxels some blocks of a pass have, as a bool grid tells them, in all its outputs."""
+    return sum(made.voxels(output, blocks) for output in made.outputs)

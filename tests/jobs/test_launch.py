@@ -17,7 +17,8 @@ from job_helpers import alive, done_of, environment, masks_of, text_of, wait_for
 import gp_arrays as gpa
 from gp_arrays.jobs import launch
 from gp_arrays.jobs import master as master_module
-from gp_arrays.jobs.master import Crew, children
+from gp_arrays.jobs.crew import Crew
+from gp_arrays.jobs.processes import children
 from gp_arrays.storage.journal import DONE, LEFT, STARTED, Journal
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's view of processes")

@@ -18,7 +18,8 @@ from job_helpers import alive, done_of, environment, text_of, wait_for, workers_
 import gp_arrays as gpa
 from gp_arrays.cli import run
 from gp_arrays.jobs.geometry import Output, Pass
-from gp_arrays.jobs.master import children, voxels_of
+from gp_arrays.jobs.processes import children
+from gp_arrays.jobs.schedule import voxels_of
 
 SCRIPT = """
 import sys, time
