@@ -115,7 +115,7 @@ class Run:
             else:
                 # daisy may end before it hears of the last one
                 journals = read_journals(self.state.folder, made.name, f"{self.id}-{self._rounds}.").values()
-                silent = sum(not len(records) or records["kind"][-1] != LEFT for records in journals)
+                silent = sum(not len(records) or int(records["kind"][-1]) != LEFT for records in journals)
                 self.lost += max(outcome["lost"], 0 if self.stopped else silent)
                 if vain and outcome["abandoned"] and self.stopped is None:
                     self.stopped = (

@@ -45,10 +45,13 @@ def require_same(before: Job, job: Job, root: Path, accept_changed: bool) -> Job
     if one["tree"] != other["tree"] and before.tree != job.tree:
         # what has changed in words, rather than digests of it
         one, other = {**one, "tree": before.tree}, {**other, "tree": job.tree}
+    changed = changes({"files": before.files, "stores": before.stores}, {"files": job.files, "stores": job.stores})
     different = changes(one, other)
     if different:
         raise StoreError(
-            "these outputs were written by a different job", found=_shown(different), allowed="overwrite starts anew"
+            "these outputs were written by a different job",
+            found=_shown([*changed, *different]),
+            allowed="overwrite starts anew",
         )
     for dataset in job.outputs:
         if job_of(read_node(root, dataset)) != before.id:
@@ -57,7 +60,6 @@ def require_same(before: Job, job: Job, root: Path, accept_changed: bool) -> Job
                 found=f"{root}/{dataset}",
                 allowed="overwrite starts anew",
             )
-    changed = changes({"files": before.files, "stores": before.stores}, {"files": job.files, "stores": job.stores})
     if changed and not accept_changed:
         raise StoreError(
             "files or stores that the job depends on have changed since its blocks were done",
