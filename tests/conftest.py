@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, settings
 import gp_arrays as gpa
 from gp_arrays.testing import assert_same
 
+#: has no doctests, and imports torch, which not every machine has
+collect_ignore = ["networks.py"]
+
 #: `pytest --hypothesis-profile=thorough` looks longer, as .ci/run does; `nightly` also elsewhere each time.
 for name, examples in {"quick": 30, "thorough": 200}.items():
     settings.register_profile(

@@ -1,5 +1,6 @@
 """Array types of other packages: the example keeps all laws, and the laws find what is broken."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -218,5 +219,6 @@ def test_assertions_of_the_suite_are_rewritten(tmp_path):
         "    assert laws.__loader__.__class__.__name__ == 'AssertionRewritingHook'\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "test_it.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout
+    environment = {key: value for key, value in os.environ.items() if key != "PYTEST_ADDOPTS"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout
