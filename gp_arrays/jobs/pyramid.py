@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, quoted
 from ..model.base import ArrayConfig
 from ..model.meta import Meta, Region
 from ..sources.zarr_ import ZarrArrayConfig
@@ -93,7 +93,7 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
         TreeError: A block that does not fit into the memory.
     """
     if method not in METHODS:
-        raise ConfigError("unknown way to make a pyramid", found=repr(method), allowed=", ".join(("auto", *METHODS)))
+        raise ConfigError("unknown way to make a pyramid", found=quoted(method), allowed=", ".join(("auto", *METHODS)))
     _require_ngff(output.meta, group or output.dataset)
     if method == "mean" and not output.meta.interpolatable:
         raise ConfigError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import ConfigError, StoreError, TreeError
+from ..errors import ConfigError, StoreError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import located, not_a_config, pinned
@@ -260,7 +260,7 @@ def _mask(config: Any, unit: str) -> Plan:
 def _dataset(name: str) -> str:
     clean = name.strip("/")
     if any(part.startswith(".") or not part for part in clean.split("/")) and clean:
-        raise ConfigError("not a path in a store", found=repr(name))
+        raise ConfigError("not a path in a store", found=quoted(name))
     return clean
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, quoted
 
 Voxels = np.ndarray[Any, Any]
 
@@ -93,5 +93,5 @@ def default_bytes() -> int:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return min(MOST, int(memory * SHARE))
     if not text.strip().isdigit():
-        raise ConfigError(f"{VARIABLE} is not a number of bytes", found=repr(text), allowed="0 or more")
+        raise ConfigError(f"{VARIABLE} is not a number of bytes", found=quoted(text), allowed="0 or more")
     return int(text)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from fractions import Fraction
+from operator import length_hint
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +20,9 @@ from ..errors import ConfigError, quoted
 from ..units import Quantity, parse_unit, plain_length, whole
 
 Field: TypeAlias = "attrs.Attribute[Any]"
+
+#: A list in a config has no more items. Larger tables of ids are files.
+MOST_ITEMS = 10**7
 
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -155,8 +160,9 @@ def to_dtype(value: Any) -> np.dtype[Any] | None:
     if value is None:
         return None
     try:
-        dtype: np.dtype[Any] = np.dtype(value).newbyteorder("=")
-    except (TypeError, ValueError, SyntaxError):
+        # of what else numpy takes, such as lists of fields, none is a dtype of voxels
+        dtype = np.dtype(value if isinstance(value, (str, type, np.dtype)) else object).newbyteorder("=")
+    except (TypeError, ValueError, SyntaxError, DeprecationWarning):  # the last where warnings are errors
         dtype = np.dtype(object)
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise ConfigError("not a dtype of voxels", found=quoted(value), allowed="bool, integers, floats, to 64 bits")
@@ -186,12 +192,19 @@ def to_names(value: Any) -> tuple[str, ...] | None:
 
 def items_of(value: Any, what: str) -> tuple[Any, ...]:
     """The items of a list, a tuple or an array with axes. Raises ConfigError for what has none in order."""
+    is_list = not isinstance(value, (str, bytes, Mapping, Set))
     try:
-        if not isinstance(value, (str, bytes, Mapping, Set)):
-            return tuple(value)
-    except TypeError:
-        pass  # no items at all, as an array without axes has none
-    raise ConfigError(f"not a list of {what}", found=quoted(value))
+        # a range, or what yields items without end, must not fill the memory
+        items = tuple(itertools.islice(value, MOST_ITEMS + 1)) if is_list and length_hint(value) <= MOST_ITEMS else None
+    except TypeError:  # no items at all, as an array without axes has none
+        is_list = False
+    except OverflowError:  # more items than a length can say
+        items = None
+    if not is_list:
+        raise ConfigError(f"not a list of {what}", found=quoted(value))
+    if items is None or len(items) > MOST_ITEMS:
+        raise ConfigError(f"too many {what}", found=quoted(value), allowed=f"at most {MOST_ITEMS}")
+    return items
 
 
 def to_lengths(value: Any) -> tuple[Quantity, ...] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ComputeError, ConfigError, StoreError, TreeError
+from ..errors import ComputeError, ConfigError, StoreError, TreeError, quoted
 from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis
@@ -37,19 +37,21 @@ def to_classes(value: Any) -> tuple[Class, ...]:
     """attrs converter: names, or (name, parts) pairs, or a mapping of names to parts."""
     items = list(value.items()) if isinstance(value, Mapping) else value
     if isinstance(items, str) or not isinstance(items, Sequence) or not items:
-        raise ConfigError("not a list of classes", found=repr(value), allowed='such as ["er", ["mito", ["mito_mem"]]]')
+        raise ConfigError(
+            "not a list of classes", found=quoted(value), allowed='such as ["er", ["mito", ["mito_mem"]]]'
+        )
     classes: list[Class] = []
     for item in items:
         if isinstance(item, str):
             item = (item, [item])
         if isinstance(item, str) or not isinstance(item, Sequence) or len(item) != 2 or not isinstance(item[0], str):
-            raise ConfigError("a class is not a name or (name, parts)", found=repr(item))
+            raise ConfigError("a class is not a name or (name, parts)", found=quoted(item))
         name, parts = item
         if isinstance(parts, str) or not isinstance(parts, Sequence) or not parts:
-            raise ConfigError(f"parts of class {name!r} are not a list of names", found=repr(parts))
+            raise ConfigError(f"parts of class {name!r} are not a list of names", found=quoted(parts))
         for text in (name, *parts):
             if not isinstance(text, str) or not text.strip("/"):
-                raise ConfigError("the name of a class is not a text", found=repr(text))
+                raise ConfigError("the name of a class is not a text", found=quoted(text))
         parts = tuple(dict.fromkeys(parts))
         classes.append(name if parts == (name,) else (name, parts))
     names = [_name(item) for item in classes]
@@ -69,7 +71,7 @@ def _parts(item: Class) -> tuple[str, ...]:
 
 def _output(_: Any, field: attrs.Attribute[str], value: Any) -> None:
     if not fields.is_among(value, OUTPUTS):
-        raise ConfigError(f"unknown {field.name}", found=repr(value), allowed=" or ".join(map(repr, OUTPUTS)))
+        raise ConfigError(f"unknown {field.name}", found=quoted(value), allowed=" or ".join(map(repr, OUTPUTS)))
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError, StoreError, quoted
 from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis, interpolatable
@@ -54,10 +54,10 @@ def to_extent(value: Any) -> Extent | None:
         return None
     parts = fields.items_of(value, "two lists of integers")
     if len(parts) != 2:
-        raise ConfigError("not an extent", found=repr(value), allowed="[[first voxel], [shape]]")
+        raise ConfigError("not an extent", found=quoted(value), allowed="[[first voxel], [shape]]")
     begin, shape = (tuple(map(fields.to_integer, fields.items_of(part, "integers"))) for part in parts)
     if (len(begin), len(shape)) != (3, 3) or min(shape) < 1:
-        raise ConfigError("not an extent", found=repr(value), allowed="[[first voxel], [shape]], each z, y, x")
+        raise ConfigError("not an extent", found=quoted(value), allowed="[[first voxel], [shape]], each z, y, x")
     return begin, shape
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, quoted
 from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import Axis, interpolatable
@@ -46,7 +46,7 @@ class Voxels:
             return self.file
         raise ConfigError(
             "voxels in memory cannot be written to a tree file",
-            found=repr(self),
+            found=quoted(self),
             allowed="create_zarr and ZarrArrayConfig",
         )
 
@@ -73,7 +73,7 @@ class Voxels:
                 "data does not hold voxels", found=f"dtype {data.dtype}", allowed="bool, integers, floats, to 64 bits"
             )
         if data.ndim == 0:
-            raise ConfigError("data has no axes", found=repr(data))
+            raise ConfigError("data has no axes", found=quoted(data))
         key = id(data)
         with _LOCK:
             known = _TOKENS.get(key)

@@ -8,7 +8,7 @@ from typing import Any
 
 from funlib.geometry import Roi
 
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError, StoreError, quoted
 from ..model.array import Array
 from ..model.fields import items_of, named, to_dtype, to_integer, to_names, to_path, to_text
 from ..storage.attributes import geometry_attributes
@@ -84,7 +84,7 @@ def create_zarr(
     if array_dtype is None:
         raise ConfigError("an array needs a dtype", path=(dataset,))
     if not isinstance(roi, Roi) or None in roi.offset or None in roi.shape:
-        raise ConfigError("roi is not a bounded Roi", found=repr(roi), path=(dataset,))
+        raise ConfigError("roi is not a bounded Roi", found=quoted(roi), path=(dataset,))
     dims = roi.dims
     voxel_size = _lengths(voxel_size, dims, "voxel_size", dataset)
     if roi.empty or any(s % v for s, v in zip(roi.shape, voxel_size, strict=True)):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from ..errors import ConfigError
+from ..errors import ConfigError, quoted
 from ..model import fields
 from ..model.base import SourceConfig
 from ..model.plan import MODES
@@ -18,7 +18,7 @@ from .zarr_opened import ZarrOpened
 
 def _mode(_: Any, field: attrs.Attribute[str], value: Any) -> None:
     if not fields.is_among(value, MODES):
-        raise ConfigError("unknown mode", found=repr(value), allowed=f"{', '.join(MODES)}; create_zarr creates")
+        raise ConfigError("unknown mode", found=quoted(value), allowed=f"{', '.join(MODES)}; create_zarr creates")
 
 
 @attrs.frozen(eq=False, repr=False)

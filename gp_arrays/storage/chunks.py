@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, quoted
 from ..model.fields import items_of, to_integer
 
 #: Voxels along each spatial axis of a chunk, where nothing else is said.
@@ -29,7 +29,7 @@ def to_chunks(value: Any, axes: Sequence[str], dims: int, what: str, dataset: st
     if len(given) != len(axes) or any(n < 1 for n in given):
         raise ConfigError(
             f"{what} must be one positive number of voxels per axis",
-            found=repr(value),
+            found=quoted(value),
             allowed=f"axes {', '.join(axes)}",
             path=(dataset,),
         )

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError, StoreError, quoted
 from .documents import Node, error_text, read_json, to_fill_value
 from .engine import DOCUMENTS, FORMATS
 from .files import replace_file
@@ -65,11 +65,11 @@ class NewArray:
 
     def __attrs_post_init__(self) -> None:
         if self.compressor not in COMPRESSORS:
-            raise ConfigError("unknown compressor", found=repr(self.compressor), allowed=", ".join(COMPRESSORS))
+            raise ConfigError("unknown compressor", found=quoted(self.compressor), allowed=", ".join(COMPRESSORS))
         if self.format not in FORMATS:
             raise ConfigError(
                 "a Zarr format that the installed zarr does not write",
-                found=repr(self.format),
+                found=quoted(self.format),
                 allowed=", ".join(map(str, FORMATS)),
             )
         try:
@@ -141,7 +141,9 @@ def require_dataset_path(dataset: str) -> None:
     """Raises ConfigError for a path that no array within a store can have."""
     parts = dataset.split("/") if dataset else []
     if any(part in ("", ".", "..", *DOCUMENTS) or "\0" in part for part in parts):
-        raise ConfigError("not a path of an array in a store", found=repr(dataset), allowed='such as "labels/neurons"')
+        raise ConfigError(
+            "not a path of an array in a store", found=quoted(dataset), allowed='such as "labels/neurons"'
+        )
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

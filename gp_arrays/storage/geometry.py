@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import ConfigError, StoreError, TreeError
+from ..errors import ConfigError, StoreError, TreeError, quoted
 from ..units import DEFAULT_UNIT, Quantity, metres
 from .axes import NONSPATIAL, roles_of
 from .documents import Node, ancestors
@@ -76,7 +76,7 @@ def levels(multiscale: Mapping[str, Any]) -> list[str]:
     try:
         return [str(level["path"]).strip("/") for level in multiscale["datasets"]]
     except (KeyError, TypeError) as error:
-        raise StoreError("malformed multiscales", found=repr(error)) from None
+        raise StoreError("malformed multiscales", found=quoted(error)) from None
 
 
 def read_geometry(root: Path, node: Node, axes: Sequence[str] | None = None) -> Geometry:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, StoreError, TreeError
+from ..errors import ConfigError, StoreError, TreeError, quoted
 
 
 def is_reference(model: str) -> bool:
@@ -34,7 +34,7 @@ def to_reference(value: Any) -> str:
     if not isinstance(value, str) or not is_reference(value):
         raise ConfigError(
             "not a function that workers can import",
-            found=repr(value),
+            found=quoted(value),
             allowed="a function of a module, or 'module:name'",
         )
     return value
@@ -43,7 +43,7 @@ def to_reference(value: Any) -> str:
 def to_arguments(value: Any) -> dict[str, Any]:
     """attrs converter: arguments of a function, plain values by name."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError("not arguments by name", found=repr(value))
+        raise ConfigError("not arguments by name", found=quoted(value))
     return dict(value)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import gunpowder as gp
 
-from ..errors import ConfigError, TreeError
+from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig, SourceConfig
 from ..model.config import source_fields
@@ -61,7 +61,7 @@ def node_of(config_type: type[ArrayConfig]) -> type[Any]:
     is_type = isinstance(config_type, type) and issubclass(config_type, ArrayConfig)
     if not is_type or vars(config_type).get("abstract", False):
         raise ConfigError(
-            "not the class of an array type", found=repr(config_type), allowed="a class such as BinarizeArrayConfig"
+            "not the class of an array type", found=quoted(config_type), allowed="a class such as BinarizeArrayConfig"
         )
     if config_type not in _NODES:
         _NODES.setdefault(config_type, _make(config_type))
@@ -220,10 +220,10 @@ def _sequence(value: Any, name: str, field: attrs.Attribute[Any]) -> Any:
     """The keys of an argument as its field wants configs: one, by name, or a list of them."""
     annotation = _key_annotation(field)
     if annotation.startswith("Mapping") and not isinstance(value, Mapping):
-        raise TreeError(f"{name} must be array keys by name", found=repr(value), allowed='such as {"raw": RAW}')
+        raise TreeError(f"{name} must be array keys by name", found=quoted(value), allowed='such as {"raw": RAW}')
     if annotation.startswith("Sequence"):
         if not isinstance(value, (Mapping, list, tuple)):
-            raise TreeError(f"{name} must be a list of array keys", found=repr(value))
+            raise TreeError(f"{name} must be a list of array keys", found=quoted(value))
         return list(value.values() if isinstance(value, Mapping) else value)
     return value
 

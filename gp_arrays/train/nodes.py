@@ -11,7 +11,7 @@ import gunpowder as gp
 import numpy as np
 from funlib.geometry import Coordinate, Roi
 
-from ..errors import ComputeError, GpArraysError, TreeError
+from ..errors import ComputeError, GpArraysError, TreeError, quoted
 from ..model.base import ArrayConfig, SourceConfig
 from ..model.evaluate import owned, run_step
 from ..model.meta import Axis, Block, Meta, Region, interpolatable
@@ -34,7 +34,7 @@ class Upstream(ArrayConfig):
 def upstream(key: gp.ArrayKey) -> Upstream:
     """The config that stands for the array of a key."""
     if not isinstance(key, gp.ArrayKey):
-        raise TreeError("a node reads from array keys", found=repr(key), allowed="a gunpowder.ArrayKey")
+        raise TreeError("a node reads from array keys", found=quoted(key), allowed="a gunpowder.ArrayKey")
     return Upstream(str(key))
 
 

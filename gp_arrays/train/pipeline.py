@@ -7,7 +7,7 @@ from typing import Any
 
 import gunpowder as gp
 
-from ..errors import TreeError
+from ..errors import TreeError, quoted
 from ..model.base import ArrayConfig
 from ..model.plan import compile_plan
 from .node_types import node_of
@@ -54,10 +54,10 @@ def compile_pipeline(
     ((3, 4), array([[0, 0, 1, 1]], dtype=uint8))
     """
     if not isinstance(arrays, Mapping):
-        raise TreeError("not array configs by key", found=repr(arrays))
+        raise TreeError("not array configs by key", found=quoted(arrays))
     for key in arrays:
         if not isinstance(key, gp.ArrayKey):
-            raise TreeError("a pipeline provides array keys", found=repr(key), allowed="a gunpowder.ArrayKey")
+            raise TreeError("a pipeline provides array keys", found=quoted(key), allowed="a gunpowder.ArrayKey")
     if not arrays:
         raise TreeError("no array to provide")
     plan = compile_plan({str(key): config for key, config in arrays.items()}, unit)

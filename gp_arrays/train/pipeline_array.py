@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from funlib.geometry import Coordinate
 
-from ..errors import ComputeError, ConfigError, GpArraysError
+from ..errors import ComputeError, ConfigError, GpArraysError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
@@ -43,7 +43,7 @@ MOST_PIPELINES = 16
 def to_files(value: Any) -> tuple[Path, ...]:
     """attrs converter: paths of files."""
     if isinstance(value, (str, Path)):
-        raise ConfigError("not a list of files", found=repr(value), allowed=f"[{str(value)!r}]")
+        raise ConfigError("not a list of files", found=quoted(value), allowed=f"[{str(value)!r}]")
     return tuple(fields.to_path(item) for item in fields.items_of(value, "files"))
 
 

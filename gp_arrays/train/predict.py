@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from funlib.geometry import Coordinate
 
-from ..errors import ComputeError, ConfigError, TreeError
+from ..errors import ComputeError, ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
@@ -43,7 +43,7 @@ def to_output_dtype(value: Any) -> np.dtype[Any]:
     """attrs converter: a dtype that predictions are stored in."""
     dtype = fields.to_dtype(value)
     if dtype is None or dtype.kind == "b":
-        raise ConfigError("not a dtype of predictions", found=repr(value), allowed="floats, or integers with a scale")
+        raise ConfigError("not a dtype of predictions", found=quoted(value), allowed="floats, or integers with a scale")
     return dtype
 
 
@@ -53,7 +53,9 @@ def to_channels(value: Any) -> tuple[str, ...] | None:
         value = [str(i) for i in range(value)]
     names = fields.to_names(value)
     if names is not None and (not names or len(set(names)) != len(names)):
-        raise ConfigError("channels are not names, each once", found=repr(value), allowed='such as ["membrane"], or 3')
+        raise ConfigError(
+            "channels are not names, each once", found=quoted(value), allowed='such as ["membrane"], or 3'
+        )
     return names
 
 
@@ -153,11 +155,11 @@ class PredictArrayConfig(ArrayConfig):
         if self.tile_size is None:
             raise ConfigError("tile_size is missing", allowed="the shape that the network computes at once")
         if not isinstance(self.padded, str) or self.padded not in PADDINGS:
-            raise ConfigError("unknown padding", found=repr(self.padded), allowed=", ".join(PADDINGS))
+            raise ConfigError("unknown padding", found=quoted(self.padded), allowed=", ".join(PADDINGS))
         if self.autocast is not None and self.autocast not in AUTOCASTS:
-            raise ConfigError("unknown autocast", found=repr(self.autocast), allowed=f"None, {', '.join(AUTOCASTS)}")
+            raise ConfigError("unknown autocast", found=quoted(self.autocast), allowed=f"None, {', '.join(AUTOCASTS)}")
         if self.batch_size < 1:
-            raise ConfigError("batch_size must be positive", found=repr(self.batch_size))
+            raise ConfigError("batch_size must be positive", found=quoted(self.batch_size))
         if self.dtype.kind != "f" and self.output_scale is None:
             raise ConfigError(
                 "an integer dtype needs an output_scale", found=str(self.dtype), allowed="such as 255 for uint8"

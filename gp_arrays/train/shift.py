@@ -8,7 +8,7 @@ from typing import Any
 
 from funlib.geometry import Coordinate
 
-from ..errors import TreeError
+from ..errors import TreeError, quoted
 from ..model import fields
 from ..model.config import Config
 from ..model.plan import Plan, Step, compile_plan
@@ -38,7 +38,7 @@ def common_shift(trees: Sequence[Any], unit: str | None = None) -> Coordinate:
     (10, 0)
     """
     if isinstance(trees, (Config, str, Mapping)) or not isinstance(trees, Sequence) or not trees:
-        raise TreeError("trees must be a list of array configs", found=repr(trees))
+        raise TreeError("trees must be a list of array configs", found=quoted(trees))
     plans = [
         compile_plan(
             {str(key): config for key, config in tree.items()} if isinstance(tree, Mapping) else {f"tree {i}": tree},
@@ -70,7 +70,9 @@ def shift_of(plan: Plan, shift: Any) -> Coordinate:
     if lengths is None:
         values = [0] * len(classes)
     elif len(lengths) != len(classes):
-        raise TreeError("a shift has one length per spatial axis", found=repr(shift), allowed=f"{len(classes)} lengths")
+        raise TreeError(
+            "a shift has one length per spatial axis", found=quoted(shift), allowed=f"{len(classes)} lengths"
+        )
     else:
         values = [length.to(plan.unit) for length in lengths]
     if all((value - remainder) % modulus == 0 for value, (remainder, modulus) in zip(values, classes, strict=True)):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError
+from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import require_ids
@@ -66,20 +66,19 @@ def to_groups(value: Any) -> Groups:
     pairs = list(value.items()) if isinstance(value, dict) else value
     if isinstance(pairs, str) or not isinstance(pairs, Sequence) or not pairs:
         raise ConfigError(
-            "groupings is not a list of (name, ids)", found=repr(value), allowed='such as [("axon", [1, 2])]'
+            "groupings is not a list of (name, ids)", found=quoted(value), allowed='such as [("axon", [1, 2])]'
         )
     groups = []
     for pair in pairs:
         if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-            raise ConfigError("a grouping is not (name, ids)", found=repr(pair))
+            raise ConfigError("a grouping is not (name, ids)", found=quoted(pair))
         name, ids = pair
         if not isinstance(name, str) or not name:
-            raise ConfigError("a grouping has no name", found=repr(pair))
-        if isinstance(ids, (str, bytes)) or not hasattr(ids, "__iter__"):
-            raise ConfigError(f"ids of grouping {name!r} are not a list", found=repr(ids))
-        for i in (ids := list(ids)):
+            raise ConfigError("a grouping has no name", found=quoted(pair))
+        ids = fields.items_of(list(ids) if isinstance(ids, Set) else ids, f"ids for grouping {name!r}")
+        for i in ids:
             if isinstance(i, (bool, np.bool_)) or not isinstance(i, (int, np.integer)):
-                raise ConfigError(f"an id of grouping {name!r} is not an integer", found=repr(i))
+                raise ConfigError(f"an id of grouping {name!r} is not an integer", found=quoted(i))
         groups.append((name, tuple(int(i) for i in ids)))
     names = [name for name, _ in groups]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError
+from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import common_grid
@@ -51,7 +51,7 @@ def repeated(names: Sequence[str]) -> list[str]:
 
 def to_mapping(value: Any) -> dict[str, Any]:
     if isinstance(value, Config) or not isinstance(value, Mapping):
-        raise ConfigError("not a mapping of channels to array configs", found=repr(value))
+        raise ConfigError("not a mapping of channels to array configs", found=quoted(value))
     return dict(value)
 
 
@@ -88,7 +88,7 @@ class ConcatArrayConfig(ArrayConfig):
 
     def check(self) -> None:
         if not self.channels:
-            raise ConfigError("no channels", found=repr(self.channels), allowed="at least one name")
+            raise ConfigError("no channels", found=quoted(self.channels), allowed="at least one name")
         twice = repeated(self.channels)
         if twice:
             raise ConfigError("channel names are not unique", found=", ".join(twice), allowed="each name once")

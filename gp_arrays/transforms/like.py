@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, quoted
 from ..model.array import Array
 from .constant import ConstantArrayConfig
 from .ones import OnesArrayConfig
@@ -12,7 +12,7 @@ from .ones import OnesArrayConfig
 
 def _require_array(array: Any) -> None:
     if not isinstance(array, Array):
-        raise ConfigError("not an array", found=repr(array), allowed="a gp_arrays.Array, as config.array() gives")
+        raise ConfigError("not an array", found=quoted(array), allowed="a gp_arrays.Array, as config.array() gives")
 
 
 def ones_like(array: Array, name: str | None = None) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ComputeError, ConfigError, RequestError, TreeError
+from ..errors import ComputeError, ConfigError, RequestError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import common_grid, require_ids
@@ -143,7 +143,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
         if len(set(offsets)) != len(offsets):
             raise ConfigError("id_offsets are not all different", found=list(offsets))
         if not fields.is_among(self.overlap, OVERLAPS):
-            raise ConfigError("unknown overlap", found=repr(self.overlap), allowed=", ".join(map(repr, OVERLAPS)))
+            raise ConfigError("unknown overlap", found=quoted(self.overlap), allowed=", ".join(map(repr, OVERLAPS)))
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -206,7 +206,7 @@ def source_of_id(config: MergeInstancesArrayConfig, id: int) -> tuple[str, int]:
         RequestError: An id that no source can have: 0, or one that is in no source's room.
     """
     if not isinstance(config, MergeInstancesArrayConfig):
-        raise RequestError("not a MergeInstancesArrayConfig", found=repr(config))
+        raise RequestError("not a MergeInstancesArrayConfig", found=quoted(config))
     id = fields.to_integer(id)
     for source, offset, room in zip(config.source_array_configs, config.offsets, config.rooms, strict=True):
         if 0 < id - offset <= room:

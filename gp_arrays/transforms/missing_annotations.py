@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError
+from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import require_ids
@@ -126,7 +126,7 @@ def _malformed(path: str, found: Any, allowed: str) -> TreeError:
 
 def _sparse(_: Any, field: attrs.Attribute[str], value: Any) -> None:
     if not fields.is_among(value, SPARSE):
-        raise ConfigError(f"unknown {field.name}", found=repr(value), allowed=" or ".join(map(repr, SPARSE)))
+        raise ConfigError(f"unknown {field.name}", found=quoted(value), allowed=" or ".join(map(repr, SPARSE)))
 
 
 #: Configs whose remarks were logged, so that each is logged once.

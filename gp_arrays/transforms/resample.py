@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from funlib.geometry import Coordinate
 
-from ..errors import ConfigError, TreeError
+from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
@@ -43,7 +43,7 @@ def to_order(value: Any) -> int:
 
 def _downsample_by(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not fields.is_among(value, DOWNSAMPLE_BY):
-        raise ConfigError("unknown downsample_by", found=repr(value), allowed=f"None, {', '.join(DOWNSAMPLE_BY)}")
+        raise ConfigError("unknown downsample_by", found=quoted(value), allowed=f"None, {', '.join(DOWNSAMPLE_BY)}")
 
 
 @attrs.frozen(eq=False, repr=False)

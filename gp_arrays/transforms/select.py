@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from ..errors import ConfigError, TreeError, nearest, quoted
+from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
@@ -38,13 +39,10 @@ def to_channels(value: Any) -> str | int | tuple[str | int, ...] | None:
         return value
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return int(value)
-    if (
-        isinstance(value, Sequence)
-        and value
-        and all(isinstance(v, (str, int, np.integer)) and not isinstance(v, bool) for v in value)
-    ):
-        return tuple(v if isinstance(v, str) else int(v) for v in value)
-    raise ConfigError("channels are not names or indices", found=repr(value), allowed='"axon", 2, or a list of such')
+    items = fields.items_of(value, "channels") if isinstance(value, Sequence) else ()
+    if items and all(isinstance(v, (str, int, np.integer)) and not isinstance(v, bool) for v in items):
+        return tuple(v if isinstance(v, str) else int(v) for v in items)
+    raise ConfigError("channels are not names or indices", found=quoted(value), allowed='"axon", 2, or a list of such')
 
 
 def to_at(value: Any) -> dict[str, int]:
@@ -53,7 +51,7 @@ def to_at(value: Any) -> dict[str, int]:
     if not isinstance(value, Mapping) or not all(
         isinstance(k, str) and isinstance(v, (int, np.integer)) and not isinstance(v, bool) for k, v in value.items()
     ):
-        raise ConfigError("at is not a mapping of axes to indices", found=repr(value), allowed='such as {"t": 0}')
+        raise ConfigError("at is not a mapping of axes to indices", found=quoted(value), allowed='such as {"t": 0}')
     return {key: int(index) for key, index in value.items()}
 
 

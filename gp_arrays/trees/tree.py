@@ -73,7 +73,9 @@ def save_tree(configs: Mapping[str, Config] | Sequence[Config], path: str | Path
     for key, config in configs.items() if isinstance(configs, Mapping) else ():
         if key != config.name:
             raise TreeError(
-                "an entry's name is its key", found=f"{key!r} for the array {config.name!r}", allowed=repr(config.name)
+                "an entry's name is its key",
+                found=f"{quoted(key)} for the array {quoted(config.name)}",
+                allowed=quoted(config.name),
             )
     path = tree_path(path)
     folder, here = path.absolute().parent, Path.cwd()
@@ -172,7 +174,7 @@ class _Reader:
         cls, values = self.values(entry, path)
         own = values.setdefault("name", name)
         if len(path) == 1 and own != name:
-            raise TreeError("an entry's name is its key", found=f"name {own!r}", allowed=repr(name), path=path)
+            raise TreeError("an entry's name is its key", found=f"name {quoted(own)}", allowed=quoted(name), path=path)
         for key in source_fields(cls):
             if key in values:
                 values[key] = _each_source(values[key], (*path, key), self.source)

@@ -192,3 +192,40 @@ def test_values_of_another_kind_are_config_errors(kind, fields):
     (field,) = fields
     with pytest.raises(gpa.ConfigError, match=f"(?s)a: .*{field}"):
         TYPES[kind]("a", **{**given, **fields})
+
+
+def _without_end():
+    while True:
+        yield 1
+
+
+@pytest.mark.parametrize("value", [range(10**15), range(10**30), np.broadcast_to(1, 10**12)], ids=repr)
+def test_lists_without_end_are_refused_at_once(value):
+    dummy = gpa.DummyArrayConfig("dummy")
+    for config in (
+        lambda: gpa.ResampledArrayConfig("a", dummy, value, (1, 1, 1), 0),
+        lambda: gpa.BinarizeArrayConfig("a", dummy, [("axon", value)]),
+        lambda: gpa.MissingAnnotationsMaskConfig("a", dummy, [("axon", value)]),
+        lambda: gpa.RelabelArrayConfig("a", dummy, mapping=value),
+        lambda: gpa.MergeInstancesArrayConfig("a", [dummy], id_offsets=value),
+        lambda: gpa.ZarrArrayConfig("a", "b.zarr", "raw", voxel_size=value),
+        lambda: gpa.CropArrayConfig("a", dummy, [value, value]),
+        lambda: gpa.PipelineArrayConfig("a", dummy, "gunpowder:Normalize", fingerprint=value),
+    ):
+        with pytest.raises(gpa.ConfigError, match="too many .*; allowed: at most"):
+            config()
+    with pytest.raises(gpa.ConfigError):
+        gpa.SelectArrayConfig("a", dummy, channels=value)
+
+
+def test_items_that_never_end():
+    with pytest.raises(gpa.ConfigError, match="too many factors"):
+        gpa.ResampledArrayConfig("a", gpa.DummyArrayConfig("dummy"), _without_end(), (1, 1, 1), 0)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["a", "a5", ("a", [1, 2]), ("u1", 4), [("x", "u1")], {"names": ["x"], "formats": ["u1"]}]
+)
+def test_dtypes_that_are_no_voxels(dtype):
+    with pytest.raises(gpa.ConfigError, match="dtype: not a dtype of voxels"):
+        gpa.SumArrayConfig("a", [gpa.DummyArrayConfig("dummy")], dtype=dtype)

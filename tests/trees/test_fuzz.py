@@ -127,13 +127,14 @@ python_values = st.one_of(
             gpa.DummyArrayConfig("d"),
             {1, 2},
             range(10**9),
+            range(10**30),
+            ("a", [1, 2]),
             gpa,
         ]
     ),
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OWN))
 @given(data=st.data())
 @settings(max_examples=20)
