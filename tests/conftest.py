@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 import gp_arrays as gpa
 from gp_arrays.testing import assert_same
 
-#: has no doctests, and imports torch, which not every machine has
-collect_ignore = ["networks.py"]
+#: no doctests are run here: networks.py imports torch, and an example in oracles/ registers an array type
+collect_ignore_glob = ["networks.py", "oracles/*"]
 
 #: `pytest --hypothesis-profile=thorough` looks longer, as .ci/run does; `nightly` also elsewhere each time.
 for name, examples in {"quick": 30, "thorough": 200}.items():

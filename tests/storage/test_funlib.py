@@ -21,7 +21,7 @@ TYPES = ["time", "channel", "space", "space", "space"]
 def test_funlib_opens_what_is_materialized(tmp_path, zarr_format, axes):
     voxels = VOXELS if len(axes) == 5 else VOXELS[:, 0]
     config = gpa.NumpyArrayConfig("a", data=voxels, voxel_size=VOXEL_SIZE, offset=ROI.offset, axes=tuple(axes))
-    gpa.materialize(config, tmp_path / "out.zarr", "a", zarr_format=zarr_format, progress=False)
+    gpa.materialize(config, tmp_path / "out.zarr", "a", storage=gpa.Storage(zarr_format=zarr_format), progress=False)
     read, handed = open_ds(tmp_path / "out.zarr" / "a"), config.array().to_funlib()
     for opened in (read, handed):
         assert (opened.roi, opened.voxel_size, list(opened.units)) == (ROI, VOXEL_SIZE, ["nm"] * 3)

@@ -328,13 +328,12 @@ def test_compiled_pipeline_and_node_after_random_augmentation():
 
 
 def test_errors_in_a_compiled_pipeline_name_the_place_in_the_world_and_the_path():
-    # 3 and 5 are off the voxel grid, so gunpowder is served shifted coordinates
+    # 103 and 205 are off the grid through zero, so gunpowder is served shifted coordinates
     source = memory("a", [[0, 0], [0, -1]], np.int64, offset=(103, 205), voxel_size=(10, 20))
     merged = gpa.MergeInstancesArrayConfig("merged", [source])
     key = gp.ArrayKey("TOP")
-    pipeline = gpa.compile_pipeline({key: gpa.LogicalOrArrayConfig("top", merged)})
-    assert any(pipeline.shift)
-    request = gp.BatchRequest({key: gp.ArraySpec(roi=gp.Roi((103, 205), (20, 40)).shift(-pipeline.shift))})
+    pipeline = gpa.compile_pipeline({key: gpa.LogicalOrArrayConfig("top", merged)}, shift=(3, 5))
+    request = gp.BatchRequest({key: gp.ArraySpec(roi=gp.Roi((100, 200), (20, 40)))})
     with gp.build(pipeline), pytest.raises(gp.PipelineRequestError) as caught:
         pipeline.request_batch(request)
     assert "top > merged: an id of a is beyond its room; found -1 at (113, 225) nm" in str(caught.value)
