@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import signal
 import sys
@@ -12,7 +13,8 @@ from typing import Any
 
 import click
 
-from ..errors import GpArraysError
+from ..errors import LONGEST, GpArraysError, one_line, quoted
+from ..model.fields import is_path
 
 #: Where each command is.
 COMMANDS = {
@@ -79,9 +81,14 @@ def run(args: Sequence[str] | None = None) -> int:
     # accepted anywhere, as it is wanted after a failure, at the end of the line
     arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
+        for argument in arguments:
+            if argument and not is_path(argument):
+                raise click.UsageError(f"not a text that a command line can hold: {quoted(argument)}")
         result: Any = cli.main(arguments, prog_name="gp-arrays", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        click.echo("\n".join(map(one_line, text.getvalue().splitlines())), err=True)
         return error.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -92,6 +99,6 @@ def run(args: Sequence[str] | None = None) -> int:
         if show:
             traceback.print_exc()
         else:
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            click.echo(f"error: {one_line(str(error), 5 * LONGEST)}", err=True)
         return 1
     return result if isinstance(result, int) else 0

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import ConfigError, StoreError, TreeError, quoted
+from ..errors import ConfigError, StoreError, TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import located, not_a_config, pinned
 from ..model.plan import Plan, compile_plan
+from ..storage.create import require_dataset_path
 from ..storage.files import writing
 from ..storage.journal import EMPTY
 from . import document
@@ -259,8 +260,7 @@ def _mask(config: Any, unit: str) -> Plan:
 
 def _dataset(name: str) -> str:
     clean = name.strip("/")
-    if any(part.startswith(".") or not part for part in clean.split("/")) and clean:
-        raise ConfigError("not a path in a store", found=quoted(name))
+    require_dataset_path(clean)
     return clean
 
 

@@ -288,7 +288,7 @@ def _placing_errors(init: Callable[..., None]) -> Callable[..., None]:
             field = _refusing(type(self), values)
             if field is not None:
                 error = type(error)(f"{field}: {error.problem}", error.found, error.allowed, error.path)
-            raise error.at(name if isinstance(name, str) and name else type(self).__name__) from None
+            raise error.at(name if isinstance(name, str) and name.strip() else type(self).__name__) from None
 
     return wrapped
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -174,9 +175,17 @@ def is_url(path: Path) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.:-]+:(/|$)", str(path)) is not None
 
 
+def is_path(text: str) -> bool:
+    """True if the file system can hold the text as a path: NUL and lone surrogates cannot be in one."""
+    try:
+        return bool(text) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def to_path(value: Any) -> Path:
     """attrs converter: a path on disk."""
-    if not isinstance(value, (str, Path)) or not str(value):
+    if not isinstance(value, (str, Path)) or not is_path(str(value)):
         raise ConfigError("not a path", found=quoted(value))
     return Path(value)
 

@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 
 from ..errors import ConfigError, StoreError, quoted
+from ..model.fields import is_path
 from .documents import Node, error_text, read_json, to_fill_value
 from .engine import DOCUMENTS, FORMATS
 from .files import replace_file
@@ -140,10 +141,9 @@ def require_json(attributes: Any) -> None:
 def require_dataset_path(dataset: str) -> None:
     """Raises ConfigError for a path that no array within a store can have."""
     parts = dataset.split("/") if dataset else []
-    if any(part in ("", ".", "..", *DOCUMENTS) or "\0" in part for part in parts):
-        raise ConfigError(
-            "not a path of an array in a store", found=quoted(dataset), allowed='such as "labels/neurons"'
-        )
+    # zarr 2 reads a backslash as a slash
+    if any(part.startswith(".") or part in DOCUMENTS or not is_path(part) or "\\" in part for part in parts):
+        raise ConfigError("not a path in a store", found=quoted(dataset), allowed='such as "labels/neurons"')
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

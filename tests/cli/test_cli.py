@@ -130,6 +130,23 @@ def test_exit_codes(tree, capsys, args, code, message):
     assert message in err + out
 
 
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "n" * 10_000, "back\\slash", "../up"])
+def test_texts_that_no_path_can_be(tree, capsys, text):
+    for args in (
+        ["info", text],
+        ["why", "tree.toml", "or", text],
+        ["table", "tree.toml", "labels", text],
+        ["materialize", "tree.toml", "or", "out.zarr", "--dataset", text, "--dry-run"],
+        ["materialize", "tree.toml", "or", "out.zarr", "--roi", text],
+        ["status", text],
+        ["diff", text, text],
+    ):
+        code, _, err = call(capsys, *args)
+        assert code in (1, 2), args
+        assert "rror: " in err
+        assert len(err) < 3000
+
+
 def test_traceback(tree, capsys):
     assert "Traceback" not in call(capsys, "explain", "tree.toml", "msaks")[2]
     assert "Traceback" in call(capsys, "explain", "tree.toml", "msaks", "--traceback")[2]
