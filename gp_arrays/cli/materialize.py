@@ -103,8 +103,18 @@ def to_shape(text: str) -> tuple[int, ...]:
     type=click.IntRange(min=1),
     help="End after so many failures with no block done between them.",
 )
+@click.option(
+    "--threads-per-worker",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Threads of the libraries that a worker uses.",
+)
 @click.option("--state", type=click.Path(path_type=Path), help="Folder for what is done; beside OUT by default.")
-@click.option("--worker-command", help='What starts a worker, such as "srun -c 2 {worker}".')
+@click.option(
+    "--worker-command",
+    help='What starts a worker, such as "srun -c 2 {worker}". {slot} in it is its number, from 0: that of a GPU, say.',
+)
 @click.option(
     "--host",
     help="Address that workers of --worker-command reach this machine by, and the only one that is listened at; "
@@ -134,6 +144,7 @@ def materialize(
     retries: int,
     block_timeout: float | None,
     max_failed: int,
+    threads_per_worker: int,
     **options: Any,
 ) -> int:
     """Write arrays NAME... of TREE to the Zarr store OUT, block by block.
@@ -156,7 +167,7 @@ def materialize(
         overwrite,
         unit,
         progress=not quiet,
-        workers=Workers(retries, block_timeout, max_failed),
+        workers=Workers(retries, block_timeout, max_failed, threads_per_worker),
         storage=Storage(compressor, int(zarr_format), shards),
         **options,
     )

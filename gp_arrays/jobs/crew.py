@@ -21,18 +21,22 @@ class Workers:
         retries: How often a failed block is tried again.
         timeout: Seconds after which a block counts as stuck and its worker is ended; None for never.
         max_failed: So many failures with no block done between them end the run.
+        threads: How many threads the libraries of a worker may use, torch among them. The voxels of a network may
+            differ in their last digits with another number.
     """
 
     retries: int = 2
     timeout: float | None = 600
     max_failed: int = 20
+    threads: int = 1
 
     def __attrs_post_init__(self) -> None:
-        if self.retries < 0 or self.max_failed < 1 or (self.timeout is not None and not self.timeout > 0):
+        counts = self.retries >= 0 and self.max_failed >= 1 and self.threads >= 1
+        if not counts or (self.timeout is not None and not self.timeout > 0):
             raise ConfigError(
                 "the limits of workers are out of range",
-                found=f"retries={self.retries}, timeout={self.timeout}, max_failed={self.max_failed}",
-                allowed="no negative retries, a timeout above 0 or None, max_failed of at least 1",
+                found=", ".join(f"{name}={value}" for name, value in attrs.asdict(self).items()),
+                allowed="no negative retries, a timeout above 0 or None, max_failed and threads of at least 1",
             )
 
 
@@ -42,7 +46,8 @@ class Crew:
 
     Attributes:
         count: How many at once.
-        command: What starts one elsewhere, with ``{worker}`` for the worker's own command.
+        command: What starts one elsewhere, with ``{worker}`` for the worker's own command, and ``{slot}`` for its
+            number among those at work, from 0.
         host: The address that workers elsewhere reach this machine by.
         limits: What they are allowed.
     """

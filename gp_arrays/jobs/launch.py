@@ -7,6 +7,7 @@ stuck, or whose master has ended, and says whether the worker left by itself.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shlex
@@ -27,6 +28,18 @@ LOOK, ASKED, LATE, GRACE, LEAVE = 0.2, 3.0, 5.0, 3.0, 10.0
 RECORD = struct.Struct("<QII")
 STARTED, LEFT = 1, 4
 
+#: What libraries read, when they are imported, how many threads they may start from.
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "BLOSC_NTHREADS",
+)
+#: Which GPUs a process may use, and where the files of all of them are.
+DEVICES = "CUDA_VISIBLE_DEVICES"
+DEVICE_FILES = Path("/dev")
+
 REMEDY = "it must last as long as its worker, as with sbatch --wait or bsub -K"
 
 
@@ -43,6 +56,10 @@ def main(state: str, scheduler: str) -> int:
     context = dict(part.split("=", 1) for part in os.environ["DAISY_CONTEXT"].split(":") if "=" in part)
     try:
         run = json.loads(Path(state, "run", "run.json").read_text(encoding="utf-8"))
+        while (slot := take_slot(Path(state, "run"), run["workers"])) is None:
+            if os.getppid() != int(scheduler):
+                return 1
+            time.sleep(LOOK)
     except OSError:
         return 0  # the run is over
     worker = context["worker_id"]
@@ -57,10 +74,14 @@ def main(state: str, scheduler: str) -> int:
                 file.write(os.environ["DAISY_CONTEXT"])
     words = shlex.join([sys.executable, "-m", "gp_arrays.jobs.worker", state, worker])
     command = run["command"] or "exec {worker}"
+    os.environ.update(dict.fromkeys(THREADS, str(run["threads"])))
+    if not run["command"] and (device := device_of(slot)) is not None:
+        os.environ[DEVICES] = device
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
     signal.signal(signal.SIGINT, lambda number, frame: None)
-    process = subprocess.Popen(["sh", "-c", command.replace("{worker}", words)], start_new_session=True)
+    command = command.replace("{slot}", str(slot)).replace("{worker}", words)
+    process = subprocess.Popen(["sh", "-c", command], start_new_session=True)
     journal = Path(state, "journals", run["pass"], f"{run['run']}.{worker}")
     code = None
     while code is None:
@@ -82,6 +103,29 @@ def main(state: str, scheduler: str) -> int:
     if not code and not terminated.is_set():
         print(f"the worker command returned before its worker had ended; {REMEDY}", file=sys.stderr)
     return 1 if not code else code if code > 0 else 128 - code
+
+
+def take_slot(folder: Path, count: int) -> int | None:
+    """The first number below ``count`` that no other launcher has; this process has it until it ends, however it ends."""
+    for slot in range(count):
+        file = os.open(folder / f"slot-{slot}", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return slot
+        except BlockingIOError:
+            os.close(file)
+    return None
+
+
+def device_of(slot: int) -> str | None:
+    """The GPU for a slot, among those that this process may use; None where there is none."""
+    named = os.environ.get(DEVICES)
+    if named is None:
+        # CUDA counts those that a container sees from 0, whatever their files are called
+        devices = [str(number) for number, _ in enumerate(DEVICE_FILES.glob("nvidia[0-9]*"))]
+    else:
+        devices = [name.strip() for name in named.split(",") if name.strip()]
+    return devices[slot % len(devices)] if devices else None
 
 
 def last_record(journal: Path) -> int:

@@ -136,6 +136,7 @@ class Run:
             "host": crew.host,
             "retries": crew.limits.retries,
             "timeout": crew.limits.timeout,
+            "threads": crew.limits.threads,
             "patience": crew.patience,
             "logs": str(self.logs),
             "sys_path": [str(Path(path).absolute()) if path else str(Path.cwd()) for path in sys.path],
@@ -287,7 +288,8 @@ def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, 
         stopped=run.stopped,
     )
     try:
-        replace_file(state.folder / SUMMARY, json.dumps(result.document(), indent=1))
+        summary = {**result.document(), "threads": crew.limits.threads}
+        replace_file(state.folder / SUMMARY, json.dumps(summary, indent=1))
     except StoreError as error:
         # what was done is done, and said below; the disk of the state may be full
         logger.warning("the summary of the run was not kept: %s", error)

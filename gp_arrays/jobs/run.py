@@ -100,13 +100,15 @@ def materialize(
         state: A folder for what the job remembers (in ``out.zarr.gp_arrays`` within), instead of
             one beside the store.
         worker_command: What starts a worker elsewhere, such as ``"srun -c 2 {worker}"``; run by
-            ``sh``. It must last as long as its worker (``sbatch --wait``, ``bsub -K``). Store, state and
-            sources are on disks that both see.
+            ``sh``. It must last as long as its worker (``sbatch --wait``, ``bsub -K``). ``{slot}`` in it is the
+            worker's number among those at work, 0 to ``num_workers - 1``: a GPU, say. Without a command each worker
+            sees one of the GPUs of this machine, in turn. Store, state and sources are on disks that both see.
         host: The address that workers elsewhere reach this machine by, and the only one at which it listens for them.
             Without ``worker_command`` nobody but this machine is listened to (127.0.0.1).
         dry_run: Make nothing; tell what it would cost, from a few blocks that are computed
             and written to a temporary folder.
-        workers: How often failed blocks are tried again, how long a block may take, when to give up.
+        workers: How often failed blocks are tried again, how long a block may take, when to give up, and how many
+            threads a worker uses.
         storage: Compressor, Zarr format and shards.
         accept_changed: True goes on although files or stores have changed since blocks were done, and keeps that in the
             job document.

@@ -19,6 +19,7 @@ from ..errors import GpArraysError, StoreError
 from ..storage.journal import DONE, FAILED, JOURNALS, LEFT, STARTED, Journal
 from . import document
 from .geometry import Output
+from .launch import THREADS
 from .outputs import Writer
 from .state import FAILURES, RUN, State
 
@@ -152,6 +153,9 @@ def main(folder: str, worker_id: str) -> None:
     run = state.read_run()
     if run is None:
         return
+    for name in THREADS:
+        # a worker elsewhere may have lost what its launcher has set
+        os.environ.setdefault(name, str(run["threads"]))
     import_modules(run)
     worker = Worker(state, run, worker_id)
     worker.loop()

@@ -169,7 +169,15 @@ def launched(tmp_path):
     (tmp_path / "journals/a").mkdir(parents=True)
 
     def start(command, timeout=None, host=None, port=9):
-        run = {"run": "r", "pass": "a", "command": command, "host": host, "timeout": timeout}
+        run = {
+            "run": "r",
+            "pass": "a",
+            "command": command,
+            "host": host,
+            "timeout": timeout,
+            "workers": 2,
+            "threads": 1,
+        }
         (tmp_path / "run/run.json").write_text(json.dumps(run))
         context = f"hostname=127.0.0.1:port={port}:task_id=a:worker_id=3:logdir=/tmp"
         return subprocess.Popen(
