@@ -16,7 +16,7 @@ from ..model.fields import size_text, sizes_apart, to_block
 from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..model.tasks import make_tasks
-from ..storage.chunks import CHUNK
+from .chunking import default_chunks, tile_below, whole_tiles
 
 #: Bytes that a worker may hold, by default.
 MEMORY = 2 * 1024**3
@@ -163,11 +163,6 @@ def coincide(a: Output, b: Output) -> bool:
     )
 
 
-def default_chunks(meta: Meta) -> tuple[int, ...]:
-    """Chunks of one channel (sample, time) and up to 64 voxels along each spatial axis."""
-    return tuple(1 for _ in meta.nonspatial or ()) + tuple(min(CHUNK, n) for n in meta.spatial_shape)
-
-
 def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block: Any = None) -> Pass:
     """The blocks of outputs whose chunk grids coincide.
 
@@ -175,8 +170,8 @@ def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block
         plan: The compiled tree.
         outputs: Their chunks begin at the same places.
         memory: What a worker may hold, in bytes.
-        block: The shape of a block, in world units or as lengths with units, where it is given.
-        name: Of the pass.
+        block: The shape of a block, in world units or as lengths with units, where it is given; by default
+            whole tiles, where an output is computed in tiles.
 
     Raises:
         ConfigError: A block that is no whole number of chunks.
@@ -186,38 +181,36 @@ def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block
     whole = outputs[0].meta.region
     for output in outputs[1:]:
         whole = whole.union(output.meta.region)
-    # a grid over all outputs begins where the first chunk of any of them does
-    extent = [-((b - e) // u) for b, e, u in zip(whole.begin, whole.end, unit, strict=True)]
+    # a grid over all outputs begins where the first chunk of any of them does, or the tile that holds it
+    tile = tile_below(plan, [plan.outputs[output.dataset] for output in outputs])
+    begin, least = whole_tiles(whole, unit, tile)
 
-    def passing(multiple: Sequence[int]) -> Pass:
-        shape = tuple(u * m for u, m in zip(unit, multiple, strict=True))
-        grid = tuple(-(-n // m) for n, m in zip(extent, multiple, strict=True))
-        return Pass(file_name([o.dataset for o in outputs]), tuple(outputs), whole.begin, shape, grid)
+    def blocks_of(shape: Sequence[int], begin: tuple[int, ...] = begin) -> Pass:
+        grid = tuple(-((b - e) // s) for b, e, s in zip(begin, whole.end, shape, strict=True))
+        return Pass(file_name([o.dataset for o in outputs]), tuple(outputs), begin, tuple(shape), grid)
 
     if block is not None:
         block = to_block(block, plan.unit)
         if len(block) != len(unit) or any(b <= 0 or b % u for b, u in zip(block, unit, strict=True)):
             raise ConfigError("a block must be whole chunks", found=block, allowed=f"multiples of {unit}")
-        made = passing([b // u for b, u in zip(block, unit, strict=True)])
+        in_tiles = all(b % n == 0 for b, n in zip(block, least, strict=True))
+        made = blocks_of(block, begin if in_tiles else whole.begin)
         _require_memory(plan, made, memory)
         return made
-    multiple = [1] * len(unit)
-    _require_memory(plan, passing(multiple), memory)
+    made = blocks_of(least)
+    _require_memory(plan, made, memory, tile)
     while True:
-        made = passing(multiple)
         axes = [i for i in range(len(unit)) if made.grid[i] > 1]
         if not axes or made.count <= FEW_BLOCKS:
             return made
         axis = min(axes, key=lambda i: (made.block[i], -i))
-        larger = list(multiple)
-        larger[axis] *= 2
-        grown = passing(larger)
+        grown = blocks_of([2 * n if i == axis else n for i, n in enumerate(made.block)])
         many = made.count > MANY_BLOCKS
         if not many and _voxels(grown) > BLOCK_VOXELS:
             return made
         if block_bytes(plan, grown) > memory:
             return made
-        multiple = larger
+        made = grown
 
 
 def block_bytes(plan: Plan, made: Pass) -> int:
@@ -231,7 +224,9 @@ def block_bytes(plan: Plan, made: Pass) -> int:
     return BASE_MEMORY + max(make_tasks(plan, wanted).peak_bytes(), writing)
 
 
-def no_memory(problem: str, needed: int, what: str, memory: int, path: tuple[str, ...]) -> TreeError:
+def no_memory(
+    problem: str, needed: int, what: str, memory: int, path: tuple[str, ...], remedy: str = "smaller chunks or blocks"
+) -> TreeError:
     """The error for ``what``, which needs more than a worker may hold."""
     found, held = sizes_apart(needed, memory)
     least = f"more than {size_text(BASE_MEMORY)}, which a worker takes before any voxel"
@@ -239,7 +234,7 @@ def no_memory(problem: str, needed: int, what: str, memory: int, path: tuple[str
         f"{problem} does not fit into a worker's memory",
         found=f"{found} for {what}",
         path=path,
-        allowed=f"{held}; {least if memory <= BASE_MEMORY else 'smaller chunks or blocks, or more memory'}",
+        allowed=f"{held}; {least if memory <= BASE_MEMORY else f'{remedy}, or more memory'}",
     )
 
 
@@ -247,7 +242,7 @@ def _voxels(made: Pass) -> int:
     return max(math.prod(o.meta.voxels(made.region((0,) * len(made.grid)))) for o in made.outputs)
 
 
-def _require_memory(plan: Plan, made: Pass, memory: int) -> None:
+def _require_memory(plan: Plan, made: Pass, memory: int, tile: Region | None = None) -> None:
     for output in made.outputs:
         if BASE_MEMORY + output.buffer > memory:
             what = "a chunk" if output.shards is None else "a shard"
@@ -256,4 +251,10 @@ def _require_memory(plan: Plan, made: Pass, memory: int) -> None:
     needed = block_bytes(plan, made)
     if needed > memory:
         names = ", ".join(output.dataset for output in made.outputs)
-        raise no_memory("a block", needed, f"{made.block} {plan.unit}", memory, (names,))
+        blocks, remedy = "a block", "smaller chunks or blocks"
+        if tile is not None:
+            blocks, remedy = "a block of whole tiles and whole chunks", "a smaller tile_size"
+            suits = default_chunks(made.outputs[0].meta, tile)
+            if block_bytes(plan, attrs.evolve(made, block=tile.shape)) <= memory:
+                remedy = f"chunks that divide the tile, such as {suits}"
+        raise no_memory(blocks, needed, f"{made.block} {plan.unit}", memory, (names,), remedy)

@@ -22,8 +22,9 @@ from ..storage.documents import find_node
 from ..storage.journal import MARK
 from . import document
 from .attributes import PROVENANCE, array_attributes, provenance
+from .chunking import default_chunks, tile_below
 from .document import Job
-from .geometry import MEMORY, Output, Pass, coincide, default_chunks, plan_pass
+from .geometry import MEMORY, Output, Pass, coincide, plan_pass
 from .marks import mark_of
 from .outputs import Storage, create, remove
 from .preflight import is_left_by
@@ -94,7 +95,10 @@ def outputs_of(plan: Plan, layout: Layout, asked: Mapping[str, str]) -> list[Out
     for dataset, step in plan.outputs.items():
         meta, name = plan.steps[step].meta, asked[dataset]
         chunks, shards = _of(layout.chunks, name), _of(layout.storage.shards, name)
-        inner = default_chunks(meta) if chunks is None else to_chunks(chunks, meta.axes, meta.dims, "chunks", name)
+        if chunks is None:
+            inner = default_chunks(meta, tile_below(plan, [step]))
+        else:
+            inner = to_chunks(chunks, meta.axes, meta.dims, "chunks", name)
         outer = None if shards is None else to_chunks(shards, meta.axes, meta.dims, "shards", name)
         require_whole_shards(outer, inner, layout.storage.zarr_format, name)
         outputs.append(Output(dataset, meta, inner, outer))

@@ -74,10 +74,12 @@ class ArrayConfig(Config):
         """What a user should know of an array that can be delivered, for ``verify`` and ``explain``."""
         return ()
 
-    @property
-    def viewable_zoomed_out(self) -> bool:
-        """False if a view that is zoomed out must not compute single voxels, as each costs a whole tile."""
-        return True
+    def first_tile(self, meta: Meta, sources: Sequence[Meta]) -> Region | None:
+        """The first tile of an array that is only computed in whole tiles on one grid; None for any other.
+
+        Blocks of a job are whole tiles, and a view that is zoomed out computes no single voxels.
+        """
+        return None
 
     def fingerprints(self) -> dict[str, str]:
         """Hashes of the files and functions that decide the voxels beside the fields, by their names.

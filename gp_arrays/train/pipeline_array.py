@@ -108,9 +108,9 @@ class PipelineArrayConfig(ArrayConfig):
         if self.stride is not None and self.tile_size is None:
             raise ConfigError("stride needs tile_size", found=f"stride {', '.join(map(str, self.stride))}")
 
-    @property
-    def viewable_zoomed_out(self) -> bool:
-        return self.tile_size is None
+    def first_tile(self, meta: Meta, sources: Sequence[Meta]) -> Region | None:
+        grid = self._grid(meta, sources[0])
+        return None if grid is None else grid.first
 
     def fingerprints(self) -> dict[str, str]:
         files = {f"file {path}": file_hash(path, "file of fingerprint") for path in self.fingerprint}

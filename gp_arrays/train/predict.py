@@ -172,9 +172,8 @@ class PredictArrayConfig(ArrayConfig):
         """Where the network comes from."""
         return NetworkFiles(self.model, self.checkpoint, self.arguments, self.device)
 
-    @property
-    def viewable_zoomed_out(self) -> bool:
-        return False
+    def first_tile(self, meta: Meta, sources: Sequence[Meta]) -> Region:
+        return self._grid(meta, sources[0]).first
 
     def fingerprints(self) -> dict[str, str]:
         return self.network.fingerprints()

@@ -54,6 +54,11 @@ class TileGrid:
     extent: Region
     size: tuple[int, ...]
 
+    @property
+    def first(self) -> Region:
+        """The tile at the array's begin."""
+        return Region(self.extent.begin, tuple(b + s for b, s in zip(self.extent.begin, self.size, strict=True)))
+
     def tiles(self, region: Region) -> list[Tile]:
         """The tiles that hold the voxels of a region.
 

@@ -135,7 +135,7 @@ def _computed(plan: Plan, index: int) -> Level:
     meta = step.meta
 
     def read(ranges: Sequence[Range]) -> Voxels:
-        if not step.config.viewable_zoomed_out:
+        if step.config.first_tile(meta, step.source_metas) is not None:
             raise ComputeError(
                 "zoom in to see this array: it is computed in whole tiles",
                 allowed="full resolution, or the array stored with a pyramid",

@@ -1,0 +1,130 @@
+"""Default chunks and blocks of arrays that are computed in whole tiles."""
+
+import appended_nodes
+import numpy as np
+import pytest
+
+import gp_arrays as gpa
+from gp_arrays.jobs.chunking import default_chunks, tile_below, whole_tiles
+from gp_arrays.jobs.geometry import plan_pass
+from gp_arrays.jobs.prepare import Layout, group_outputs, outputs_of
+from gp_arrays.model.meta import Region
+from gp_arrays.model.plan import compile_plan
+
+
+def tiled(shape, tile, voxel_size=(4, 4), name="tiled", **options):
+    """A prediction without context of an array that begins off the grid of its tiles, tile size in voxels."""
+    raw = gpa.NumpyArrayConfig("raw", data=np.zeros(shape, np.uint8), offset=(8, -4), voxel_size=voxel_size)
+    size = tuple(t * v for t, v in zip(tile, voxel_size, strict=True))
+    return gpa.PipelineArrayConfig(name, raw, appended_nodes.add_pooled, tile_size=size, dtype="float32", **options)
+
+
+def only_pass(config, **layout):
+    plan = compile_plan({"out": config})
+    (outputs,) = group_outputs(outputs_of(plan, Layout(**layout), {"out": "out"}))
+    layout = Layout(**layout)
+    return outputs[0], plan_pass(plan, outputs, layout.memory, layout.block)
+
+
+@pytest.mark.parametrize(
+    ("tile", "chunks"), [((40, 160), (40, 80)), ((67, 134), (67, 67)), ((96, 64), (48, 64)), ((300, 12), (60, 12))]
+)
+def test_chunks_divide_the_tile_and_blocks_are_whole_tiles(tile, chunks):
+    output, made = only_pass(tiled((700, 600), tile))
+    assert output.chunks == chunks
+    assert made.begin == (8, -4)
+    assert all(block % (4 * size) == 0 for block, size in zip(made.block, tile, strict=True))
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        lambda config: gpa.ThresholdArrayConfig("top", config, threshold=1),
+        lambda config: gpa.LogicalOrArrayConfig("top", gpa.ThresholdArrayConfig("low", config, threshold=1)),
+        lambda config: gpa.SumArrayConfig("top", [config.source_array_config, config]),
+        lambda config: gpa.ResampledArrayConfig("top", config, (1, 1), (2, 2), 1),
+    ],
+)
+def test_what_is_computed_from_tiles_has_their_blocks(above):
+    config = above(tiled((400, 400), (80, 80)))
+    output, made = only_pass(config)
+    assert all(
+        (chunk * int(v)) in (80 * 4, 40 * 4) for chunk, v in zip(output.chunks, output.meta.voxel_size, strict=True)
+    )
+    assert all(block % (80 * 4) == 0 for block in made.block)
+
+
+def test_a_crop_keeps_blocks_on_the_tiles():
+    tree = gpa.CropArrayConfig("crop", tiled((700, 600), (96, 96)), gpa.Roi((8 + 48 * 4, -4 + 32 * 4), (1600, 1600)))
+    output, made = only_pass(tree)
+    assert output.chunks == (48, 32)
+    assert made.begin == (8, -4)
+    assert [block % (96 * 4) for block in made.block] == [0, 0]
+    # every voxel is in one block
+    assert made.voxels(output, np.ones(made.grid, bool)) == 400 * 400
+
+
+def test_a_crop_within_tiles_that_no_chunk_fits():
+    tree = gpa.CropArrayConfig("crop", tiled((700, 600), (96, 96)), gpa.Roi((8 + 5 * 4, -4), (1600, 200)))
+    output, made = only_pass(tree)
+    # along the first axis chunks and tiles never meet, along the second one chunk holds all
+    assert output.chunks == (48, 48)
+    assert (made.begin[0], made.block[0] % (48 * 4)) == (28, 0)
+
+
+def test_a_voxel_size_that_does_not_divide_the_tile():
+    config = gpa.ResampledArrayConfig("coarse", tiled((300, 300), (50, 50)), (1, 1), (3, 3), 0)
+    assert only_pass(config)[0].chunks == (64, 64)
+
+
+def test_arrays_without_tiles_have_the_usual_chunks():
+    output, made = only_pass(gpa.NumpyArrayConfig("raw", data=np.zeros((700, 30), np.uint8)))
+    assert (output.chunks, made.begin) == ((64, 30), (0, 0))
+
+
+def test_the_tile_of_several_is_the_largest():
+    small = tiled((400, 400), (20, 20), name="small")
+    large = small.with_fields(name="large", tile_size=(200, 160))
+    plan = compile_plan({"both": gpa.SumArrayConfig("both", [small, large])})
+    assert tile_below(plan, plan.outputs.values()) == Region((8, -4), (208, 156))
+
+
+@pytest.mark.parametrize(
+    ("begin", "chunk", "tile", "expected"),
+    [
+        (0, 10, (0, 40), (0, 40)),
+        (24, 6, (0, 40), (0, 120)),
+        (20, 15, (0, 40), (-40 + 0, 120)),
+        # never together
+        (3, 10, (0, 40), (3, 10)),
+        # a chunk that holds all
+        (3, 500, (0, 40), (3, 500)),
+    ],
+)
+def test_the_first_block(begin, chunk, tile, expected):
+    (first,), (shape,) = whole_tiles(Region((begin,), (400,)), (chunk,), Region((tile[0],), (tile[1],)))
+    if expected[1] % 40 == 0:
+        assert (begin - first) % chunk == 0
+        assert (first - tile[0]) % 40 == 0
+        assert begin - first < shape
+    assert shape == expected[1]
+    assert (first == begin) == (expected[0] == begin)
+
+
+def test_chunks_that_suit_are_named_above_the_memory():
+    tree = tiled((9000, 9000), (1000, 1000))
+    with pytest.raises(gpa.TreeError, match=r"whole tiles and whole chunks.*such as \(50, 50\)"):
+        only_pass(tree, chunks=(999, 999), memory=300 * 2**20)
+    with pytest.raises(gpa.TreeError, match="a smaller tile_size, or more memory"):
+        only_pass(tree, memory=260 * 2**20)
+    assert all(size % 4000 == 0 for size in only_pass(tree, chunks=(500, 250), memory=300 * 2**20)[1].block)
+
+
+def test_a_block_that_is_asked_for_is_whole_chunks():
+    config = tiled((400, 400), (80, 80))
+    assert only_pass(config, block=(40 * 4, 80 * 4), chunks=(40, 40))[1].block == (160, 320)
+
+
+def test_meta_of_a_short_axis():
+    meta = compile_plan({"a": tiled((90, 33), (80, 30))}).steps[-1].meta
+    assert default_chunks(meta, Region((8, -4), (328, 116))) == (80, 30)
