@@ -1,0 +1,189 @@
+"""What absent chunks prove: where an array is 0 without a voxel being read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import GpArraysError
+from .evaluate import run_step
+from .meta import Block, Meta, Region
+from .opened import Stored
+from .plan import Plan, Step
+from .tasks import contexts, make_tasks
+
+#: Present chunks, by the step of the source, that may matter to a box of blocks.
+Near = dict[int, np.ndarray[Any, Any]]
+#: The range of blocks along each axis.
+Box = tuple[tuple[int, int], ...]
+
+
+def search(grid: Sequence[int], near: Near, look: Callable[[Box, Near], Near | None]) -> Iterator[tuple[int, ...]]:
+    """The blocks of a grid that ``look`` finds something for.
+
+    Boxes of blocks are halved until ``look(box, near)`` finds nothing (None), or a box is one block: the cost
+    grows with the blocks that are found, rather than with all.
+    """
+    boxes: list[tuple[Box, Near]] = [(tuple((0, n) for n in grid), near)]
+    while boxes:
+        box, near = boxes.pop()
+        found = look(box, near)
+        if found is None:
+            continue
+        axis = max(range(len(box)), key=lambda i: box[i][1] - box[i][0])
+        low, high = box[axis]
+        if high - low == 1:
+            yield tuple(a for a, _ in box)
+            continue
+        middle = (low + high) // 2
+        boxes.append(((*box[:axis], (middle, high), *box[axis + 1 :]), found))
+        boxes.append(((*box[:axis], (low, middle), *box[axis + 1 :]), found))
+
+
+def chunks_below(plan: Plan, known: Mapping[int, Stored]) -> Near:
+    """The present chunks of all sources, along their spatial axes."""
+    return {i: _spatial(plan.steps[i], found) for i, found in known.items()}
+
+
+def near_chunks(
+    plan: Plan, wanted: Sequence[tuple[int, Region]], near: Near, known: Mapping[int, Stored]
+) -> Near | None:
+    """The present chunks that some regions are made from, None where there are none."""
+    needed = make_tasks(plan, wanted).regions()
+    found: Near = {}
+    anything = False
+    for i, step in enumerate(plan.steps):
+        if step.opened is None or i not in needed:
+            continue
+        if i not in known:
+            anything = True
+            continue
+        keep = np.zeros(len(near[i]), bool)
+        for region in needed[i]:
+            low, high = _chunks_of(step, known[i], plan.unit, region)
+            keep |= ((near[i] >= low) & (near[i] < high)).all(axis=1)
+        found[i] = near[i][keep]
+        anything |= bool(keep.any())
+    # a source that is not needed for a box is not needed for a part of it
+    return {**near, **found} if anything else None
+
+
+def _spatial(step: Step, found: Stored) -> np.ndarray[Any, Any]:
+    assert step.opened is not None
+    rows: np.ndarray[Any, Any] = np.unique(found.index[:, len(step.opened.nonspatial) :], axis=0)
+    return rows
+
+
+def _chunks_of(step: Step, found: Stored, unit: str, region: Region) -> tuple[list[int], list[int]]:
+    """The range of chunks that a region touches, along the spatial axes."""
+    assert step.opened is not None
+    lead = len(step.opened.nonspatial)
+    index = step.opened.index_of(region.whole(), step.meta, unit)[lead:]
+    sizes = found.size[lead:]
+    return (
+        [part.start // size for part, size in zip(index, sizes, strict=True)],
+        [-(-part.stop // size) for part, size in zip(index, sizes, strict=True)],
+    )
+
+
+def gives_zero(plan: Plan, output: int, known: Mapping[int, Stored]) -> bool:
+    """Whether an output is 0 where all the sources that it reads are absent."""
+    values: dict[int, Any] = {}
+
+    def value(index: int) -> Any:
+        if index not in values:
+            values[index] = _constant(plan, index, known, value)
+        return values[index]
+
+    try:
+        found = value(output)
+    except GpArraysError:
+        return False
+    return found is not None and not np.any(found)
+
+
+def _constant(plan: Plan, index: int, known: Mapping[int, Stored], value: Any) -> Any:
+    """One voxel of a step over absent chunks, with all its channels; None where there is no telling."""
+    step = plan.steps[index]
+    if step.opened is not None:
+        return np.full(_one(step.meta), known[index].fill, step.meta.dtype) if index in known else None
+    if not step.config.keeps_constant:
+        return None
+    region = _voxel(step.meta)
+    blocks: list[Block | None] = []
+    for part, source in zip(contexts(plan, index, region), step.sources, strict=True):
+        if part is None:
+            blocks.append(None)
+            continue
+        below = value(source)
+        if below is None:
+            return None
+        meta = plan.steps[source].meta
+        whole = part.whole()
+        data = np.broadcast_to(below, meta.shape_of(whole))
+        blocks.append(Block(Block(data, whole, meta).crop(part), part, meta))
+    return run_step(step, region, blocks, lambda: plan.path(index))
+
+
+def _one(meta: Meta) -> tuple[int, ...]:
+    return tuple(axis.size for axis in meta.nonspatial or ()) + (1,) * meta.dims
+
+
+def _voxel(meta: Meta) -> Region:
+    begin = meta.region.begin
+    return Region(begin, tuple(b + int(v) for b, v in zip(begin, meta.voxel_size, strict=True)))
+
+
+def known_chunks(plan: Plan) -> dict[int, Stored]:
+    """The sources of which it is known which chunks exist."""
+    stored = {i: step.opened.stored() for i, step in enumerate(plan.steps) if step.opened is not None}
+    return {i: found for i, found in stored.items() if found is not None and found.fill is not None}
+
+
+def nonzero_blocks(plan: Plan, index: int, block: Sequence[int]) -> Iterator[Region]:
+    """Regions that cover all voxels of a step which may be other than 0; no voxel is read.
+
+    Args:
+        plan: The compiled tree.
+        index: The step.
+        block: Voxels of a region, along each spatial axis; fewer at the far edges.
+    """
+    meta = plan.steps[index].meta
+    size = tuple(n * int(v) for n, v in zip(block, meta.voxel_size, strict=True))
+    known = known_chunks(plan)
+    provable = gives_zero(plan, index, known)
+
+    def region(box: Box) -> Region:
+        corners = list(zip(meta.region.begin, box, size, strict=True))
+        begin = tuple(o + low * s for o, (low, _), s in corners)
+        return Region(begin, tuple(o + high * s for o, (_, high), s in corners)).intersect(meta.region)
+
+    def look(box: Box, near: Near) -> Near | None:
+        return near_chunks(plan, [(index, region(box))], near, known) if provable else near
+
+    grid = [-(-n // b) for n, b in zip(meta.spatial_shape, block, strict=True)]
+    for at in search(grid, chunks_below(plan, known), look):
+        yield region(tuple((i, i + 1) for i in at))
+
+
+def block_shape(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> tuple[int, ...]:
+    """Voxels of a block to read at once: whole chunks of the sources and multiples of ``multiple`` where both fit.
+
+    Args:
+        plan: The compiled tree.
+        index: The step.
+        multiple: Voxels that the block is to be a multiple of, along each spatial axis.
+        limit: About the most voxels of a block; one multiple may be more.
+    """
+    meta = plan.steps[index].meta
+    chunks = [step.opened.chunks for step in plan.steps if step.opened is not None and step.opened.chunks is not None]
+    aligned = [math.lcm(m, *(c[i - meta.dims] for c in chunks)) for i, m in enumerate(multiple)]
+    size = aligned if math.prod(aligned) <= limit else list(multiple)
+    full = [-(-n // m) * m for n, m in zip(meta.spatial_shape, multiple, strict=True)]
+    size = [min(s, f) for s, f in zip(size, full, strict=True)]
+    for axis in reversed(range(meta.dims)):
+        size[axis] = min(full[axis], size[axis] * max(1, limit // math.prod(size)))
+    return tuple(size)
