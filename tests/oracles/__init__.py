@@ -3,7 +3,7 @@
 Importing this package registers them all: an oracle for each type, and how random trees come to have it.
 """
 
-from . import appended, dvid_trees, labels, resampled, simple, simple_trees
+from . import appended, dvid_trees, labels, resampled, simple, simple_trees, targets
 from .trees import Grown, Pool, growing, grows, trees
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "resampled",
     "simple",
     "simple_trees",
+    "targets",
     "trees",
 ]
