@@ -18,6 +18,7 @@ from ..model.fields import is_path
 
 #: Where each command is.
 COMMANDS = {
+    "count": "count",
     "demo": "demo",
     "info": "tree",
     "verify": "tree",

@@ -1,0 +1,110 @@
+"""How many voxels each class or id of an array has, and the weights that balance them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError, TreeError
+from ..model import fields
+from ..model.absent import block_shape, nonzero_blocks
+from ..model.config import require_config
+from ..model.evaluate import evaluate
+from ..model.meta import CHANNEL, Region
+from ..model.plan import compile_plan
+from ..transforms.crop import CropArrayConfig
+
+#: Voxels that each thread reads at once.
+BLOCK = 2**23
+
+
+def count(
+    config: Any, roi: Any = None, num_workers: int = 1, unit: str | None = None
+) -> dict[str, int] | dict[int, int]:
+    """The number of voxels of each id; of an array with channels, of each channel where it is not 0.
+
+    The array is read once, block by block, but not where absent chunks prove that it is 0.
+
+    Args:
+        config: An array of integers or bool; or one with channels, of any dtype.
+        roi: Where to count, in world units; by default everywhere.
+        num_workers: Blocks that are read at once, each by a thread.
+        unit: The unit of the tree; by default what its file says, else nm.
+
+    Returns:
+        By id, in order, 0 included if there is any; or by name of the channel.
+
+    Raises TreeError for floats without channels, and for axes other than channels.
+
+    >>> import gp_arrays as gpa, numpy as np
+    >>> ids = gpa.NumpyArrayConfig("ids", data=np.array([[0, 7, 7]], np.uint64))
+    >>> gpa.count(ids)
+    {0: 1, 7: 2}
+    >>> gpa.count(gpa.BinarizeArrayConfig("masks", ids, [("seven", [7]), ("any", [])]))
+    {'seven': 2, 'any': 2}
+    """
+    require_config(config)
+    workers = fields.named("num_workers", fields.to_integer, num_workers)
+    if workers < 1:
+        raise ConfigError("num_workers", found=workers, allowed="at least 1")
+    if roi is not None:
+        config = CropArrayConfig(f"{config.name}, in a roi", config, roi)
+    plan = compile_plan({config.name: config}, unit)
+    index = plan.outputs[config.name]
+    meta = plan.steps[index].meta
+    other = [axis.name for axis in meta.nonspatial or () if axis.name != CHANNEL]
+    if other:
+        raise TreeError(
+            "axes other than channels cannot be counted",
+            found=", ".join(other),
+            allowed="SelectArrayConfig picks one",
+            path=(config.name,),
+        )
+    names = meta.channels
+    if names is None and meta.dtype is not None and meta.dtype.kind not in "uib":
+        raise TreeError(
+            "ids are counted, or channels", found=f"dtype {meta.dtype}", allowed="integers", path=(config.name,)
+        )
+    block = block_shape(plan, index, (1,) * meta.dims, BLOCK // len(names or "1"))
+
+    def count_block(region: Region) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        (voxels,) = evaluate(plan, [(index, region)])
+        if names is None:
+            return np.unique(voxels, return_counts=True)
+        return np.arange(len(names)), np.array([np.count_nonzero(channel) for channel in voxels])
+
+    totals: dict[Any, int] = {} if names is None else dict.fromkeys(range(len(names)), 0)
+    looked_at = 0
+    for ids, counts in _in_threads(count_block, nonzero_blocks(plan, index, block), workers):
+        looked_at += int(counts.sum())
+        for each, number in zip(ids.tolist(), counts.tolist(), strict=True):
+            totals[each] = totals.get(each, 0) + number
+    if names is not None:
+        return {names[channel]: number for channel, number in totals.items()}
+    rest = int(np.prod(meta.spatial_shape, dtype=object)) - looked_at
+    if rest:  # blocks of absent chunks
+        totals[0] = totals.get(0, 0) + rest
+    return {int(each): totals[each] for each in sorted(totals)}
+
+
+def _in_threads(function: Any, regions: Iterator[Region], workers: int) -> Iterator[Any]:
+    with ThreadPoolExecutor(workers) as pool:
+        while batch := list(itertools.islice(regions, 2 * workers)):
+            yield from pool.map(function, batch)
+
+
+def class_weights(counts: Mapping[Any, int]) -> dict[Any, float]:
+    """Weights that give each class the same part of a loss: inversely proportional to its voxels, 1 on average.
+
+    A class without voxels has weight 0.
+
+    >>> class_weights({"rare": 1, "common": 3, "absent": 0})
+    {'rare': 1.5, 'common': 0.5, 'absent': 0.0}
+    """
+    present = [number for number in counts.values() if number]
+    scale = len(present) / sum(1 / number for number in present) if present else 0.0
+    return {name: scale / number if number else 0.0 for name, number in counts.items()}
