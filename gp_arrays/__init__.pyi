@@ -34,21 +34,29 @@ from .sources.stores import create_zarr as create_zarr
 from .sources.stores import open_zarr as open_zarr
 from .sources.tiff import TiffArrayConfig as TiffArrayConfig
 from .sources.zarr_ import ZarrArrayConfig as ZarrArrayConfig
+from .train.counting import count as count
 from .train.measure import measure_context as measure_context
 from .train.node_types import node_of as node_of
 from .train.pipeline import compile_pipeline as compile_pipeline
 from .train.pipeline_array import PipelineArrayConfig as PipelineArrayConfig
 from .train.predict import PredictArrayConfig as PredictArrayConfig
+from .train.sampling import RandomLocationInMask as RandomLocationInMask
 from .train.shift import common_shift as common_shift
+from .train.torch_dataset import TorchDataset as TorchDataset
+from .train.torch_dataset import TorchGridDataset as TorchGridDataset
+from .transforms.affinities import AffinitiesArrayConfig as AffinitiesArrayConfig
 from .transforms.binarize import BinarizeArrayConfig as BinarizeArrayConfig
 from .transforms.concat import ConcatArrayConfig as ConcatArrayConfig
 from .transforms.constant import ConstantArrayConfig as ConstantArrayConfig
 from .transforms.crop import CropArrayConfig as CropArrayConfig
 from .transforms.dense_table import dense_table as dense_table
+from .transforms.distance import DistanceArrayConfig as DistanceArrayConfig
+from .transforms.erode import ErodeArrayConfig as ErodeArrayConfig
 from .transforms.intensities import IntensitiesArrayConfig as IntensitiesArrayConfig
 from .transforms.like import constant_like as constant_like
 from .transforms.like import ones_like as ones_like
 from .transforms.logical_or import LogicalOrArrayConfig as LogicalOrArrayConfig
+from .transforms.lsd import LSDArrayConfig as LSDArrayConfig
 from .transforms.merge_instances import MergeInstancesArrayConfig as MergeInstancesArrayConfig
 from .transforms.merge_instances import source_of_id as source_of_id
 from .transforms.missing_annotations import MissingAnnotationsMaskConfig as MissingAnnotationsMaskConfig
@@ -63,6 +71,20 @@ from .trees.tree import save_tree as save_tree
 from .viewer import view as view
 
 ARRAY_TYPES: tuple[str, ...]
+
+class Affinities(gp.BatchFilter):  # type: ignore[misc]
+    """A uint8 channel for each offset: 1 where a voxel and the voxel at that offset carry one label."""
+
+    def __init__(
+        self,
+        source: gp.ArrayKey,
+        target: gp.ArrayKey,
+        offsets: Any,
+        output: str = "affinities",
+        mask: gp.ArrayKey | None = None,
+        *,
+        axes: Sequence[str] | None = None,
+    ) -> None: ...
 
 class Binarize(gp.BatchFilter):  # type: ignore[misc]
     """A uint8 channel for each group of ids: 1 where a voxel carries one of them."""
@@ -144,6 +166,19 @@ class DVIDSource(gp.BatchProvider):  # type: ignore[misc]
         tree_unit: Any = None,
     ) -> None: ...
 
+class Distance(gp.BatchFilter):  # type: ignore[misc]
+    """float32: the distance of each voxel to the nearest one with another value, in world units."""
+
+    def __init__(
+        self,
+        source: gp.ArrayKey,
+        target: gp.ArrayKey,
+        reach: Any,
+        output: str = "boundary",
+        *,
+        axes: Sequence[str] | None = None,
+    ) -> None: ...
+
 class DummySource(gp.BatchProvider):  # type: ignore[misc]
     """float64 zeros of shape (100, 50, 50) at voxel size (1, 2, 2), offset 0."""
 
@@ -152,6 +187,20 @@ class DummySource(gp.BatchProvider):  # type: ignore[misc]
         key: gp.ArrayKey,
         *,
         tree_unit: Any = None,
+    ) -> None: ...
+
+class Erode(gp.BatchFilter):  # type: ignore[misc]
+    """Labels without the voxels near another label or background: those become 0."""
+
+    def __init__(
+        self,
+        source: gp.ArrayKey,
+        target: gp.ArrayKey,
+        steps: Any = 1,
+        only_xy: Any = False,
+        mask: gp.ArrayKey | None = None,
+        *,
+        axes: Sequence[str] | None = None,
     ) -> None: ...
 
 class Intensities(gp.BatchFilter):  # type: ignore[misc]
@@ -164,6 +213,19 @@ class Intensities(gp.BatchFilter):  # type: ignore[misc]
         min: Any,
         max: Any,
         clip: Any = False,
+    ) -> None: ...
+
+class LSD(gp.BatchFilter):  # type: ignore[misc]
+    """Local shape descriptors, float32 between 0 and 1: what a label is like around each voxel."""
+
+    def __init__(
+        self,
+        source: gp.ArrayKey,
+        target: gp.ArrayKey,
+        sigma: Any,
+        downsample: Any = 1,
+        *,
+        axes: Sequence[str] | None = None,
     ) -> None: ...
 
 class LogicalOr(gp.BatchFilter):  # type: ignore[misc]
@@ -375,6 +437,8 @@ class ZarrSource(gp.BatchProvider):  # type: ignore[misc]
     ) -> None: ...
 
 __all__ = [
+    "Affinities",
+    "AffinitiesArrayConfig",
     "Array",
     "ArrayConfig",
     "Binarize",
@@ -392,11 +456,17 @@ __all__ = [
     "CropArrayConfig",
     "DVIDArrayConfig",
     "DVIDSource",
+    "Distance",
+    "DistanceArrayConfig",
     "DummyArrayConfig",
     "DummySource",
+    "Erode",
+    "ErodeArrayConfig",
     "GpArraysError",
     "Intensities",
     "IntensitiesArrayConfig",
+    "LSD",
+    "LSDArrayConfig",
     "LogicalOr",
     "LogicalOrArrayConfig",
     "MergeInstances",
@@ -412,6 +482,7 @@ __all__ = [
     "PointwiseConfig",
     "Predict",
     "PredictArrayConfig",
+    "RandomLocationInMask",
     "Relabel",
     "RelabelArrayConfig",
     "RequestError",
@@ -429,6 +500,8 @@ __all__ = [
     "ThresholdArrayConfig",
     "TiffArrayConfig",
     "TiffSource",
+    "TorchDataset",
+    "TorchGridDataset",
     "TreeError",
     "Workers",
     "ZarrArrayConfig",
@@ -439,6 +512,7 @@ __all__ = [
     "compile_pipeline",
     "compile_plan",
     "constant_like",
+    "count",
     "create_zarr",
     "dense_table",
     "explain",

@@ -1,6 +1,7 @@
 """What the README shows runs as it stands there, on the data that it names."""
 
 import importlib
+import importlib.util
 import re
 import shlex
 import signal
@@ -40,7 +41,7 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (document,) = blocks("toml")
     (tmp_path / "tree.toml").write_text(document)
-    tree, train, nodes = blocks("python")
+    tree, train, nodes, datasets = blocks("python")
 
     def script(text):
         ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=200)
@@ -79,7 +80,7 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     for words in commands(LOOK):
         if words[0] != "view":  # it serves until Ctrl-C: tests/cli/test_view.py
             said[words[0]] = command(words)
-    assert list(said) == ["info", "verify", "explain", "why", "materialize", "table"]
+    assert list(said) == ["info", "verify", "explain", "why", "materialize", "table", "count"]
     assert said["verify"].count(": ok") == 4
     assert "chunk 0/0/0 (present)" in said["why"]
     assert "1 of 1 blocks done, 1 of them before" in said["materialize"]  # the script has done it
@@ -90,6 +91,11 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     assert shapes.split("\n")[-2] == "(64, 64, 64) (2, 32, 32, 32)"
     asked = "\nwith gp.build(pipeline):\n    print(pipeline.request_batch(request)[MASKS].data.shape)"
     assert script(train + nodes + asked).split("\n")[-2] == "(4, 1, 32, 32, 32)"
+
+    assert said["count"].splitlines()[:2] == [f"axon\t{stored[0].sum()}", f"any\t{stored[1].sum()}"]
+    if importlib.util.find_spec("torch"):
+        shown = "\nprint(tuple(next(iter(samples))['masks'].shape), len(tiles))"
+        assert script(train + datasets + shown).split("\n")[-2] == "(2, 32, 32, 32) 343"
 
     said = []
     for words in commands(WRITE):
