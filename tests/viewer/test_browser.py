@@ -33,6 +33,7 @@ def test_image_of_a_crop(show: Callable[..., View]) -> None:
         np.testing.assert_array_equal(seen[..., channel], data[20, 110:190, 140:260])
 
 
+@pytest.mark.slow
 def test_intensities_span_the_grey_levels(show: Callable[..., View]) -> None:
     data = noise(*SHAPE)
     raw = gpa.NumpyArrayConfig("raw", data=data, voxel_size=(8, 8, 8))
@@ -58,6 +59,7 @@ def test_labels_with_ids_up_to_the_last(show: Callable[..., View]) -> None:
     np.testing.assert_array_equal(seen, np.array(colours, np.uint8)[which[20, 110:190, 140:260]])
 
 
+@pytest.mark.slow
 def test_channels_are_mixed(show: Callable[..., View]) -> None:
     data = noise(3, *SHAPE)
     config = gpa.NumpyArrayConfig("affinities", data=data, voxel_size=(8, 8, 8), axes=("c", "z", "y", "x"))
@@ -65,6 +67,7 @@ def test_channels_are_mixed(show: Callable[..., View]) -> None:
     np.testing.assert_array_equal(np.moveaxis(seen, -1, 0), data[:, 20, 110:190, 140:260])
 
 
+@pytest.mark.slow
 def test_masks_are_tinted_channel_by_channel(show: Callable[..., View]) -> None:
     ids = noise(*SHAPE, dtype=np.uint32, high=4)
     labels = gpa.NumpyArrayConfig("labels", data=ids, voxel_size=(8, 8, 8))
@@ -77,6 +80,7 @@ def test_masks_are_tinted_channel_by_channel(show: Callable[..., View]) -> None:
     np.testing.assert_array_equal(seen, colours[ids[20, 110:190, 140:260]])
 
 
+@pytest.mark.slow
 def test_fractional_voxel_size_and_an_offset_of_a_quarter_voxel(show: Callable[..., View]) -> None:
     data = noise(*SHAPE)
     ours = gpa.NumpyArrayConfig(
@@ -90,6 +94,7 @@ def test_fractional_voxel_size_and_an_offset_of_a_quarter_voxel(show: Callable[.
     np.testing.assert_array_equal(seen[..., 0], data[20][np.ix_(rows, columns)])
 
 
+@pytest.mark.slow
 def test_axes_are_x_y_z_on_screen_whatever_their_order_in_the_store(show: Callable[..., View]) -> None:
     data = noise(*SHAPE)
     turned = gpa.NumpyArrayConfig(
@@ -99,6 +104,7 @@ def test_axes_are_x_y_z_on_screen_whatever_their_order_in_the_store(show: Callab
     np.testing.assert_array_equal(seen[..., 0], data[20, 110:190, 140:260])
 
 
+@pytest.mark.slow
 def test_a_plane_has_two_axes(show: Callable[..., View]) -> None:
     data = noise(200, 300)
     plane = gpa.NumpyArrayConfig("plane", data=data, voxel_size=(8, 8))
@@ -113,6 +119,7 @@ def test_zoomed_out_a_pixel_shows_a_voxel_of_those_that_it_covers(show: Callable
     np.testing.assert_array_equal(seen[..., 0], data[33, 1::4, 1::4][64 - 20 : 64 + 20, 64 - 30 : 64 + 30])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pyramid", "scale", "most_read", "most_computed"),
     [
@@ -147,6 +154,7 @@ def test_a_look_at_a_petavoxel_volume_is_cheap(
     assert 0 < computed.voxels <= most_computed
 
 
+@pytest.mark.slow
 def test_a_petavoxel_store_opens_at_once(tmp_path: Path, show: Callable[..., View]) -> None:
     """Nearly all of its 3.8 * 10^9 chunks are absent; those in the middle are 200."""
     made = gpa.create_zarr(
@@ -177,6 +185,7 @@ def test_what_fails_ends_a_picture_with_its_place_in_the_tree(tmp_path: Path, sh
     assert not (tmp_path / "a.png").exists()
 
 
+@pytest.mark.slow
 def test_a_picture_leaves_the_view_as_it_was(tmp_path: Path, show: Callable[..., View]) -> None:
     view = show({"raw": gpa.NumpyArrayConfig("raw", data=noise(8, 8, 8))})
     view.screenshot(tmp_path / "a.png", size=(1200, 300), timeout=TIMEOUT)
