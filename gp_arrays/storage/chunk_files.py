@@ -5,12 +5,12 @@ Both zarrs return fill value for a chunk that they do not get, whatever the reas
 
 from __future__ import annotations
 
+import math
 import os
 import stat
-from collections.abc import Sequence
+import time
+from itertools import islice
 from pathlib import Path
-
-from .keys import ChunkKeys
 
 KINDS = {
     stat.S_IFREG: "a file",
@@ -20,56 +20,102 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-# without O_NONBLOCK a named pipe would wait for whoever writes into it
-FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+#: Seconds for which the names in a folder are remembered.
+REMEMBERED = 1
+#: The number of folders whose names are remembered, and the number of names that such a folder may have.
+MAX_FOLDERS, MAX_NAMES = 256, 2000
 
 
-def read_file(path: Path, start: int = 0, stop: int | None = None) -> bytes | None:
-    """The bytes of a file from ``start`` to ``stop``, None if nothing is there.
-
-    A negative ``start`` counts from the end.
+def read_file(path: Path) -> bytes | None:
+    """The bytes of a file, None if nothing is there.
 
     Raises:
         OSError: Something is there that cannot be read: a link whose target is missing (also
             in place of a folder above), a folder, a named pipe, a file that may not be read.
     """
     try:
-        handle = os.open(path, FLAGS)
+        return read_existing_file(path)
     except FileNotFoundError:
-        obstacle = find_obstacle(path)
-        if obstacle is None:
-            return None
-        try:
-            handle = os.open(path, FLAGS)  # it may have been written meanwhile
-        except FileNotFoundError:
-            raise OSError(obstacle) from None
-    with os.fdopen(handle, "rb", buffering=0) as file:
-        status = os.fstat(handle)
+        return read_unless_absent(path)
+
+
+def read_existing_file(path: str | Path, start: int = 0, stop: int | None = None) -> bytes:
+    """The bytes of a file from ``start`` to ``stop``; a negative ``start`` counts from the end. Raises OSError."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{KINDS[stat.S_IFMT(status.st_mode)]}, not a file: {path}")
         file.seek(start if start >= 0 else max(0, status.st_size + start))
-        parts = []
-        while part := file.read(-1 if stop is None else stop - file.tell()):
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return file.read(-1 if stop is None else stop - start)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # without O_NONBLOCK a named pipe would wait for whoever writes into it
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def read_unless_absent(path: Path, start: int = 0, stop: int | None = None) -> bytes | None:
+    """The bytes of a file that was not found; None if nothing is there, nor in place of a folder above it."""
+    obstacle = find_obstacle(path)
+    if obstacle is None:
+        return None
+    try:
+        return read_existing_file(path, start, stop)  # it may have been written meanwhile
+    except FileNotFoundError:
+        raise OSError(obstacle) from None
 
 
 def find_obstacle(path: Path) -> str | None:
-    """What is there in place of a file that was not found, or of a folder above it; None if nothing is."""
-    for place in (path, *path.parents):
+    """What is in place of a file that was not found, or of a folder above it; None if nothing is there."""
+    for part in (path, *path.parents):
         try:
-            mode = os.lstat(place).st_mode
+            mode = os.lstat(part).st_mode
         except FileNotFoundError:
             continue
-        if stat.S_ISLNK(mode) and not place.exists():
-            return f"a link whose target is missing: {place}"
-        return f"it cannot be opened: {place}" if place == path else None
+        if stat.S_ISLNK(mode) and not part.exists():
+            return f"a link whose target is missing: {part}"
+        return f"it cannot be opened: {part}" if part == path else None
     return None
 
 
-def require_no_other_key(folder: Path, rules: Sequence[ChunkKeys], index: tuple[int, ...]) -> None:
-    """Raises OSError if an absent chunk is there under the key that other rules give it."""
-    for rule in rules:
-        other = f"{folder}/{rule.key(index)}"
-        if os.path.lexists(other):
-            raise OSError(f"it is there under a key of another kind: {other}")
+class FolderNames:
+    """The names in a folder and in those below it: absent files then cost one listing of their folder a second.
+
+    Links are among the names, also those whose targets are missing. Threads share an object
+    without a lock: at worst two of them list the same folder.
+    """
+
+    def __init__(self, top: str) -> None:
+        self._top = top
+        self._listings: dict[str, tuple[float, frozenset[str] | None]] = {}
+
+    def may_have(self, path: str) -> bool:
+        """False if nothing was at a path below the top folder, at most a second ago."""
+        folder, _, name = path.rpartition("/")
+        names = self._names(folder)
+        return names is None or name in names
+
+    def _names(self, folder: str) -> frozenset[str] | None:
+        """The names in a folder, None if they are not known."""
+        now = time.monotonic()
+        listed, names = self._listings.get(folder, (-math.inf, None))
+        if now - listed < REMEMBERED:
+            return names
+        if folder != self._top and not self.may_have(folder):
+            return frozenset()
+        if len(self._listings) >= MAX_FOLDERS:
+            self._listings.clear()
+        names = _list_names(folder)
+        self._listings[folder] = now, names
+        return names
+
+
+def _list_names(folder: str) -> frozenset[str] | None:
+    """The names in a folder, None if they are too many or it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            names = frozenset(entry.name for entry in islice(entries, MAX_NAMES + 1))
+    except OSError:
+        return None
+    return names if len(names) <= MAX_NAMES else None

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import zarr
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from ..errors import StoreError
-from .chunk_files import read_file, require_no_other_key
+from .chunk_files import FolderNames, read_existing_file, read_file, read_unless_absent
 from .documents import Node
 
 MAJOR = int(zarr.__version__.split(".")[0])
@@ -38,9 +39,10 @@ class ArrayFiles:
 
     def __init__(self, root: Path, node: Node) -> None:
         assert node.keys is not None
-        self.root, self.keys = root, node.keys
-        self.folder, self.other_rules = root / node.path, node.keys.others()
+        self.root, self.keys, self.other_rules = str(root), node.keys, node.keys.others()
+        self.folder = str(root / node.path)
         self.prefix = f"{node.path}/" if node.path else ""
+        self._names = FolderNames(self.folder)
         self._in_blosc = _in_blosc(node)
         self._document = {
             f"{self.prefix}{'.zarray' if node.format == 2 else 'zarr.json'}": json.dumps(_served(node)).encode()
@@ -53,22 +55,38 @@ class ArrayFiles:
         """The bytes under a key, None if nothing is there. Raises OSError if they cannot be read."""
         if key in self._document:
             return self._document[key]
-        value = read_file(self.root / key, start, stop)
+        path = f"{self.root}/{key}"
         if key.endswith(DOCUMENTS):
-            return value
+            return read_file(Path(path))
+        try:
+            value = read_existing_file(path, start, stop)
+        except FileNotFoundError:
+            value = self._read_again(path, start, stop)
         if value is None:
-            index = self.keys.index(key.removeprefix(self.prefix))
-            if index is not None:
-                require_no_other_key(self.folder, self.other_rules, index)
             self.misses = next(self._count)
         elif (start, stop) == (0, None):
             require_whole(value, self._in_blosc)
         return value
 
+    def _read_again(self, path: str, start: int, stop: int | None) -> bytes | None:
+        """Read a chunk that was not found: it is absent only if no file has its key, nor the key that others give it."""
+        if self._names.may_have(path):
+            value = read_unless_absent(Path(path), start, stop)
+            if value is not None:
+                return value
+        index = self.keys.index(path.removeprefix(f"{self.folder}/"))
+        if index is not None:
+            for rule in self.other_rules:
+                other = f"{self.folder}/{rule.key(index)}"
+                if self._names.may_have(other) and os.path.lexists(other):
+                    raise OSError(f"it is there under a key of another kind: {other}")
+        return None
+
     def require_no_folder(self, key: str) -> None:
         """Raises OSError if a folder is in the place of a file that is to be written."""
-        if (self.root / key).is_dir():
-            raise IsADirectoryError(f"a folder, not a file: {self.root / key}")
+        path = Path(f"{self.root}/{key}")
+        if path.is_dir():
+            raise IsADirectoryError(f"a folder, not a file: {path}")
 
 
 def _served(node: Node) -> dict[str, Any]:
@@ -107,7 +125,7 @@ def require_whole(data: bytes, in_blosc: bool) -> None:
 
 if MAJOR == 2:
 
-    class LocalStore(zarr.storage.DirectoryStore):  # type: ignore[misc]
+    class CheckedStore(zarr.storage.DirectoryStore):  # type: ignore[misc]
         """The files of an array, for zarr 2."""
 
         files: ArrayFiles
@@ -151,7 +169,7 @@ if MAJOR == 2:
         Without ``write_empty`` chunks that are fill value throughout are left out.
         """
         require_format(node.format, root / node.path)
-        store = LocalStore(str(root))
+        store = CheckedStore(str(root))
         store.files = ArrayFiles(root, node)
         array = zarr.Array(
             store, path=node.path, read_only=not writable, cache_attrs=False, write_empty_chunks=write_empty
@@ -167,8 +185,11 @@ else:
     from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
     from zarr.core.buffer import default_buffer_prototype
 
-    class LocalStore(zarr.storage.LocalStore):  # type: ignore[misc, no-redef]
-        """The files of an array, for zarr 3."""
+    class CheckedStore(zarr.storage.LocalStore):  # type: ignore[misc, no-redef]
+        """The files of an array, for zarr 3.
+
+        Its name must not be LocalStore: other codec pipelines (zarrs) read the files of such stores by themselves.
+        """
 
         files: ArrayFiles
 
@@ -191,7 +212,7 @@ else:
 
         Without ``write_empty`` chunks that are fill value throughout are left out.
         """
-        store = LocalStore(root, read_only=not writable)
+        store = CheckedStore(root, read_only=not writable)
         store.files = ArrayFiles(root, node)
         array = zarr.open_array(
             store=store,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
+from gp_arrays.storage import chunk_files
 from gp_arrays.storage.documents import find_node
 from gp_arrays.storage.engine import FORMATS
 from gp_arrays.storage.listing import list_chunks
@@ -122,6 +123,67 @@ def test_an_absent_chunk_is_fill_value(array, layout):
     want = DATA.copy()
     want[2:, :2, 2:] = 0
     assert gpa.ZarrArrayConfig("raw", array.parent, "raw").array()[:].tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("what", ["chunk", "folder"])
+def test_a_target_that_goes_away_after_its_folder_was_listed(array, layout, tmp_path, what):
+    chunk = array / CHUNK[layout]
+    absent = chunk.with_name({"dots": "1.0.0"}.get(layout, "0"))
+    absent.unlink()
+    link = chunk if what == "chunk" or layout == "dots" else chunk.parent
+    link.rename(tmp_path / "elsewhere")
+    link.symlink_to(tmp_path / "elsewhere")
+    opened = gpa.ZarrArrayConfig("raw", array.parent, "raw").array()
+    assert opened[2:, :2, :2].tolist() == [[[0] * 2] * 2] * 2
+    assert opened[2:, :2, 2:].tolist() == DATA[2:, :2, 2:].tolist()
+    (tmp_path / "elsewhere").rename(tmp_path / "unmounted")
+    with pytest.raises(gpa.StoreError, match="a link whose target is missing"):
+        opened[2:, :2, 2:]
+
+
+def test_a_chunk_that_comes_after_its_folder_was_listed(array, layout):
+    data = (array / CHUNK[layout]).read_bytes()
+    (array / CHUNK[layout]).unlink()
+    opened = gpa.ZarrArrayConfig("raw", array.parent, "raw").array()
+    assert not opened[2:, :2, 2:].any()
+    (array / CHUNK[layout]).write_bytes(data)
+    assert opened[:].tolist() == DATA.tolist()
+
+
+def test_absent_chunks_cost_one_listing_of_their_folder(tmp_path, monkeypatch):
+    """10,000 of them; without a memory of names each costs as many questions to the disk as its key has parts."""
+    monkeypatch.setattr(chunk_files, "REMEMBERED", 3600)
+    data = np.zeros((2, 50, 100), np.uint8)
+    write_plain_zarr(tmp_path / "raw", data, (1, 1, 1), PLAIN, absent=list(np.ndindex(data.shape))[1:])
+    (tmp_path / "raw/1/7").mkdir(parents=True)
+    array = gpa.ZarrArrayConfig("raw", tmp_path, "raw").array()
+    calls = []
+    for name in ("scandir", "lstat"):
+        function = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda path, function=function: (calls.append(path), function(path))[1])
+    assert not array[:].any()
+    # five folders, each perhaps by several threads, and the metadata
+    assert 5 <= len(calls) < 100
+
+
+@pytest.mark.skipif(3 not in FORMATS, reason="zarr 2 has no codec pipelines")
+def test_a_codec_pipeline_that_reads_files_by_itself_is_not_used(array, layout):
+    """As zarrs does, which somebody may choose for the whole process."""
+    import zarr
+    from zarr.core.codec_pipeline import BatchedCodecPipeline
+    from zarr.registry import register_pipeline
+
+    class ReadsByItself(BatchedCodecPipeline):
+        @classmethod
+        def from_array_metadata_and_store(cls, array_metadata, store):
+            if type(store).__name__ == "LocalStore":
+                raise AssertionError("the checks of chunks would be passed by")
+            raise NotImplementedError
+
+    register_pipeline(ReadsByItself)
+    with zarr.config.set({"codec_pipeline.path": f"{__name__}.{ReadsByItself.__qualname__}"}):
+        dangling(array / CHUNK[layout])
+        refused(array.parent, CHUNK[layout])
 
 
 @pytest.mark.parametrize("separator", ["/", "."])
