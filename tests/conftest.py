@@ -19,7 +19,7 @@ from gp_arrays.testing import assert_same
 collect_ignore_glob = ["networks.py", "oracles/*"]
 
 #: `pytest --hypothesis-profile=thorough` looks longer, as .ci/run does; `nightly` also elsewhere each time.
-for name, examples in {"quick": 30, "thorough": 200}.items():
+for name, examples in {"quick": 30, "thorough": 100}.items():
     settings.register_profile(
         name, max_examples=examples, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
     )
