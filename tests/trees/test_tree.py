@@ -328,3 +328,31 @@ def test_nesting_without_end():
 def test_names_are_texts(document):
     with pytest.raises(gpa.TreeError, match="a name is not a text; found"):
         parse_tree(document)
+
+
+@pytest.mark.parametrize("suffix", ["toml", "yaml", "json"])
+def test_all_files_that_a_tree_names_move_with_it(tmp_path, monkeypatch, suffix):
+    """Tables of ids, weights, models and files to watch: relative to the tree file, wherever the process works."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "files").mkdir(parents=True)
+    ids = gpa.create_zarr(here / "a.zarr", "ids", gpa.Roi((0, 0), (1, 2)), (1, 1), "uint64")
+    ids[:] = [[7, 8]]
+    np.save(here / "files" / "table.npy", np.array([[7, 1], [8, 2]], np.uint64))
+    monkeypatch.chdir(here)
+    small = gpa.RelabelArrayConfig("small", gpa.ZarrArrayConfig("ids", "a.zarr", "ids"), table="files/table.npy")
+    raw = gpa.ZarrArrayConfig("raw", "a.zarr", "raw")
+    predicted = gpa.PredictArrayConfig("predicted", raw, model="files/model.pt2", checkpoint="files/weights.pt", tile_size=(1, 1))
+    appended = gpa.PipelineArrayConfig("appended", raw, "gunpowder:Normalize", fingerprint=["files/helpers.py"])
+    gpa.save_tree([small, predicted, appended], f"t.{suffix}")
+    monkeypatch.chdir(tmp_path)
+    here.rename(there)
+    tree = gpa.load_tree(there / f"t.{suffix}")
+    assert (tree["predicted"].model, tree["predicted"].checkpoint) == (
+        there / "files/model.pt2",
+        there / "files/weights.pt",
+    )
+    assert tree["appended"].fingerprint == (there / "files/helpers.py",)
+    assert tree["small"].table == there / "files/table.npy"
+    assert tree["small"].array()[:].tolist() == [[1, 2]]
+    gpa.materialize(tree["small"], tmp_path / "out.zarr", num_workers=1, progress=False)
+    assert gpa.open_zarr(tmp_path / "out.zarr", "small")[:].tolist() == [[1, 2]]
