@@ -41,12 +41,8 @@ from gp_arrays.testing import (
     write_plain_zarr,
 )
 
-#: The types of this package, but for those that deliver no voxels.
-OWN = {
-    name: cls
-    for name, cls in TYPES.items()
-    if cls.__module__.startswith("gp_arrays.") and cls.__module__ != "gp_arrays.sources.tiff"
-}
+#: The types of this package.
+OWN = {name: cls for name, cls in TYPES.items() if cls.__module__.startswith("gp_arrays.")}
 
 
 def computable(config: Any) -> bool:

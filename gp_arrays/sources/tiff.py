@@ -1,30 +1,73 @@
-"""TIFF files: their documents load, their voxels cannot be read yet."""
+"""TIFF files, and stacks of TIFF or PNG slices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import itertools
+import logging
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
+import numpy as np
 
-from ..errors import StoreError
+from ..errors import StoreError, TreeError
 from ..model import fields
 from ..model.base import SourceConfig
+from ..model.meta import CHANNEL, Axis, Meta, interpolatable
 from ..model.opened import Opened
-from ..units import Quantity
+from ..storage.axes import roles_of
+from ..storage.documents import require_on_disk
+from ..storage.images import File, Image, read_image
+from ..units import DEFAULT_UNIT, Quantity, parse_unit
+
+logger = logging.getLogger(__name__)
+
+#: Of a longer stack only so many slices are compared when it is opened; the others when they are read or verified.
+COMPARED = 100
+
+
+def to_units(value: Any) -> tuple[str, ...] | None:
+    """attrs converter: units of length, or None."""
+    names = fields.to_names(value)
+    return None if names is None else tuple(map(parse_unit, names))
 
 
 @attrs.frozen(eq=False, repr=False)
 class TiffArrayConfig(SourceConfig):
-    """A TIFF file or a stack of them. Its documents load and are written; its voxels cannot be read yet.
+    """A TIFF file (BigTIFF, OME-TIFF, ImageJ hyperstack, pages), or a stack of TIFF or PNG slices, read lazily.
+
+    Only the tiles, strips or rows that a region touches are read. Axes and voxel sizes come from OME-XML, from
+    what ImageJ wrote or from resolution tags; what is given here wins. One axis that the file does not name
+    is z. Channels and other non-spatial axes are moved first, colours are channels. What compression needs
+    beyond deflate comes with ``pip install 'gp_arrays[tiff]'``.
 
     Args:
         name: The array's name.
-        file_name: The file.
-        offset, voxel_size: One length per spatial axis.
-        axes: Names of all axes.
-        units: The unit of each spatial axis.
+        file_name: The file; or a pattern such as ``"slices/*.tif"``: the files are then slices along z, in the order
+            of the numbers in their names.
+        offset: The corner of the first voxel, one length per spatial axis; by default 0.
+        voxel_size: One length per spatial axis. Where neither it nor the file says one, it is 1 nm, with a warning.
+        axes: Names of all axes in the file's order, that of slices first; ``c``, ``s`` and ``t`` are not spatial.
+        units: The unit of each spatial axis, of bare lengths here and of those of the file.
+        interpolatable: Overrides that floats and integers up to 16 bits are.
+
+    Raises:
+        StoreError: A file that is missing, truncated or damaged, or cannot be decoded; slices that differ or are
+            missing; metadata that are not understood.
+
+    >>> import gp_arrays as gpa, numpy as np, tempfile, tifffile
+    >>> path = tempfile.mkdtemp() + "/raw.tif"
+    >>> planes = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    >>> tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "ZYX", "spacing": 40, "unit": "nm"})
+    >>> raw = gpa.TiffArrayConfig("raw", path).array()
+    >>> raw
+    <gp_arrays.Array 'raw' uint8[2, 3, 4] axes=z,y,x roi=[0:80, 0:3, 0:4] voxel_size=(40, 1, 1) nm>
+    >>> raw[1, 1:, :2]
+    array([[16, 17],
+           [20, 21]], dtype=uint8)
     """
 
     file_name: Path = attrs.field(converter=fields.to_path)
@@ -33,9 +76,142 @@ class TiffArrayConfig(SourceConfig):
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )
     axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
-    units: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
+    units: tuple[str, ...] | None = attrs.field(default=None, converter=to_units)
+    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
 
     aliases: ClassVar[Mapping[str, str | None]] = {"axis_names": "axes"}
 
-    def open(self, mode: str | None = None) -> Opened:
-        raise StoreError("TIFF files cannot be read yet", found=str(self.file_name), allowed="a copy of it as Zarr")
+    def open(self, mode: str | None = None) -> TiffOpened:
+        return TiffOpened(self)
+
+    def remarks(self, *sources: Meta) -> Sequence[str]:
+        unstated = self.open().unstated
+        return [f"voxel size along {', '.join(unstated)}: 1 nm assumed"] if unstated else ()
+
+
+class TiffOpened(Opened):
+    """Opened images: what they say of themselves is read when it is made, voxels when they are asked for."""
+
+    def __init__(self, config: TiffArrayConfig) -> None:
+        require_on_disk(config.file_name)
+        self.place = str(config.file_name)
+        self._files, self._is_stack = _files(config.file_name)
+        self._images: dict[int, Image] = {}
+        for number in range(0, len(self._files), len(self._files) // COMPARED + 1):
+            first = self._image(number)
+        first = self._images[0]
+        letters, shape, chunks = _letters(first.axes), first.shape, first.chunks
+        if self._is_stack:
+            letters, shape, chunks = ("z", *letters), (len(self._files), *shape), (1, *chunks)
+        if config.axes is None and not (set(letters) <= set("zyxcts") and len(set(letters)) == len(letters)):
+            found = f"{', '.join(letters)}, shape {shape} in {self.place}"
+            raise StoreError("cannot tell what its axes mean", found, "`axes=` names them")
+        axes, leads = roles_of(len(shape), config.axes, letters)
+        spatial = [axis for axis, lead in enumerate(leads) if not lead]
+        self._order = [axis for axis, lead in enumerate(leads) if lead] + spatial
+        self.nonspatial = tuple(
+            Axis(
+                axes[i],
+                shape[i],
+                first.channels if (axes[i], shape[i]) == (CHANNEL, len(first.channels or ())) else None,
+            )
+            for i in self._order[: -len(spatial)]
+        )
+        self.spatial_axes = tuple(axes[i] for i in spatial)
+        self.shape = tuple(shape[i] for i in self._order)
+        self.chunks = tuple(chunks[i] for i in self._order)
+        self.dtype = first.dtype.newbyteorder("=")
+        self.attrs = {}
+        self.interpolatable = interpolatable(self.dtype) if config.interpolatable is None else config.interpolatable
+        units = config.units or (None,) * len(spatial)
+        if len(units) != len(spatial):
+            found, allowed = ", ".join(config.units or ()), f"{len(spatial)}: {', '.join(self.spatial_axes)}"
+            raise TreeError("its units are not one per spatial axis", found, allowed)
+        self.unstated: list[str] = []
+        sizes = config.voxel_size or self._stated(first, [(letters[i], axes[i]) for i in spatial])
+        self.voxel_size = _in_units(sizes, units, config.voxel_size is None)
+        self.offset = _in_units(config.offset or (Quantity.parse(0),) * len(spatial), units, False)
+
+    def _stated(self, image: Image, axes: Sequence[tuple[str, str]]) -> tuple[Quantity, ...]:
+        """Voxel sizes by the letters of axes, else by the names that the user gave them."""
+        try:
+            stated = image.lengths()
+        except StoreError as error:
+            raise StoreError(error.problem, f"{error.found} in {self.place}", error.allowed) from None
+        sizes = [stated.get(letter) or stated.get(name) for letter, name in axes]
+        self.unstated = [name for (_, name), size in zip(axes, sizes, strict=True) if size is None]
+        if self.unstated:
+            logger.warning("%s says no voxel size along %s: 1 nm assumed", self.place, ", ".join(self.unstated))
+        return tuple(size or Quantity.parse(1, DEFAULT_UNIT) for size in sizes)
+
+    def _image(self, number: int) -> Image:
+        """What a file says of its image, looked at once."""
+        image = self._images.get(number)
+        if image is None:
+            image = self._images[number] = read_image(self._files[number])
+            first = self._images[0]
+            if (image.axes, image.shape, image.dtype) != (first.axes, first.shape, first.dtype):
+                raise StoreError(
+                    "slices differ",
+                    found=f"{image.pages[0]}: {image.dtype} {image.shape}",
+                    allowed=f"as {self._files[0].name}: {first.dtype} {first.shape}",
+                )
+        return image
+
+    def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        box = [index[self._order.index(axis)] for axis in range(len(index))]
+        if self._is_stack:
+            files, *rest = box
+            data = np.stack([self._image(number).read(rest) for number in range(files.start, files.stop)])
+        else:
+            data = self._images[0].read(box)
+        return data.transpose(self._order)
+
+    def require_readable(self) -> None:
+        for number in range(len(self._files)):
+            self._image(number)
+
+    def fingerprint(self) -> str:
+        paths = dict.fromkeys([*self._files, *(page.file.path for page in self._images[0].pages)])
+        files = [File.of(path.resolve()) for path in paths]
+        return hashlib.blake2b(repr(files).encode(), digest_size=16).hexdigest()
+
+
+def _files(path: Path) -> tuple[list[Path], bool]:
+    """The file, or those that match a pattern in the order of their numbers; and whether it is a pattern."""
+    if path.exists() or not re.search(r"[*?[]", str(path)):
+        return [path], False
+    base = next(parent for parent in path.parents if parent.exists())
+    # every second part is a number
+    parts = {found: re.split(r"(\d+)", str(found)) for found in base.glob(str(path.relative_to(base)))}
+    files = sorted(parts, key=lambda found: [int(part) if i % 2 else part for i, part in enumerate(parts[found])])
+    if not files:
+        raise StoreError("no file matches", found=str(path))
+    if len({(*parts[file][:-2], parts[file][-1]) for file in files}) == 1 < len(files):
+        numbers = [int(parts[file][-2]) for file in files]
+        steps = [b - a for a, b in itertools.pairwise(numbers)]
+        if len(set(steps)) > 1:
+            gap = steps.index(max(steps))
+            raise StoreError(
+                "slices are missing", f"none between {files[gap]} and {files[gap + 1].name}", "numbers at equal steps"
+            )
+    return files, True
+
+
+def _letters(letters: Sequence[str]) -> tuple[str, ...]:
+    """The letters of axes as names: colours are channels, the one that the file does not name is z."""
+    names = ["c" if letter == "s" and "c" not in letters else letter for letter in letters]
+    unknown = [number for number, name in enumerate(names) if name in "iq"]
+    if len(unknown) == 1 and "z" not in names:
+        names[unknown[0]] = "z"
+    return tuple(names)
+
+
+def _in_units(lengths: Sequence[Quantity], units: Sequence[str | None], override: bool) -> tuple[Quantity, ...]:
+    """Lengths in the given units: bare ones, or all of them."""
+    if len(lengths) != len(units):
+        return tuple(lengths)  # refused with the number of axes that there are
+    return tuple(
+        Quantity(length.value, (unit or length.unit) if override else (length.unit or unit))
+        for length, unit in zip(lengths, units, strict=True)
+    )

@@ -312,7 +312,8 @@ def check_moved(config: Any, folder: Path) -> None:
 def check_lost_stores(config: Any) -> None:
     """Law 8: a store that goes away while it is open is an error, whenever it goes."""
     places = {
-        leaf.file_name
+        # of a pattern of files their folder
+        leaf.file_name if leaf.file_name.exists() else leaf.file_name.parent
         for leaf in all_configs([config])
         if isinstance(leaf, SourceConfig) and hasattr(leaf, "file_name")
     }

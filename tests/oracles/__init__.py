@@ -3,7 +3,7 @@
 Importing this package registers them all: an oracle for each type, and how random trees come to have it.
 """
 
-from . import appended, dvid_trees, labels, resampled, simple, simple_trees, targets
+from . import appended, dvid_trees, labels, resampled, simple, simple_trees, targets, tiff_trees
 from .trees import Grown, Pool, growing, grows, trees
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "simple",
     "simple_trees",
     "targets",
+    "tiff_trees",
     "trees",
 ]
