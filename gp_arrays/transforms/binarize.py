@@ -17,9 +17,8 @@ from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 
 Groups = tuple[tuple[str, tuple[int, ...]], ...]
 
-#: From so many ids on, by bytes of a label, one pass beats comparing with each: through a
-#: table for 8- and 16-bit labels, through sorted ids for wider ones.
-MANY_IDS = {1: 26, 2: 16, 4: 16, 8: 16}
+#: From so many ids on, a search among sorted ids beats comparing with each.
+MANY_IDS = 16
 
 
 def binarize(
@@ -43,15 +42,8 @@ def binarize(
 
 def _any_of(labels: np.ndarray[Any, Any], ids: Sequence[int], out: np.ndarray[Any, Any]) -> None:
     """Set ``out`` where a label is one of ``ids``, in the way that is fastest for so many of them."""
-    if len(ids) >= MANY_IDS[labels.dtype.itemsize]:
-        wanted = np.array(ids, labels.dtype)
-        if labels.dtype.itemsize <= 2:
-            unsigned = np.dtype(f"u{labels.dtype.itemsize}")
-            table = np.zeros(2 ** (8 * labels.dtype.itemsize), bool)
-            table[wanted.view(unsigned)] = True
-            np.take(table, labels.view(unsigned), out=out, mode="clip")
-        else:
-            out[...] = np.isin(labels, wanted)
+    if len(ids) >= MANY_IDS:
+        out[...] = np.isin(labels, np.array(ids, labels.dtype))
         return
     out[...] = False
     another = np.empty(labels.shape, bool) if len(ids) > 1 else out

@@ -19,8 +19,6 @@ from ..model.meta import Block, Meta, Region, voxel_text
 ROOM = 2**40
 LARGEST = 2**64 - 1
 OVERLAPS = ("first", "last", "error")
-#: Voxels that are worked on at once, so that all passes over them stay in the processor's cache.
-AT_ONCE = 2**16
 
 
 def merge(
@@ -33,25 +31,11 @@ def merge(
     >>> merge([np.array([0, 1, 1]), np.array([2, 2, 0])], [0, 10]).tolist()
     [12, 1, 1]
     """
-    out = np.empty(labels[0].shape, np.uint64)
+    out = np.zeros(labels[0].shape, np.uint64)
     pairs = list(zip(labels, offsets, strict=True))
-    if last_wins:
-        pairs.reverse()
-    planes = max(1, AT_ONCE * len(out) // max(out.size, 1))
-    for part in (slice(i, i + planes) for i in range(0, len(out), planes)):
-        target = out[part]
-        for k, (source, offset) in enumerate(pairs):
-            ids = source[part]
-            if not k and not offset:
-                np.copyto(target, ids, casting="unsafe")
-                continue
-            there = np.not_equal(ids, 0)
-            if k:
-                np.logical_and(there, target == 0, out=there)
-            else:
-                target[...] = 0
-            if there.any():
-                np.add(ids.astype(np.uint64, copy=False), np.uint64(offset), out=target, where=there)
+    # the winner is written last
+    for ids, offset in pairs if last_wins else reversed(pairs):
+        np.add(ids, np.uint64(offset), out=out, where=ids != 0, dtype=np.uint64, casting="unsafe")
     return out
 
 

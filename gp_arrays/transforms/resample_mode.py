@@ -25,31 +25,6 @@ def mode(votes: Sequence[Array]) -> Array:
     return out
 
 
-def sortable(floats: Array) -> Array:
-    """Floats as integers in the same order, equal where the values are: -0.0 is 0.0, nan one value above all others.
-
-    >>> keys = sortable(np.array([np.nan, np.inf, 0.0, -0.0, -1.0, -np.inf], np.float32))
-    >>> np.diff(keys) < 0
-    array([ True,  True, False,  True,  True])
-    >>> from_sortable(keys, np.dtype("float32"))
-    array([ nan,  inf,   0.,   0.,  -1., -inf], dtype=float32)
-    """
-    plain = floats + floats.dtype.type(0)
-    plain[np.isnan(plain)] = np.nan
-    return _turned(plain.view(f"i{floats.dtype.itemsize}"))
-
-
-def from_sortable(keys: Array, dtype: np.dtype[Any]) -> Array:
-    """The floats that ``sortable`` made integers of."""
-    return _turned(keys).view(dtype)
-
-
-def _turned(keys: Array) -> Array:
-    # the bits of negative numbers run backwards
-    found: Array = keys ^ ((keys >> (8 * keys.itemsize - 1)) & np.iinfo(keys.dtype).max)
-    return found
-
-
 def _count(votes: Sequence[Array], out: Array) -> None:
     thick = SLAB * len(out) // max(1, len(votes) * out.nbytes)
     if not thick and out.ndim > 2:

@@ -54,47 +54,38 @@ def add(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndar
     if dtype.kind == "f":
         try:
             with np.errstate(over="raise", invalid="ignore", under="ignore"):
-                out = arrays[0].astype(dtype)
-                for array in arrays[1:]:
-                    # each in the sum's own precision, whatever its own is
-                    np.add(out, array.astype(dtype, copy=False), out=out)
+                return _added(arrays, dtype)
         except FloatingPointError:
             raise ComputeError(
                 f"a sum does not fit {dtype}",
                 found="a finite sum that becomes infinite",
                 allowed=f"{np.finfo(dtype).min} to {np.finfo(dtype).max}; dtype= sets another",
             ) from None
-        return out
     low, high = (sum(limits) for limits in zip(*(bounds(array.dtype) for array in arrays), strict=True))
     least, most = bounds(dtype)
     if least <= low and high <= most:
-        out = arrays[0].astype(dtype)
-        for array in arrays[1:]:
-            np.add(out, array, out=out, casting="unsafe")
-        return out
-    # 32-bit halves, whose sums are exact in 64 bits, whatever the sources
-    upper = np.zeros(np.broadcast_shapes(*(array.shape for array in arrays)), np.int64)
-    lower = np.zeros_like(upper)
-    for array in arrays:
-        wide = array.astype(np.int64 if array.dtype.kind == "i" else np.uint64)
-        upper += (wide >> 32).astype(np.int64)
-        lower += (wide & 0xFFFFFFFF).astype(np.int64)
-    upper += lower >> 32
-    lower &= 0xFFFFFFFF
-    wide_dtype = np.dtype(np.int64 if least < 0 else np.uint64)
-    wide_least, wide_most = bounds(wide_dtype)
-    outside = (upper < wide_least >> 32) | (upper > wide_most >> 32)
-    total = (upper.astype(wide_dtype) << 32) | lower.astype(wide_dtype)
-    outside |= (total < least) | (total > most)
+        return _added(arrays, dtype)
+    # what the values need is seldom more than 64 bits; Python's integers hold the rest
+    low = sum(int(array.min(initial=0)) for array in arrays)
+    high = sum(int(array.max(initial=0)) for array in arrays)
+    total = _added(arrays, smallest_dtype(low, high) or np.dtype(object))
+    outside = (total < least) | (total > most)
     if outside.any():
-        place = tuple(int(i) for i in np.argwhere(outside)[0])
-        value = sum(int(array[place]) for array in arrays)
+        index = tuple(int(i) for i in np.argwhere(outside)[0])
         raise ComputeError(
             f"a sum does not fit {dtype}",
-            found=f"{value} at voxel {place} of the block",
+            found=f"{total[index]} at voxel {index} of the block",
             allowed=f"{least} to {most}; dtype= sets another",
         )
     return total.astype(dtype)
+
+
+def _added(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The sum, each array in the precision of ``dtype``."""
+    out = arrays[0].astype(dtype)
+    for array in arrays[1:]:
+        np.add(out, array.astype(dtype, copy=False), out=out)
+    return out
 
 
 @attrs.frozen(eq=False, repr=False)
