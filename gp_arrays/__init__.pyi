@@ -401,7 +401,7 @@ class Threshold(gp.BatchFilter):  # type: ignore[misc]
     ) -> None: ...
 
 class TiffSource(gp.BatchProvider):  # type: ignore[misc]
-    """A TIFF file or a stack of them. Its documents load and are written; its voxels cannot be read yet."""
+    """A TIFF file (BigTIFF, OME-TIFF, ImageJ hyperstack, pages), or a stack of TIFF or PNG slices, read lazily."""
 
     def __init__(
         self,
@@ -411,6 +411,7 @@ class TiffSource(gp.BatchProvider):  # type: ignore[misc]
         voxel_size: Any = None,
         axes: Any = None,
         units: Any = None,
+        interpolatable: Any = None,
         *,
         tree_unit: Any = None,
     ) -> None: ...

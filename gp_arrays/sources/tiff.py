@@ -20,7 +20,8 @@ from ..model.meta import CHANNEL, Axis, Meta, interpolatable
 from ..model.opened import Opened
 from ..storage.axes import roles_of
 from ..storage.documents import require_on_disk
-from ..storage.images import File, Image, read_image
+from ..storage.files import File
+from ..storage.images import Image, read_image
 from ..units import DEFAULT_UNIT, Quantity, parse_unit
 
 logger = logging.getLogger(__name__)

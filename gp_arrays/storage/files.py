@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and disks that are full before it matters."""
+"""Files that are there whole or not at all, that are still what they were, and disks that are full before it matters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+
+import attrs
 
 from ..errors import GpArraysError, StoreError
 
@@ -75,3 +78,43 @@ def reserve_file(path: Path, size: int) -> None:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     path.unlink()
                     raise
+
+
+@attrs.frozen
+class File:
+    """A file as it was when it was opened first.
+
+    Attributes:
+        path: The file.
+        size: In bytes.
+        modified: When it was last changed, in nanoseconds.
+    """
+
+    path: Path
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, path: Path) -> File:
+        """Raises StoreError for a file that cannot be opened."""
+        with _open(path) as file:
+            status = os.fstat(file.fileno())
+        return cls(path, status.st_size, status.st_mtime_ns)
+
+    def open(self) -> FileIO:
+        """The file, opened by the thread and process that reads. Raises StoreError where it is another now."""
+        file = _open(self.path)
+        status = os.fstat(file.fileno())
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
+            file.close()
+            raise StoreError("the file has changed since it was opened", found=str(self.path))
+        return file
+
+
+def _open(path: Path) -> FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError:
+        raise StoreError("there is no such file", found=str(path)) from None
+    except (OSError, ValueError) as error:  # a ValueError for what no path can be
+        raise StoreError("cannot open", found=f"{path}: {getattr(error, 'strerror', error)}") from None

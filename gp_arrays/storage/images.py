@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import os
 import threading
 from collections.abc import Callable, Sequence
 from io import FileIO
@@ -18,6 +17,7 @@ import numpy as np
 from ..errors import GpArraysError, StoreError
 from ..model.cache import ArrayCache
 from ..units import Quantity
+from .files import File
 from .image_metadata import channel_names, stated_lengths
 
 Voxels = np.ndarray[Any, Any]
@@ -25,46 +25,6 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 #: Decoded pieces: a box often needs a few rows of a piece whose other rows the next box needs.
 PIECES = ArrayCache()
-
-
-@attrs.frozen
-class File:
-    """A file as it was when it was opened first.
-
-    Attributes:
-        path: The file.
-        size: In bytes.
-        modified: When it was last changed, in nanoseconds.
-    """
-
-    path: Path
-    size: int
-    modified: int
-
-    @classmethod
-    def of(cls, path: Path) -> File:
-        """Raises StoreError for a file that cannot be opened."""
-        with _open(path) as file:
-            status = os.fstat(file.fileno())
-        return cls(path, status.st_size, status.st_mtime_ns)
-
-    def open(self) -> FileIO:
-        """The file, opened by the thread and process that reads. Raises StoreError where it is another now."""
-        file = _open(self.path)
-        status = os.fstat(file.fileno())
-        if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
-            file.close()
-            raise StoreError("the file has changed since it was opened", found=str(self.path))
-        return file
-
-
-def _open(path: Path) -> FileIO:
-    try:
-        return path.open("rb", buffering=0)
-    except FileNotFoundError:
-        raise StoreError("there is no such file", found=str(path)) from None
-    except (OSError, ValueError) as error:  # a ValueError for what no path can be
-        raise StoreError("cannot open", found=f"{path}: {getattr(error, 'strerror', error)}") from None
 
 
 def _read(file: FileIO, offset: int, count: int) -> bytes:

@@ -20,12 +20,10 @@ from .trees import Pool, grows
 
 @naive(TiffArrayConfig)
 def tiff(config: TiffArrayConfig, naive: Naive) -> Volume:
-    path, sizes = config.file_name, {}
+    path = config.file_name
     if path.exists():
         with tifffile.TiffFile(path) as file:
             data, letters = file.asarray(), file.series[0].axes.lower()
-            if file.imagej_metadata:  # as the examples have it: pixels of 1 nm
-                sizes = {"z": file.imagej_metadata["spacing"]}
     else:
         files = sorted(path.parent.glob(path.name), key=lambda each: int(re.findall(r"\d+", each.name)[-1]))
         data, letters = np.stack([np.asarray(Image.open(each)) for each in files]), "zyxs"
@@ -38,7 +36,7 @@ def tiff(config: TiffArrayConfig, naive: Naive) -> Volume:
     return Volume(
         data.astype(data.dtype.newbyteorder("=")),
         naive.lengths(config.offset or [0] * len(spatial)),
-        naive.lengths(config.voxel_size or [sizes.get(axis, 1) for axis in spatial]),
+        naive.lengths(config.voxel_size or [1] * len(spatial)),
         tuple(nonspatial),
         channels,
         data.dtype.name in ("uint8", "int8", "uint16", "int16", "float16", "float32", "float64"),

@@ -331,13 +331,10 @@ class TestTiffLaws(ArrayTypeLaws):
     def configs(self, folder: Path) -> Any:
         tiled, stack = folder / "tiled.tif", folder / "stack"
         if not tiled.exists():
-            metadata = {"axes": "ZYX", "spacing": 3, "unit": "nm"}
             tifffile.imwrite(tiled, grey(5, 20, 18, 3), photometric="rgb", tile=(16, 16), compression="zlib")
-            tifffile.imwrite(folder / "imagej.tif", grey(3, 6, 5, dtype="uint16"), imagej=True, metadata=metadata)
             write_slices(stack, grey(4, 6, 5), "png")
         return [
             gpa.TiffArrayConfig("tiled", tiled, voxel_size=(4, 2, 2), offset=(8, -2, 0)),
-            gpa.TiffArrayConfig("imagej", folder / "imagej.tif"),
             gpa.TiffArrayConfig("stack", stack / "*.png", axes=["z", "y", "x"], units=["nm"] * 3),
         ]
 
