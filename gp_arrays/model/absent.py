@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from .meta import Block, Meta, Region
 from .opened import Stored
 from .plan import Plan, Step
 from .tasks import contexts, make_tasks
+
+T = TypeVar("T")
 
 #: Present chunks, by the step of the source, that may matter to a box of blocks.
 Near = dict[int, np.ndarray[Any, Any]]
@@ -73,7 +77,8 @@ def near_chunks(
 
 def _spatial(step: Step, found: Stored) -> np.ndarray[Any, Any]:
     assert step.opened is not None
-    rows: np.ndarray[Any, Any] = np.unique(found.index[:, len(step.opened.nonspatial) :], axis=0)
+    lead = len(step.opened.nonspatial)
+    rows: np.ndarray[Any, Any] = np.unique(found.index[:, lead:], axis=0) if lead else found.index
     return rows
 
 
@@ -170,20 +175,44 @@ def nonzero_blocks(plan: Plan, index: int, block: Sequence[int]) -> Iterator[Reg
 
 
 def block_shape(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> tuple[int, ...]:
-    """Voxels of a block to read at once: whole chunks of the sources and multiples of ``multiple`` where both fit.
+    """Voxels of a block to read at once: whole chunks of the sources where they fit, of the first at least.
 
     Args:
         plan: The compiled tree.
         index: The step.
         multiple: Voxels that the block is to be a multiple of, along each spatial axis.
-        limit: About the most voxels of a block; one multiple may be more.
+        limit: About the most voxels of a block; one chunk may be more.
     """
     meta = plan.steps[index].meta
     chunks = [step.opened.chunks for step in plan.steps if step.opened is not None and step.opened.chunks is not None]
-    aligned = [math.lcm(m, *(c[i - meta.dims] for c in chunks)) for i, m in enumerate(multiple)]
-    size = aligned if math.prod(aligned) <= limit else list(multiple)
+    size = [math.lcm(m, *(c[i - meta.dims] for c in chunks)) for i, m in enumerate(multiple)]
+    if math.prod(size) > limit and chunks:
+        # a smaller block would read each chunk many times
+        size = [-(-chunks[0][i - meta.dims] // m) * m for i, m in enumerate(multiple)]
     full = [-(-n // m) * m for n, m in zip(meta.spatial_shape, multiple, strict=True)]
     size = [min(s, f) for s, f in zip(size, full, strict=True)]
-    for axis in reversed(range(meta.dims)):
-        size[axis] = min(full[axis], size[axis] * max(1, limit // math.prod(size)))
-    return tuple(size)
+    # about as long along each axis: of a block that reaches far more is read in vain where chunks are absent
+    growing = [axis for axis in range(meta.dims) if size[axis] < full[axis]]
+    while growing and 2 * math.prod(size) <= limit:
+        axis = min(growing, key=lambda i: size[i])
+        size[axis] *= 2
+        growing = [i for i in growing if size[i] < full[i]]
+    return tuple(min(s, f) for s, f in zip(size, full, strict=True))
+
+
+def map_blocks(
+    plan: Plan, index: int, block: Sequence[int], function: Callable[[Region], T], num_workers: int
+) -> Iterator[T]:
+    """What a function gives for each of ``nonzero_blocks``, in their order; ``num_workers`` threads run it."""
+    running: collections.deque[Future[T]] = collections.deque()
+    executor = ThreadPoolExecutor(num_workers)
+    try:
+        for region in nonzero_blocks(plan, index, block):
+            running.append(executor.submit(function, region))
+            # so many are ahead that no thread waits, and no more are held in memory
+            if len(running) > 2 * num_workers:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        executor.shutdown(cancel_futures=True)

@@ -59,7 +59,7 @@ class ArrayFiles:
         if key.endswith(DOCUMENTS):
             return read_file(Path(path))
         try:
-            value = read_existing_file(path, start, stop)
+            value: bytes | None = read_existing_file(path, start, stop)
         except FileNotFoundError:
             value = self._read_again(path, start, stop)
         if value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,12 @@ def list_chunks(root: Path, node: Node) -> Indices:
         StoreError: A chunk is there that cannot be read, or the array is not there any more.
     """
     assert node.shape is not None
-    indices = list(_chunks(root, node))
+    # not as a list of tuples, which would be ten times as large
+    indices = np.fromiter(chain.from_iterable(_chunks(root, node)), np.int64)
     now = read_node(root, node.path)
     if now is None or now.shape != node.shape or now.chunks != node.chunks:
         raise StoreError("the array has vanished or changed since it was opened", found=str(root / node.path))
-    return np.array(indices, np.int64).reshape(len(indices), len(node.shape))
+    return indices.reshape(-1, len(node.shape))
 
 
 def require_readable_chunks(root: Path, node: Node) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError, TreeError
 from ..model import fields
-from ..model.absent import block_shape, nonzero_blocks
+from ..model.absent import block_shape, map_blocks
 from ..model.config import require_config
 from ..model.evaluate import evaluate
 from ..model.meta import CHANNEL, Region
@@ -19,7 +17,7 @@ from ..model.plan import compile_plan
 from ..transforms.crop import CropArrayConfig
 
 #: Voxels that each thread reads at once.
-BLOCK = 2**23
+BLOCK = 2**21
 
 
 def count(
@@ -79,7 +77,7 @@ def count(
 
     totals: dict[Any, int] = {} if names is None else dict.fromkeys(range(len(names)), 0)
     looked_at = 0
-    for ids, counts in _in_threads(count_block, nonzero_blocks(plan, index, block), workers):
+    for ids, counts in map_blocks(plan, index, block, count_block, workers):
         looked_at += int(counts.sum())
         for each, number in zip(ids.tolist(), counts.tolist(), strict=True):
             totals[each] = totals.get(each, 0) + number
@@ -89,12 +87,6 @@ def count(
     if rest:  # blocks of absent chunks
         totals[0] = totals.get(0, 0) + rest
     return {int(each): totals[each] for each in sorted(totals)}
-
-
-def _in_threads(function: Any, regions: Iterator[Region], workers: int) -> Iterator[Any]:
-    with ThreadPoolExecutor(workers) as pool:
-        while batch := list(itertools.islice(regions, 2 * workers)):
-            yield from pool.map(function, batch)
 
 
 def class_weights(counts: Mapping[Any, int]) -> dict[Any, float]:

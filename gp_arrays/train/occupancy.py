@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import attrs
 import numpy as np
 
 from ..errors import StoreError, TreeError
-from ..model.absent import block_shape, nonzero_blocks
+from ..model.absent import block_shape, map_blocks
 from ..model.evaluate import evaluate
 from ..model.meta import CHANNEL, Meta, Region
 from ..model.plan import Plan
@@ -28,7 +27,7 @@ MOST_CELLS = 2**18
 #: Voxels of a cell along an axis, about.
 CELL = 32
 #: Voxels that one thread reads at once.
-BLOCK = 2**24
+BLOCK = 2**21
 #: Says which files this version wrote.
 FORMAT = "gp_arrays occupancy 1"
 
@@ -120,12 +119,12 @@ def _of_block(shape: Sequence[int], cell: Sequence[int], begin: Sequence[int], m
 
 
 def cell_shape(meta: Meta, chunks: Sequence[int] | None) -> tuple[int, ...]:
-    """Voxels of a cell: about ``CELL`` along each axis, so that chunks are whole cells where that is possible."""
+    """Voxels of a cell: at most ``CELL`` along each axis, so that chunks are whole cells where that is possible."""
     sizes = []
     for axis, n in enumerate(meta.spatial_shape):
         chunk = chunks[axis - meta.dims] if chunks else CELL
         fitting = [size for size in range(CELL // 4, CELL + 1) if chunk % size == 0]
-        sizes.append(min(n, max(fitting, default=CELL)))
+        sizes.append(min(n, chunk if chunk < CELL else max(fitting, default=CELL)))
     return tuple(sizes)
 
 
@@ -179,19 +178,13 @@ def occupancies_of_step(
         ]
         return begin, channels_of(evaluate(plan, [(index, region)])[0], step.meta.dims, each)
 
-    found = occupancies(step.meta.spatial_shape, cell, _in_threads(read, nonzero_blocks(plan, index, block), threads))
+    found = occupancies(step.meta.spatial_shape, cell, map_blocks(plan, index, block, read, threads))
     if not found:  # no block may hold anything
         nothing = np.empty(0, np.int64)
         found = [Occupancy(step.meta.spatial_shape, cell, nothing, nothing)] * (entries if each else 1)
     if cache_file is not None:
         _save(cache_file, identity, found)
     return found
-
-
-def _in_threads(read: Callable[[Region], Any], regions: Iterator[Region], threads: int) -> Iterator[Any]:
-    with ThreadPoolExecutor(threads) as pool:
-        while batch := list(itertools.islice(regions, 2 * threads)):
-            yield from pool.map(read, batch)
 
 
 def _identity(plan: Plan, index: int, each: bool) -> str:
@@ -202,8 +195,6 @@ def _identity(plan: Plan, index: int, each: bool) -> str:
 
 
 def _save(path: Path, identity: str, found: Sequence[Occupancy]) -> None:
-    import io
-
     arrays: dict[str, Any] = {"identity": np.array(identity), "shape": np.array(found[0].shape)}
     for number, each in enumerate(found):
         arrays |= {f"cell{number}": np.array(each.cell), f"keys{number}": each.keys, f"counts{number}": each.counts}

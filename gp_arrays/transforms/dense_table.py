@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections
-import itertools
+import functools
+import math
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..errors import ComputeError, ConfigError, TreeError
 from ..model import fields
+from ..model.absent import block_shape, map_blocks
 from ..model.base import ArrayConfig
 from ..model.checks import require_integer_ids
 from ..model.config import require_config
@@ -26,8 +26,8 @@ from .relabel import run_starts
 
 Ids = np.ndarray[Any, Any]
 
-#: Bytes of the array that are read at a time by each thread.
-BLOCK_BYTES = 32 * 2**20
+#: Voxels that each thread reads at once.
+BLOCK = 2**21
 #: Ids that are held in memory; more are kept in files until the end.
 IDS_IN_MEMORY = 2**23
 
@@ -35,9 +35,10 @@ IDS_IN_MEMORY = 2**23
 def dense_table(config: ArrayConfig, path: str | Path, num_workers: int = 1, unit: str | None = None) -> Path:
     """Write a table that gives all ids of an array the results 1, 2, 3, ..., in the order of the ids.
 
-    The whole array is read once, block by block, with bounded memory. Id 0 is not in the table and
-    stays 0. A RelabelArrayConfig over the same array with this table then has small ids, for training or
-    for a MergeInstancesArrayConfig; row k of ``numpy.load(path)`` is the id that became k + 1, and k + 1.
+    The array is read once, block by block, but not where absent chunks prove that it is 0, with bounded
+    memory. Id 0 is not in the table and stays 0. A RelabelArrayConfig over the same array with this table
+    then has small ids, for training or for a MergeInstancesArrayConfig; row k of ``numpy.load(path)`` is
+    the id that became k + 1, and k + 1.
 
     Args:
         config: Integer ids, never averaged, with or without channels.
@@ -81,19 +82,11 @@ def dense_table(config: ArrayConfig, path: str | Path, num_workers: int = 1, uni
 
 
 def _ids_of_blocks(plan: Plan, index: int, num_workers: int) -> Iterator[Ids]:
-    """The ids above 0 of every block, sorted."""
-    running: collections.deque[Future[Ids]] = collections.deque()
-    executor = ThreadPoolExecutor(num_workers)
-    try:
-        for region in _blocks(plan, index):
-            running.append(executor.submit(_ids_of, plan, index, region))
-            # so many are read ahead that no thread waits, and no more are held in memory
-            if len(running) > 2 * num_workers:
-                yield running.popleft().result()
-        for future in running:
-            yield future.result()
-    finally:
-        executor.shutdown(cancel_futures=True)
+    """The ids above 0 of every block that may hold any, sorted."""
+    meta = plan.steps[index].meta
+    entries = math.prod(axis.size for axis in meta.nonspatial or ())
+    block = block_shape(plan, index, (1,) * meta.dims, BLOCK // entries)
+    return map_blocks(plan, index, block, functools.partial(_ids_of, plan, index), num_workers)
 
 
 def _ids_of(plan: Plan, index: int, region: Region) -> Ids:
@@ -109,28 +102,6 @@ def _ids_of(plan: Plan, index: int, region: Region) -> Ids:
             path=plan.path(index),
         )
     return ids[ids > 0].astype(np.uint64)
-
-
-def _blocks(plan: Plan, index: int) -> Iterator[Region]:
-    """Regions that cover an array: whole chunks where they are known, about ``BLOCK_BYTES`` each."""
-    meta = plan.steps[index].meta
-    shape = meta.spatial_shape
-    chunks = next(
-        (s.opened.chunks[-meta.dims :] for s in plan.steps if s.opened is not None and s.opened.chunks is not None),
-        (64,) * meta.dims,
-    )
-    size = [min(c, n) for c, n in zip(chunks, shape, strict=True)]
-
-    def region_at(corner: Sequence[int]) -> Region:
-        begin = tuple(b + c * v for b, c, v in zip(meta.region.begin, corner, meta.voxel_size, strict=True))
-        end = tuple(b + n * v for b, n, v in zip(begin, size, meta.voxel_size, strict=True))
-        return Region(begin, end)
-
-    for axis in reversed(range(meta.dims)):
-        fitting = BLOCK_BYTES // meta.bytes_of(region_at((0,) * meta.dims))
-        size[axis] = min(shape[axis], size[axis] * max(1, fitting))
-    for corner in itertools.product(*(range(0, n, s) for n, s in zip(shape, size, strict=True))):
-        yield region_at(corner).intersect(meta.region)
 
 
 def _distinct(parts: Iterable[Ids], folder: Path) -> Iterator[Ids]:

@@ -333,7 +333,7 @@ def test_a_dense_table_of_nothing_and_of_channels(tmp_path):
 
 
 def test_a_dense_table_of_many_blocks_that_do_not_fit_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(counting, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(counting, "BLOCK", 512)
     monkeypatch.setattr(counting, "IDS_IN_MEMORY", 1000)
     rng = np.random.default_rng(3)
     made = gpa.create_zarr(
