@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError
+from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import common_grid, require_ids, require_no_nonspatial_axes
@@ -45,16 +45,16 @@ def to_offsets(value: Any) -> Offsets:
     )
     if not offsets or not offsets[0] or any(len(offset) != len(offsets[0]) for offset in offsets):
         raise ConfigError(
-            "not a list of offsets of one length", found=repr(value), allowed="such as [[1, 0, 0], [0, 1, 0]]"
+            "not a list of offsets of one length", found=quoted(value), allowed="such as [[1, 0, 0], [0, 1, 0]]"
         )
     if len(set(offsets)) < len(offsets):
-        raise ConfigError("an offset is listed twice", found=repr(value), allowed="each offset once")
+        raise ConfigError("an offset is listed twice", found=quoted(value), allowed="each offset once")
     return offsets
 
 
 def _output(_: Any, field: attrs.Attribute[str], value: Any) -> None:
     if not fields.is_among(value, OUTPUTS):
-        raise ConfigError(f"unknown {field.name}", found=repr(value), allowed=" or ".join(map(repr, OUTPUTS)))
+        raise ConfigError(f"unknown {field.name}", found=quoted(value), allowed=" or ".join(map(repr, OUTPUTS)))
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError
+from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE, Config
@@ -57,7 +57,7 @@ def to_reach(value: Any) -> Quantity:
 
 def _output(_: Any, field: attrs.Attribute[str], value: Any) -> None:
     if not fields.is_among(value, OUTPUTS):
-        raise ConfigError(f"unknown {field.name}", found=repr(value), allowed=" or ".join(map(repr, OUTPUTS)))
+        raise ConfigError(f"unknown {field.name}", found=quoted(value), allowed=" or ".join(map(repr, OUTPUTS)))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -106,6 +106,10 @@ class DistanceArrayConfig(ArrayConfig):
         reach = whole(self.reach, meta.unit)
         if reach is None:
             raise TreeError(f"reach is not a whole number of {meta.unit}", found=str(self.reach))
+        # squares are integers of 64 bits
+        most = (2**31 - 2) * math.gcd(*map(int, meta.voxel_size))
+        if reach > most:
+            raise TreeError("reach is too large", found=str(self.reach), allowed=f"at most {most} {meta.unit}")
         return reach
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:

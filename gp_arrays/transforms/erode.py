@@ -33,7 +33,7 @@ def erode(
     if known is not None:
         limits = np.iinfo(labels.dtype)
         low[known == 0], high[known == 0] = limits.max, limits.min
-    for _ in range(steps):
+    for _ in range(min(steps, sum(labels.shape))):  # so many reach everywhere
         low, high = _spread(low, np.minimum, axes), _spread(high, np.maximum, axes)
     # they are one value, which is not background; or none is known
     return np.where(((low == high) & (low != 0)) | (low > high), labels, labels.dtype.type(0))

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError
+from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import require_ids
@@ -22,6 +22,8 @@ Voxels = np.ndarray[Any, Any]
 TRUNCATE = 3
 #: A smaller variance, in squared world units, counts as this: nothing is divided by zero.
 LEAST_VARIANCE = 1e-3
+#: Voxels that the Gaussian may reach.
+MOST_RADIUS = 2**16
 #: Descriptors are multiples of this; float32 holds them exactly.
 STEP = 2.0**-24
 
@@ -132,7 +134,7 @@ def to_sigma(value: Any) -> tuple[Quantity, ...]:
     """attrs converter: a length above zero, or one for each spatial axis."""
     lengths = (Quantity.parse(value),) if isinstance(value, (int, float, str, Quantity)) else fields.to_lengths(value)
     if not lengths or any(length.value <= 0 for length in lengths):
-        raise ConfigError("not above zero", found=repr(value), allowed="a length, or one for each spatial axis")
+        raise ConfigError("not above zero", found=quoted(value), allowed="a length, or one for each spatial axis")
     return lengths
 
 
@@ -184,6 +186,10 @@ class LSDArrayConfig(ArrayConfig):
                 found=f"{len(self.sigma)}",
                 allowed=f"one, or {source.dims}: {', '.join(source.spatial_axes)}",
             )
+        cell, _ = self._cells(source)
+        if any(radius(sigma, size) > MOST_RADIUS for sigma, size in zip(self._sigma(source), cell, strict=True)):
+            largest = ", ".join(map(str, self.sigma))
+            raise TreeError("sigma is too large", found=largest, allowed=f"a Gaussian of up to {MOST_RADIUS} voxels")
         names = channel_names(source.spatial_axes)
         return attrs.evolve(
             source, dtype=np.float32, nonspatial=(Axis(CHANNEL, len(names), names),), interpolatable=True

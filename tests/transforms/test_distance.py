@@ -115,4 +115,5 @@ class TestLaws(ArrayTypeLaws):
             gpa.DistanceArrayConfig("a", gpa.DummyArrayConfig("floats"), 1),
             gpa.DistanceArrayConfig("b", averaged, 1),
             gpa.DistanceArrayConfig("c", grey, "1 pm"),
+            gpa.DistanceArrayConfig("d", grey, 2**31),
         ]

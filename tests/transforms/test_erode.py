@@ -55,6 +55,7 @@ def test_the_edge_of_the_roi_is_no_boundary_but_other_blocks_are_seen() -> None:
     array = gpa.ErodeArrayConfig("eroded", ids, 2).array()
     assert array[0, 4:8].tolist() == [0, 0, 0, 0]
     assert array[0].tolist() == [3, 3, 3, 3, 0, 0, 0, 0, 4, 4, 4, 4]
+    assert not gpa.ErodeArrayConfig("eroded", ids, 10**12).array()[:].any()
 
 
 def test_node() -> None:

@@ -123,4 +123,5 @@ class TestLaws(ArrayTypeLaws):
             gpa.LSDArrayConfig("a", gpa.DummyArrayConfig("floats"), 1),
             gpa.LSDArrayConfig("b", ids, (1, 1)),
             gpa.LSDArrayConfig("c", line, 1),
+            gpa.LSDArrayConfig("d", ids, 1e9),
         ]
