@@ -15,7 +15,9 @@ from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig, SourceConfig
 from ..model.config import source_fields
-from .nodes import FilterNode, SourceNode, upstream
+from .nodes import FilterNode
+from .source_node import SourceNode
+from .upstream import upstream
 
 PACKAGE = __name__.partition(".")[0]
 

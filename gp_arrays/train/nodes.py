@@ -1,104 +1,26 @@
-"""The nodes of array types: what ``node_of`` makes their classes from. Setup, requests and checks, written once."""
+"""The nodes of computed array types: setup, requests and checks, written once."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import gunpowder as gp
 import numpy as np
-from funlib.geometry import Coordinate, Roi
+from funlib.geometry import Roi
 
-from ..errors import ComputeError, GpArraysError, TreeError, quoted
-from ..model.base import ArrayConfig, SourceConfig
+from ..errors import ComputeError, GpArraysError, TreeError
+from ..model.base import ArrayConfig
 from ..model.evaluate import owned, run_step
-from ..model.meta import Axis, Block, Meta, Region, interpolatable
-from ..model.plan import Step, compile_plan
+from ..model.meta import Axis, Region, interpolatable
+from ..model.plan import Step
 from .axes import SAMPLE, Names, NamesAxes, axis_names
-from .steps import Compiled, Steps, names_of, spec_of
+from .steps import Compiled, Steps, spec_of
+from .upstream import block_of, meta_of, upstream
 
 #: More non-spatial axes than an array has, and more entries than an axis has that is asked for by index.
 MOST_AXES, MOST_ENTRIES = 6, 1000
-
-
-@attrs.frozen(eq=False, repr=False)
-class Upstream(ArrayConfig):
-    """Stands, in the config of a node, for an array that comes from upstream."""
-
-    #: No array type of its own: a tree file cannot ask for it.
-    abstract: ClassVar[bool] = True
-
-
-def upstream(key: gp.ArrayKey) -> Upstream:
-    """The config that stands for the array of a key."""
-    if not isinstance(key, gp.ArrayKey):
-        raise TreeError("a node reads from array keys", found=quoted(key), allowed="a gunpowder.ArrayKey")
-    return Upstream(str(key))
-
-
-class SourceNode(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
-    """Provides the voxels of a source.
-
-    Args:
-        key: The key to provide.
-        config: What to read.
-    """
-
-    def __init__(self, key: gp.ArrayKey, config: SourceConfig) -> None:
-        upstream(key)  # refuses what is not a key
-        self.key, self.index = key, 0
-        self.config: ArrayConfig = config
-        self.compiled: Compiled | None = None
-
-    @classmethod
-    def of_step(cls, compiled: Compiled, index: int) -> SourceNode:
-        """The node of a source of a compiled tree."""
-        node = cls.__new__(cls)
-        node.key, node.config = compiled.keys[index], compiled.plan.steps[index].config
-        node.compiled, node.index = compiled, index
-        return node
-
-    def setup(self) -> None:
-        if self.compiled is None:
-            plan = compile_plan({str(self.key): self.config})
-            self.compiled = Compiled(plan, [self.key], Coordinate((0,) * plan.steps[0].meta.dims))
-        spec = self.compiled.spec(self.index)
-        if any(b % v for b, v in zip(spec.roi.begin, spec.voxel_size, strict=True)):
-            raise TreeError(
-                "gunpowder wants offsets on the voxel grid",
-                found=f"offset {spec.roi.begin}, voxel size {spec.voxel_size}",
-                allowed="`offset=` in whole voxels, or compile_pipeline with `shift=`",
-                path=(self.config.name,),
-            )
-        self.provides(self.key, spec)
-
-    @property
-    def step(self) -> Step:
-        assert self.compiled is not None
-        return self.compiled.plan.steps[self.index]
-
-    def axis_names(self, key: gp.ArrayKey, count: int) -> Names | None:
-        return names_of(self.step.meta, count)
-
-    def provide(self, request: gp.BatchRequest) -> gp.Batch:
-        assert self.compiled is not None
-        batch = gp.Batch()
-        if self.key not in request:
-            # asked for by a type that reads no voxel of it
-            return batch
-        timing = gp.profiling.Timing(self)
-        timing.start()
-        roi = request[self.key].roi
-        path = functools.partial(self.compiled.plan.path, self.index)
-        voxels = run_step(self.step, self.compiled.world(roi), (), path)
-        spec = self.spec[self.key].copy()
-        spec.roi = roi
-        batch[self.key] = gp.Array(owned(voxels), spec)
-        timing.stop()
-        batch.profiling_stats.add(timing)
-        return batch
 
 
 class FilterNode(NamesAxes, Steps):
@@ -153,7 +75,7 @@ class FilterNode(NamesAxes, Steps):
                 provided = ", ".join(map(str, self.spec.array_specs)) if self.spec else "nothing"
                 raise TreeError(f"{key} is not provided upstream", allowed=provided, path=self.path())
         specs = [self.spec[key] for key in self.keys]
-        self.source_metas = [_meta_of(spec, self.attributes) for spec in specs]
+        self.source_metas = [meta_of(spec, self.attributes) for spec in specs]
         self._undeclared = [spec.interpolatable is None for spec in specs]
         try:
             self.announced = self.config.infer(*self.source_metas)
@@ -227,7 +149,7 @@ class FilterNode(NamesAxes, Steps):
                 step,
                 region,
                 [
-                    None if part is None else _block(array, sample, part, meta)
+                    None if part is None else block_of(array, sample, part, meta)
                     for array, part, meta in zip(arrays, parts, step.source_metas, strict=True)
                 ],
                 self.path,
@@ -327,42 +249,3 @@ class FilterNode(NamesAxes, Steps):
 def _samples(names: Names) -> int:
     """The number of leading axes of samples."""
     return next((i for i, name in enumerate(names) if name != SAMPLE), len(names))
-
-
-def _block(array: gp.Array, sample: tuple[int, ...], part: Region, meta: Meta) -> Block:
-    """The voxels of a part of one sample of an array."""
-    if not meta.dims:
-        return Block(array.data[sample], part, meta)
-    view = Block(array.data[sample], Region.of(array.spec.roi), meta).crop(part.whole()).view()
-    view.flags.writeable = False
-    return Block(view, part.whole(), meta)
-
-
-def _meta_of(spec: gp.ArraySpec, attributes: Mapping[str, Any]) -> Meta:
-    """What a gunpowder spec, and attributes told beside it, say of an array from somewhere upstream."""
-    unknown = spec.roi is None or spec.roi.unbounded or None in spec.roi.offset
-    if spec.nonspatial:
-        voxel_size = Coordinate(())
-    elif spec.voxel_size is not None:
-        voxel_size = spec.voxel_size
-    else:
-        dims = spec.roi.dims if spec.roi is not None else 3
-        voxel_size = Coordinate((1,) * dims)
-    return Meta(
-        roi=None if unknown else spec.roi,
-        voxel_size=voxel_size,
-        spatial_axes=tuple("zyx"[-len(voxel_size) :])
-        if 0 < len(voxel_size) <= 3
-        else tuple(f"d{i}" for i in range(len(voxel_size))),
-        dtype=spec.dtype,
-        nonspatial=None,
-        interpolatable=_may_interpolate(spec),
-        attrs=attributes,
-    )
-
-
-def _may_interpolate(spec: gp.ArraySpec) -> bool:
-    """What a spec says of it, else the rule by dtype; of an unknown dtype a batch tells."""
-    if spec.interpolatable is not None:
-        return bool(spec.interpolatable)
-    return spec.dtype is None or interpolatable(np.dtype(spec.dtype))

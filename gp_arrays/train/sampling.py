@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import gunpowder as gp
-import numpy as np
 from funlib.geometry import Coordinate, Roi
 
-from ..errors import ComputeError, ConfigError, TreeError
+from ..errors import ComputeError, ConfigError, TreeError, quoted
 from ..model import fields
-from ..model.evaluate import evaluate
-from .nodes import FilterNode, SourceNode
-from .occupancy import Occupancy, channels_of, occupancies, occupancies_of_step, require_mask
+from .mask_reader import MaskReader, mask_reader
+from .occupancy import Occupancy
 from .places import Places, Steps
-from .steps import Compiled, Outputs
 
 logger = logging.getLogger(__name__)
 
 #: So many places in a row that do not hold enough are an error.
 MOST_TRIES = 10_000
-#: Voxels of a mask that comes from other nodes, read at once and counted in cells.
-BLOCK, CELL = 256, 32
 
 
 @attrs.define(eq=False)
@@ -49,7 +43,7 @@ class _Mask:
     channel: int | None
     weight: float
     occupancy: Occupancy
-    reader: _Reader
+    reader: MaskReader
 
 
 class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
@@ -116,7 +110,7 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
         for key, weight in self.masks.items():
             if key not in upstream.spec:
                 raise TreeError("the mask is not provided upstream", found=str(key), path=("RandomLocationInMask",))
-            reader = _reader(upstream, key)
+            reader = mask_reader(upstream, key)
             counted = reader.occupancies(self.channels != "any", self.cache_file)
             weights = self._channel_weights(reader.names, len(counted), str(key))
             total = sum(weights.values())
@@ -138,7 +132,7 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
             elif isinstance(name, int) and 0 <= name < count:
                 weights[name] = weight
             else:
-                raise TreeError(f"{mask} has no such channel", found=repr(name), allowed=", ".join(names))
+                raise TreeError(f"{mask} has no such channel", found=quoted(name), allowed=", ".join(names))
         return weights
 
     def prepare(self, request: gp.BatchRequest) -> gp.BatchRequest:
@@ -256,98 +250,8 @@ def _weights(value: Any, name: str, kind: Any) -> dict[Any, float]:
         value = dict.fromkeys(value, 1.0)
     if not isinstance(value, Mapping) or not value or not all(isinstance(each, kind) for each in value):
         allowed = "array keys" if kind is gp.ArrayKey else '"any", "each", or names of channels with their weights'
-        raise ConfigError(name, found=repr(value), allowed=allowed)
+        raise ConfigError(name, found=quoted(value), allowed=allowed)
     weights = {each: float(fields.named(name, fields.to_number, weight)) for each, weight in value.items()}
     if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
-        raise ConfigError(f"{name}: not weights", found=repr(value), allowed="numbers from 0, not all 0")
+        raise ConfigError(f"{name}: not weights", found=quoted(value), allowed="numbers from 0, not all 0")
     return {each: weight for each, weight in weights.items() if weight}
-
-
-class _Reader:
-    """The voxels of a mask, as other nodes provide them.
-
-    Attributes:
-        roi: Of the mask, in coordinates of the pipeline.
-        voxel_size: Of the mask.
-        names: Names of the channels.
-    """
-
-    names: Sequence[str]
-
-    def __init__(self, provider: gp.BatchProvider, key: gp.ArrayKey) -> None:
-        spec = provider.spec[key]
-        if spec.roi is None or spec.roi.unbounded or None in spec.roi.offset:
-            raise TreeError(
-                f"{key} is unbounded, so that it cannot be counted",
-                found=str(spec.roi),
-                allowed="RandomLocationInMask in front of what pads without an end",
-                path=("RandomLocationInMask",),
-            )
-        self.provider, self.key, self.roi, self.voxel_size = provider, key, spec.roi, spec.voxel_size
-        self.names = ()
-
-    def voxels(self, roi: Roi) -> np.ndarray[Any, Any]:
-        batch = self.provider.request_batch(gp.BatchRequest({self.key: gp.ArraySpec(roi=roi)}))
-        data: np.ndarray[Any, Any] = batch[self.key].data
-        return data
-
-    def count(self, roi: Roi, channel: int | None) -> int:
-        """How many voxels of a roi are masked in."""
-        part = roi.intersect(self.roi)
-        if part.empty:
-            return 0
-        voxels = channels_of(self.voxels(part), part.dims, channel is not None)
-        return int(np.count_nonzero(voxels[channel or 0]))
-
-    def occupancies(self, each: bool, cache_file: Path | None) -> list[Occupancy]:
-        """The voxels that are masked in, counted in cells: of all channels, or of each."""
-        if cache_file is not None:
-            raise TreeError(
-                "cache_file is for masks of a compiled tree",
-                found=f"{self.key}, which other nodes make",
-                path=("RandomLocationInMask",),
-            )
-        shape = tuple(map(int, (self.roi / self.voxel_size).shape))
-
-        def blocks() -> Iterator[tuple[Sequence[int], Any]]:
-            for begin in itertools.product(*(range(0, n, BLOCK) for n in shape)):
-                block = Roi(self.roi.begin + Coordinate(begin) * self.voxel_size, self.voxel_size * BLOCK)
-                yield begin, channels_of(self.voxels(block.intersect(self.roi)), len(shape), each)
-
-        found = occupancies(shape, (CELL,) * len(shape), blocks())
-        self.names = tuple(map(str, range(len(found))))
-        return found
-
-
-class _TreeReader(_Reader):
-    """The voxels of a mask of a compiled tree, read without the nodes in between."""
-
-    def __init__(self, compiled: Compiled, index: int) -> None:
-        meta = compiled.plan.steps[index].meta
-        require_mask(meta, compiled.plan.steps[index].config.name)
-        self.compiled, self.index = compiled, index
-        self.roi, self.voxel_size = compiled.spec(index).roi, meta.voxel_size
-        self.names = meta.channels or ("0",)
-
-    def voxels(self, roi: Roi) -> np.ndarray[Any, Any]:
-        data: np.ndarray[Any, Any] = evaluate(self.compiled.plan, [(self.index, self.compiled.world(roi))])[0]
-        return data
-
-    def occupancies(self, each: bool, cache_file: Path | None) -> list[Occupancy]:
-        return occupancies_of_step(self.compiled.plan, self.index, each, cache_file)
-
-
-def _reader(provider: gp.BatchProvider, key: gp.ArrayKey) -> _Reader:
-    """The reader of a mask: that of its tree, unless nodes in between may change it."""
-    node = provider
-    while True:
-        node = node.output if isinstance(node, gp.Pipeline) else node
-        if isinstance(node, Outputs) and key in node.outputs:
-            return _TreeReader(node.compiled, node.outputs[key])
-        if isinstance(node, SourceNode) and node.compiled is not None:
-            return _TreeReader(node.compiled, node.index)
-        passes = isinstance(node, (gp.Pad, gp.MergeProvider)) or (isinstance(node, FilterNode) and node.target != key)
-        above = [each for each in node.get_upstream_providers() if key in each.spec] if passes else []
-        if len(above) != 1 or (isinstance(node, gp.Pad) and node.key == key and node.value):
-            return _Reader(provider, key)
-        (node,) = above

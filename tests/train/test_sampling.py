@@ -19,7 +19,7 @@ from scipy import stats
 
 import gp_arrays as gpa
 from gp_arrays.testing import write_plain_zarr
-from gp_arrays.train import occupancy, places, sampling
+from gp_arrays.train import mask_reader, occupancy, places
 
 RAW, MASK, OTHER = gp.ArrayKey("RAW"), gp.ArrayKey("MASK"), gp.ArrayKey("OTHER")
 
@@ -84,8 +84,8 @@ def assert_uniform(seen: collections.Counter[Any], expected: set[Any]) -> None:
 @pytest.mark.parametrize("upstream", ["tree", "nodes"])
 def test_every_allowed_place_is_as_likely_as_any_other(monkeypatch: Any, cell: int, upstream: str) -> None:
     monkeypatch.setattr(occupancy, "CELL", cell)
-    monkeypatch.setattr(sampling, "CELL", cell)
-    monkeypatch.setattr(sampling, "BLOCK", 2 * cell)
+    monkeypatch.setattr(mask_reader, "CELL", cell)
+    monkeypatch.setattr(mask_reader, "BLOCK", 2 * cell)
     monkeypatch.setattr(occupancy, "BLOCK", 100)
     mask = blob((20, 26))
     config = gpa.NumpyArrayConfig("mask", data=mask)
@@ -98,7 +98,7 @@ def test_every_allowed_place_is_as_likely_as_any_other(monkeypatch: Any, cell: i
     pipeline += gpa.RandomLocationInMask(MASK, min_masked=0.5)
     expected = allowed(mask, (5, 7), 0.5)
     assert 50 < len(expected) < 250
-    assert_uniform(drawn(pipeline, request_of(RAW=(5, 7), MASK=(5, 7)), 3000), expected)
+    assert_uniform(drawn(pipeline, request_of(RAW=(5, 7), MASK=(5, 7)), 3000 if upstream == "tree" else 1000), expected)
 
 
 def test_places_lie_on_the_grid_of_all_arrays() -> None:
@@ -171,12 +171,12 @@ def test_channels_any_each_and_weighted() -> None:
         """How often crops lie in class one."""
         pipeline = gpa.compile_pipeline({RAW: numbers(ids.shape), MASK: config})
         pipeline += gpa.RandomLocationInMask(MASK, 1.0, channels=channels)
-        seen = drawn(pipeline, request_of(RAW=(4, 4), MASK=(4, 4)), 600)
-        return sum(count for at, count in seen.items() if at[1] == 0) / 600
+        seen = drawn(pipeline, request_of(RAW=(4, 4), MASK=(4, 4)), 300)
+        return sum(count for at, count in seen.items() if at[1] == 0) / 300
 
-    assert share("any") == pytest.approx(1 / 18, abs=0.04)
-    assert share("each") == pytest.approx(1 / 2, abs=0.08)
-    assert share({"one": 3, "two": 1}) == pytest.approx(3 / 4, abs=0.08)
+    assert share("any") == pytest.approx(1 / 18, abs=0.05)
+    assert share("each") == pytest.approx(1 / 2, abs=0.12)
+    assert share({"one": 3, "two": 1}) == pytest.approx(3 / 4, abs=0.1)
     assert share({"two": 1}) == 0
     assert share("each", absent) == 1, "a class that is not there is never drawn"
     with refusal("no such channel.*'three'.*one, two"):
