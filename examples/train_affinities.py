@@ -30,18 +30,19 @@ def targets(raw, labels):
     }
 
 
-def augmentations(keys):
-    return [gp.SimpleAugment(), gp.IntensityAugment(keys["raw"], 0.9, 1.1, -0.1, 0.1)]
+def nodes(keys):
+    """Crops of which half is labelled, mirrored and changed in brightness."""
+    location = gpa.RandomLocationInMask(keys["labelled"], min_masked=0.5)
+    return [location, gp.SimpleAugment(), gp.IntensityAugment(keys["raw"], 0.9, 1.1, -0.1, 0.1)]
 
 
 def batches_of_gunpowder(tree, size, batch_size):
-    """Crops of which half is labelled, made ahead in processes of gunpowder."""
+    """Batches made ahead in processes of gunpowder."""
     import torch
 
     keys = {name: gp.ArrayKey(name.upper()) for name in tree}
     pipeline = gpa.compile_pipeline({keys[name]: config for name, config in tree.items()}, shift="auto")
-    pipeline += gpa.RandomLocationInMask(keys["labelled"], min_masked=0.5)
-    for node in augmentations(keys):
+    for node in nodes(keys):
         pipeline += node
     pipeline += gp.Stack(batch_size)
     pipeline += gp.PreCache(cache_size=8, num_workers=2)
@@ -55,10 +56,10 @@ def batches_of_gunpowder(tree, size, batch_size):
 
 
 def batches_of_torch(tree, size, batch_size):
-    """Crops from anywhere, made ahead in processes of a DataLoader; sample i is the same in each run."""
+    """Batches made ahead in processes of a DataLoader; sample i is the same in each run."""
     from torch.utils.data import DataLoader
 
-    dataset = gpa.TorchDataset(tree, dict.fromkeys(tree, size), seed=1, nodes=augmentations)
+    dataset = gpa.TorchDataset(tree, dict.fromkeys(tree, size), seed=1, nodes=nodes)
     return DataLoader(dataset, batch_size=batch_size, num_workers=2)
 
 

@@ -41,7 +41,7 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (document,) = blocks("toml")
     (tmp_path / "tree.toml").write_text(document)
-    tree, train, nodes, datasets = blocks("python")
+    tree, train, nodes, sampling, datasets = blocks("python")
 
     def script(text):
         ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=200)
@@ -91,6 +91,15 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     assert shapes.split("\n")[-2] == "(64, 64, 64) (2, 32, 32, 32)"
     asked = "\nwith gp.build(pipeline):\n    print(pipeline.request_batch(request)[MASKS].data.shape)"
     assert script(train + nodes + asked).split("\n")[-2] == "(4, 1, 32, 32, 32)"
+
+    corner = np.array(gpa.open_zarr(fib25, "labels/neurons").roi.begin)
+    points = corner + 8 * np.argwhere(stored[0])[::9999]
+    np.savetxt("sample_points.csv", points, fmt="%d", delimiter=",")
+    asked = "\nsmall = gp.BatchRequest()\nsmall.add(MASKS, (80, 80, 80))"
+    asked += "\nwith gp.build(in_mask):\n    print(in_mask.request_batch(small)[MASKS].data.any())"
+    asked += "\nsmall.add(SAMPLE_POINTS, (80, 80, 80))"
+    asked += "\nwith gp.build(around_points):\n    print(around_points.request_batch(small)[MASKS].data[0].any())"
+    assert script(train + sampling + asked).split("\n")[-3:-1] == ["True", "True"]
 
     assert said["count"].splitlines()[:2] == [f"axon\t{stored[0].sum()}", f"any\t{stored[1].sum()}"]
     if importlib.util.find_spec("torch"):

@@ -12,7 +12,7 @@ import gunpowder as gp
 import numpy as np
 from funlib.geometry import Coordinate, Roi
 
-from ..errors import ComputeError, ConfigError, RequestError
+from ..errors import ComputeError, ConfigError, RequestError, quoted
 from ..model import fields
 from ..model.config import Config
 from ..model.evaluate import evaluate
@@ -65,16 +65,17 @@ class TorchDataset(_Iterable):
 
     Args:
         source: A gunpowder pipeline; or a function without arguments that makes one, in each worker; or
-            array configs by name, from which the samples are taken at random locations.
+            array configs by name.
         sizes: The size of each array in world units, by array key, or by name for array configs. All
             are centered on one point. Or a ``gunpowder.BatchRequest``.
         seed: Decides all samples.
-        length: How many samples an epoch has, over all processes; by default it never ends.
+        length: How many samples an epoch has, over all processes; by default it never ends. Where ranks wait
+            for each other it is to be a multiple of ``num_ranks``: no sample is left out or repeated.
         rank: The number of this process among those of a distributed training; by default
             what ``torch.distributed`` says, else 0.
         num_ranks: How many such processes there are.
-        nodes: Gunpowder nodes that follow the random location, for array configs: a function of the array
-            keys by name that returns a list of them.
+        nodes: For array configs: a function of the array keys by name that returns a list of gunpowder nodes,
+            the random location and what follows it. By default crops are taken anywhere and stay as they are.
 
     A sample's entries are named as the array keys. uint16, uint32 and uint64 become int32 and int64, as
     torch computes little with the former; an id beyond 2^63 - 1 is an error.
@@ -103,7 +104,7 @@ class TorchDataset(_Iterable):
             raise ConfigError("nodes: only for array configs", found=type(source).__name__)
         elif not (isinstance(source, (gp.Pipeline, gp.BatchProvider)) or callable(source)):
             raise ConfigError(
-                "source", found=repr(source), allowed="a pipeline, a function that makes one, or configs by name"
+                "source", found=quoted(source), allowed="a pipeline, a function that makes one, or configs by name"
             )
         self.request = sizes if isinstance(sizes, gp.BatchRequest) else _request(sizes)
         self.seed = fields.named("seed", fields.to_integer, seed)
@@ -148,8 +149,7 @@ class TorchDataset(_Iterable):
             return self.source if is_pipeline else self.source()
         keys = {name: gp.ArrayKey(name) for name in self.source}
         pipeline = compile_pipeline({keys[name]: config for name, config in self.source.items()}, shift="auto")
-        pipeline += gp.RandomLocation()
-        for node in self.nodes(keys) if self.nodes is not None else ():
+        for node in [gp.RandomLocation()] if self.nodes is None else self.nodes(keys):
             pipeline += node
         return pipeline
 
@@ -174,13 +174,15 @@ def _require_same_names(configs: Mapping[str, Any], sizes: Any) -> None:
         if not isinstance(name, str) or not isinstance(config, Config):
             raise ConfigError("source: not array configs by name", found=f"{name!r}: {config!r}")
     if not isinstance(sizes, Mapping) or set(sizes) != set(configs):
-        found = ", ".join(map(str, sizes)) if isinstance(sizes, Mapping) else repr(sizes)
+        found = ", ".join(map(str, sizes)) if isinstance(sizes, Mapping) else quoted(sizes)
         raise ConfigError("sizes: one for each array", found=found, allowed=", ".join(configs))
 
 
 def _request(sizes: Any) -> gp.BatchRequest:
     if not isinstance(sizes, Mapping) or not sizes or not all(isinstance(key, gp.ArrayKey) for key in sizes):
-        raise ConfigError("sizes: not sizes by array key", found=repr(sizes), allowed="such as {RAW: (640, 640, 640)}")
+        raise ConfigError(
+            "sizes: not sizes by array key", found=quoted(sizes), allowed="such as {RAW: (640, 640, 640)}"
+        )
     request = gp.BatchRequest()
     for key, size in sizes.items():
         request.add(key, Coordinate(size))

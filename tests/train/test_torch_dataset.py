@@ -31,7 +31,7 @@ SIZES = {"raw": (16, 16), "ids": (8, 8)}
 
 
 def mirrored(keys: Any) -> Any:
-    return [gp.SimpleAugment(transpose_only=[])]
+    return [gp.RandomLocation(), gp.SimpleAugment(transpose_only=[])]
 
 
 def a_pipeline() -> Any:
@@ -90,7 +90,7 @@ def test_ranks_share_the_samples(torch: Any) -> None:
         gpa.TorchDataset(tree(), SIZES, rank=3, num_ranks=3)
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("source", ["pipeline", "function"])
 def test_pipelines_and_functions_that_make_them(torch: Any, context: str, source: str) -> None:
     request = {RAW: (16, 16), IDS: (8, 8)}

@@ -17,7 +17,7 @@ from training_run import IDS, MASK, RAW, pipeline, request_of
 import gp_arrays as gpa
 
 
-@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_batches_made_ahead_in_other_processes(start_method: str, tmp_path: Path) -> None:
     """In a process with a bound on its time: what deadlocks after a fork must not stop the tests."""
     script = Path(__file__).with_name("training_run.py")
@@ -88,24 +88,14 @@ def test_large_ids_pass_elastic_augmentation_as_dense_ones(tmp_path: Path) -> No
     assert not seen["large"] & {2**53 + 1, 2**53 + 3}, "gunpowder keeps large ids now: the docs can say so"
 
 
-def test_points_are_merged_in() -> None:
+def test_crops_around_points(tmp_path: Path) -> None:
     points, raw = gp.GraphKey("POINTS"), np.zeros((40, 40), np.uint8)
     places = np.array([[5, 5], [12, 30], [33, 21]])
     raw[tuple(places.T)] = 1
-    graph = gp.Graph(
-        [gp.Node(i, place + 0.5) for i, place in enumerate(places)], [], gp.GraphSpec(gp.Roi((0, 0), (40, 40)))
-    )
-
-    class Points(gp.BatchProvider):  # type: ignore[misc]
-        def setup(self) -> None:
-            self.provides(points, graph.spec)
-
-        def provide(self, request: gp.BatchRequest) -> gp.Batch:
-            batch = gp.Batch()
-            batch[points] = graph.crop(request[points].roi)
-            return batch
-
-    sources = (gpa.compile_pipeline({RAW: gpa.NumpyArrayConfig("raw", data=raw)}), Points())
+    np.savetxt(tmp_path / "points.csv", places + 0.5, delimiter=",")
+    spec = gp.GraphSpec(gp.Roi((0, 0), raw.shape))
+    source = gp.CsvPointsSource(str(tmp_path / "points.csv"), points, [0, 1], spec)
+    sources = (gpa.compile_pipeline({RAW: gpa.NumpyArrayConfig("raw", data=raw)}), source)
     merged = sources + gp.MergeProvider() + gp.RandomLocation(ensure_nonempty=points) + gp.SimpleAugment()
     request = gp.BatchRequest()
     request.add(RAW, (9, 9))
