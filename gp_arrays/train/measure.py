@@ -62,12 +62,15 @@ def measure_context(model: Any, dims: int = 3, in_channels: int = 1, device: str
     """
     torch = require_torch()
     trial = _Trial(torch, model.to(device).eval(), dims, in_channels, device)
+    smallest: tuple[int, ...] | None = None
     for size in SIZES:
         accepted = trial.accepted_size(size)
         if accepted is None:
             continue
         shape, shrinks = accepted
-        axes = [trial.reach(shape, shrinks, axis) for axis in range(dims)]
+        # an axis is tried by itself: the others are as small as the network takes
+        others = smallest = smallest or shape
+        axes = [trial.reach((*others[:axis], shape[axis], *others[axis + 1 :]), shrinks, axis) for axis in range(dims)]
         if all(axis is not None for axis in axes):
             reaches = [axis for axis in axes if axis is not None]
             return NetworkContext(
