@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,14 @@ class Network:
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             self.device = torch.device(name)
+            torch.zeros(1, device=self.device)
+        except (AssertionError, RuntimeError) as error:
+            raise TreeError(
+                "torch cannot use the device here",
+                found=f"device {name!r}: {' '.join(str(error).split())}",
+                allowed="'auto', 'cpu', or a GPU of this machine such as 'cuda:0'",
+            ) from None
+        try:
             self.module = self._load(files)
         except (StoreError, TreeError):
             raise
@@ -139,18 +147,6 @@ class Network:
                 )
             voxels: Voxels = result.float().cpu().numpy()
         return voxels
-
-
-def batches(items: Sequence[Any], size: int) -> list[list[Any]]:
-    """Lists of ``size`` items each; the last one is filled up with its last item.
-
-    A network's rounding may depend on the batch size, so every batch has the same.
-
-    >>> batches([1, 2, 3], 2)
-    [[1, 2], [3, 3]]
-    """
-    parts = [list(items[i : i + size]) for i in range(0, len(items), size)]
-    return [part + [part[-1]] * (size - len(part)) for part in parts]
 
 
 _LOADING = threading.RLock()

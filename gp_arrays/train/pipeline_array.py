@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from funlib.geometry import Coordinate
 
-from ..errors import ComputeError, ConfigError, GpArraysError, quoted
+from ..errors import ComputeError, ConfigError, GpArraysError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
@@ -26,8 +26,8 @@ from .tiles import (
     common_step,
     context_of_tiles,
     grid_corner,
-    joined,
     output_extent,
+    paste,
     tile_grid,
     tile_key,
     whole_lengths,
@@ -142,6 +142,8 @@ class PipelineArrayConfig(ArrayConfig):
         voxel_size = whole_lengths(self.voxel_size, source.voxel_size, source.unit, "voxel_size")
         stride = None if self.stride is None else whole_lengths(self.stride, voxel_size, source.unit, "stride")
         extent = output_extent(source, voxel_size, self._context(source), stride, self.padded)
+        if extent is None:
+            raise TreeError("appended nodes need a source with bounds", allowed="this node before gp.RandomLocation")
         corner = grid_corner(source)
         dtype = self.dtype or source.dtype
         assert dtype is not None
@@ -178,14 +180,14 @@ class PipelineArrayConfig(ArrayConfig):
         assert block is not None
         if self.tile_size is None:
             return self._request(block, region, source)
-        results = {}
+        target = Block(np.empty(meta.shape_of(region), meta.dtype), region, meta)
         for tile in self._tiles(region, meta, source):
             read = self._reads([tile], source)
             inside = read.intersect(source.region)
             part = Block(block.crop(inside), inside, source)
             key = tile_key(f"{self.content} {tile.region}", part.data)
-            results[tile] = TILES.get(key, functools.partial(self._request, part, tile.region, source))
-        return joined(region, meta, results)
+            paste(target, tile, TILES.get(key, functools.partial(self._request, part, tile.region, source)))
+        return target.data
 
     def _request(self, block: Block, region: Region, source: Meta) -> np.ndarray[Any, Any]:
         """What the nodes deliver for a region, from a block that holds its context."""

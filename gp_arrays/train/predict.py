@@ -16,7 +16,7 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .functions import is_reference, to_arguments, to_reference
-from .network import Network, NetworkFiles, batches
+from .network import Network, NetworkFiles
 from .tiles import (
     TILES,
     Tile,
@@ -25,11 +25,12 @@ from .tiles import (
     context_of_tiles,
     grid_corner,
     grown,
-    joined,
     output_extent,
+    paste,
     tile_grid,
     tile_key,
     whole_lengths,
+    within,
 )
 
 Voxels = np.ndarray[Any, Any]
@@ -67,7 +68,7 @@ def to_model(value: Any) -> str | Path:
 
 
 def scaled(voxels: Voxels, scale: float | None, dtype: np.dtype[Any]) -> Voxels:
-    """``voxels`` times ``scale`` in ``dtype``; integers are rounded to even and clipped to what they hold.
+    """``voxels`` times ``scale`` in ``dtype``, clipped to what it holds; integers are rounded to even.
 
     >>> scaled(np.array([-1, 0.5, 2], np.float32), 255, np.dtype("uint8"))
     array([  0, 128, 255], dtype=uint8)
@@ -75,7 +76,9 @@ def scaled(voxels: Voxels, scale: float | None, dtype: np.dtype[Any]) -> Voxels:
     if scale is not None:
         voxels = voxels.astype(np.float64) * scale
     if dtype.kind == "f":
-        return voxels.astype(dtype)
+        most = np.finfo(dtype).max
+        # infinity stays what it is, a number does not become it
+        return np.where(np.isinf(voxels), voxels, np.clip(voxels, -most, most)).astype(dtype, copy=False)
     if not np.isfinite(voxels).all():
         raise ComputeError("the network's result is not finite", allowed=f"numbers, as {dtype} holds no NaN")
     limits = np.iinfo(dtype)
@@ -186,7 +189,8 @@ class PredictArrayConfig(ArrayConfig):
         step = common_step(source, meta.voxel_size)
         if self.stride is not None:
             step = whole_lengths(self.stride, step, source.unit, "stride")
-        return tile_grid(meta.region, size, step, self.padded != "no", source.unit)
+        extent = None if meta.roi is None else meta.region
+        return tile_grid(extent, size, step, self.padded != "no", source.unit)
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
@@ -204,7 +208,7 @@ class PredictArrayConfig(ArrayConfig):
         corner = grid_corner(source)
         meta = attrs.evolve(
             source,
-            roi=extent.roi,
+            roi=None if extent is None else extent.roi,
             voxel_size=Coordinate(voxel_size),
             dtype=self.dtype,
             nonspatial=() if self.channels is None else (Axis(CHANNEL, len(self.channels), self.channels),),
@@ -218,32 +222,51 @@ class PredictArrayConfig(ArrayConfig):
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         (source,) = sources
         tiles = self._grid(meta, source).tiles(region)
-        return [context_of_tiles(tiles, self._context(source)).intersect(source.region)]
+        return [within(context_of_tiles(tiles, self._context(source)), source)]
 
     def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         (block,) = blocks
         (source,) = sources
         assert block is not None
-        inputs = {tile: self._input(block, tile, source) for tile in self._grid(meta, source).tiles(region)}
+        target = Block(np.empty(meta.shape_of(region), meta.dtype), region, meta)
         identity = f"{self.content} {self.network.state()}"
-        keys = {tile: tile_key(identity, voxels) for tile, voxels in inputs.items()}
-        results = {tile: voxels for tile, key in keys.items() if (voxels := TILES.find(key)) is not None}
-        missing = [tile for tile in inputs if tile not in results]
-        if missing:
-            network = self.network.load()
-            with network.lock:
-                # another thread may have computed some of them meanwhile
-                results |= {tile: voxels for tile in missing if (voxels := TILES.find(keys[tile])) is not None}
-                for batch in batches([tile for tile in missing if tile not in results], self.batch_size):
-                    voxels = self._predict(network, np.stack([inputs[tile] for tile in batch]))
-                    for tile, result in zip(batch, voxels, strict=True):
-                        results[tile] = TILES.add(keys[tile], self._output(result, tile.region, meta))
-        return joined(region, meta, results)
+        tiles = self._grid(meta, source).tiles(region)
+        waiting: list[Waiting] = []
+        for tile in tiles:
+            voxels = self._input(block, tile, source)
+            key = tile_key(identity, voxels)
+            result = TILES.find(key)
+            if result is not None:
+                paste(target, tile, result)
+            else:
+                waiting.append(Waiting(tile, key, voxels))
+            if len(waiting) == self.batch_size or (waiting and tile is tiles[-1]):
+                self._run(waiting, target)
+                waiting = []
+        return target.data
+
+    def _run(self, waiting: Sequence[Waiting], target: Block) -> None:
+        """Compute the tiles that wait, at most one batch, and copy what they have of the target."""
+        network = self.network.load()
+        with network.lock:
+            # another thread may have computed some of them meanwhile
+            results = {each.key: TILES.find(each.key) for each in waiting}
+            missing = [each for each in waiting if results[each.key] is None]
+            if missing:
+                # a network's rounding may depend on the size of the batch, so every batch has the same
+                filled = missing + [missing[-1]] * (self.batch_size - len(missing))
+                voxels = self._predict(network, np.stack([each.voxels for each in filled]))
+                for each, result in zip(missing, voxels, strict=False):
+                    results[each.key] = TILES.add(each.key, self._output(result, each.tile.region, target.meta))
+        for each in waiting:
+            result = results[each.key]
+            assert result is not None
+            paste(target, each.tile, result)
 
     def _input(self, block: Block, tile: Tile, source: Meta) -> Voxels:
         """What the network reads for a tile: float32, channels first, padded where it lies beyond the source."""
         wanted = grown(tile.region, self._context(source))
-        inside = wanted.intersect(source.region)
+        inside = within(wanted, source)
         voxels = block.crop(inside)
         width = [
             ((i - w) // v, (x - e) // v)
@@ -268,6 +291,7 @@ class PredictArrayConfig(ArrayConfig):
             raise ComputeError(
                 f"the network failed on a batch of shape {batch.shape}",
                 found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+                allowed="a tile that with its context on both sides is of a size that the network takes",
             ) from error
 
     def _output(self, voxels: Voxels, tile: Region, meta: Meta) -> Voxels:
@@ -286,10 +310,17 @@ class PredictArrayConfig(ArrayConfig):
         return scaled(voxels if self.channels is not None else voxels[0], self.output_scale, self.dtype)
 
 
+@attrs.frozen(eq=False)
+class Waiting:
+    """A tile that the network has still to compute: its key, and what the network reads."""
+
+    tile: Tile
+    key: str
+    voxels: Voxels
+
+
 def _require_input(source: Meta) -> None:
     """Raises TreeError unless a network can read the source."""
-    if source.roi is None:
-        raise TreeError("a network needs a source with bounds", allowed="a pipeline without Pad(key, None) before it")
     if source.dtype is not None and source.dtype.kind in "ui" and source.dtype.itemsize > 2:
         raise TreeError(
             "a network reads float32, which does not hold these integers",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -24,6 +24,10 @@ Voxels = np.ndarray[Any, Any]
 
 #: Tiles that were computed, for all arrays of a process.
 TILES = ArrayCache()
+
+
+#: Further than any array reaches, in tiles.
+FAR = 2**50
 
 
 @attrs.frozen
@@ -101,8 +105,8 @@ def grid_corner(source: Meta) -> tuple[int, ...]:
 
 def output_extent(
     source: Meta, voxel_size: Sequence[int], context: Sequence[int], stride: Sequence[int] | None, padded: bool
-) -> Region:
-    """The extent of what a network computes from a source.
+) -> Region | None:
+    """The extent of what a network computes from a source; None where that of the source is not known.
 
     Args:
         source: Its meta.
@@ -114,15 +118,18 @@ def output_extent(
     Raises:
         TreeError: No voxel is left, or the stride is not whole voxels of both arrays.
     """
+    # voxels of both sizes begin where the source's grid does, on the world's grid or off it
+    step = common_step(source, voxel_size)
+    if stride is not None:
+        require_multiple("stride", stride, step, source.unit)
+    if source.roi is None:
+        return None
     region = source.region
     if not padded:
         begin = tuple(b + c for b, c in zip(region.begin, context, strict=True))
         region = Region(begin, tuple(e - c for e, c in zip(region.end, context, strict=True)))
-    # voxels of both sizes begin where the source's grid does, on the world's grid or off it
-    step = common_step(source, voxel_size)
     region = region.shrink(step, grid_corner(source))
     if stride is not None:
-        require_multiple("stride", stride, step, source.unit)
         end = tuple(b + (e - b) // s * s for b, e, s in zip(region.begin, region.end, stride, strict=True))
         region = Region(region.begin, end)
         step = tuple(stride)
@@ -149,11 +156,12 @@ def require_multiple(field: str, lengths: Sequence[int], step: Sequence[int], un
         )
 
 
-def tile_grid(extent: Region, size: Sequence[int], step: Sequence[int], padded: bool, unit: str) -> TileGrid:
+def tile_grid(extent: Region | None, size: Sequence[int], step: Sequence[int], padded: bool, unit: str) -> TileGrid:
     """The tiles of an array.
 
     Args:
-        extent: The array's whole region.
+        extent: The array's whole region. Where its bounds are not known, in a pipeline after ``gp.RandomLocation``,
+            tiles lie on the grid through 0.
         size: The shape of a tile.
         step: Tiles begin and end at multiples of it: the stride, else whole voxels of source and result.
         padded: True if a tile may reach beyond the array.
@@ -163,6 +171,8 @@ def tile_grid(extent: Region, size: Sequence[int], step: Sequence[int], padded: 
         TreeError: A size that is not whole steps, or larger than an array that is not padded.
     """
     require_multiple("tile_size", size, step, unit)
+    if extent is None:
+        extent = Region(tuple(-FAR * s for s in size), tuple(FAR * s for s in size))
     if not padded and any(s > n for s, n in zip(size, extent.shape, strict=True)):
         largest = [min(s, n // d * d) for s, n, d in zip(size, extent.shape, step, strict=True)]
         raise TreeError(
@@ -171,6 +181,11 @@ def tile_grid(extent: Region, size: Sequence[int], step: Sequence[int], padded: 
             allowed=f"tile_size up to {world_text(largest, unit)}, or a padded source",
         )
     return TileGrid(extent, tuple(size))
+
+
+def within(region: Region, meta: Meta) -> Region:
+    """The part of a region that lies in an array; all of it where the array's bounds are not known."""
+    return region if meta.roi is None else region.intersect(meta.region)
 
 
 def context_of_tiles(tiles: Sequence[Tile], context: Sequence[int]) -> Region:
@@ -196,11 +211,7 @@ def tile_key(identity: str, voxels: Voxels) -> str:
     return digest.hexdigest()
 
 
-def joined(region: Region, meta: Meta, tiles: Mapping[Tile, Voxels]) -> Voxels:
-    """The voxels of a region from those of the tiles that hold it."""
-    out = np.empty(meta.shape_of(region), meta.dtype)
-    target = Block(out, region, meta)
-    for tile, voxels in tiles.items():
-        part = tile.part.intersect(region)
-        target.crop(part)[...] = Block(voxels, tile.region, meta).crop(part)
-    return out
+def paste(target: Block, tile: Tile, voxels: Voxels) -> None:
+    """Copy what a tile has of a block from the tile's voxels."""
+    part = tile.part.intersect(target.region)
+    target.crop(part)[...] = Block(voxels, tile.region, target.meta).crop(part)
