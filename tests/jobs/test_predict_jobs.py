@@ -1,0 +1,125 @@
+"""Jobs that predict: 137 voxels along each axis, whoever reads, whoever is killed, whatever changes."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+from job_helpers import done_of, wait_for, workers_of
+
+import gp_arrays as gpa
+from gp_arrays.train.tiles import TILES
+
+torch = pytest.importorskip("torch", reason="the torch extra is not installed")
+
+import appended_nodes  # noqa: E402
+import networks  # noqa: E402
+
+N, TILE, CONTEXT, STRIDE = 137, 32, 6, 2
+GRID = (4, 4, 4)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    data = np.random.default_rng(3).integers(0, 256, (N, N, N)).astype(np.uint8)
+    roi = gpa.Roi((8, 0, -12), (N * 4,) * 3)
+    gpa.create_zarr(tmp_path / "in.zarr", "raw", roi, (4, 4, 4), "uint8", chunks=(64, 64, 64))[:] = data
+    stored = gpa.ZarrArrayConfig("stored", tmp_path / "in.zarr", "raw")
+    return gpa.IntensitiesArrayConfig("raw", stored, min=0, max=255), data.astype(np.float32) / np.float32(255)
+
+
+def sizes(**options):
+    return {
+        "tile_size": (TILE * 4,) * 3,
+        "context_size": (CONTEXT * 4,) * 3,
+        "stride": (STRIDE * 4,) * 3,
+        "channels": ("a", "b"),
+        **options,
+    }
+
+
+def predicted(source, folder):
+    torch.save(networks.unet(seed=1).state_dict(), folder / "weights.pt")
+    return gpa.PredictArrayConfig("out", source, "networks:unet", checkpoint=folder / "weights.pt", **sizes())
+
+
+def stock(source, folder):
+    # a stock node wants what the network computes to be all that is asked for
+    return gpa.PipelineArrayConfig(
+        "out",
+        source,
+        appended_nodes.add_predict,
+        arguments={"seed": 1},
+        dtype="float32",
+        **sizes(context_size=(4 * 4,) * 3),
+    )
+
+
+def one_pass(data, margin):
+    """The network on all of the volume at once, as far as whole strides reach."""
+    count = (N - 2 * margin) // STRIDE * STRIDE
+    cut = margin - 4
+    with torch.inference_mode():
+        volume = torch.from_numpy(data[None, None, : count + 2 * margin, : count + 2 * margin, : count + 2 * margin])
+        result = networks.unet(seed=1)(volume)[0].numpy()
+    return result[:, cut : cut + count, cut : cut + count, cut : cut + count]
+
+
+@pytest.mark.parametrize(("make", "margin"), [(predicted, CONTEXT), (stock, 4)])
+def test_every_region_is_that_of_one_pass(raw, tmp_path, make, margin):
+    source, data = raw
+    array = make(source, tmp_path).array()
+    whole = array[:]
+    np.testing.assert_allclose(whole, one_pass(data, margin), atol=1e-6)
+    rng = np.random.default_rng(1)
+    for number in range(50):
+        if number % 10 == 0:
+            TILES.clear()
+        low = [int(rng.integers(0, n)) for n in array.shape]
+        # small ones and large ones, at odd places
+        high = [min(n, a + int(rng.integers(1, 40))) for a, n in zip(low, array.shape, strict=True)]
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        np.testing.assert_array_equal(array[box], whole[box])
+
+
+@pytest.mark.parametrize("make", [predicted, stock])
+def test_a_worker_that_is_killed_changes_nothing(raw, tmp_path, make):
+    config = make(raw[0], tmp_path)
+    out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/out"
+    results = []
+    options = {"num_workers": 2, "progress": False, "block": (TILE * 4,) * 3}
+    job = threading.Thread(target=lambda: results.append(gpa.materialize(config, out, **options)))
+    job.start()
+    wait_for(lambda: done_of(state, "out", GRID).sum() > 2)
+    os.kill(workers_of(state)[0], signal.SIGKILL)
+    job.join()
+    (result,) = results
+    assert result.ok, result
+    assert result.workers_lost == 1
+    assert result.blocks == 64
+    stored = gpa.open_zarr(out, "out")
+    assert stored.data.chunks == (1, TILE, TILE, TILE)
+    np.testing.assert_array_equal(stored[:], config.array()[:])
+
+
+def test_another_checkpoint_is_refused(raw, tmp_path):
+    source, _ = raw
+    config = predicted(gpa.CropArrayConfig("part", source, gpa.Roi((8, 0, -12), (320, 320, 320))), tmp_path)
+    config = gpa.ThresholdArrayConfig("border", config, threshold=0.5)
+    out, options = tmp_path / "out.zarr", {"num_workers": 1, "progress": False, "block": (TILE * 4,) * 3}
+    part = gpa.materialize(config, out, roi=gpa.Roi((32, 24, 12), (128, 128, 128)), **options)
+    assert (part.blocks, part.ok) == (1, True)
+    before = torch.load(tmp_path / "weights.pt")
+    torch.save(networks.unet(seed=2).state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(gpa.GpArraysError, match="weights.pt"):
+        gpa.materialize(config, out, **options)
+    # the same again: a file that is written anew with the same content is no change
+    torch.save(before, tmp_path / "weights.pt")
+    assert gpa.materialize(config, out, **options).ok
+    np.testing.assert_array_equal(gpa.open_zarr(out, "border")[:], config.array()[:])
