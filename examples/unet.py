@@ -1,6 +1,11 @@
 """A small U-Net: one pooling by 2. Its result is 8 voxels smaller than its input on each side."""
 
+from pathlib import Path
+
 import torch
+
+import gp_arrays as gpa
+from gp_arrays.cli.sample import make_sample
 
 
 def double(channels_in, channels_out):
@@ -34,3 +39,20 @@ class UNet(torch.nn.Module):
 def unet(channels=6):
     """What ``model="unet:unet"`` calls."""
     return UNet(channels)
+
+
+def untrained(folder):
+    """A prediction to try things on: of an invented volume, with weights that nobody has trained."""
+    torch.set_num_threads(1)
+    tree = make_sample(Path(folder) / "sample", (64, 96, 96))
+    torch.manual_seed(0)
+    torch.save(unet().state_dict(), Path(folder) / "weights.pt")
+    return gpa.PredictArrayConfig(
+        "prediction",
+        tree["normalized"],
+        model="unet:unet",
+        checkpoint=Path(folder) / "weights.pt",
+        tile_size=(320, 320, 320),
+        context_size=(64, 64, 64),
+        stride=(16, 16, 16),
+    )
