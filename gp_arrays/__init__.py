@@ -44,6 +44,7 @@ _TYPES = {
     "DistanceArrayConfig": (".transforms.distance", "Distance"),
     "DummyArrayConfig": (".sources.dummy", "DummySource"),
     "ErodeArrayConfig": (".transforms.erode", "Erode"),
+    "HDF5ArrayConfig": (".sources.hdf5", "HDF5Source"),
     "IntensitiesArrayConfig": (".transforms.intensities", "Intensities"),
     "LSDArrayConfig": (".transforms.lsd", "LSD"),
     "LogicalOrArrayConfig": (".transforms.logical_or", "LogicalOr"),

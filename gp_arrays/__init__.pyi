@@ -29,6 +29,7 @@ from .model.plan import compile_plan as compile_plan
 from .sources.cellmap import CellMapArrayConfig as CellMapArrayConfig
 from .sources.dummy import DummyArrayConfig as DummyArrayConfig
 from .sources.dvid import DVIDArrayConfig as DVIDArrayConfig
+from .sources.hdf5 import HDF5ArrayConfig as HDF5ArrayConfig
 from .sources.numpy_ import NumpyArrayConfig as NumpyArrayConfig
 from .sources.stores import create_zarr as create_zarr
 from .sources.stores import open_zarr as open_zarr
@@ -201,6 +202,23 @@ class Erode(gp.BatchFilter):  # type: ignore[misc]
         mask: gp.ArrayKey | None = None,
         *,
         axes: Sequence[str] | None = None,
+    ) -> None: ...
+
+class HDF5Source(gp.BatchProvider):  # type: ignore[misc]
+    """A dataset of an HDF5 file."""
+
+    def __init__(
+        self,
+        key: gp.ArrayKey,
+        file_name: Any,
+        dataset: Any,
+        axes: Any = None,
+        voxel_size: Any = None,
+        offset: Any = None,
+        unit: Any = None,
+        interpolatable: Any = None,
+        *,
+        tree_unit: Any = None,
     ) -> None: ...
 
 class Intensities(gp.BatchFilter):  # type: ignore[misc]
@@ -464,6 +482,8 @@ __all__ = [
     "Erode",
     "ErodeArrayConfig",
     "GpArraysError",
+    "HDF5ArrayConfig",
+    "HDF5Source",
     "Intensities",
     "IntensitiesArrayConfig",
     "LSD",

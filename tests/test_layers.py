@@ -52,6 +52,8 @@ ONLY_IN = {
     "numcodecs": {"storage"},
     "requests": {"storage"},
     "urllib3": {"storage"},
+    "tifffile": {"storage"},
+    "h5py": {"storage"},
 }
 
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}

@@ -3,7 +3,7 @@
 Importing this package registers them all: an oracle for each type, and how random trees come to have it.
 """
 
-from . import appended, dvid_trees, labels, resampled, simple, simple_trees, targets, tiff_trees
+from . import appended, dvid_trees, hdf5_trees, labels, resampled, simple, simple_trees, targets, tiff_trees
 from .trees import Grown, Pool, growing, grows, trees
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "dvid_trees",
     "growing",
     "grows",
+    "hdf5_trees",
     "labels",
     "resampled",
     "simple",

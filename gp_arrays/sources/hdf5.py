@@ -1,0 +1,119 @@
+"""Datasets of HDF5 files."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..model import fields
+from ..model.base import SourceConfig
+from ..model.meta import Axis, Meta, interpolatable
+from ..model.opened import Opened
+from ..storage.documents import require_on_disk
+from ..storage.files import File
+from ..storage.geometry import GEOMETRY_KEYS, read_geometry
+from ..storage.hdf5 import Dataset
+from ..storage.labels import declared_labels
+from ..units import Quantity
+
+logger = logging.getLogger(__name__)
+
+#: Attributes that are read as geometry, beside those of Zarr arrays.
+OWN_KEYS = ("element_size_um", "axistags")
+
+
+@attrs.frozen(eq=False, repr=False)
+class HDF5ArrayConfig(SourceConfig):
+    """A dataset of an HDF5 file.
+
+    Voxel size, offset and axes come from its attributes: ``resolution`` or ``voxel_size`` and ``offset``
+    along z, y, x (CREMI), ``element_size_um``, ``axistags`` of ilastik, labels of its dimensions. What is given
+    here wins. Channels and other non-spatial axes are moved first. Needs ``pip install 'gp_arrays[hdf5]'``.
+
+    Args:
+        name: The array's name.
+        file_name: The file.
+        dataset: The dataset's path in it.
+        axes: Names of all axes in the dataset's order, where its attributes do not say.
+        voxel_size, offset: One length per spatial axis; the offset is a voxel corner. Where neither ``voxel_size``
+            nor the file says one, it is 1 nm, with a warning.
+        unit: The unit of the lengths, bare ones here and those of the attributes.
+        interpolatable: Overrides the rule by dtype and declared labels.
+
+    Raises:
+        StoreError: A file or dataset that is missing or damaged; attributes that are not understood.
+
+    >>> import gp_arrays as gpa, h5py, numpy as np, tempfile
+    >>> path = tempfile.mkdtemp() + "/sample.hdf"
+    >>> with h5py.File(path, "w") as file:
+    ...     file["volumes/raw"] = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    ...     file["volumes/raw"].attrs["resolution"] = (40.0, 4.0, 4.0)
+    >>> raw = gpa.HDF5ArrayConfig("raw", path, "volumes/raw").array()
+    >>> raw
+    <gp_arrays.Array 'raw' uint8[2, 3, 4] axes=z,y,x roi=[0:80, 0:12, 0:16] voxel_size=(40, 4, 4) nm>
+    >>> raw[1, 1:, :2]
+    array([[16, 17],
+           [20, 21]], dtype=uint8)
+    """
+
+    file_name: Path = attrs.field(converter=fields.to_path)
+    dataset: str = attrs.field(converter=fields.to_text)
+    axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
+    voxel_size: tuple[Quantity, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths, validator=fields.positive_lengths
+    )
+    offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
+    unit: str | None = attrs.field(default=None, converter=fields.to_unit)
+    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
+
+    def open(self, mode: str | None = None) -> HDF5Opened:
+        return HDF5Opened(self)
+
+    def remarks(self, *sources: Meta) -> Sequence[str]:
+        return ["no voxel size: 1 nm assumed"] if self.open().unstated else ()
+
+
+class HDF5Opened(Opened):
+    """An opened dataset: its attributes are read when it is made, its voxels when they are asked for."""
+
+    def __init__(self, config: HDF5ArrayConfig) -> None:
+        require_on_disk(config.file_name)
+        self._dataset = dataset = Dataset(config.file_name, config.dataset.strip("/"))
+        self.place = str(dataset)
+        lengths = {"voxel_size": config.voxel_size, "offset": config.offset}
+        overrides = {
+            key: [Quantity(length.value, length.unit or config.unit) for length in value]
+            for key, value in lengths.items()
+            if value is not None
+        }
+        node = dataset.geometry_node(overrides, config.unit)
+        self.unstated = "voxel_size" not in node.attrs and "resolution" not in node.attrs
+        if self.unstated:
+            logger.warning("%s says no voxel size: 1 nm assumed", self.place)
+        geometry = read_geometry(config.file_name, node, config.axes)
+        leads = [axis for axis, lead in enumerate(geometry.nonspatial) if lead]
+        spatial = [axis for axis, lead in enumerate(geometry.nonspatial) if not lead]
+        self._order = leads + spatial
+        self.nonspatial = tuple(Axis(geometry.axes[axis], dataset.shape[axis]) for axis in leads)
+        self.spatial_axes = tuple(geometry.axes[axis] for axis in spatial)
+        self.shape = tuple(dataset.shape[axis] for axis in self._order)
+        self.chunks = dataset.chunks and tuple(dataset.chunks[axis] for axis in self._order)
+        self.dtype = dataset.dtype.newbyteorder("=")
+        self.voxel_size, self.offset = geometry.voxel_size, geometry.offset
+        declared = interpolatable(self.dtype) and not declared_labels(config.file_name, node)
+        self.interpolatable = declared if config.interpolatable is None else config.interpolatable
+        self.attrs = {key: value for key, value in dataset.attrs.items() if key not in {*GEOMETRY_KEYS, *OWN_KEYS}}
+
+    def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        data = self._dataset.read(tuple(index[self._order.index(axis)] for axis in range(len(index))))
+        return data.transpose(self._order).astype(self.dtype, copy=False)
+
+    def fingerprint(self) -> str:
+        file = File.of(self._dataset.file.path.resolve())
+        return hashlib.blake2b(f"{file} {self._dataset.name}".encode(), digest_size=16).hexdigest()

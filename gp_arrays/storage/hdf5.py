@@ -1,0 +1,115 @@
+"""Datasets of HDF5 files: what they say of themselves, and their voxels."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import GpArraysError, StoreError
+from .documents import Node
+from .files import File
+
+#: How many datasets an error names.
+LISTED = 8
+
+
+#: HDF5 reads for one thread at a time anyway. A process that forks waits until no file is open.
+_LOCK = threading.Lock()
+os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+
+class Dataset:
+    """A dataset of an HDF5 file, which is open only while it is read. Raises StoreError."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.file, self.name = File.of(path), name
+        with self._open() as dataset:
+            labels = [dimension.label for dimension in dataset.dims]
+            self.attrs = {key: _plain(value) for key, value in dataset.attrs.items()}
+            self.shape, self.dtype, self.chunks = dataset.shape, dataset.dtype, dataset.chunks
+        self.attrs |= {"_ARRAY_DIMENSIONS": labels} if all(labels) else {}
+        if self.dtype.kind not in "buif" or self.dtype.itemsize > 8 or not self.shape or 0 in self.shape:
+            found, allowed = f"{self.dtype} {self.shape} in {self}", "bool, integers, floats, to 64 bits"
+            raise StoreError("not an array of voxels", found, allowed)
+
+    def __str__(self) -> str:
+        return f"{self.file.path}/{self.name}"
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except GpArraysError:
+            raise
+        except ModuleNotFoundError as error:
+            raise StoreError(
+                f"cannot read it without {error.name}", str(self), "pip install 'gp_arrays[hdf5]'"
+            ) from None
+        except Exception as error:  # h5py has errors of many types
+            raise StoreError("cannot read", found=f"{self}: {type(error).__name__}: {error}") from error
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Any]:
+        with self._reporting():
+            import h5py
+
+            with contextlib.suppress(ModuleNotFoundError):
+                import hdf5plugin  # noqa: F401 - more codecs, where it is installed
+            self.file.open().close()  # it is still there, and the same
+            with _LOCK, h5py.File(self.file.path, "r") as file:
+                dataset = file.get(self.name or "/")
+                if not isinstance(dataset, h5py.Dataset):
+                    names: list[str] = []
+                    file.visititems(lambda name, each: names.append(name) if isinstance(each, h5py.Dataset) else None)
+                    state = "is a group" if dataset is not None else "is not there"
+                    found = f"{self.name!r} in {self.file.path} {state}"
+                    raise StoreError("no such dataset", found, ", ".join(names[:LISTED]) or None)
+                yield dataset
+
+    def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        """The voxels of a box."""
+        with self._open() as dataset:
+            if dataset.is_virtual:
+                self._require_sources(dataset)
+            return np.asarray(dataset[index])
+
+    def _require_sources(self, dataset: Any) -> None:
+        """Raises StoreError for a virtual dataset whose files are away: HDF5 reads fill values then."""
+        for source in dataset.virtual_sources():
+            path = self.file.path.parent / source.file_name
+            if source.file_name != "." and not path.exists():
+                raise StoreError("a file that it is made of is missing", f"{path} of {self}")
+
+    def geometry_node(self, overrides: Mapping[str, Any], unit: str | None) -> Node:
+        """Its attributes as those of a Zarr array, in the words of DaCapo; ``overrides`` win."""
+        own = dict(self.attrs)
+        with self._reporting():
+            if "axistags" in own:  # of ilastik
+                own.setdefault("axis_names", [axis["key"] for axis in json.loads(own["axistags"])["axes"]])
+        if "element_size_um" in own:
+            size = own.pop("element_size_um")
+            if "resolution" not in own and "voxel_size" not in own:
+                own |= {"voxel_size": size, "units": "um"}
+        sizes = [own[key] for key in ("voxel_size", "resolution") if key in own]
+        if len(sizes) == 2 and sizes[0] != sizes[1] and "voxel_size" not in overrides:
+            found = f"voxel_size {sizes[0]}, resolution {sizes[1]} of {self}"
+            raise StoreError("the dataset contradicts itself", found, "`voxel_size=` says which")
+        own |= overrides
+        if unit is not None:
+            own["units"] = unit
+        return Node(self.name, 0, own, self.shape, self.dtype, self.chunks)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as JSON has it, as far as it can be."""
+    value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
