@@ -32,8 +32,8 @@ from .model.base import ArrayConfig, PointwiseConfig, SourceConfig
 from .model.checks import common_grid, require_ids, require_integer_ids, require_no_nonspatial_axes
 from .model.config import SOURCE
 from .model.fields import (
-    is_among,
     items_of,
+    one_of,
     to_bool,
     to_configs,
     to_dtype,
@@ -69,8 +69,8 @@ __all__ = [
     "Stored",
     "TreeError",
     "common_grid",
-    "is_among",
     "items_of",
+    "one_of",
     "require_ids",
     "require_integer_ids",
     "require_no_nonspatial_axes",

@@ -48,16 +48,31 @@ def to_configs(value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def is_among(value: Any, texts: Sequence[str]) -> bool:
-    """Whether a value is one of some texts; one of another kind is none."""
-    return isinstance(value, str) and value in texts
+def one_of(*allowed: str | None) -> Callable[[Any, Field, Any], None]:
+    """attrs validator: one of some texts; None only if it is among them.
+
+    >>> one_of("first", "last")(None, attrs.fields(Box).offset, "both")
+    Traceback (most recent call last):
+    gp_arrays.errors.ConfigError: unknown offset; found 'both'; allowed: 'first', 'last'
+    """
+
+    def validate(_: Any, field: Field, value: Any) -> None:
+        if not isinstance(value, (str, type(None))) or value not in allowed:
+            raise ConfigError(f"unknown {field.name}", found=quoted(value), allowed=", ".join(map(repr, allowed)))
+
+    return validate
+
+
+def is_integer(value: Any) -> bool:
+    """True for integers of Python and numpy; bools are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def to_number(value: Any) -> int | float:
     """attrs converter: a finite number, as a Python int or float."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if not is_integer(value) and not isinstance(value, (float, np.floating)):
         raise ConfigError("not a number", found=quoted(value))
-    if isinstance(value, (int, np.integer)):
+    if is_integer(value):
         if abs(int(value)) > sys.float_info.max:
             raise ConfigError("beyond what float64 holds", found=f"an integer of {int(value).bit_length()} bits")
         return int(value)
@@ -70,7 +85,7 @@ def to_integer(value: Any) -> int:
     """attrs converter: an integer; a float that is whole counts as one."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if not is_integer(value):
         raise ConfigError("not an integer", found=quoted(value))
     return int(value)
 
@@ -118,11 +133,6 @@ def sizes_apart(one: int, other: int) -> tuple[str, str]:
     return f"{one} B", f"{other} B"
 
 
-def to_scale(value: Any) -> int | None:
-    """attrs converter: a level of a pyramid, or None."""
-    return None if value is None else to_integer(value)
-
-
 def to_unit(value: Any) -> str | None:
     """attrs converter: a unit by its SI name, or None."""
     return None if value is None else parse_unit(value)
@@ -133,11 +143,6 @@ def to_bool(value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ConfigError("not true or false", found=quoted(value))
     return bool(value)
-
-
-def to_choice(value: Any) -> bool | None:
-    """attrs converter: true, false, or None for what follows from the rest."""
-    return None if value is None else to_bool(value)
 
 
 def to_text(value: Any) -> str:
@@ -197,6 +202,11 @@ def to_names(value: Any) -> tuple[str, ...] | None:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(v, str) for v in value):
         raise ConfigError("not a list of names", found=quoted(value))
     return tuple(value)
+
+
+def repeated(names: Sequence[str]) -> list[str]:
+    """The names that come more than once."""
+    return sorted({name for name in names if names.count(name) > 1})
 
 
 def items_of(value: Any, what: str) -> tuple[Any, ...]:

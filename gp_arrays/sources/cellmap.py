@@ -69,11 +69,6 @@ def _parts(item: Class) -> tuple[str, ...]:
     return (item,) if isinstance(item, str) else item[1]
 
 
-def _output(_: Any, field: attrs.Attribute[str], value: Any) -> None:
-    if not fields.is_among(value, OUTPUTS):
-        raise ConfigError(f"unknown {field.name}", found=quoted(value), allowed=" or ".join(map(repr, OUTPUTS)))
-
-
 @attrs.frozen(eq=False, repr=False)
 class CellMapArrayConfig(SourceConfig):
     """Annotations in CellMap's layout: a crop group with a pyramid for each annotated class.
@@ -115,8 +110,8 @@ class CellMapArrayConfig(SourceConfig):
     file_name: Path = attrs.field(converter=fields.to_path)
     dataset: str = attrs.field(converter=fields.to_text)
     classes: tuple[Class, ...] = attrs.field(converter=to_classes)
-    scale: int | None = attrs.field(default=None, converter=fields.to_scale)
-    output: str = attrs.field(default="target", validator=_output)
+    scale: int | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_integer))
+    output: str = attrs.field(default="target", validator=fields.one_of(*OUTPUTS))
 
     def open(self, mode: str | None = None) -> CellMapOpened:
         return CellMapOpened(self)

@@ -105,7 +105,7 @@ class DVIDArrayConfig(SourceConfig):
     )
     offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
-    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
+    interpolatable: bool | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_bool))
 
     def check(self) -> None:
         for what in ("voxel_size", "offset"):

@@ -120,7 +120,7 @@ class NumpyArrayConfig(SourceConfig):
     )
     axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
-    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
+    interpolatable: bool | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_bool))
 
     def check(self) -> None:
         self.open()

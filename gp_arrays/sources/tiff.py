@@ -78,7 +78,7 @@ class TiffArrayConfig(SourceConfig):
     )
     axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
     units: tuple[str, ...] | None = attrs.field(default=None, converter=to_units)
-    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
+    interpolatable: bool | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_bool))
 
     aliases: ClassVar[Mapping[str, str | None]] = {"axis_names": "axes"}
 

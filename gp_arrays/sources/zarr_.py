@@ -8,17 +8,11 @@ from typing import Any, ClassVar
 
 import attrs
 
-from ..errors import ConfigError, quoted
 from ..model import fields
 from ..model.base import SourceConfig
 from ..model.plan import MODES
 from ..units import Quantity
 from .zarr_opened import ZarrOpened
-
-
-def _mode(_: Any, field: attrs.Attribute[str], value: Any) -> None:
-    if not fields.is_among(value, MODES):
-        raise ConfigError("unknown mode", found=quoted(value), allowed=f"{', '.join(MODES)}; create_zarr creates")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -59,15 +53,15 @@ class ZarrArrayConfig(SourceConfig):
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )
     axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
-    mode: str = attrs.field(default="r", validator=_mode)
-    scale: int | None = attrs.field(default=None, converter=fields.to_scale)
+    mode: str = attrs.field(default="r", validator=fields.one_of(*MODES))
+    scale: int | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_integer))
     storage_options: dict[str, Any] | None = attrs.field(default=None, converter=fields.to_options)
     voxel_size: tuple[Quantity, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )
     offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
-    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
+    interpolatable: bool | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_bool))
 
     # DaCapo's ome_metadata says which metadata to read; here the store does
     aliases: ClassVar[Mapping[str, str | None]] = {"_axes": "axes", "ome_metadata": None}

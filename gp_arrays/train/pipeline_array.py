@@ -99,7 +99,7 @@ class PipelineArrayConfig(ArrayConfig):
     padded: bool = attrs.field(default=False, converter=fields.to_bool)
     arguments: Mapping[str, Any] = attrs.field(factory=dict, converter=to_arguments)
     fingerprint: tuple[Path, ...] = attrs.field(default=(), converter=to_files)
-    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
+    interpolatable: bool | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_bool))
     stride: tuple[Any, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )

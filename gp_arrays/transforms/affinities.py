@@ -52,11 +52,6 @@ def to_offsets(value: Any) -> Offsets:
     return offsets
 
 
-def _output(_: Any, field: attrs.Attribute[str], value: Any) -> None:
-    if not fields.is_among(value, OUTPUTS):
-        raise ConfigError(f"unknown {field.name}", found=quoted(value), allowed=" or ".join(map(repr, OUTPUTS)))
-
-
 @attrs.frozen(eq=False, repr=False)
 class AffinitiesArrayConfig(ArrayConfig):
     """A uint8 channel for each offset: 1 where a voxel and the voxel at that offset carry one label.
@@ -88,7 +83,7 @@ class AffinitiesArrayConfig(ArrayConfig):
 
     source_array_config: Config = attrs.field(metadata=SOURCE)
     offsets: Offsets = attrs.field(converter=to_offsets)
-    output: str = attrs.field(default="affinities", validator=_output)
+    output: str = attrs.field(default="affinities", validator=fields.one_of(*OUTPUTS))
     mask_array_config: Config | None = attrs.field(default=None, metadata=SOURCE)
 
     def infer(self, *sources: Meta) -> Meta:

@@ -69,12 +69,10 @@ def to_groups(value: Any) -> Groups:
             raise ConfigError("a grouping has no name", found=quoted(pair))
         ids = fields.items_of(list(ids) if isinstance(ids, Set) else ids, f"ids for grouping {name!r}")
         for i in ids:
-            if isinstance(i, (bool, np.bool_)) or not isinstance(i, (int, np.integer)):
+            if not fields.is_integer(i):
                 raise ConfigError(f"an id of grouping {name!r} is not an integer", found=quoted(i))
         groups.append((name, tuple(int(i) for i in ids)))
-    names = [name for name, _ in groups]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    if twice := fields.repeated([name for name, _ in groups]):
         raise ConfigError("channel names are not unique", found=", ".join(twice), allowed="each name once")
     return tuple(groups)
 

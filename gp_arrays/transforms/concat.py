@@ -13,6 +13,7 @@ from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import common_grid
 from ..model.config import SOURCE, Config
+from ..model.entries import span, take
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 
 
@@ -42,11 +43,6 @@ def common_dtype(dtypes: Mapping[str, np.dtype[Any]]) -> np.dtype[Any]:
             allowed="integers of one sign, or floats alone",
         )
     return common
-
-
-def repeated(names: Sequence[str]) -> list[str]:
-    """The names that come more than once."""
-    return sorted({name for name in names if names.count(name) > 1})
 
 
 def to_mapping(value: Any) -> dict[str, Any]:
@@ -89,8 +85,7 @@ class ConcatArrayConfig(ArrayConfig):
     def check(self) -> None:
         if not self.channels:
             raise ConfigError("no channels", found=quoted(self.channels), allowed="at least one name")
-        twice = repeated(self.channels)
-        if twice:
+        if twice := fields.repeated(self.channels):
             raise ConfigError("channel names are not unique", found=", ".join(twice), allowed="each name once")
         unknown = [name for name in self.source_array_configs if name not in self.channels]
         if unknown:
@@ -133,10 +128,10 @@ class ConcatArrayConfig(ArrayConfig):
         nonspatial = None
         if all(source.nonspatial is not None for source in sources):
             labels = [label for label, _, _ in self._layout(sources)]
-            if repeated(labels):
+            if fields.repeated(labels):
                 raise TreeError(
                     "two channels get one name",
-                    found=", ".join(repeated(labels)),
+                    found=", ".join(fields.repeated(labels)),
                     allowed="names of which none is another's with that of a source's channel",
                 )
             nonspatial = (Axis(CHANNEL, len(labels), tuple(labels)),)
@@ -154,9 +149,8 @@ class ConcatArrayConfig(ArrayConfig):
         regions: list[Region | None] = []
         for index, source in enumerate(sources):
             own = [channel for _, used, channel in layout if used == index]
-            part = region.nonspatial is not None and source.channel_axis is not None and own
-            span = ((min(own), max(own) + 1),) if part else None
-            regions.append(Region(region.begin, region.end, span) if own else None)
+            part = region.nonspatial is not None and source.channel_axis is not None
+            regions.append(Region(region.begin, region.end, (span(own),) if part else None) if own else None)
         return regions
 
     def compute(
@@ -166,9 +160,9 @@ class ConcatArrayConfig(ArrayConfig):
         parts: list[np.ndarray[Any, Any] | None] = []
         for _, source, channel in self._layout_of(region, sources):
             block = None if source is None else blocks[source]
-            if block is None or block.meta.channel_axis is None:
-                parts.append(None if block is None else block.data)
-            else:
+            data = None if block is None else block.data
+            if block is not None and block.meta.channel_axis is not None:
                 ((first, _),) = block.meta.nonspatial_ranges(block.region)
-                parts.append(block.data[channel - first])
+                data = take(block.data, [channel], first, 0)[0]
+            parts.append(data)
         return concat(parts, meta.voxels(region), meta.dtype)

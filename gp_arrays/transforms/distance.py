@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError, quoted
+from ..errors import ConfigError, TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE, Config
@@ -55,11 +55,6 @@ def to_reach(value: Any) -> Quantity:
     return reach
 
 
-def _output(_: Any, field: attrs.Attribute[str], value: Any) -> None:
-    if not fields.is_among(value, OUTPUTS):
-        raise ConfigError(f"unknown {field.name}", found=quoted(value), allowed=" or ".join(map(repr, OUTPUTS)))
-
-
 @attrs.frozen(eq=False, repr=False)
 class DistanceArrayConfig(ArrayConfig):
     """float32: the distance of each voxel to the nearest one with another value, in world units.
@@ -85,7 +80,7 @@ class DistanceArrayConfig(ArrayConfig):
 
     source_array_config: Config = attrs.field(metadata=SOURCE)
     reach: Quantity = attrs.field(converter=to_reach)
-    output: str = attrs.field(default="boundary", validator=_output)
+    output: str = attrs.field(default="boundary", validator=fields.one_of(*OUTPUTS))
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources

@@ -111,7 +111,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
 
     source_array_configs: tuple[ArrayConfig, ...] = attrs.field(metadata=SOURCE, converter=fields.to_configs)
     id_offsets: tuple[int, ...] | None = attrs.field(default=None, converter=to_offsets)
-    overlap: str = attrs.field(default="first")
+    overlap: str = attrs.field(default="first", validator=fields.one_of(*OVERLAPS))
 
     def check(self) -> None:
         names = [config.name for config in self.source_array_configs]
@@ -126,8 +126,6 @@ class MergeInstancesArrayConfig(ArrayConfig):
             raise ConfigError("id_offsets leave no room", found=list(offsets), allowed=f"0 to {LARGEST - 1}")
         if len(set(offsets)) != len(offsets):
             raise ConfigError("id_offsets are not all different", found=list(offsets))
-        if not fields.is_among(self.overlap, OVERLAPS):
-            raise ConfigError("unknown overlap", found=quoted(self.overlap), allowed=", ".join(map(repr, OVERLAPS)))
 
     @property
     def offsets(self) -> tuple[int, ...]:

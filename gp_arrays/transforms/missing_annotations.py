@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError, quoted
+from ..errors import TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import require_ids
@@ -90,7 +90,7 @@ def parse_labels(value: Any) -> Annotations:
     for i, item in enumerate(value):
         where = f"{path}[{i}]"
         label = _at(item, "value", where)
-        if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+        if not fields.is_integer(label):
             raise _malformed(f"{where}.value", label, "an integer id")
         state, where_state = _at(item, "annotationState", where), f"{where}.annotationState"
         present = _at(state, "present", where_state)
@@ -122,11 +122,6 @@ def _malformed(path: str, found: Any, allowed: str) -> TreeError:
     return TreeError(
         f"malformed annotation metadata at {path}", found=found if found == "nothing" else repr(found), allowed=allowed
     )
-
-
-def _sparse(_: Any, field: attrs.Attribute[str], value: Any) -> None:
-    if not fields.is_among(value, SPARSE):
-        raise ConfigError(f"unknown {field.name}", found=quoted(value), allowed=" or ".join(map(repr, SPARSE)))
 
 
 #: Configs whose remarks were logged, so that each is logged once.
@@ -189,7 +184,7 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
 
     source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     groupings: Groups = attrs.field(converter=to_groups)
-    sparse: str = attrs.field(default="labelled", validator=_sparse)
+    sparse: str = attrs.field(default="labelled", validator=fields.one_of(*SPARSE))
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources

@@ -71,15 +71,10 @@ def to_pairs(value: Any) -> Pairs | None:
         if len(pair) != 2:
             raise ConfigError("not two ids", found=quoted(pair), allowed="an id and the id that replaces it")
         for id in pair:
-            if isinstance(id, (bool, np.bool_)) or not isinstance(id, (int, np.integer)) or not 0 <= id <= LARGEST:
+            if not fields.is_integer(id) or not 0 <= id <= LARGEST:
                 raise ConfigError("not an id", found=quoted(id), allowed="an integer from 0 to 2^64 - 1")
         pairs.append((int(pair[0]), int(pair[1])))
     return tuple(pairs)
-
-
-def to_table_path(value: Any) -> Path | None:
-    """attrs converter: the path of a table of ids, or None."""
-    return None if value is None else fields.to_path(value)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -120,9 +115,9 @@ class RelabelArrayConfig(ArrayConfig):
     keeps_constant = True
 
     source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
-    table: Path | None = attrs.field(default=None, converter=to_table_path)
+    table: Path | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_path))
     mapping: Pairs | None = attrs.field(default=None, converter=to_pairs)
-    others: str = attrs.field(default="keep")
+    others: str = attrs.field(default="keep", validator=fields.one_of(*OTHERS))
     dtype: np.dtype[Any] | None = attrs.field(default=None, converter=fields.to_dtype)
     _of_mapping: IdTable | None = attrs.field(default=None, init=False)
 
@@ -130,8 +125,6 @@ class RelabelArrayConfig(ArrayConfig):
         if (self.table is None) == (self.mapping is None):
             both = "neither table nor mapping" if self.table is None else "both table and mapping"
             raise ConfigError("a relabelled array has one table", found=both, allowed="table= or mapping=")
-        if not fields.is_among(self.others, OTHERS):
-            raise ConfigError("unknown others", found=quoted(self.others), allowed=", ".join(map(repr, OTHERS)))
         if self.dtype is not None and self.dtype.kind not in "ui":
             raise ConfigError(
                 "the dtype of ids is not an integer dtype", found=str(self.dtype), allowed="such as uint32"

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from funlib.geometry import Coordinate
 
-from ..errors import ConfigError, TreeError, quoted
+from ..errors import ConfigError, TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
@@ -39,11 +39,6 @@ def to_order(value: Any) -> int:
     if order not in ORDERS:
         raise ConfigError("unknown order of interpolation", found=order, allowed="0, 1 or 3")
     return order
-
-
-def _downsample_by(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not fields.is_among(value, DOWNSAMPLE_BY):
-        raise ConfigError("unknown downsample_by", found=quoted(value), allowed=f"None, {', '.join(DOWNSAMPLE_BY)}")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -89,7 +84,7 @@ class ResampledArrayConfig(ArrayConfig):
     upsample: tuple[int, ...] = attrs.field(converter=to_factors)
     downsample: tuple[int, ...] = attrs.field(converter=to_factors)
     interp_order: int = attrs.field(converter=to_order)
-    downsample_by: str | None = attrs.field(default=None, validator=_downsample_by)
+    downsample_by: str | None = attrs.field(default=None, validator=fields.one_of(None, *DOWNSAMPLE_BY))
 
     def check(self) -> None:
         if len(self.upsample) != len(self.downsample):

@@ -12,44 +12,29 @@ from ..errors import ConfigError, TreeError, nearest, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
+from ..model.entries import span, take
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 
 Picked = int | tuple[int, ...]
 
 
-def select(data: np.ndarray[Any, Any], picks: Sequence[Picked | None]) -> np.ndarray[Any, Any]:
-    """Entries along the first axes: one drops its axis, a tuple keeps it, None takes all.
-
-    >>> select(np.arange(6).reshape(3, 2), [(2, 0)]).tolist(), select(np.arange(6).reshape(3, 2), [1]).tolist()
-    ([[4, 5], [0, 1]], [2, 3])
-    """
-    axis = 0
-    for pick in picks:
-        if isinstance(pick, int):
-            data = data[(slice(None),) * axis + (pick,)]
-            continue
-        if pick is not None:
-            data = np.take(data, pick, axis=axis)
-        axis += 1
-    return data
-
-
 def to_channels(value: Any) -> str | int | tuple[str | int, ...] | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+    if fields.is_integer(value):
         return int(value)
     items = fields.items_of(value, "channels") if isinstance(value, Sequence) else ()
-    if items and all(isinstance(v, (str, int, np.integer)) and not isinstance(v, bool) for v in items):
-        return tuple(v if isinstance(v, str) else int(v) for v in items)
-    raise ConfigError("channels are not names or indices", found=quoted(value), allowed='"axon", 2, or a list of such')
+    if not items or not all(isinstance(item, str) or fields.is_integer(item) for item in items):
+        allowed = '"axon", 2, or a list of such'
+        raise ConfigError("channels are not names or indices", found=quoted(value), allowed=allowed)
+    return tuple(item if isinstance(item, str) else int(item) for item in items)
 
 
 def to_at(value: Any) -> dict[str, int]:
     if value is None:
         return {}
     if not isinstance(value, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, (int, np.integer)) and not isinstance(v, bool) for k, v in value.items()
+        isinstance(key, str) and fields.is_integer(index) for key, index in value.items()
     ):
         raise ConfigError("at is not a mapping of axes to indices", found=quoted(value), allowed='such as {"t": 0}')
     return {key: int(index) for key, index in value.items()}
@@ -84,8 +69,8 @@ class SelectArrayConfig(ArrayConfig):
         if self.channels is not None and CHANNEL in self.at:
             raise ConfigError("channels are selected twice", found=f"channels={self.channels!r}, at={self.at!r}")
 
-    def picks(self, source: Meta) -> list[Picked | None]:
-        """What is taken of each non-spatial axis of the source."""
+    def picks(self, source: Meta) -> list[Picked]:
+        """The entries of each non-spatial axis of the source: one alone drops the axis."""
         nonspatial = source.nonspatial or ()
         wanted: dict[str, Any] = dict(self.at)
         if self.channels is not None:
@@ -96,7 +81,7 @@ class SelectArrayConfig(ArrayConfig):
             raise TreeError(
                 f"the source has no axis {', '.join(unknown)}", allowed=", ".join(names) or "no non-spatial axes"
             )
-        return [None if axis.name not in wanted else _pick(wanted[axis.name], axis) for axis in nonspatial]
+        return [_pick(wanted.get(axis.name, tuple(range(axis.size))), axis) for axis in nonspatial]
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
@@ -104,48 +89,33 @@ class SelectArrayConfig(ArrayConfig):
             return source
         nonspatial = []
         for axis, pick in zip(source.nonspatial, self.picks(source), strict=True):
-            if pick is None:
-                nonspatial.append(axis)
-            elif not isinstance(pick, int):
+            if not isinstance(pick, int):
                 labels = None if axis.labels is None else tuple(axis.labels[i] for i in pick)
                 nonspatial.append(Axis(axis.name, len(pick), labels))
         return attrs.evolve(source, nonspatial=tuple(nonspatial))
+
+    def _entries(self, region: Region, meta: Meta, source: Meta) -> list[tuple[int, ...]]:
+        """The entries of each non-spatial axis of the source that a region needs, in its order."""
+        ranges = iter(meta.nonspatial_ranges(region))
+        return [(pick,) if isinstance(pick, int) else pick[slice(*next(ranges))] for pick in self.picks(source)]
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         (source,) = sources
         if source.nonspatial is None:
             return [region.whole()]
-        return [Region(region.begin, region.end, tuple(self._ranges(region, meta, source)))]
-
-    def _ranges(self, region: Region, meta: Meta, source: Meta) -> list[tuple[int, int]]:
-        kept = iter(meta.nonspatial_ranges(region))
-        ranges = []
-        for axis, pick in zip(source.nonspatial or (), self.picks(source), strict=True):
-            if isinstance(pick, int):
-                ranges.append((pick, pick + 1))
-                continue
-            first, last = next(kept)
-            if pick is None:
-                ranges.append((first, last))
-            else:
-                taken = pick[first:last]
-                ranges.append((min(taken), max(taken) + 1) if taken else (0, min(1, axis.size)))
-        return ranges
+        return [Region(region.begin, region.end, tuple(map(span, self._entries(region, meta, source))))]
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
     ) -> np.ndarray[Any, Any]:
         (block,) = blocks
         assert block is not None
-        kept = iter(meta.nonspatial_ranges(region))
-        picks: list[Picked | None] = []
-        for (low, _), pick in zip(block.meta.nonspatial_ranges(block.region), self.picks(block.meta), strict=True):
-            if isinstance(pick, int):
-                picks.append(pick - low)
-                continue
-            first, last = next(kept)
-            picks.append(None if pick is None else tuple(i - low for i in pick[first:last]))
-        return select(block.data, picks)
+        data = block.data
+        ranges = block.meta.nonspatial_ranges(block.region)
+        for axis, entries in enumerate(self._entries(region, meta, block.meta)):
+            data = take(data, entries, ranges[axis][0], axis)
+        dropped = [axis for axis, pick in enumerate(self.picks(block.meta)) if isinstance(pick, int)]
+        return data.squeeze(tuple(dropped))
 
 
 def _pick(wanted: Any, axis: Axis) -> Picked:

@@ -408,7 +408,7 @@ def test_stores_that_are_not_crops(crop, tmp_path):
         ({"classes": [("a", ["b"], 3)]}, "classes: a class is not a name or (name, parts)"),
         ({"classes": [3]}, "classes: a class is not a name or (name, parts); found 3"),
         ({"classes": [""]}, "classes: the name of a class is not a text; found ''"),
-        ({"output": "raw"}, "unknown output; found 'raw'; allowed: 'target' or 'mask'"),
+        ({"output": "raw"}, "unknown output; found 'raw'; allowed: 'target', 'mask'"),
         ({"scale": 0.5}, "scale: not an integer"),
         ({"file_name": ""}, "file_name: not a path"),
     ],

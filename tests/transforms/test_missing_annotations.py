@@ -207,7 +207,7 @@ def test_ids_at_the_end_of_the_dtype(stored):
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"sparse": "none"}, "mask: unknown sparse; found 'none'; allowed: 'labelled' or 'ids'"),
+        ({"sparse": "none"}, "mask: unknown sparse; found 'none'; allowed: 'labelled', 'ids'"),
         ({"groupings": []}, "mask: groupings: groupings is not a list"),
         ({"groupings": [("a", [1]), ("a", [2])]}, "mask: channel names are not unique; found a"),
         ({"source_array_config": "labels"}, "mask: source_array_config is not an array config"),

@@ -206,7 +206,10 @@ def refused(source, up, down, order=1, by=None):
         ({"downsample": (2,)}, "different numbers of factors"),
         ({"interp_order": 2}, "r: interp_order: unknown order of interpolation; found 2; allowed: 0, 1 or 3"),
         ({"interp_order": None}, "r: interp_order: not an integer"),
-        ({"downsample_by": "median"}, "unknown downsample_by; found 'median'; allowed: None, mean, nearest, mode"),
+        (
+            {"downsample_by": "median"},
+            "unknown downsample_by; found 'median'; allowed: None, 'mean', 'nearest', 'mode'",
+        ),
         ({"source_array_config": None}, "source_array_config is not an array config"),
     ],
 )

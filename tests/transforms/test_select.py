@@ -10,7 +10,6 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.testing import ArrayTypeLaws, recorded
-from gp_arrays.transforms.select import select
 
 A, OUT = gp.ArrayKey("SE_A"), gp.ArrayKey("SE_OUT")
 
@@ -24,21 +23,6 @@ def stack(**options: Any) -> gpa.NumpyArrayConfig:
 def masks() -> gpa.BinarizeArrayConfig:
     ids = gpa.NumpyArrayConfig("ids", data=np.array([[1, 2, 3]], "u1"))
     return gpa.BinarizeArrayConfig("masks", ids, [("a", [1]), ("b", [2]), ("c", [3])])
-
-
-@pytest.mark.parametrize(
-    ("picks", "want"),
-    [
-        ([None, None], [[0, 1], [2, 3], [4, 5]]),
-        ([1], [2, 3]),
-        ([(1,)], [[2, 3]]),
-        ([(2, 0), 1], [5, 1]),
-        ([None, (1, 0)], [[1, 0], [3, 2], [5, 4]]),
-        ([1, 0], 2),
-    ],
-)
-def test_kernel(picks: Any, want: Any) -> None:
-    assert select(np.arange(6).reshape(3, 2), picks).tolist() == want
 
 
 @pytest.mark.parametrize(
