@@ -18,7 +18,9 @@ from .tree import TREE, UNIT, pick
 @click.argument("name")
 @click.option("--num-workers", default=1, show_default=True, help="Blocks that are read at a time.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Write class weights to this JSON file.")
-@click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="Ids to show, the most frequent first.")
+@click.option(
+    "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Ids to show, the most frequent first."
+)
 @UNIT
 def count(tree: Path, name: str, num_workers: int, weights: Path | None, top: int, unit: str | None) -> None:
     """Count the voxels of each channel, or of each id, of array NAME of TREE.

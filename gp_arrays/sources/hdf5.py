@@ -70,7 +70,7 @@ class HDF5ArrayConfig(SourceConfig):
     )
     offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
-    interpolatable: bool | None = attrs.field(default=None, converter=fields.to_choice)
+    interpolatable: bool | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_bool))
 
     def open(self, mode: str | None = None) -> HDF5Opened:
         return HDF5Opened(self)
