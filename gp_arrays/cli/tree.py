@@ -59,8 +59,12 @@ def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
             continue
         click.echo(f"{name}: {type(config).__name__}, {describe(array.meta)}")
         for index, step in enumerate(array.plan.steps):
-            if (reason := step.config.reason()) is not None:
-                click.echo(f"  {PATH_SEPARATOR.join(array.plan.path(index))}: {reason}")
+            reason = step.config.reason()
+            notes = [] if reason is None else [reason]
+            if step.opened is not None:
+                notes.extend(step.opened.remarks())
+            for note in notes:
+                click.echo(f"  {PATH_SEPARATOR.join(array.plan.path(index))}: {note}")
     return status
 
 

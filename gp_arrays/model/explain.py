@@ -73,7 +73,10 @@ def describe(meta: Meta) -> str:
 def _details(plan: Plan, index: int, step: Step, names: list[str]) -> list[str]:
     if step.opened is not None:
         chunks = step.opened.chunks
-        return [f"read from {step.opened.place}" + (f" in chunks of {chunks}" if chunks else "")]
+        return [
+            f"read from {step.opened.place}" + (f" in chunks of {chunks}" if chunks else ""),
+            *step.opened.remarks(),
+        ]
     region = probe(step.meta)
     lines: dict[str, None] = {}
     for name, part, meta in zip(names, contexts(plan, index, region), step.source_metas, strict=True):

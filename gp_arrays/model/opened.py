@@ -73,6 +73,10 @@ class Opened(abc.ABC):
         """Raises StoreError for what can be told of its voxels at little cost, without reading one."""
         return
 
+    def remarks(self) -> Sequence[str]:
+        """What its user should know of it, one line each."""
+        return ()
+
     def folders(self) -> Sequence[Path]:
         """The arrays on disk that it reads. None by default."""
         return ()

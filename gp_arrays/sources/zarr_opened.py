@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import GpArraysError, StoreError
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened, Stored
+from ..storage.checksums import have_checksums
 from ..storage.create import update_attributes
 from ..storage.documents import Node, ancestors, datasets, find_node, read_node, require_on_disk
 from ..storage.engine import open_array
@@ -157,6 +158,11 @@ class ZarrOpened(Opened):
         except Exception as error:  # zarr and the codecs have errors of many types
             raise StoreError("cannot open", found=f"{self.place}: {type(error).__name__}: {error}") from error
         require_readable_chunks(self.root, self.node)
+
+    def remarks(self) -> Sequence[str]:
+        if have_checksums(self.root, self.node):
+            return ()
+        return ("its chunks carry no checksum: a flipped bit in them is not noticed",)
 
     def folders(self) -> Sequence[Path]:
         return (self.root / self.node.path,)

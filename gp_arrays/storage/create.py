@@ -117,6 +117,8 @@ class NewArray:
         if self.compressor == "blosc":
             options = {**(options or {}), "typesize": self.dtype.itemsize}
         codecs = [to_bytes, *([] if options is None else [{"name": self.compressor, "configuration": options}])]
+        if self.compressor in ("blosc", "none"):  # the others have a checksum of their own
+            codecs.append({"name": "crc32c"})
         if self.shards is None:
             return codecs
         sharding = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from .keys import ChunkKeys, keys_v2, keys_v3
 
 #: How many datasets are looked at to name the nearest ones in an error.
 LISTED = 2000
+#: No axis has as many voxels, and no chunk: indices and addresses are 64-bit integers.
+LONGEST = 2**60
 
 
 @attrs.frozen
@@ -129,21 +132,23 @@ def _well_formed(document: Path) -> Iterator[None]:
 
 
 def _shape(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or any(type(value) is not int or value < 0 for value in values):
+    if not isinstance(values, list) or any(type(value) is not int or not 0 <= value < LONGEST for value in values):
         raise ValueError(f"{values!r} is not a list of lengths")
     return tuple(values)
 
 
 def _chunk_shape(values: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     chunks = _shape(values)
-    if len(chunks) != len(shape) or 0 in chunks:
+    if len(chunks) != len(shape) or 0 in chunks or math.prod(chunks) >= LONGEST:
         raise ValueError(f"chunks {values} of an array of shape {list(shape)}")
     return chunks
 
 
 def _dtype(value: Any) -> np.dtype[Any]:
+    if not isinstance(value, str) or not value.isprintable():
+        raise TypeError(f"dtype {value!r}")
     dtype: np.dtype[Any] = np.dtype(value)
-    if value is None or dtype.kind not in "buif" or dtype.itemsize > 8:
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise TypeError(f"dtype {value}: only bool, integers and floats up to 64 bits are voxels")
     return dtype
 

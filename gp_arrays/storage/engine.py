@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import zarr
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from ..errors import StoreError
-from .chunk_files import FolderNames, read_existing_file, read_file, read_unless_absent
+from .chunk_files import FolderNames, find_obstacle, read_existing_file, read_file, read_unless_absent
 from .documents import Node
 
 MAJOR = int(zarr.__version__.split(".")[0])
@@ -78,7 +77,7 @@ class ArrayFiles:
         if index is not None:
             for rule in self.other_rules:
                 other = f"{self.folder}/{rule.key(index)}"
-                if self._names.may_have(other) and os.path.lexists(other):
+                if self._names.may_have(other) and find_obstacle(Path(other)):
                     raise OSError(f"it is there under a key of another kind: {other}")
         return None
 

@@ -101,7 +101,7 @@ def _separator_on_disk(folder: Path, ndim: int) -> str:
             for entry in islice(entries, LOOKED_AT):
                 if flat.index(entry.name) is not None:
                     separators.add(".")
-                elif nested.begins(entry.name) and not entry.is_file():
+                elif nested.begins(entry.name):
                     separators.add("/")
     except OSError as error:
         raise StoreError("cannot list chunks", found=f"{folder}: {error.strerror}") from error

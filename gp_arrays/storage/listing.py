@@ -34,10 +34,18 @@ def list_chunks(root: Path, node: Node) -> Indices:
     return indices.reshape(-1, len(node.shape))
 
 
+def list_some_chunks(root: Path, node: Node, count: int) -> Iterator[tuple[int, ...]]:
+    """Indices of at most ``count`` chunks that exist. Raises StoreError."""
+    return islice(_chunks(root, node), count)
+
+
 def require_readable_chunks(root: Path, node: Node) -> None:
-    """Raises StoreError if one of the first chunks cannot be read. Looks at names and kinds of files alone."""
-    for _ in islice(_chunks(root, node), LOOKED_AT):
-        pass
+    """Raises StoreError if one of the first chunks cannot be read. Looks at names, kinds and permissions alone."""
+    assert node.keys is not None
+    for index in list_some_chunks(root, node, LOOKED_AT):
+        path = root / node.path / node.keys.key(index)
+        if not os.access(path, os.R_OK):
+            raise StoreError("cannot read a chunk", found=f"{path} may not be read")
 
 
 def _chunks(root: Path, node: Node) -> Iterator[tuple[int, ...]]:

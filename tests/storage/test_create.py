@@ -16,6 +16,7 @@ from gp_arrays.storage import create as module
 from gp_arrays.storage import files
 from gp_arrays.storage.engine import FORMATS
 
+COMPRESSORS = ("zstd", "gzip", "blosc", "none")
 ROI = gpa.Roi((0, 0), (64, 64))
 
 
@@ -61,20 +62,51 @@ def test_frames_carry_their_checksum_also_after_opening_again(tmp_path, zarr_for
     assert np.array_equal(array[:], data)
 
 
+@pytest.mark.parametrize(
+    ("zarr_format", "compressor", "checked"),
+    [
+        (2, "zstd", True),
+        (2, "gzip", True),
+        (2, "blosc", False),
+        (2, "none", False),
+        *([(3, name, True) for name in ("zstd", "gzip", "blosc", "none")] if 3 in FORMATS else []),
+    ],
+)
+def test_flipped_bits_are_errors_or_info_tells(tmp_path, zarr_format, compressor, checked):
+    data = np.random.default_rng(0).integers(0, 9, (16, 16), dtype=np.uint8)
+    roi = gpa.Roi((0, 0), (16, 16))
+    shards = {"shards": (16, 16), "chunks": (8, 16)} if zarr_format == 3 else {}
+    create(tmp_path, roi=roi, zarr_format=zarr_format, compressor=compressor, **shards)[:] = data
+    config = gpa.ZarrArrayConfig("raw", tmp_path, "raw")
+    assert ("no checksum" in gpa.explain(config)) == (not checked)
+    [chunk] = (path for path in (tmp_path / "raw").rglob("*") if path.is_file() and path.name[0] not in ".z")
+    whole, wrong = chunk.read_bytes(), 0
+    for bit in range(0, 8 * len(whole), 7):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        chunk.write_bytes(flipped)
+        with contextlib.suppress(gpa.StoreError):
+            wrong += not np.array_equal(config.array()[:], data)
+    assert (wrong == 0) == checked
+
+
 @pytest.mark.parametrize("zarr_format", FORMATS)
 def test_tensorstore_opens_it(tmp_path, zarr_format):
     pytest.importorskip("tensorstore")
     data = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
-    create(tmp_path, dtype="uint16", zarr_format=zarr_format, chunks=(32, 32))[:] = data
+    for name in COMPRESSORS:
+        create(tmp_path, name, dtype="uint16", zarr_format=zarr_format, chunks=(32, 32), compressor=name)[:] = data
     driver = "zarr" if zarr_format == 2 else "zarr3"
     code = (
-        "import sys, tensorstore as ts; spec = {'driver': sys.argv[1], 'kvstore': {'driver': 'file', 'path': sys.argv[2]}}; "
-        "print(ts.open(spec).result().read().result().tobytes().hex())"
+        "import sys, tensorstore as ts\n"
+        "for path in sys.argv[2:]:\n"
+        "    spec = {'driver': sys.argv[1], 'kvstore': {'driver': 'file', 'path': path}}\n"
+        "    print(ts.open(spec).result().read().result().tobytes().hex())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, driver, f"{tmp_path}/raw/"], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert bytes.fromhex(done.stdout.strip()) == data.tobytes()
+    paths = [f"{tmp_path}/{name}/" for name in COMPRESSORS]
+    command = [sys.executable, "-c", code, driver, *paths]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == [data.tobytes().hex()] * 4
 
 
 def test_it_writes_what_materialize_writes(tmp_path):

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -208,6 +210,49 @@ def test_keys_tell_the_separator_that_metadata_leave_out(tmp_path, separator):
         config.array()
 
 
+@pytest.mark.parametrize("declared", [None, "."])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_folders_of_chunks_that_metadata_do_not_tell(tmp_path, declared, kind):
+    """Nested keys, whose folders are away: neither kind of keys has a chunk."""
+    array = write_plain_zarr(tmp_path / "raw", DATA, (2, 2, 2), PLAIN)
+    document = json.loads((array / ".zarray").read_text())
+    document["dimension_separator"] = declared
+    (array / ".zarray").write_text(json.dumps(document))
+    for name in "01":
+        shutil.rmtree(array / name)
+        (array / name).symlink_to("/unmounted") if kind == "link" else (array / name).write_bytes(b"x")
+    refused(tmp_path, "0")
+
+
+@pytest.mark.parametrize("layout", ["folders"], indirect=True)
+@pytest.mark.parametrize("damage", ["chunk", "folder", "array"])
+def test_what_may_not_be_read(array, layout, tmp_path, damage):
+    """As another user: root may read everything."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    for folder in (*reversed(tmp_path.parents[:-2]), tmp_path):
+        folder.chmod(0o755)
+    write_plain_zarr(tmp_path / "good", DATA, (2, 2, 2), PLAIN)
+    chunk = array / CHUNK[layout]
+    {"chunk": chunk, "folder": chunk.parent, "array": array}[damage].chmod(0)
+    code = (
+        "import os, sys, gp_arrays as gpa\n"
+        "gpa.open_zarr(sys.argv[2], 'good')[:]  # imports all that it needs\n"
+        "os.setuid(65534)\n"
+        "config = gpa.ZarrArrayConfig('raw', sys.argv[1], 'raw')\n"
+        "print(config.verify()[0])\n"
+        "try: print(config.array()[:].sum())\n"
+        "except gpa.StoreError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, array.parent, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    good, message, *more = done.stdout.splitlines()
+    assert (good, more) == ("False", [])
+    assert "ermission denied" in message
+    assert str(array.parent) in message
+
+
 def test_keys_of_another_separator(array, layout):
     """What a tool wrote that took the other separator for granted."""
     before = array / CHUNK[layout]
@@ -280,6 +325,9 @@ def test_metadata_that_are_away_are_an_error(array, layout):
         {"shape": "444"},
         {"shape": [4.5, 4, 4]},
         {"shape": None},
+        {"shape": [10**30, 4, 4]},
+        {"chunks": [2**40, 2**40, 2]},
+        {"dtype": "\0"},
         {"dtype": "|V8"},
         {"dtype": None},
         {"dtype": {"a": 1}},

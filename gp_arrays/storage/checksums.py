@@ -1,0 +1,48 @@
+"""Whether the chunks of an array carry checksums, so that a flipped bit is an error and not another voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .chunk_files import read_file
+from .documents import Node
+from .listing import list_some_chunks
+
+#: Codecs whose output ends in a checksum.
+WITH_CHECKSUM = frozenset(
+    ["adler32", "bz2", "crc32", "crc32c", "fletcher32", "gzip", "jenkins_lookup3", "lzma", "zlib"]
+)
+
+
+def have_checksums(root: Path, node: Node) -> bool:
+    """True if the metadata say that chunks carry a checksum, or (zstd in Zarr v2) the first chunk has one."""
+    codecs = dict(_codecs(node.document or {}))
+    if any(name.removeprefix("numcodecs.") in WITH_CHECKSUM for name in codecs):
+        return True
+    if "zstd" not in codecs:
+        return False
+    return _in_first_frame(root, node) if node.format == 2 else bool(codecs["zstd"].get("checksum"))
+
+
+def _codecs(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Names and options of all codecs of an array, those within shards too."""
+    for codec in (*(document.get("filters") or ()), document.get("compressor")):
+        if isinstance(codec, Mapping):
+            yield str(codec.get("id")), codec
+    for codec in document.get("codecs") or ():
+        options = codec.get("configuration") or {}
+        if codec.get("name") == "sharding_indexed":
+            yield from _codecs(options)
+        else:
+            yield str(codec.get("name")), options
+
+
+def _in_first_frame(root: Path, node: Node) -> bool:
+    """True if a chunk in zstd has a checksum: a bit in the header of a frame says so (RFC 8878, 3.1.1.1)."""
+    assert node.keys is not None
+    for index in list_some_chunks(root, node, 1):
+        frame = read_file(root / node.path / node.keys.key(index)) or b""
+        return len(frame) > 4 and bool(frame[4] & 0b100)
+    return True  # there is nothing that could be damaged
