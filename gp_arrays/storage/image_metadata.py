@@ -64,12 +64,9 @@ def stated_lengths(tags: Any, ome: str | None, imagej: Mapping[str, Any] | None,
     return lengths
 
 
-def channel_names(ome: str | None) -> tuple[str, ...] | None:
-    """Names of the channels in OME-XML, where all have one."""
-    try:
-        pixels = _pixels(ome or "<OME/>")
-    except StoreError:
-        return None  # its voxel sizes tell of it, where they are asked for
+def channel_names(ome: str) -> tuple[str, ...] | None:
+    """Names of the channels in OME-XML, where all have one. Raises StoreError where it is malformed."""
+    pixels = _pixels(ome)
     names = () if pixels is None else tuple(each.get("Name", "") for each in pixels.iterfind("{*}Channel"))
     return names if names and all(names) and len(set(names)) == len(names) else None
 

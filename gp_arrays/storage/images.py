@@ -198,9 +198,14 @@ def _tiff(file: File) -> Image:
     logger.addHandler(handler)
     try:
         with tifffile.TiffFile(file.path) as opened:
-            series = [each for each in opened.series if not each.keyframe.is_reduced]
+            ome, channels = opened.ome_metadata, None
+            try:
+                channels = channel_names(ome or "<OME/>")
+            except StoreError:
+                opened.is_ome = False  # what asks for its voxel sizes is told
+            series = [each for each in opened.series if not each.keyframe.is_reduced] or opened.series
             pages = _pages(file, series[0])
-            ome, imagej, order = opened.ome_metadata, opened.imagej_metadata, opened.byteorder
+            imagej, order = opened.imagej_metadata, opened.byteorder
     finally:
         logger.removeHandler(handler)
     for record in complaints:
@@ -226,7 +231,7 @@ def _tiff(file: File) -> Image:
         piece,
         pages,
         lambda: stated_lengths(first.tags, ome, imagej, axes),
-        channel_names(ome),
+        channels,
     )
 
 

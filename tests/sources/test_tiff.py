@@ -175,6 +175,7 @@ def test_voxel_sizes(tmp_path: Path, dialect: str) -> None:
             "4 nm|0.005 µm",
         ),
         ({"description": "<OME><Image><Pixels PhysicalSizeX='wide'/></Image></OME>"}, "wide"),
+        ({"description": "<OME><Image><Pixels</Image></OME>", "metadata": None}, "malformed OME-XML"),
     ],
 )
 def test_voxel_sizes_that_are_not_understood_name_the_remedy(tmp_path: Path, options: Any, named: str) -> None:
