@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import inspect
+import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,10 +71,62 @@ def file_hash(path: Path, what: str) -> str:
         raise StoreError(f"cannot read the {what}", found=f"{path}: {error.strerror or error}") from None
 
 
-def source_hash(reference: str) -> str:
-    """The SHA-256 of the file that defines the function at ``module:function``."""
+def code_hashes(reference: str, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the files that decide what the function at ``module:function`` does, by what they are.
+
+    These are the file that defines it, the modules that this one imports from the same folder of modules, and files
+    that arguments name. Raises StoreError, TreeError.
+    """
     function = inspect.unwrap(import_function(reference))
-    path = inspect.getsourcefile(function) if callable(function) else None
-    if path is None:
+    file = inspect.getsourcefile(function) if callable(function) else None
+    if file is None:
         raise TreeError("the function has no source file", found=reference, allowed="a function of a Python module")
-    return file_hash(Path(path), "source of the function")
+    hashes = {f"function {reference}": file_hash(Path(file), "source of the function")}
+    for name, path in _imported(function.__module__, Path(file)).items():
+        hashes[f"module {name}"] = file_hash(path, "module of the function")
+    for name, value in arguments.items():
+        if isinstance(value, (str, Path)) and "\0" not in str(value) and Path(value).is_file():
+            hashes[f"argument {name}"] = file_hash(Path(value), f"file of the argument {name}")
+    return hashes
+
+
+def _imported(module: str, file: Path) -> dict[str, Path]:
+    """The modules that a module imports, and those that these import, where they lie in the same folder of modules.
+
+    Installed packages are left out: their files change with their versions alone.
+    """
+    is_package = file.stem == "__init__"
+    folder = file.parents[module.count(".") + is_package]
+    if folder in {Path(path) for path in sysconfig.get_paths().values()}:
+        return {}
+    files: dict[str, Path] = {}
+    waiting = [(module, file)]
+    while waiting:
+        name, path = waiting.pop()
+        package = name if path.stem == "__init__" else name.rpartition(".")[0]
+        for imported in _names_of_imports(path, package):
+            parts = imported.split(".")
+            for end in range(1, len(parts) + 1):
+                known, place = ".".join(parts[:end]), folder.joinpath(*parts[:end])
+                found = next((p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()), None)
+                if found is not None and known not in (*files, module) and parts[0] != __name__.partition(".")[0]:
+                    files[known] = found
+                    waiting.append((known, found))
+    return files
+
+
+def _names_of_imports(path: Path, package: str) -> list[str]:
+    """What a file imports, absolutely named; names in modules are told as if they were modules too."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, ValueError, SyntaxError):
+        return []
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            names += [f"{base}.{alias.name}".strip(".") for alias in node.names]
+    return names

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from ..errors import ComputeError, StoreError, TreeError
-from .functions import file_hash, import_function, source_hash
+from .functions import code_hashes, file_hash, import_function
 
 Voxels = np.ndarray[Any, Any]
 
@@ -50,8 +50,10 @@ class NetworkFiles:
 
     def fingerprints(self) -> dict[str, str]:
         """Hashes of the files that decide what the network computes."""
-        code = source_hash(self.model) if isinstance(self.model, str) else file_hash(self.model, "model")
-        hashes = {f"model {self.model}": code}
+        if isinstance(self.model, str):
+            hashes = code_hashes(self.model, self.arguments)
+        else:
+            hashes = {f"model {self.model}": file_hash(self.model, "model")}
         if self.checkpoint is not None:
             hashes[f"checkpoint {self.checkpoint}"] = file_hash(self.checkpoint, "checkpoint")
         return hashes

@@ -18,7 +18,7 @@ from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
-from .functions import file_hash, import_function, source_hash, to_arguments, to_reference
+from .functions import code_hashes, file_hash, import_function, to_arguments, to_reference
 from .tiles import (
     TILES,
     Tile,
@@ -72,8 +72,8 @@ class PipelineArrayConfig(ArrayConfig):
         padded: True if the nodes read beyond the source by themselves (``gp.Pad``): the result has the source's
             extent then. Otherwise it is smaller by the context.
         arguments: Further arguments of the function, plain values.
-        fingerprint: Files that decide the result beside the function's own: weights, modules that it imports. A
-            job does not go on after one of them has changed.
+        fingerprint: Files that decide the result, such as weights. A job does not go on after one of them has changed.
+            The function's own file, modules beside it that it imports, and files that ``arguments`` name are among them.
         interpolatable: Of the result; by default true for floats.
         stride: The step in which the nodes' result moves with their input (8 for three poolings by 2), one length
             per spatial axis; one voxel by default. With ``tile_size`` the extent shrinks to whole strides.
@@ -114,7 +114,7 @@ class PipelineArrayConfig(ArrayConfig):
 
     def fingerprints(self) -> dict[str, str]:
         files = {f"file {path}": file_hash(path, "file of fingerprint") for path in self.fingerprint}
-        return {f"function {self.append}": source_hash(self.append), **files}
+        return {**code_hashes(self.append, self.arguments), **files}
 
     def _context(self, source: Meta) -> tuple[int, ...]:
         return whole_lengths(self.context_size, (0,) * source.dims, source.unit, "context_size")

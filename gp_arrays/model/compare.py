@@ -1,0 +1,137 @@
+"""Two arrays compared voxel by voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from funlib.geometry import Roi
+
+from ..errors import ConfigError, TreeError
+from .array import Array
+from .fields import to_integer
+from .meta import Region
+
+#: Voxels that are compared at a time, along each spatial axis.
+BLOCK = 128
+
+
+@attrs.frozen
+class Difference:
+    """Where two arrays differ.
+
+    Attributes:
+        count: Of voxels, all channels counted.
+        total: Of voxels compared.
+        first: Where the first one is, in world units, its corner.
+        channel: The index of it along the axes before the spatial ones.
+        values: What the two arrays have there.
+        roi: The box around all of them, None where there are none.
+        dtypes: Of the two arrays, where they differ; the values may be equal all the same.
+    """
+
+    count: int
+    total: int
+    first: tuple[int, ...] = ()
+    channel: tuple[int, ...] = ()
+    values: tuple[Any, Any] = (None, None)
+    roi: Roi | None = None
+    dtypes: tuple[np.dtype[Any], np.dtype[Any]] | None = None
+
+    def __str__(self) -> str:
+        dtypes = [f"dtypes differ: {self.dtypes[0]} and {self.dtypes[1]}"] if self.dtypes else []
+        if self.roi is None:
+            return "\n".join([f"equal: {self.total} voxels", *dtypes])
+        channel = f" channel {','.join(map(str, self.channel))}" if self.channel else ""
+        lines = [
+            f"{self.count} of {self.total} voxels differ, within {Region.of(self.roi)}",
+            f"first at {','.join(map(str, self.first))}{channel}: {self.values[0]} and {self.values[1]}",
+            *dtypes,
+        ]
+        return "\n".join(lines)
+
+
+def compare(a: Array, b: Array, block: Sequence[int] | None = None) -> Difference:
+    """Compare two arrays where both are, block by block: by value, exactly, whatever their dtypes.
+
+    Args:
+        a, b: Of one voxel size, unit and grid, with the same axes before the spatial ones.
+        block: Voxels at a time along each spatial axis.
+
+    Raises:
+        ConfigError: No arrays, or a block of another kind.
+        TreeError: They cannot be compared.
+    """
+    for array in (a, b):
+        if not isinstance(array, Array):
+            raise ConfigError("not an array", found=array, allowed="an array: config.array()")
+    sizes = (BLOCK,) * a.dims if block is None else block
+    if not isinstance(sizes, Sequence) or len(sizes) != a.dims or min(map(to_integer, sizes)) < 1:
+        raise ConfigError("not the shape of a block", found=block, allowed=f"{a.dims} positive numbers of voxels")
+    for what in ("dims", "voxel_size", "unit"):
+        if getattr(a, what) != getattr(b, what):
+            raise TreeError(
+                f"{what.replace('_', ' ')} of the arrays differ", found=f"{getattr(a, what)}, {getattr(b, what)}"
+            )
+    if a.shape[: -a.dims] != b.shape[: -b.dims] or a.meta.origin != b.meta.origin:
+        raise TreeError(
+            "the arrays do not lie on one grid, or have other channels",
+            found=f"{a.meta.region} {a.shape}, {b.meta.region} {b.shape}",
+        )
+    common = a.meta.region.intersect(b.meta.region)
+    if common.empty:
+        raise TreeError("the arrays do not overlap", found=f"{a.meta.region}, {b.meta.region}")
+    steps = [n * int(v) for n, v in zip(sizes, a.voxel_size, strict=True)]
+    count = total = 0
+    first: tuple[Any, ...] | None = None
+    around: Region | None = None
+    for position in np.ndindex(*[-((o - e) // s) for o, e, s in zip(common.begin, common.end, steps, strict=True)]):
+        begin = tuple(o + i * s for o, i, s in zip(common.begin, position, steps, strict=True))
+        region = Region(begin, tuple(p + s for p, s in zip(begin, steps, strict=True))).intersect(common)
+        one, other = a[region.roi], b[region.roi]
+        differ = unequal(one, other)
+        total += differ.size
+        places = np.argwhere(differ)
+        if not len(places):
+            continue
+        count += len(places)
+        lead = differ.ndim - a.dims
+        low, high = places[:, lead:].min(0), places[:, lead:].max(0) + 1
+        box = Region(
+            tuple(int(p + i * v) for p, i, v in zip(begin, low, a.voxel_size, strict=True)),
+            tuple(int(p + i * v) for p, i, v in zip(begin, high, a.voxel_size, strict=True)),
+        )
+        around = box if around is None else around.union(box)
+        if first is None:
+            at = tuple(places[0].tolist())
+            world = tuple(int(p + i * v) for p, i, v in zip(begin, at[lead:], a.voxel_size, strict=True))
+            first = (world, at[:lead], (one[at].item(), other[at].item()))
+    dtypes = None if a.dtype == b.dtype else (a.dtype, b.dtype)
+    if first is None or around is None:
+        return Difference(count, total, dtypes=dtypes)
+    world, channel, values = first
+    return Difference(count, total, world, channel, values, around.roi, dtypes)
+
+
+def unequal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Where two arrays of one shape have different values, exactly; NaN is equal to NaN.
+
+    >>> unequal(np.array([2**53 + 1, 7], "u8"), np.array([2**53, 7], "f8"))
+    array([ True, False])
+    """
+    differ: np.ndarray[Any, Any]
+    if one.dtype.kind == "f" and other.dtype.kind in "iu":
+        one, other = other, one
+    if one.dtype.kind in "iu" and one.dtype.itemsize == 8 and other.dtype.kind == "f":
+        # numpy would compare in float64, where integers beyond 2^53 fall together
+        limits, other = np.iinfo(one.dtype), other.astype(np.promote_types(other.dtype, np.float64), copy=False)
+        # float(limits.max) is one more than the largest; NaN and what is infinite are not within
+        whole = (other >= float(limits.min)) & (other < float(limits.max)) & (np.trunc(other) == other)
+        differ = ~whole | (np.where(whole, other, 0).astype(one.dtype) != one)
+        return differ
+    differ = one != other
+    if one.dtype.kind == "f" and other.dtype.kind == "f":
+        differ &= ~(np.isnan(one) & np.isnan(other))
+    return differ
