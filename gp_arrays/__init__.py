@@ -11,9 +11,10 @@ from typing import Any
 #: Modules and the names that they give to users.
 _NAMES = {
     ".errors": ("ComputeError", "ConfigError", "GpArraysError", "RequestError", "StoreError", "TreeError"),
-    ".jobs": ("Storage", "Workers", "check_blocks", "compare", "finish", "materialize", "status"),
+    ".jobs": ("Storage", "Workers", "check_blocks", "finish", "materialize", "status"),
     ".model.array": ("Array",),
     ".model.base": ("ArrayConfig", "PointwiseConfig", "SourceConfig"),
+    ".model.compare": ("compare",),
     ".model.explain": ("explain",),
     ".model.plan": ("compile_plan",),
     ".sources.stores": ("create_zarr", "open_zarr"),

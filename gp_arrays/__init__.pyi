@@ -16,7 +16,6 @@ from .errors import TreeError as TreeError
 from .jobs import Storage as Storage
 from .jobs import Workers as Workers
 from .jobs import check_blocks as check_blocks
-from .jobs import compare as compare
 from .jobs import finish as finish
 from .jobs import materialize as materialize
 from .jobs import status as status
@@ -24,6 +23,7 @@ from .model.array import Array as Array
 from .model.base import ArrayConfig as ArrayConfig
 from .model.base import PointwiseConfig as PointwiseConfig
 from .model.base import SourceConfig as SourceConfig
+from .model.compare import compare as compare
 from .model.explain import explain as explain
 from .model.plan import compile_plan as compile_plan
 from .sources.cellmap import CellMapArrayConfig as CellMapArrayConfig

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ..errors import TreeError
-from ..jobs.check import compare
 from ..model.array import Array
+from ..model.compare import compare
 from ..sources.stores import open_zarr
 from ..storage.documents import datasets, find_node
 from .tree import UNIT

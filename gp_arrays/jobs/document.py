@@ -25,6 +25,7 @@ from ..model.plan import Plan, compile_plan
 from ..sources.numpy_ import NumpyArrayConfig, Voxels
 from ..storage.documents import read_json, read_node
 from ..storage.files import replace_file, writing
+from ..storage.journal import STATES
 from ..trees.document import tree_document
 from ..trees.tree import parse_tree
 from .geometry import Output, Pass
@@ -34,8 +35,6 @@ from .pyramid import level_roots
 JOB = "job.json"
 #: Of the job document. A state that another version wrote is refused.
 VERSION = 1
-#: Ends the name of the folder that holds the states of the jobs of a store.
-SUFFIX = ".gp_arrays"
 #: The folder of a state with voxels that were in memory.
 VOXELS = "voxels"
 
@@ -131,6 +130,8 @@ def read(folder: Path) -> Job:
         )
     try:
         job: Job = _CONVERTER.structure(document, Job)
+        if not job.passes:
+            raise ValueError("a job without passes")
     except Exception as error:  # cattrs raises groups of whatever its hooks raise
         raise StoreError("the job document is damaged", found=f"{folder / JOB}: {error!r}") from None
     return job
@@ -139,7 +140,7 @@ def read(folder: Path) -> Job:
 def store_of(folder: Path, job: Job) -> Path:
     """The store of a job: the one beside the state, as both may have been moved, else the one that the job names."""
     base = folder.parent
-    beside = base.with_name(base.name.removesuffix(SUFFIX))
+    beside = base.with_name(base.name.removesuffix(STATES))
     if beside != base and any(job_of(read_node(beside, name)) == job.id for name in job.datasets):
         return beside
     return Path(job.root)

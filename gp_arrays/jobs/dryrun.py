@@ -20,9 +20,8 @@ from ..model.meta import Region
 from ..model.plan import compile_plan
 from ..model.tasks import make_tasks
 from ..storage.engine import DOCUMENTS
-from .attributes import array_attributes
 from .geometry import BASE_MEMORY, Output, Pass, block_bytes
-from .outputs import Writer, create
+from .outputs import Writer, array_attributes, create
 from .prepare import Prepared
 from .pyramid import level_roots
 from .schedule import Schedule

@@ -139,10 +139,10 @@ def last_record(journal: Path) -> int:
 
 
 def is_stuck(journal: Path, timeout: float | None) -> bool:
-    """True if a worker has been at one block for longer than it may, or does not end although it has left."""
+    """True if a worker has been at one block for longer than it may."""
     with contextlib.suppress(OSError):
         kind, age = last_record(journal), time.time() - journal.stat().st_mtime
-        return (kind == LEFT and age > LEAVE) or (timeout is not None and kind == STARTED and age > timeout + GRACE)
+        return timeout is not None and kind == STARTED and age > timeout + GRACE
     return False
 
 
@@ -159,11 +159,8 @@ def end(group: int) -> None:
 
 def forward(host: str, port: int) -> int:
     """Listen at a host for the one worker, and pass on what comes to daisy's port on this machine. Returns the port."""
-    try:
-        server = socket.create_server((host, 0))
-    except OSError:
-        # an address that is translated on the way, and none of this machine
-        server = socket.create_server(("", 0))
+    family = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][0]
+    server = socket.create_server((host, 0), family=family)
 
     def accept() -> None:
         while True:

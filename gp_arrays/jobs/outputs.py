@@ -2,56 +2,58 @@
 
 from __future__ import annotations
 
-import shutil
+import datetime
+import platform
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 
-from ..errors import ConfigError, StoreError
+from ..errors import StoreError
 from ..model.meta import Meta, Region
-from ..storage.create import COMPRESSORS, NewArray, create_array
+from ..model.plan import Plan
+from ..storage.attributes import geometry_attributes
+from ..storage.create import NewArray, create_array
 from ..storage.documents import Node, read_node
-from ..storage.engine import FORMATS, open_array
-from .attributes import PROVENANCE
+from ..storage.engine import open_array
+from .settings import Storage
+
+#: The attribute that says where voxels come from.
+PROVENANCE = "gp_arrays"
+#: Libraries whose versions are kept with the voxels.
+LIBRARIES = ("gp_arrays", "gunpowder", "daisy", "numpy", "scipy", "zarr", "numcodecs")
 
 
-@attrs.frozen
-class Storage:
-    """How outputs are stored.
+def array_attributes(meta: Meta, provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The attributes of an output: where it is, those of its sources, where its voxels come from."""
+    channel = meta.channel_axis
+    names = None if channel is None else channel.labels
+    return {
+        **meta.attrs,
+        **geometry_attributes(meta.region.begin, meta.voxel_size, meta.unit, meta.axes, names),
+        **({} if provenance is None else {PROVENANCE: dict(provenance)}),
+    }
 
-    Attributes:
-        compressor: ``"zstd"``, ``"blosc"``, ``"gzip"`` or ``"none"``.
-        zarr_format: 2, or 3 where the installed zarr has it.
-        shards: In voxels, whole chunks that are stored in one file; one shape, or one for each dataset. Zarr v3 only.
+
+def provenance(plan: Plan, dataset: str, tree: Mapping[str, Any] | None, job: str) -> dict[str, Any]:
+    """Where the voxels of an output come from.
+
+    The tree as a document (None where voxels in memory are among its sources), the array
+    in it, the digest of what it says, the versions of libraries, the date.
     """
-
-    compressor: str = "zstd"
-    zarr_format: int = 2
-    shards: Any = None
-
-    def __attrs_post_init__(self) -> None:
-        if self.compressor not in COMPRESSORS:
-            raise ConfigError("unknown compressor", found=repr(self.compressor), allowed=", ".join(COMPRESSORS))
-        if self.zarr_format not in FORMATS:
-            raise ConfigError(
-                "a Zarr format that the installed zarr does not write",
-                found=repr(self.zarr_format),
-                allowed=", ".join(map(str, FORMATS)),
-            )
-
-
-def remove(root: Path, dataset: str) -> None:
-    """Remove a dataset at once: a reader sees all of it, or nothing."""
-    folder = root / dataset
-    aside = folder.with_name(f".{folder.name}.removed")
-    # one that a killed run left
-    shutil.rmtree(aside, ignore_errors=True)
-    if folder.exists():
-        folder.rename(aside)
-        shutil.rmtree(aside)
+    config = plan.roots[dataset]
+    return {
+        "array": config.name,
+        "tree": tree,
+        "hash": config.content,
+        "unit": plan.unit,
+        "interpolatable": plan.steps[plan.outputs[dataset]].meta.interpolatable,
+        "versions": {**{name: version(name) for name in LIBRARIES}, "python": platform.python_version()},
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "job": job,
+    }
 
 
 def create(

@@ -11,12 +11,10 @@ import attrs
 from ..errors import StoreError
 from ..model.plan import Plan
 from ..storage.documents import read_node, what_is_there
-from ..storage.engine import DOCUMENTS
 from ..storage.journal import Mark
 from . import document
-from .attributes import PROVENANCE
 from .document import Job
-from .outputs import job_of
+from .outputs import PROVENANCE, job_of
 from .state import State, busy
 
 
@@ -122,7 +120,7 @@ def require_free(state: State, root: Path, datasets: Sequence[str], overwrite: b
     for dataset in datasets:
         there = what_is_there(root, dataset)
         _require_idle(state, root, dataset)
-        if begun is not None and is_left_by(begun, root, dataset):
+        if begun is not None and job_of(read_node(root, dataset)) == begun:
             continue
         if there == "group" and not _is_ours(root, dataset, overwrite):
             raise StoreError("a group is there already", found=f"{root}/{dataset}", allowed="another dataset name")
@@ -139,17 +137,9 @@ def _require_idle(state: State, root: Path, dataset: str) -> None:
     for name in (dataset, f"{dataset}/s0".strip("/")):
         node = read_node(root, name)
         mark = None if node is None else Mark.of(node)
-        folder = None if mark is None else mark.folder(root)
+        folder = None if mark is None else mark.folder(root / name)
         if folder is not None and folder != state.folder and (who := State(folder).holder()) is not None:
             raise busy(f"{who}, state {folder}")
-
-
-def is_left_by(job: str, root: Path, dataset: str) -> bool:
-    """True if a job that was stopped while it made a node has left it: it says so, or says nothing and holds nothing."""
-    node = read_node(root, dataset)
-    if node is None or node.attrs:
-        return node is not None and job_of(node) == job
-    return all(path.name in DOCUMENTS for path in (root / dataset).iterdir())
 
 
 def _is_ours(root: Path, dataset: str, overwrite: bool) -> bool:

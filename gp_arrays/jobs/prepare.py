@@ -1,4 +1,4 @@
-"""From what a user asks for to a job: its passes, what it is compared by, and its outputs on disk."""
+"""From what a user asks for to a job: its passes, and what it is compared by when it goes on."""
 
 from __future__ import annotations
 
@@ -13,52 +13,15 @@ import attrs
 
 from ..errors import ConfigError
 from ..model.base import ArrayConfig
-from ..model.config import all_configs
 from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
 from ..storage.chunks import require_whole_shards, to_chunks
-from ..storage.create import create_group, update_attributes
-from ..storage.documents import find_node
-from ..storage.journal import MARK
 from . import document
-from .attributes import PROVENANCE, array_attributes, provenance
 from .chunking import default_chunks, tile_below
 from .document import Job
-from .geometry import MEMORY, Output, Pass, coincide, plan_pass
-from .marks import mark_of
-from .outputs import Storage, create, remove
-from .preflight import is_left_by
-from .pyramid import method_for, multiscale, plan_levels
-from .state import CREATED, State
-
-
-@attrs.frozen
-class Layout:
-    """How outputs are cut and stored, as asked for; None where it is left open.
-
-    Attributes:
-        chunks: In voxels; one shape, or one for each dataset.
-        block: In world units.
-        memory: What a worker may hold, in bytes.
-        pyramid: ``"auto"``, a method, or a method for each dataset that becomes a pyramid.
-        skip_empty: True if chunks that are fill value throughout stay unwritten.
-        storage: How outputs are stored.
-    """
-
-    chunks: Any = None
-    block: Sequence[int] | None = None
-    memory: int = MEMORY
-    pyramid: str | Mapping[str, str] | None = None
-    skip_empty: bool = False
-    storage: Storage = attrs.field(factory=Storage)
-
-    def method(self, dataset: str, plan: Plan) -> str | None:
-        """How the pyramid of a dataset is made; None where it becomes none."""
-        asked = _of(self.pyramid, dataset)
-        if asked != "auto":
-            return None if asked is None else str(asked)
-        step = plan.steps[plan.outputs[dataset]]
-        return method_for(step.meta, step.config)
+from .geometry import Output, Pass, coincide, plan_pass
+from .pyramid import method_for, plan_levels
+from .settings import Layout
 
 
 @attrs.frozen(eq=False)
@@ -80,9 +43,14 @@ class Prepared:
     groups: Mapping[str, str]
     layout: Layout
 
-    def going_on(self, job: Job) -> Prepared:
-        """The same with another document."""
-        return attrs.evolve(self, job=job)
+
+def pyramid_method(layout: Layout, dataset: str, plan: Plan) -> str | None:
+    """How the pyramid of a dataset is made; None where it becomes none."""
+    asked = _of(layout.pyramid, dataset)
+    if asked != "auto":
+        return None if asked is None else str(asked)
+    step = plan.steps[plan.outputs[dataset]]
+    return method_for(step.meta, step.config)
 
 
 def _of(value: Any, dataset: str) -> Any:
@@ -127,7 +95,7 @@ def prepare(root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: La
         layout: How outputs are cut and stored.
         before: The same job as an earlier run described it: its blocks are kept.
     """
-    groups = {name: method for name in roots if (method := layout.method(name, plan)) is not None}
+    groups = {name: method for name in roots if (method := pyramid_method(layout, name, plan)) is not None}
     for what, named in (("chunks", layout.chunks), ("shards", layout.storage.shards), ("pyramid", layout.pyramid)):
         unknown = sorted(map(str, set(named) - set(roots))) if isinstance(named, Mapping) else None
         if unknown:
@@ -227,60 +195,3 @@ def stores_of(plan: Plan) -> dict[str, Any]:
                 "attributes": hashlib.blake2b(attributes.encode(), digest_size=16).hexdigest(),
             }
     return stores
-
-
-def save_job(prepared: Prepared, state: State) -> None:
-    """Write a job, and the voxels that it has in memory, where its workers find them. Raises StoreError."""
-    document.save_voxels(state.folder, prepared.roots.values())
-    document.save(state.folder, prepared.job)
-
-
-def make_outputs(prepared: Prepared, state: State) -> None:
-    """Make the arrays and groups of a job, and keep the job: all, or nothing."""
-    begun: list[str] = []
-    job, root, layout = prepared.job, prepared.root, prepared.layout
-    in_memory = any(isinstance(config, NumpyArrayConfig) for config in all_configs(prepared.roots.values()))
-    tree = None if in_memory else job.tree
-    try:
-        save_job(prepared, state)
-        for name, method in prepared.groups.items():
-            begun.append(name)
-            origin = provenance(prepared.plan, f"{name}/s0".strip("/"), tree, job.id)
-            create_group(root, name, layout.storage.zarr_format)
-            described = _pyramid_attributes(prepared, name, method)
-            update_attributes(root, find_node(root, name), {**described, PROVENANCE: origin})
-        for made in job.passes:
-            for output in made.outputs:
-                begun.append(output.dataset)
-                if made.level is None:
-                    origin = provenance(prepared.plan, output.dataset, tree, job.id)
-                else:
-                    origin = {
-                        "job": job.id,
-                        "array": made.level.below,
-                        "downsampled": list(made.level.factors),
-                        "by": made.level.method,
-                        "interpolatable": output.meta.interpolatable,
-                    }
-                attributes = {**array_attributes(output.meta, origin), MARK: mark_of(job, state, made, output)}
-                create(root, output.dataset, output.meta, output.chunks, output.shards, layout.storage, attributes)
-        (state.folder / CREATED).touch()
-    except BaseException:
-        for name in reversed(begun):
-            # another job may have been faster
-            if is_left_by(job.id, root, name):
-                remove(root, name)
-        state.remove()
-        raise
-
-
-def _pyramid_attributes(prepared: Prepared, name: str, method: str) -> dict[str, Any]:
-    inside = f"{name}/".lstrip("/")
-    metas = [
-        output.meta
-        for made in prepared.job.passes
-        for output in made.outputs
-        if output.dataset.startswith(inside) and "/" not in output.dataset.removeprefix(inside)
-    ]
-    version = "0.4" if prepared.layout.storage.zarr_format == 2 else "0.5"
-    return multiscale(metas, [f"s{i}" for i in range(len(metas))], name.rpartition("/")[2], version, method)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 from funlib.geometry import Roi
 
@@ -19,17 +20,16 @@ from ..storage.create import require_dataset_path
 from ..storage.files import writing
 from ..storage.journal import EMPTY
 from . import document
-from .crew import Crew, Workers
 from .dryrun import estimate
-from .durable import recover
 from .geometry import MEMORY, Pass
-from .marks import mark_outputs
+from .making import make_outputs, mark_outputs, save_job
 from .master import run_job
-from .outputs import Storage, remove
 from .preflight import require_apart, require_free, require_own, require_same
-from .prepare import Layout, Prepared, make_outputs, prepare, save_job
+from .prepare import Prepared, prepare
+from .records import recover
 from .result import Result
 from .schedule import Schedule, make_schedule, require_touched
+from .settings import Crew, Layout, Storage, Workers
 from .sparse import not_empty, within_mask
 from .state import LOGS, State, alone_in, state_base, state_name, store_root
 from .worker import WORKER
@@ -150,49 +150,47 @@ def materialize(
     if own.folder.is_relative_to(root):
         raise StoreError("the state cannot lie in the store", found=str(own.folder), allowed="another folder as state")
     with own.locked(list(roots)):
-        try:
-            require_own(own, root, beside=state is None)
-            before = document.read(own.folder) if own.created and not overwrite else None
-            prepared = prepare(root, roots, plan, layout, before)
-            bases = [made for made in prepared.job.passes if made.level is None]
-            require_touched(bases, roi)
-            for made in bases:
-                _require_same_axes(made, mask_plan)
-            if before is not None:
-                prepared = prepared.going_on(require_same(before, prepared.job, root, accept_changed))
-            else:
-                begun = document.read(own.folder).id if own.exists and not own.created else None
-                require_free(own, root, list(roots), overwrite, begun)
-            active = active_blocks(prepared, mask_plan)
-            if dry_run:
-                schedule = make_schedule(prepared.job.passes, roi, active, None if before is None else own)
-                return _estimated(prepared, schedule, num_workers, own)
-        except BaseException:
-            own.tidy()
-            raise
+        require_own(own, root, beside=state is None)
+        before = document.read(own.folder) if own.created and not overwrite else None
+        prepared = prepare(root, roots, plan, layout, before)
+        bases = [made for made in prepared.job.passes if made.level is None]
+        require_touched(bases, roi)
+        for made in bases:
+            _require_same_axes(made, mask_plan)
+        if before is not None:
+            prepared = attrs.evolve(prepared, job=require_same(before, prepared.job, root, accept_changed))
+        else:
+            begun = document.read(own.folder).id if own.exists and not own.created else None
+            require_free(own, root, list(roots), overwrite, begun)
+        active = active_blocks(prepared, mask_plan)
+        if dry_run:
+            schedule = make_schedule(prepared.job.passes, roi, active, None if before is None else own)
+            return _estimated(prepared, schedule, num_workers, own)
         if before is not None:
             # anew, as store and state may have been moved
             save_job(prepared, own)
             recover(own, prepared.job.passes)
         else:
-            with writing(root):
-                root.parent.mkdir(parents=True, exist_ok=True)
-            with alone_in(root.parent):
-                # another master, whose state is elsewhere, may have been faster
-                require_free(own, root, list(roots), overwrite, begun)
-                own.clear()
-                for name in roots:
-                    remove(root, name)
-                make_outputs(prepared, own)
+            _begin(prepared, own, overwrite, begun)
         schedule = make_schedule(prepared.job.passes, roi, active, own)
         note(schedule, own)
         mark_outputs(prepared.job, own)
         return run_job(prepared.job, root, own, schedule, crew, progress)
 
 
+def _begin(prepared: Prepared, state: State, overwrite: bool, begun: str | None) -> None:
+    """Make the outputs of a job that has none yet."""
+    root, datasets = prepared.root, prepared.job.datasets
+    with writing(root):
+        root.parent.mkdir(parents=True, exist_ok=True)
+    with alone_in(root.parent):
+        # another master, whose state is elsewhere, may have been faster
+        require_free(state, root, datasets, overwrite, begun)
+        make_outputs(prepared, state)
+
+
 def _estimated(prepared: Prepared, schedule: Schedule, num_workers: int, state: State) -> Result:
     cost = estimate(prepared, schedule, num_workers)
-    state.tidy()
     return Result(
         path=prepared.root,
         datasets=prepared.job.outputs,

@@ -19,7 +19,7 @@ from ..errors import StoreError
 from ..model.fields import to_path
 from ..storage.documents import require_on_disk
 from ..storage.files import replace_file, writing
-from ..storage.journal import BOOT, EMPTY, JOURNALS, SAFE, Grid, read_bitmap, read_done, this_start
+from ..storage.journal import BOOT, EMPTY, JOURNALS, SAFE, STATES, Grid, read_bitmap, read_done, this_start
 from . import document
 from .geometry import Pass, file_name
 
@@ -61,7 +61,7 @@ def state_base(root: Path, folder: str | Path | None = None) -> Path:
     'data/out.zarr.gp_arrays'
     """
     parent = root.parent if folder is None else Path(folder).absolute()
-    return parent / f"{root.name}{document.SUFFIX}"
+    return parent / f"{root.name}{STATES}"
 
 
 def state_name(datasets: Sequence[str]) -> str:
@@ -69,12 +69,8 @@ def state_name(datasets: Sequence[str]) -> str:
     return file_name(datasets)
 
 
-class _Held(StoreError):
-    """Another run holds the lock of this very state, so that it may not be tidied."""
-
-
-def busy(who: str, kind: type[StoreError] = StoreError) -> StoreError:
-    return kind("another run is at work on these outputs", found=who, allowed="one run at a time")
+def busy(who: str) -> StoreError:
+    return StoreError("another run is at work on these outputs", found=who, allowed="one run at a time")
 
 
 def overlap(some: Sequence[str], others: Sequence[str]) -> bool:
@@ -119,6 +115,7 @@ class State:
     def locked(self, datasets: Sequence[str]) -> Iterator[None]:
         """Keep masters of jobs with the same outputs out; the lock ends with this process, however it ends.
 
+        Afterwards a folder in which no job is kept is removed.
         Raises StoreError that says who holds it, or that the folder is not one of ours.
         """
         path = self.folder / LOCK
@@ -129,26 +126,23 @@ class State:
                 allowed="another folder for the state",
             )
         self._new_folders = [parent for parent in self.folder.parents if not parent.exists()]
-        with contextlib.ExitStack() as stack:
-            try:
-                with writing(path), contextlib.ExitStack() as start:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    start.enter_context(alone_in(self.folder.parent))
-                    file = stack.enter_context(path.open("a+b", buffering=0))
+        with contextlib.ExitStack() as lock, contextlib.ExitStack() as cleaning:
+            cleaning.callback(self._remove_if_empty)
+            with writing(path):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with alone_in(self.folder.parent):
+                    file = lock.enter_context(path.open("a+b", buffering=0))
                     try:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except BlockingIOError:
-                        raise busy(self.holder() or str(path), _Held) from None
+                        # the folder is another run's
+                        cleaning.pop_all()
+                        raise busy(self.holder() or str(path)) from None
                     self._require_no_other(datasets)
                     now = time.strftime("%Y-%m-%d %H:%M:%S")
                     file.truncate(0)
                     who = f"process {os.getpid()} on {socket.gethostname()} since {now}"
                     file.write(f"{who}\n{json.dumps(list(datasets))}".encode())
-            except _Held:
-                raise
-            except StoreError:
-                self.tidy()
-                raise
             yield
 
     def _require_no_other(self, datasets: Sequence[str]) -> None:
@@ -182,7 +176,7 @@ class State:
             return lines[0] if lines else str(self.folder / LOCK)
         return None
 
-    def tidy(self) -> None:
+    def _remove_if_empty(self) -> None:
         """Remove the folder where no job is in it."""
         if not self.exists:
             self.remove()
@@ -193,7 +187,7 @@ class State:
             shutil.rmtree(self.folder)
         for parent in dict.fromkeys([self.folder.parent, *self._new_folders]):
             # the base of states is ours by its name; a folder of the user's stays, empty or not
-            if parent in self._new_folders or parent.name.endswith(document.SUFFIX):
+            if parent in self._new_folders or parent.name.endswith(STATES):
                 with contextlib.suppress(OSError):
                     parent.rmdir()
 

@@ -1,18 +1,23 @@
-"""How far the jobs of a store are, and the end of one that will not be finished."""
+"""How far the jobs of a store are, whether their blocks are stored as computed, and the end of an unfinished one."""
 
 from __future__ import annotations
 
+import random
 from functools import partial
 from pathlib import Path
 
 import attrs
+import numpy as np
+from funlib.geometry import Roi
 
-from ..errors import StoreError
+from ..errors import ConfigError, StoreError
+from ..model import fields
+from ..model.meta import Region
 from ..storage.create import remove_attribute
 from ..storage.documents import datasets, find_node, read_node
 from ..storage.journal import MARK, Unfinished
 from . import document
-from .outputs import job_of
+from .outputs import Writer, job_of
 from .state import State, busy, state_base, store_root
 
 
@@ -111,7 +116,7 @@ def finish(path: str | Path, dataset: str | None = None, accept_absent: bool = F
         if (unfinished := Unfinished.of(root, node)) is not None
     ]
     for node, unfinished in marked:
-        folder = unfinished.mark.folder(root)
+        folder = unfinished.mark.folder(root / node.path)
         if folder is not None and (who := State(folder).holder()) is not None:
             raise busy(who)
         finished = folder is not None and bool(unfinished.mark.readable(folder).all())
@@ -124,3 +129,57 @@ def finish(path: str | Path, dataset: str | None = None, accept_absent: bool = F
     for node, _ in marked:
         remove_attribute(root, node, MARK)
     return tuple(node.path for node, _ in marked)
+
+
+@attrs.frozen
+class Checked:
+    """Blocks that were computed again: how many, and which of them are stored otherwise."""
+
+    blocks: int
+    wrong: tuple[tuple[str, Roi], ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.blocks} blocks computed again, {len(self.wrong)} stored otherwise"]
+        lines += [f"  {name} {Region.of(roi)}" for name, roi in self.wrong[:10]]
+        return "\n".join(lines)
+
+
+def check_blocks(folder: str | Path, count: int, seed: int | None = None, trust: bool = False) -> Checked:
+    """Compute some blocks of a job again, chosen at random among those done, and compare them.
+
+    Args:
+        folder: The state of the job.
+        count: How many blocks; all where there are no more.
+        seed: For the same choice each time.
+        trust: True imports whatever modules the job names, from where Python finds them; else a job that needs others
+            than this package and installed array types is refused.
+
+    Raises:
+        TreeError: The job needs modules, and ``trust`` is False.
+        StoreError: The folder holds no job of this version.
+    """
+    if fields.to_integer(count) < 1:
+        raise ConfigError("at least one block is checked", found=count)
+    state = State(fields.to_path(folder))
+    job = document.read(state.folder)
+    document.require_trust(job, trust)
+    choice = random.Random(seed)
+    done = [np.flatnonzero(state.done(made)) for made in job.passes]
+    ends = np.cumsum([len(blocks) for blocks in done])
+    total = int(ends[-1])
+    loaded: dict[str, document.Work] = {}
+    wrong = []
+    # by number, as there may be too many blocks to list
+    numbers = sorted(choice.sample(range(total), min(count, total)))
+    for number in numbers:
+        which = int(np.searchsorted(ends, number, side="right"))
+        made = job.passes[which]
+        if made.name not in loaded:
+            loaded[made.name] = document.load(state.folder, job, made.name)
+        work = loaded[made.name]
+        # counted back from where its pass ends
+        for output, part, voxels in work.evaluate(made.block_of(int(done[which][number - int(ends[which])]))):
+            stored = Writer(work.root, output.dataset, output.meta).read(part)
+            if not np.array_equal(stored, voxels, equal_nan=voxels.dtype.kind == "f"):
+                wrong.append((output.dataset, part.roi))
+    return Checked(len(numbers), tuple(wrong))

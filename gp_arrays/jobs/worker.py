@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -46,22 +47,23 @@ class Worker:
         self.state, self.run = state, run
         self.journal = Journal(state.folder / JOURNALS / run["pass"] / f"{run['run']}.{worker_id}")
         self.notes = state.folder / FAILURES / f"{run['run']}.{worker_id}.jsonl"
-        job = document.read(state.folder)
-        self.work = document.load(state.folder, job, run["pass"])
         self.blocks = np.load(state.folder / RUN / "blocks.npy", mmap_mode="r")
-        self._require_same_files(job)
         self._writers: dict[str, Writer] = {}
 
-    def _require_same_files(self, job: document.Job) -> None:
-        """Raises StoreError where files that decide the voxels are not those that the master has seen."""
-        for step in self.work.plan.steps:
+    @functools.cached_property
+    def work(self) -> document.Work:
+        """The pass, compiled. Raises StoreError, also where files that decide the voxels are not those of the master."""
+        job = document.read(self.state.folder)
+        work = document.load(self.state.folder, job, self.run["pass"])
+        for step in work.plan.steps:
             now = step.config.fingerprints()
-            if self.work.made.level is None and now != job.files.get(step.config.name, {}):
+            if work.made.level is None and now != job.files.get(step.config.name, {}):
                 raise StoreError(
                     "files that decide the voxels have changed since the run began, or are others here",
                     found=", ".join(now),
                     path=(step.config.name,),
                 )
+        return work
 
     def _writer(self, output: Output) -> Writer:
         if output.dataset not in self._writers:
@@ -85,7 +87,18 @@ class Worker:
             writer.write(part, voxels)
         self.journal.add(DONE, number)
 
-    def failed(self, number: int, error: Exception) -> None:
+    def attempt(self, number: int) -> Exception | None:
+        """Do a block. Returns why it failed, once that is recorded. Raises Stale."""
+        try:
+            self.process(number)
+        except Stale:
+            raise
+        except Exception as error:  # whatever a block fails of, the others are done
+            self._record(number, error)
+            return error
+        return None
+
+    def _record(self, number: int, error: Exception) -> None:
         """Record that a block failed, and why, as far as the disk has space for it."""
         path = error.path if isinstance(error, GpArraysError) else ()
         text = str(error) if isinstance(error, GpArraysError) else f"{type(error).__name__}: {error}"
@@ -101,34 +114,41 @@ class Worker:
         """Do blocks until there are none, or the run is over."""
         import daisy.v2 as daisy
 
+        # before a block is waited for; what fails here is recorded with each block that fails of it
+        with contextlib.suppress(Exception):
+            _ = self.work
         client = daisy.Client()
         pause = PAUSE
         while client.connected:
             with client.acquire_block() as block:
                 if block is None:
                     break
-                number = int(self.blocks[int(block.write_roi.begin[0])])
+                # leaving this block of code in any other way would count as success
+                block.status = daisy.BlockStatus.FAILED
                 try:
-                    self.process(number)
-                    pause = PAUSE
+                    error = self.attempt(int(self.blocks[int(block.write_roi.begin[0])]))
                 except Stale:
-                    # returning from within would count as success
-                    block.status = daisy.BlockStatus.FAILED
                     print("the run is over: this worker ends", file=sys.stderr)
                     break
-                except Exception as error:  # whatever a block fails of, the others are done
-                    block.status = daisy.BlockStatus.FAILED
-                    self.failed(number, error)
-                    if isinstance(error, (StoreError, OSError)):
-                        time.sleep(pause)
-                        pause = min(2 * pause, LONGEST_PAUSE)
+                if error is None:
+                    block.status = daisy.BlockStatus.SUCCESS
+                    pause = PAUSE
+                elif isinstance(error, (StoreError, OSError)):
+                    time.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
 
     def leave(self) -> None:
         """Let go of everything, and record that this worker left by itself."""
-        for step in self.work.plan.steps:
+        for step in self.work.plan.steps if "work" in vars(self) else ():
             step.config.release()
         with contextlib.suppress(OSError):
             self.journal.add(LEFT)
+
+
+def main_module() -> dict[str, Any]:
+    """What a worker needs to run the script of this process, as multiprocessing's spawn does."""
+    data = spawn.get_preparation_data("gp_arrays")
+    return {key: data[key] for key in ("init_main_from_name", "init_main_from_path") if key in data}
 
 
 def import_modules(run: dict[str, Any]) -> None:

@@ -124,9 +124,10 @@ class _ClassOpened(ZarrOpened):
         super().__init__(config, False)
         self._crop = crop
 
-    def _look_again(self) -> None:
-        super()._look_again()
+    def _look_again(self) -> Node:
+        node = super()._look_again()
         require_crop(self.root, self._crop)
+        return node
 
 
 def require_crop(root: Path, dataset: str) -> None:

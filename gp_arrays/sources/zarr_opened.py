@@ -19,7 +19,7 @@ from ..storage.documents import Node, ancestors, datasets, find_node, read_node,
 from ..storage.engine import open_array
 from ..storage.fingerprint import fingerprint
 from ..storage.geometry import GEOMETRY_KEYS, levels, multiscales_of, read_geometry
-from ..storage.journal import MARK, Unfinished
+from ..storage.journal import MARK, Mark, Unfinished
 from ..storage.labels import declared_labels
 from ..storage.listing import list_chunks, require_readable_chunks
 from ..units import Quantity
@@ -78,6 +78,12 @@ class ZarrOpened(Opened):
 
     @property
     def data(self) -> Any:
+        if self.unfinished is not None and not self.unfinished.finished:
+            raise StoreError(
+                "the job that writes this array is not done, and its store would give what is missing as empty",
+                found=f"{self.place}, {self.unfinished.progress()}",
+                allowed="array[...], which reads what is done",
+            )
         return self._array[0]
 
     def _key(self, index: tuple[slice, ...]) -> tuple[slice | int, ...]:
@@ -93,7 +99,7 @@ class ZarrOpened(Opened):
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         if self.unfinished is not None:
-            self.unfinished.require_done(index[len(self.nonspatial) :])
+            self.unfinished.require_done(self._key(index))
         try:
             array, files = self._array
             before = files.misses
@@ -103,13 +109,17 @@ class ZarrOpened(Opened):
         except Exception as error:  # zarr and the codecs have errors of many types
             raise StoreError("cannot read", found=self._explain(index, error)) from error
         if files.misses != before:
-            self._look_again()
+            mark = Mark.of(self._look_again())
+            if mark is not None and not (self.unfinished is not None and self.unfinished.is_that_of(mark)):
+                # a job has begun to write the array anew since it was opened
+                self.unfinished = Unfinished(self.root, self.node, mark)
+                return self.read(index)
             if self.unfinished is not None:
                 self.unfinished.require_present()
         return data.transpose(self._axes_in_store()).astype(self.dtype, copy=False)
 
-    def _look_again(self) -> None:
-        """Raises StoreError unless the array is still what it was when it was opened.
+    def _look_again(self) -> Node:
+        """Its metadata as they are now. Raises StoreError unless the array is still what it was when it was opened.
 
         zarr returns fill values for what is not there, whatever the reason.
         """
@@ -118,6 +128,7 @@ class ZarrOpened(Opened):
             raise StoreError("the array has vanished since it was opened", found=self.place)
         if (now.shape, now.chunks, now.dtype) != (self.node.shape, self.node.chunks, self.node.dtype):
             raise StoreError("the array has changed since it was opened", found=self.place)
+        return now
 
     def _explain(self, index: tuple[slice, ...], error: Exception) -> str:
         text = f"{self.place}: {type(error).__name__}: {error}"
@@ -134,7 +145,7 @@ class ZarrOpened(Opened):
                 return None
             corner = [(r[p]) * c for r, p, c in zip(ranges, position, self.chunks, strict=True)]
             try:
-                self.data[self._key(tuple(slice(at, at + 1) for at in corner))]
+                self._array[0][self._key(tuple(slice(at, at + 1) for at in corner))]
             except Exception:
                 found = self.chunk_of(corner)
                 return found[0] if found else None
@@ -143,7 +154,7 @@ class ZarrOpened(Opened):
     def write(self, index: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
         self._look_again()
         try:
-            self.data[self._key(index)] = values.transpose(np.argsort(self._axes_in_store()))
+            self._array[0][self._key(index)] = values.transpose(np.argsort(self._axes_in_store()))
         except Exception as error:
             raise StoreError("cannot write", found=f"{self.place}: {type(error).__name__}: {error}") from error
 

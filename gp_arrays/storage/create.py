@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from ..errors import ConfigError, StoreError, quoted
 from ..model.fields import is_path
 from .documents import Node, error_text, read_json, to_fill_value
 from .engine import DOCUMENTS, FORMATS
-from .files import replace_file
+from .files import replace_file, writing
 
 #: How chunks are compressed, as metadata of Zarr v2 and of v3 say it.
 _CODECS_V2: dict[str, dict[str, Any] | None] = {
@@ -169,10 +170,7 @@ def create_array(root: Path, path: str, array: NewArray, replace: bool = False) 
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{NEW}")
     with _all_or_nothing(root / path, new) as made:
         _make_groups(root, path.split("/")[:-1] if path else None, array.format, made)
-        for left in folder.parent.glob(f".{folder.name}.*{NEW}"):  # by a program that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        for left in folder.parent.glob(f".{folder.name}.*{OLD}"):
-            shutil.rmtree(left, ignore_errors=True) if folder.exists() else left.rename(folder)
+        remove_leftovers(folder)
         new.mkdir()
         made.append(new)
         array.write(new)
@@ -220,6 +218,23 @@ def _all_or_nothing(place: Path, new: Path | None = None) -> Iterator[list[Path]
         raise
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what programs that were killed have left beside a folder; where it is gone, what it was is put back."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*{NEW}"):
+        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*{OLD}"):
+        shutil.rmtree(left, ignore_errors=True) if folder.exists() else left.rename(folder)
+
+
+def swap_in(new: Path, folder: Path) -> None:
+    """Rename a folder; where there is one of that name, the two change places. Raises StoreError."""
+    with writing(folder, "cannot create"):
+        if folder.exists():
+            _exchange(new, folder)
+        else:
+            new.rename(folder)
+
+
 def _exchange(new: Path, old: Path) -> None:
     """Swap two folders: at once where the system can, else so that a failure leaves the old one."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
@@ -229,10 +244,13 @@ def _exchange(new: Path, old: Path) -> None:
     try:
         old.rename(aside)
         new.rename(old)
-    finally:
-        if not old.exists():
+        aside.rename(new)
+    except BaseException:
+        if old.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
             aside.rename(old)
-        shutil.rmtree(aside, ignore_errors=True)
+        raise
 
 
 def require_one_format(root: Path, path: str, format: int) -> None:

@@ -216,7 +216,7 @@ def what_is_there(root: Path, dataset: str) -> str | None:
     node = read_node(root, dataset)
     folder = root / dataset
     if node is None:
-        if dataset and folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(folder.iterdir()):
             raise StoreError("there is something that is not a Zarr array", found=str(folder))
         return None
     return "array" if node.is_array else "group"

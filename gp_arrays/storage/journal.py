@@ -12,7 +12,6 @@ import math
 import os
 import socket
 import struct
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,10 @@ SAFE, EMPTY = "done", "empty"
 #: The file that names the start of the machine under which the last run began.
 BOOT = "boot"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+#: Ends the name of the folder, beside a store, that holds the states of its jobs.
+STATES = ".gp_arrays"
 #: The attribute of an output whose job is not done.
 MARK = "gp_arrays_unfinished"
-#: Seconds for which an answer from the state folder is believed where it says "not done".
-REMEMBERED = 1.0
 
 Grid = np.ndarray[Any, Any]
 
@@ -141,13 +140,15 @@ class Mark:
 
     Attributes:
         job: The id of the job.
-        state: The state folder, relative to the store or absolute.
+        dataset: The path of the array in the store.
+        state: The state folder: its name in the folder of states beside the store, or an absolute path.
         pass_name: The pass that writes the output.
         begin: Where the first block begins, in voxels of the output.
         block, grid: The shape of a block, and the number of blocks.
     """
 
     job: str
+    dataset: str
     state: str
     pass_name: str
     begin: tuple[int, ...]
@@ -162,21 +163,36 @@ class Mark:
             return None
         try:
             shapes = [tuple(map(int, value[key])) for key in ("begin", "block", "grid")]
-            return cls(str(value["job"]), str(value["state"]), str(value["pass_name"]), *shapes)
+            begin, block, grid = shapes
+            most = len(begin) if node.shape is None else len(node.shape)
+            if not len(begin) == len(block) == len(grid) <= most or min(*block, *grid) < 1:
+                raise ValueError(f"no blocks of such an array: {shapes}")
+            job, dataset, state, pass_name = (str(value[key]) for key in ("job", "dataset", "state", "pass_name"))
+            return cls(job, dataset, state, pass_name, begin, block, grid)
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError("the mark of an unfinished output is damaged", found=f"{node.path}: {error!r}") from None
 
     def document(self) -> Mapping[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in attrs.asdict(self).items()}
 
-    def folder(self, root: Path) -> Path | None:
-        """The state of the job; None where it is not beside the store, or is that of another job."""
-        folder = Path(os.path.normpath(root.absolute() / self.state))
-        try:
-            job = read_json(folder / "job.json")
-        except StoreError:
-            return None
-        return folder if job is not None and job.get("id") == self.job else None
+    def folder(self, array: Path) -> Path | None:
+        """The state of the job that writes the array in a folder; None where it is not there, or is another store's."""
+        parts = Path(self.dataset).parts
+        # the array may be opened through a link, or as a part of a group
+        for place in (array.resolve(), array.absolute()):
+            if place.parts[len(place.parts) - len(parts) :] != parts:
+                continue
+            store = Path(*place.parts[: len(place.parts) - len(parts)])
+            folder = store.with_name(f"{store.name}{STATES}") / self.state
+            try:
+                job = read_json(folder / "job.json")
+            except StoreError:
+                continue
+            # a state elsewhere is that of one store alone: of a copy it would tell what is done in the original
+            beside = not Path(self.state).is_absolute()
+            if job is not None and job.get("id") == self.job and (beside or Path(str(job.get("root"))) == store):
+                return folder
+        return None
 
     def readable(self, folder: Path) -> Grid:
         """Which blocks may be read: done, or known to be empty."""
@@ -190,9 +206,9 @@ class Unfinished:
     def __init__(self, root: Path, node: Node, mark: Mark) -> None:
         self.root, self.path, self.mark = root, node.path, mark
         self.finished = False
-        self._folder = mark.folder(root)
+        self._folder = mark.folder(root / node.path)
+        # blocks that are done stay done, so only "not done" is asked anew
         self._readable: Grid = np.zeros(mark.grid, bool)
-        self._asked = -math.inf
 
     @classmethod
     def of(cls, root: Path, node: Node) -> Unfinished | None:
@@ -200,16 +216,23 @@ class Unfinished:
         mark = Mark.of(node)
         return None if mark is None else cls(root, node, mark)
 
-    def require_done(self, index: Sequence[slice]) -> None:
-        """Raises StoreError where voxels are in blocks that are not done. ``index`` is along the spatial axes.
+    def is_that_of(self, mark: Mark) -> bool:
+        """True if a mark says of the array what was known of it."""
+        return not self.finished and mark == self.mark
+
+    def require_done(self, index: Sequence[slice | int]) -> None:
+        """Raises StoreError where voxels are in blocks that are not done. ``index`` is along the axes of the store.
 
         Where the state of the job is not there, nothing is refused: see ``require_present``.
         """
         if self.finished:
             return
+        spatial = [
+            part if isinstance(part, slice) else slice(part, part + 1) for part in index[-len(self.mark.begin) :]
+        ]
         blocks = tuple(
             slice((part.start - begin) // size, -((begin - part.stop) // size))
-            for part, begin, size in zip(index, self.mark.begin, self.mark.block, strict=True)
+            for part, begin, size in zip(spatial, self.mark.begin, self.mark.block, strict=True)
         )
         if self._readable[blocks].all():
             return
@@ -227,14 +250,12 @@ class Unfinished:
 
     def require_present(self) -> None:
         """Raises StoreError for an absent chunk, where no state says whether its block is done."""
-        if self.finished:
-            return
         self._look_again()
         if not self.finished and self._folder is None:
             raise StoreError(
                 "a chunk is absent in an array whose job is not done",
-                found=f"{self.root}/{self.path}; no state of its job at {self.root.absolute() / self.mark.state}",
-                allowed="bring the state folder back beside the store, run the same materialize again, "
+                found=f"{self.root}/{self.path}; its job has no state {self.mark.state} there",
+                allowed="bring the state folder back beside the store and run the same materialize again, "
                 "or accept absent chunks as empty with `gp-arrays finish --accept-absent`",
             )
 
@@ -246,16 +267,9 @@ class Unfinished:
         return f"{int(readable.sum())} of {readable.size} blocks done"
 
     def _look_again(self) -> None:
-        if time.monotonic() - self._asked < REMEMBERED and self._folder is not None:
-            # blocks that are done stay done, so only "not done" is asked anew
-            self._readable |= self.mark.readable(self._folder)
-            return
-        self._asked = time.monotonic()
         node = read_node(self.root, self.path)
-        mark = None if node is None else Mark.of(node)
-        self.finished = node is not None and mark is None
-        if mark is not None and mark != self.mark:
-            self.mark, self._readable = mark, np.zeros(mark.grid, bool)
-        self._folder = self.mark.folder(self.root)
-        if self._folder is not None and not self.finished:
+        self.finished = self.finished or (node is not None and Mark.of(node) is None)
+        if not self.finished:
+            self._folder = self.mark.folder(self.root / self.path)
+        if not self.finished and self._folder is not None:
             self._readable = self.mark.readable(self._folder)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
+from gp_arrays.jobs.master import ENDED_HERE, Run
+from gp_arrays.jobs.worker import Worker
 
 
 @pytest.fixture
@@ -15,3 +17,20 @@ def labels(tmp_path):
     made = gpa.create_zarr(tmp_path / "in.zarr", "ids", roi, (4, 8, 8), "uint64", chunks=(16, 16, 16))
     made[:] = data
     return gpa.ZarrArrayConfig("ids", tmp_path / "in.zarr", "ids"), data
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """Jobs run a worker in this process instead of daisy and processes of its own: for tests of what is written."""
+
+    def work(self, made, run):
+        worker = Worker(self.state, run, "0")
+        for number in worker.blocks.tolist():
+            for _ in range(run["retries"] + 1):
+                if worker.attempt(number) is None or self._all_fail(made):
+                    break
+        worker.leave()
+        self.state.end()
+        return ENDED_HERE
+
+    monkeypatch.setattr(Run, "_host_scheduler", work)

@@ -34,6 +34,16 @@ def alive(pid):
         return False
 
 
+def children(parent):
+    """The child processes of a process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        words = text_of(path).rpartition(")")[2].split()
+        if words[1:2] == [str(parent)]:
+            found.append(int(path.parent.name))
+    return found
+
+
 def text_of(path):
     """The text of a file, empty where it has gone."""
     try:

@@ -5,8 +5,10 @@ import pytest
 from job_helpers import masks_of
 
 import gp_arrays as gpa
-from gp_arrays.jobs import check_blocks, compare, status
-from gp_arrays.jobs.check import unequal
+from gp_arrays.jobs import check_blocks, status
+from gp_arrays.model.compare import compare, unequal
+
+pytestmark = pytest.mark.usefixtures("one_process")
 
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
@@ -152,3 +154,10 @@ def test_equal_arrays_and_incomparable_ones(labels):
     far = gpa.NumpyArrayConfig("far", data=np.zeros((4, 4), np.uint8), offset=(100, 0)).array()
     with pytest.raises(gpa.TreeError, match="do not overlap"):
         compare(flat, far)
+
+
+@pytest.mark.parametrize(("block", "other"), [((4,), None), ((0, 4), None), (4, None), ("44", None), (None, "config")])
+def test_what_cannot_be_compared_is_refused(block, other):
+    config = gpa.NumpyArrayConfig("a", data=np.zeros((4, 4), np.uint8))
+    with pytest.raises(gpa.ConfigError, match="not an array|not the shape of a block|not an integer"):
+        compare(config.array(), config if other else config.array(), block)

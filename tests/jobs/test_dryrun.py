@@ -13,6 +13,8 @@ from gp_arrays.jobs.dryrun import written_bytes
 from gp_arrays.jobs.geometry import Output, plan_pass
 from gp_arrays.storage.engine import FORMATS
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
 

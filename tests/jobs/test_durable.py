@@ -11,9 +11,11 @@ import pytest
 from job_helpers import done_of, environment, masks_of, wait_for
 
 import gp_arrays as gpa
-from gp_arrays.jobs import durable
+from gp_arrays.jobs import records
 from gp_arrays.jobs.state import State
 from gp_arrays.storage.journal import DONE, Journal
+
+pytestmark = pytest.mark.usefixtures("one_process")
 
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
@@ -32,14 +34,14 @@ def finished(labels, tmp_path):
 
 
 def restart(state):
-    (state.folder / durable.BOOT).write_text("this machine, started at another time")
+    (state.folder / records.BOOT).write_text("this machine, started at another time")
 
 
 def forget(state, count):
     """As if the last checkpoint had been before the last ``count`` blocks."""
     done = np.ones(24, np.uint8)
     done[-count:] = 0
-    (state.folder / durable.SAFE / "masks").write_bytes(np.packbits(done).tobytes())
+    (state.folder / records.SAFE / "masks").write_bytes(np.packbits(done).tobytes())
 
 
 def test_nothing_is_done_again_under_the_same_start(finished):
@@ -61,12 +63,12 @@ def test_after_a_restart_only_what_was_safe_counts(finished, caplog):
     result = gpa.materialize(masks, out, **CUT)
     assert (result.ok, result.before) == (True, 19)
     assert "5 blocks may not have reached the disk" in caplog.text
-    assert (state.folder / durable.BOOT).read_text() == durable.this_start()
+    assert (state.folder / records.BOOT).read_text() == records.this_start()
 
 
 def test_a_checkpoint_that_is_not_whole_counts_for_nothing(finished):
     masks, out, state = finished
-    (state.folder / durable.SAFE / "masks").write_bytes(b"\xff")
+    (state.folder / records.SAFE / "masks").write_bytes(b"\xff")
     restart(state)
     assert gpa.materialize(masks, out, **CUT).before == 0
 
@@ -75,19 +77,19 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import gp_arrays as gpa
-from gp_arrays.jobs import durable
+from gp_arrays.jobs import records
 import counted
 
 disk, outside = map(Path, sys.argv[1:])
-force = durable.force_to_disk
+force = records.force_to_disk
 
 def unless_frozen(path):
     if (outside / "frozen").exists():
         raise OSError("the power is about to fail")
     force(path)
 
-durable.EVERY = 0.2
-durable.force_to_disk = unless_frozen
+records.EVERY = 0.2
+records.force_to_disk = unless_frozen
 raw = gpa.ZarrArrayConfig("raw", outside / "in.zarr", "raw")
 gpa.materialize(counted.CountedArrayConfig("copy", raw, outside=str(outside)), disk / "out.zarr", chunks=(16, 16, 16),
                 block=(32, 32, 32), progress=False, num_workers=1)
@@ -154,7 +156,7 @@ def test_a_power_failure(mounted, tmp_path, monkeypatch):
         env={**environment(), "PYTHONPATH": f"{environment()['PYTHONPATH']}{os.pathsep}{tmp_path}"},
     )
     state = State(disk / "out.zarr.gp_arrays/copy")
-    safe = state.folder / durable.SAFE / "copy"
+    safe = state.folder / records.SAFE / "copy"
     try:
         wait_for(lambda: safe.exists() and np.unpackbits(np.fromfile(safe, np.uint8)).sum() == 3)
         (tmp_path / "frozen").touch()

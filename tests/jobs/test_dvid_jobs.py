@@ -13,6 +13,8 @@ import gp_arrays as gpa
 from gp_arrays.cli import run
 from gp_arrays.testing import DVIDServer
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 CUT = {"num_workers": 1, "progress": False, "chunks": (16, 16, 16), "block": (128, 128, 128)}
 SECOND = "abc1" + "0" * 28
 
@@ -69,6 +71,7 @@ def test_the_command_line_asks_once(server, tmp_path, capsys):
     assert [seen.path for seen in server.seen] == [f"/api/node/{server.root}/seg/info"] * 2
 
 
+@pytest.mark.slow
 def test_the_example_reads_what_it_is_given(server, tmp_path):
     script = Path(__file__).parents[2] / "examples" / "dvid.py"
     command = [sys.executable, str(script), server.url, "3f8c", "seg", str(tmp_path / "copy.zarr")]

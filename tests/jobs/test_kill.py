@@ -20,14 +20,14 @@ result = gpa.materialize(config, sys.argv[2], chunks=(8, 8, 8), block=(8, 8, 8),
                          workers=gpa.Workers(timeout=float(sys.argv[3])))
 sys.exit(0 if result.ok else 1)
 """
-#: 96 x 64 x 64 voxels in blocks of 8^3
-GRID = (12, 8, 8)
+#: 48 x 64 x 64 voxels in blocks of 8^3
+GRID = (6, 8, 8)
 
 
 @pytest.fixture
 def tree(tmp_path):
-    data = np.random.default_rng(3).integers(0, 9, (96, 64, 64)).astype(np.uint64)
-    gpa.create_zarr(tmp_path / "in.zarr", "ids", gpa.Roi((0, 0, 0), (96, 64, 64)), (1, 1, 1), "uint64")[:] = data
+    data = np.random.default_rng(3).integers(0, 9, (48, 64, 64)).astype(np.uint64)
+    gpa.create_zarr(tmp_path / "in.zarr", "ids", gpa.Roi((0, 0, 0), (48, 64, 64)), (1, 1, 1), "uint64")[:] = data
     ids = gpa.ZarrArrayConfig("ids", tmp_path / "in.zarr", "ids")
     masks = gpa.BinarizeArrayConfig("masks", ids, groupings=[("odd", [1, 3, 5, 7]), ("any", [])])
     gpa.save_tree([masks], tmp_path / "tree.json")
@@ -44,7 +44,7 @@ def done(state):
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_the_master_is_killed_and_the_job_resumed(tree, tmp_path, seed):
+def test_the_master_is_killed_and_the_job_resumed(tree, tmp_path, seed, one_process):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
     moments = random.Random(seed)
@@ -52,7 +52,7 @@ def test_the_master_is_killed_and_the_job_resumed(tree, tmp_path, seed):
         already = int(done(state).sum())
         master = start(tree, out)
         try:
-            wanted = already + moments.randrange(1, 200)
+            wanted = already + moments.randrange(1, 100)
             wait_for(lambda wanted=wanted: done(state).sum() >= wanted)
             time.sleep(moments.random() * 0.01)
             workers = workers_of(state)
@@ -73,6 +73,7 @@ def test_the_master_is_killed_and_the_job_resumed(tree, tmp_path, seed):
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[:], expected)
 
 
+@pytest.mark.slow
 def test_workers_are_killed_and_the_job_goes_on(tree, tmp_path):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
@@ -110,7 +111,7 @@ def test_a_frozen_worker_is_ended_and_its_block_done_by_another(tree, tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[:], expected)
 
 
-def test_ctrl_c_stops_cleanly(tree, tmp_path):
+def test_ctrl_c_stops_cleanly(tree, tmp_path, one_process):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
     master = start(tree, out)

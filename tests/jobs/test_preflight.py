@@ -10,6 +10,8 @@ import gp_arrays as gpa
 from gp_arrays.jobs import status
 from gp_arrays.jobs.preflight import changes
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
 

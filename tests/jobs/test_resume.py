@@ -4,15 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from job_helpers import masks_of, stamps, voxels_in
 
 import gp_arrays as gpa
+from gp_arrays.jobs import making
 from gp_arrays.jobs.state import State
 from gp_arrays.jobs.worker import Stale, Worker
+from gp_arrays.storage import create
+from gp_arrays.storage.create import NewArray
+
+pytestmark = pytest.mark.usefixtures("one_process")
 
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
@@ -176,21 +180,72 @@ def test_a_worker_of_an_earlier_run_writes_nothing(labels, tmp_path):
     assert stamps(tmp_path / "out.zarr/masks") == before
 
 
-@pytest.mark.parametrize("between", ["array and attributes", "outputs and the mark that they are made"])
-def test_a_master_killed_while_it_made_the_outputs(labels, tmp_path, between):
+def test_a_master_killed_while_it_made_the_outputs(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     assert gpa.materialize(masks_of(config), out, **CUT).ok
-    state = Path(f"{out}.gp_arrays/masks")
-    (state / "created").unlink()
-    if between == "array and attributes":
-        # its metadata is all there is of the array then
-        for path in (out / "masks").iterdir():
-            if path.name != ".zarray":
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (tmp_path / "out.zarr.gp_arrays/masks/created").unlink()
     result = gpa.materialize(masks_of(config), out, **CUT)
     assert (result.ok, result.before) == (True, 0)
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
+
+
+def test_overwrite_that_fails_leaves_what_was_there(labels, tmp_path, monkeypatch):
+    """Half an output with its state, and a second one that cannot be made."""
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    both = {"a": config, "b": masks_of(config)}
+    assert gpa.materialize(both, out, roi=gpa.Roi((400, 0, -80), (4, 8, 8)), **CUT).ok
+    before = sorted(out.rglob("*"))
+    make, calls = NewArray.write, []
+
+    def full(array, folder):
+        calls.append(folder)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        make(array, folder)
+
+    monkeypatch.setattr(NewArray, "write", full)
+    with pytest.raises(gpa.StoreError, match="No space left"):
+        gpa.materialize(both, out, overwrite=True, **CUT)
+    monkeypatch.undo()
+    assert sorted(out.rglob("*")) == before
+    assert gpa.status(out)[0].done == 1
+    np.testing.assert_array_equal(gpa.open_zarr(out, "a")[:16, :16, :16], data[:16, :16, :16])
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_overwrite_that_fails_between_two_outputs_takes_neither(labels, tmp_path, monkeypatch, exchange):
+    config, data = labels
+    out = tmp_path / "out.zarr"
+    both = {"a": config, "b": masks_of(config)}
+    assert gpa.materialize(both, out, **CUT).ok
+    voxels = stamps(out)
+    if not exchange:
+        monkeypatch.setattr(create.ctypes, "CDLL", lambda name: object())
+    swap, calls = making.swap_in, []
+
+    def fails_once(new, folder):
+        calls.append(folder)
+        if len(calls) == 2:
+            raise gpa.StoreError("cannot create", found=str(folder))
+        swap(new, folder)
+
+    monkeypatch.setattr(making, "swap_in", fails_once)
+    with pytest.raises(gpa.StoreError, match="cannot create"):
+        gpa.materialize(both, out, overwrite=True, **CUT)
+    assert stamps(out) == voxels
+    np.testing.assert_array_equal(gpa.open_zarr(out, "a")[:], data)
+
+
+def test_a_folder_of_files_is_no_store_to_write_an_array_over(labels, tmp_path):
+    """A dataset of an empty name is the store's folder itself."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/precious.txt").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(gpa.StoreError, match="something that is not a Zarr array"):
+            gpa.materialize(masks_of(labels[0]), tmp_path / "mine", "", overwrite=overwrite, **CUT)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious.txt"]
 
 
 @pytest.mark.parametrize("what", ["array", "group"])

@@ -33,6 +33,7 @@ def test_every_voxel_and_attribute(labels, tmp_path):
     assert attributes["units"] == ["nm", "nm", "nm"]
 
 
+@pytest.mark.usefixtures("one_process")
 def test_outputs_of_one_grid_share_a_pass_and_others_do_not(labels, tmp_path):
     config, data = labels
     outputs = {
@@ -56,6 +57,7 @@ def test_outputs_of_one_grid_share_a_pass_and_others_do_not(labels, tmp_path):
     ]
 
 
+@pytest.mark.usefixtures("one_process")
 def test_voxels_in_memory(tmp_path):
     data = np.arange(6 * 7, dtype=np.int16).reshape(6, 7)
     config = gpa.NumpyArrayConfig("memory", data=data, voxel_size=(3, 5), offset=(30, -5))
@@ -65,6 +67,7 @@ def test_voxels_in_memory(tmp_path):
     assert written.roi == gpa.Roi((30, -5), (18, 35))
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_second_run_says_what_is_done_and_no_rate(tmp_path):
     config = gpa.NumpyArrayConfig("a", data=np.arange(36, dtype=np.uint8).reshape(6, 6))
     out = tmp_path / "out.zarr"

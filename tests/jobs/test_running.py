@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_helpers import alive, done_of, environment, text_of, wait_for, workers_of
+from job_helpers import alive, children, done_of, environment, text_of, wait_for, workers_of
 
 import gp_arrays as gpa
 from gp_arrays.cli import run
 from gp_arrays.jobs.geometry import Output, Pass
-from gp_arrays.jobs.processes import children
 from gp_arrays.jobs.schedule import voxels_of
 
 SCRIPT = """
@@ -142,6 +141,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_what_a_program_does_on_sigterm_is_left_to_it(tmp_path):
     (tmp_path / "job.py").write_text(TERMINATED)
     ran = subprocess.run(
@@ -198,7 +198,7 @@ def test_two_runs_in_threads_of_one_process_keep_the_screen(tmp_path):
     assert "WARN" not in ran.stderr
 
 
-@pytest.mark.parametrize("width", [0, 120])
+@pytest.mark.parametrize("width", [0, pytest.param(120, marks=pytest.mark.slow)])
 def test_a_bar_on_a_terminal_that_does_not_tell_its_width(tmp_path, width):
     gpa.create_zarr(tmp_path / "in.zarr", "d", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8")
     gpa.save_tree([gpa.ZarrArrayConfig("d", tmp_path / "in.zarr", "d")], tmp_path / "tree.json")

@@ -11,6 +11,8 @@ from gp_arrays.jobs.sparse import not_empty, within_mask
 from gp_arrays.storage.documents import find_node
 from gp_arrays.storage.listing import list_chunks
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 
 @pytest.fixture
 def few(tmp_path):

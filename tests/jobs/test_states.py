@@ -12,6 +12,8 @@ from gp_arrays.jobs import check_blocks, status
 from gp_arrays.jobs.outputs import Writer
 from gp_arrays.jobs.state import State, overlap, state_name
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 PART = gpa.Roi((400, 0, -80), (64, 240, 400))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_helpers import done_of, environment, masks_of, text_of, voxels_in, wait_for
+from job_helpers import alive, done_of, environment, masks_of, text_of, voxels_in, wait_for
 
 import gp_arrays as gpa
 from gp_arrays.jobs import check_blocks
@@ -32,7 +32,7 @@ class SlowArrayConfig(gpa.OnesArrayConfig):
 
 
 if __name__ == "__main__":
-    zeros = gpa.NumpyArrayConfig("zeros", data=np.zeros((64, 8), np.uint8))
+    zeros = gpa.NumpyArrayConfig("zeros", data=np.zeros((32, 8), np.uint8))
     print(gpa.materialize(SlowArrayConfig("out", zeros), "out.zarr", num_workers=1, chunks=(1, 8), block=(1, 8),
                           progress=False))
 """
@@ -67,17 +67,17 @@ def ask_for_another_task(words):
     SyncClient("127.0.0.1", int(words["port"]), "no such task").acquire_block()
 
 
-@pytest.mark.parametrize("rogue", [claim, ask_for_another_task])
+@pytest.mark.parametrize("rogue", [claim, pytest.param(ask_for_another_task, marks=pytest.mark.slow)])
 def test_whoever_reaches_the_port_ends_no_block_and_no_run(tmp_path, rogue):
     (tmp_path / "job.py").write_text(SLOW)
     state = tmp_path / "out.zarr.gp_arrays/out"
     with subprocess.Popen(
         [sys.executable, "job.py"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        words = wait_for(lambda: done_of(state, "out", (64, 1)).sum() > 3 and context_of(state))
+        words = wait_for(lambda: done_of(state, "out", (32, 1)).sum() > 3 and context_of(state))
         rogue(words)
         out, err = process.communicate(timeout=120)
-    assert b"64 of 64 blocks done" in out, err
+    assert b"32 of 32 blocks done" in out, err
     assert (voxels_in(tmp_path / "out.zarr", "out") == 1).all()
     # an array type of a script goes by its file, not by pickle
     assert not [path for path in tmp_path.rglob("*") if "pickle" in path.name]
@@ -86,6 +86,7 @@ def test_whoever_reaches_the_port_ends_no_block_and_no_run(tmp_path, rogue):
 UNGUARDED = SLOW.replace('if __name__ == "__main__":', "if True:")
 
 
+@pytest.mark.slow
 def test_a_script_that_begins_its_job_in_workers_too_is_told(tmp_path):
     (tmp_path / "job.py").write_text(UNGUARDED)
     ran = subprocess.run(
@@ -143,6 +144,7 @@ def test_a_module_beside_a_store_is_imported_only_for_who_trusts_it(tmp_path, mo
     assert (tmp_path / "beside.imported").exists()
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_job_document_of_another_version_is_refused(labels, tmp_path):
     out = tmp_path / "out.zarr"
     assert gpa.materialize(masks_of(labels[0]), out, **CUT).ok
@@ -154,6 +156,7 @@ def test_a_job_document_of_another_version_is_refused(labels, tmp_path):
     assert (path.parent / "README").read_text().startswith("This folder is the memory of a gp_arrays job")
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_job_refuses_what_its_files_say_otherwise(labels, tmp_path):
     config, data = labels
     np.save(tmp_path / "table.npy", np.array([[1, 10], [2, 20]], np.uint64))
@@ -174,6 +177,7 @@ def test_a_job_refuses_what_its_files_say_otherwise(labels, tmp_path):
     np.testing.assert_array_equal(voxels, want)
 
 
+@pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_master_with_another_state_leaves_the_winner_its_output(labels, tmp_path, overwrite):
     config, data = labels
@@ -286,6 +290,7 @@ def test_a_job_in_which_every_block_fails_ends(labels, tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "ids")[:], data)
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_dry_run_and_a_run_name_the_same_state(labels, tmp_path):
     for state in (None, tmp_path / "states"):
         out = tmp_path / f"out{state is None}.zarr"
@@ -319,3 +324,58 @@ def test_workers_that_leave_slowly_are_not_lost(tmp_path):
         [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=90
     )
     assert ran.stdout == "True 0\n", ran.stderr
+
+
+SPAWNING = """
+import os, sys
+from pathlib import Path
+import gunpowder as gp
+import numpy as np
+import gp_arrays as gpa
+from gunpowder.nodes.generic_predict import GenericPredict
+
+
+class Doubled(GenericPredict):
+    def __init__(self, source, target, folder):
+        super().__init__({"in": source}, {"out": target}, {target: gp.ArraySpec(dtype=np.uint8)}, spawn_subprocess=True)
+        self.folder = Path(folder)
+
+    def predict(self, batch, request):
+        (self.folder / f"process-{os.getpid()}").touch()
+        spec = self.spec[self.outputs["out"]].copy()
+        spec.roi = batch[self.inputs["in"]].spec.roi
+        batch[self.outputs["out"]] = gp.Array(batch[self.inputs["in"]].data * 2, spec)
+
+    def teardown(self):
+        super().teardown()
+        (self.folder / f"torn_down-{os.getpid()}").touch()
+
+
+def add(pipeline, source, target, folder):
+    return pipeline + Doubled(source, target, folder)
+
+
+if __name__ == "__main__":
+    zeros = gpa.NumpyArrayConfig("zeros", data=np.ones((8, 8), np.uint8))
+    out = gpa.PipelineArrayConfig("out", zeros, add, dtype="uint8", arguments={"folder": sys.argv[1]})
+    result = gpa.materialize(out, "out.zarr", num_workers=1, chunks=(4, 8), block=(4, 8), progress=False)
+    print(result.ok, result.workers_lost, (gpa.open_zarr("out.zarr", "out")[:] == 2).all())
+"""
+
+
+@pytest.mark.slow
+def test_nodes_with_processes_of_their_own_are_torn_down_with_their_worker(tmp_path):
+    (tmp_path / "job.py").write_text(SPAWNING)
+    ran = subprocess.run(
+        [sys.executable, "job.py", str(tmp_path)],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ran.stdout == "True 0 True\n", ran.stderr
+    assert len(list(tmp_path.glob("torn_down-*"))) == 1
+    predicting = [int(path.name.partition("-")[2]) for path in tmp_path.glob("process-*")]
+    assert predicting
+    assert not any(map(alive, predicting))

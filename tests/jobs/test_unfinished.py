@@ -1,5 +1,6 @@
 """Outputs that are not finished: blocks that are done can be read, others are an error that says how to finish."""
 
+import json
 import shutil
 
 import numpy as np
@@ -8,6 +9,8 @@ from job_helpers import masks_of, voxels_in
 
 import gp_arrays as gpa
 from gp_arrays.cli import run
+
+pytestmark = pytest.mark.usefixtures("one_process")
 
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 #: The first block: 16 voxels along each axis.
@@ -135,3 +138,78 @@ def test_levels_of_an_unfinished_pyramid(tmp_path):
     assert gpa.materialize(raw, out, overwrite=True, roi=gpa.Roi((0, 0), (16, 16)), **options).ok
     with pytest.raises(gpa.StoreError, match=NOT_YET):
         gpa.open_zarr(out, "raw/s1")[:]
+
+
+@pytest.mark.parametrize(
+    ("place", "dataset", "axes"),
+    [
+        ("out.zarr/em", "raw/s0", None),
+        ("out.zarr/em/raw/s0", "", None),
+        ("link.zarr", "em/raw/s0", None),
+        ("level", "", None),
+        ("out.zarr", "em/raw/s0", ("c^", "x")),
+    ],
+)
+def test_however_it_is_opened(tmp_path, place, dataset, axes):
+    gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0), (32, 32)), (1, 1), "uint8", chunks=(16, 16))[:] = 7
+    raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
+    options = {"chunks": (16, 16), "block": (16, 16), "progress": False, "pyramid": "mean"}
+    assert gpa.materialize(raw, tmp_path / "out.zarr", "em/raw", roi=gpa.Roi((0, 0), (16, 16)), **options).ok
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "out.zarr")
+    (tmp_path / "level").symlink_to(tmp_path / "out.zarr/em/raw/s0")
+    array = gpa.ZarrArrayConfig("a", tmp_path / place, dataset, axes=axes).array()
+    assert (array[:16, :16] == 7).all()
+    with pytest.raises(gpa.StoreError, match=f"{NOT_YET}.*1 of 4 blocks done"):
+        array[16:]
+    # what the store itself would give is not told from what was never written
+    with pytest.raises(gpa.StoreError, match="1 of 4 blocks done"):
+        _ = array.data
+
+
+def test_a_copy_is_not_read_by_what_its_original_has_done(part, labels, tmp_path):
+    _, data = part
+    for copy in ("copy.zarr", "inside.zarr/nested"):
+        shutil.copytree(tmp_path / ("out.zarr" if copy == "copy.zarr" else "out.zarr/ids"), tmp_path / copy)
+    assert gpa.materialize(labels[0], tmp_path / "out.zarr", **CUT).ok
+    for copy, dataset in (("copy.zarr", "ids"), ("inside.zarr", "nested")):
+        array = gpa.open_zarr(tmp_path / copy, dataset)
+        np.testing.assert_array_equal(array[:16, :16, :16], data[:16, :16, :16])
+        with pytest.raises(gpa.StoreError, match="a chunk is absent in an array whose job is not done"):
+            array[:]
+
+
+def test_a_copy_of_a_store_whose_state_is_elsewhere(labels, tmp_path):
+    config, _ = labels
+    gpa.materialize(config, tmp_path / "out.zarr", roi=FIRST, state=tmp_path / "states", **CUT)
+    shutil.copytree(tmp_path / "out.zarr", tmp_path / "new/out.zarr")
+    with pytest.raises(gpa.StoreError, match=NOT_YET):
+        gpa.open_zarr(tmp_path / "out.zarr", "ids")[:]
+    assert gpa.materialize(config, tmp_path / "out.zarr", state=tmp_path / "states", **CUT).ok
+    with pytest.raises(gpa.StoreError, match="a chunk is absent"):
+        gpa.open_zarr(tmp_path / "new/out.zarr", "ids")[:]
+
+
+def test_an_array_that_was_finished_when_it_was_opened_sees_that_it_is_made_anew(labels, tmp_path):
+    config, data = labels
+    assert gpa.materialize(config, tmp_path / "out.zarr", **CUT).ok
+    finished = gpa.open_zarr(tmp_path / "out.zarr", "ids")
+    np.testing.assert_array_equal(finished[:], data)
+    for roi, others in ((FIRST, np.s_[16:]), (gpa.Roi((464, 0, -80), (4, 8, 8)), np.s_[:16])):
+        begun = gpa.open_zarr(tmp_path / "out.zarr", "ids")
+        gpa.materialize(config, tmp_path / "out.zarr", roi=roi, overwrite=True, **CUT)
+        for array in (finished, begun):
+            with pytest.raises(gpa.StoreError, match=NOT_YET):
+                array[others]
+    np.testing.assert_array_equal(finished[16:32, :16, :16], data[16:32, :16, :16])
+
+
+@pytest.mark.parametrize(
+    "change", [{"grid": [2]}, {"block": [0, 0, 0]}, {"begin": 3}, {"state": None, "grid": "abc"}, {"pass_name": "x"}]
+)
+def test_a_mark_that_is_damaged_is_an_error(part, tmp_path, change):
+    path = tmp_path / "out.zarr/ids/.zattrs"
+    attributes = json.loads(path.read_text())
+    attributes["gp_arrays_unfinished"].update(change)
+    path.write_text(json.dumps(attributes))
+    with pytest.raises(gpa.StoreError, match="the mark of an unfinished output is damaged|not written yet"):
+        part[0].array()[:]

@@ -86,6 +86,6 @@ def test_a_damaged_mark_is_an_error(value):
 
 
 def test_a_mark_is_read_as_it_was_written():
-    mark = Mark("id", "../state", "a", (0, -4), (2, 8), (3, 1))
+    mark = Mark("id", "labels/a", "state", "a", (0, -4), (2, 8), (3, 1))
     assert Mark.of(Node("a", 2, {MARK: json.loads(json.dumps(mark.document()))})) == mark
     assert Mark.of(Node("a", 2, {})) is None
