@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from oracles import growing, trees
 
 import gp_arrays as gpa
-from gp_arrays.model.config import TYPES, all_configs
+from gp_arrays.model.config import all_configs
+from gp_arrays.model.registry import TYPES
 from gp_arrays.testing import (
     assert_same,
     check_blocks,

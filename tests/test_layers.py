@@ -37,7 +37,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 UPWARD = {
     "model.base": {"trees.document", "trees.tree"},
     "model.array": {"viewer.layers"},
-    "model.config": {"__init__"},
+    "model.registry": {"__init__"},
     "model.from_numpy": {"sources.numpy_"},
 }
 

@@ -18,10 +18,11 @@ from funlib.geometry import Coordinate, Roi
 
 from ..errors import ConfigError, StoreError, TreeError
 from ..model.base import ArrayConfig
-from ..model.config import ENTRY_POINT_GROUP, all_configs, rebuilt
+from ..model.config import all_configs, rebuilt
 from ..model.evaluate import evaluate
 from ..model.meta import Meta, Region
 from ..model.plan import Plan, compile_plan
+from ..model.registry import ENTRY_POINT_GROUP
 from ..sources.numpy_ import NumpyArrayConfig, Voxels
 from ..storage.documents import read_json, read_node
 from ..storage.files import replace_file, writing

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import attrs
-import numpy as np
-from funlib.geometry import Roi
 
-from ..errors import ConfigError, GpArraysError, nearest, quoted
-from ..units import Quantity
+from ..errors import ConfigError, GpArraysError, quoted
 from . import fields
-
-ENTRY_POINT_GROUP = "gp_arrays.types"
+from .nested import digest, instances, replaced
+from .registry import TYPES
 
 #: Metadata of an attrs field that holds a config, a tuple, or a mapping of configs.
 SOURCE: Mapping[str, Any] = {"gp_arrays_source": True}
@@ -61,8 +54,8 @@ class Config:
         self.check()
         values = {key: value for key, value in self.fields().items() if key != "name"}
         kind = [type(self).__name__, self.tree_unit]
-        identity = _digest([*kind, self.name, _canonical(values, "identity")])
-        content = _digest([*kind, _canonical(values, "content")])
+        identity = digest([*kind, self.name], replaced(values, Config, lambda config: _Reference(config.identity)))
+        content = digest(kind, replaced(values, Config, lambda config: _Reference(config.content)))
         object.__setattr__(self, "identity", identity)
         object.__setattr__(self, "content", content)
 
@@ -84,7 +77,7 @@ class Config:
     def children(self) -> tuple[Config, ...]:
         """The configs this one is computed from, in the order of its fields."""
         return tuple(
-            config for field in source_fields(type(self)) for config in _instances(getattr(self, field), Config)
+            config for field in source_fields(type(self)) for config in instances(getattr(self, field), Config)
         )
 
     def modules(self) -> tuple[str, ...]:
@@ -113,7 +106,7 @@ class Config:
     def with_paths(self, change: Callable[[Path], Path]) -> Self:
         """The same config with ``change`` applied to each path in its fields."""
         changes = {
-            key: replaced(value, Path, change) for key, value in self.fields().items() if any(_instances(value, Path))
+            key: replaced(value, Path, change) for key, value in self.fields().items() if any(instances(value, Path))
         }
         return self.with_fields(**changes) if changes else self
 
@@ -147,46 +140,20 @@ class Config:
 
 @attrs.frozen
 class _Reference:
-    index: int
+    """What stands for a config among the values of another: its digest, or its position in a list."""
+
+    value: Any
+
+    def canonical(self) -> Any:
+        return self.value
 
 
 def _rebuild(rows: list[tuple[type[Config], dict[str, Any], str | None]]) -> Config:
     configs: list[Config] = []
     for cls, values, tree_unit in rows:
-        values = replaced(values, _Reference, lambda reference: configs[reference.index])
+        values = replaced(values, _Reference, lambda reference: configs[reference.value])
         configs.append(cls(**values, tree_unit=tree_unit))
     return configs[-1]
-
-
-#: Every known array type, by class name.
-TYPES: dict[str, type[Config]] = {}
-
-#: Names of types that other tools write beside arrays.
-_TRAINING_SET = re.compile(r"Data(set|Split)\w*Config")
-
-
-def type_named(name: Any) -> type[Config]:
-    """The array type of that class name; those of installed packages count too."""
-    import gp_arrays
-
-    if name in gp_arrays.ARRAY_TYPES:
-        # its module registers it
-        getattr(gp_arrays, name)
-    elif isinstance(name, str) and name not in TYPES:
-        for entry in entry_points(group=ENTRY_POINT_GROUP):
-            if entry.name == name:
-                entry.load()
-    if not isinstance(name, str) or name not in TYPES:
-        known = sorted(
-            {*TYPES, *gp_arrays.ARRAY_TYPES, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
-        )
-        if isinstance(name, str) and _TRAINING_SET.search(name):
-            raise ConfigError(
-                "a training set, not an array: datasets and datasplits cannot be read yet", found=quoted(name)
-            )
-        near = nearest(name, known, cutoff=0.8) if isinstance(name, str) else None
-        raise ConfigError("unknown array type", found=quoted(name), allowed=near or ", ".join(known))
-    return TYPES[name]
 
 
 def field_names(cls: Any) -> tuple[str, ...]:
@@ -302,47 +269,3 @@ def _refusing(cls: type[Any], values: Mapping[str, Any]) -> str | None:
             except (GpArraysError, RecursionError):
                 return str(field.name)
     return None
-
-
-def _instances(value: Any, kind: type[Any]) -> Iterator[Any]:
-    """Every instance of ``kind`` in nested tuples and mappings."""
-    if isinstance(value, kind):
-        yield value
-    elif isinstance(value, (tuple, Mapping)):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _instances(item, kind)
-
-
-def replaced(value: Any, kind: type[Any], by: Callable[[Any], Any]) -> Any:
-    """``value`` with every instance of ``kind`` in nested tuples and mappings replaced."""
-    if isinstance(value, kind):
-        return by(value)
-    if isinstance(value, Mapping):
-        return {key: replaced(item, kind, by) for key, item in value.items()}
-    return tuple(replaced(item, kind, by) for item in value) if isinstance(value, tuple) else value
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _canonical(value: Any, of: str) -> Any:
-    """``value`` as JSON that differs wherever the voxels could."""
-    if isinstance(value, Config):
-        return {"config": getattr(value, of)}
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, (int, np.integer)):
-        return {"int": hex(value)}
-    if isinstance(value, (float, np.floating)):
-        return {"float": float(value).hex()}
-    if isinstance(value, Mapping):
-        return {"map": [[_canonical(key, of), _canonical(item, of)] for key, item in value.items()]}
-    if isinstance(value, (tuple, list)):
-        return [_canonical(item, of) for item in value]
-    if isinstance(value, (Path, np.dtype, Quantity, Roi)):
-        return {type(value).__name__: str(value)}
-    if hasattr(value, "canonical"):
-        return {type(value).__name__: value.canonical()}
-    raise ConfigError(f"a {type(value).__name__} cannot stand in a config", found=quoted(value))

@@ -15,7 +15,8 @@ import tomli_w
 import yaml
 
 from ..errors import ConfigError, StoreError, TreeError, quoted
-from ..model.config import Config, all_configs, replaced, source_fields
+from ..model.config import Config, all_configs, source_fields
+from ..model.nested import replaced
 from ..model.plan import refuse_ambiguous_names, tree_unit
 from ..units import Quantity, plain_length
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import attrs
 
 from ..errors import GpArraysError, TreeError, nearest, quoted
-from ..model.config import Config, field_names, rebuilt, require_config, source_fields, type_named
+from ..model.config import Config, field_names, rebuilt, require_config, source_fields
+from ..model.registry import type_named
 from ..storage.files import replace_file
 from ..units import parse_unit
 from .document import RESERVED, TYPE_KEY, read_document, refuse_reserved, text_of, tree_document, tree_path

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.model.config import TYPES, all_configs, type_named
+from gp_arrays.model.config import all_configs
+from gp_arrays.model.registry import TYPES, type_named
 from gp_arrays.trees.tree import parse_tree
 
 

@@ -121,7 +121,7 @@ def test_blocks_are_let_go_of_once_used(monkeypatch):
 def test_a_type_that_breaks_its_word_is_told():
     import attrs
 
-    from gp_arrays.model.config import TYPES
+    from gp_arrays.model.registry import TYPES
 
     @attrs.frozen(eq=False, repr=False)
     class LiarArrayConfig(gpa.PointwiseConfig):

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gp_arrays as gpa
-from gp_arrays.model.config import TYPES, field_names, source_fields
+from gp_arrays.model.config import field_names, source_fields
+from gp_arrays.model.registry import TYPES
 from gp_arrays.trees.tree import parse_tree
 
 OWN = {name: cls for name, cls in TYPES.items() if cls.__module__.startswith("gp_arrays.")}
