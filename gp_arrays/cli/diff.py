@@ -1,4 +1,4 @@
-"""``gp-arrays diff``: which voxels of two arrays differ, where, and from which array of the tree that comes."""
+"""``gp-arrays diff``: which voxels of two arrays differ, and where."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ def opened(place: str, unit: str | None) -> Array:
 def diff(a: str, b: str, unit: str | None) -> int:
     """Compare two stored arrays, given as STORE/DATASET, where both are.
 
-    Exit code 1 where voxels differ. Arrays that gp-arrays wrote know the tree that they
-    come from: the values of its arrays at the first difference are shown.
+    Exit code 1 where voxels differ.
     """
     found = compare(opened(a, unit), opened(b, unit))
     click.echo(str(found))

@@ -77,12 +77,12 @@ class Job:
     accepted: tuple[str, ...] = ()
 
     def pass_named(self, name: str) -> Pass:
-        return next(made for made in self.passes if made.name == name)
+        return next(pass_ for pass_ in self.passes if pass_.name == name)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Every dataset that the job writes, levels of pyramids included."""
-        return tuple(output.dataset for made in self.passes for output in made.outputs)
+        return tuple(output.dataset for pass_ in self.passes for output in pass_.outputs)
 
 
 _CONVERTER = cattrs.Converter(unstruct_collection_overrides={tuple: list})
@@ -229,15 +229,15 @@ class Work:
     root: Path
     job: Job
     plan: Plan
-    made: Pass
+    pass_: Pass
 
     @property
     def frame(self) -> tuple[int, ...]:
-        return self.made.begin if self.made.level else (0,) * len(self.made.begin)
+        return self.pass_.begin if self.pass_.level else (0,) * len(self.pass_.begin)
 
     def evaluate(self, block: Region) -> list[tuple[Output, Region, np.ndarray[Any, Any]]]:
         """The voxels of each output that a block covers, and where they are."""
-        parts = self.made.wanted(block)
+        parts = self.pass_.wanted(block)
         back = [-f for f in self.frame]
         wanted = [(self.plan.outputs[output.dataset], part.shift(back)) for output, part in parts]
         return [(*part, voxels) for part, voxels in zip(parts, evaluate(self.plan, wanted), strict=True)]
@@ -256,11 +256,11 @@ def _with_voxels(entry: Any, folder: Path) -> Any:
 
 def load(folder: Path, job: Job, name: str) -> Work:
     """A pass of the job in a folder, compiled. Its modules are imported already. Raises StoreError, TreeError."""
-    made = job.pass_named(name)
+    pass_ = job.pass_named(name)
     root = store_of(folder, job)
-    if made.level is not None:
-        roots = level_roots(made, root)
+    if pass_.level is not None:
+        roots = level_roots(pass_, root)
     else:
         configs = parse_tree(_with_voxels(job.tree, folder))
-        roots = {output.dataset: configs[job.arrays[output.dataset]] for output in made.outputs}
-    return Work(root, job, compile_plan(roots, job.unit), made)
+        roots = {output.dataset: configs[job.arrays[output.dataset]] for output in pass_.outputs}
+    return Work(root, job, compile_plan(roots, job.unit), pass_)

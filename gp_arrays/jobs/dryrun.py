@@ -84,27 +84,27 @@ def estimate(prepared: Prepared, schedule: Schedule, workers: int, seed: int = 0
     stored: list[float | None] = []
     with tempfile.TemporaryDirectory(prefix="gp_arrays-") as folder:
         trial = Trial(prepared, Path(folder))
-        for made in prepared.job.passes:
-            missing = schedule.missing(made.name)
+        for pass_ in prepared.job.passes:
+            missing = schedule.missing(pass_.name)
             count = int(missing.sum())
             if not count:
                 continue
             blocks += count
-            sizes = {output.dataset: written_bytes(made, output, missing) for output in made.outputs}
+            sizes = {output.dataset: written_bytes(pass_, output, missing) for output in pass_.outputs}
             size = sum(sizes.values())
-            if made.level is None:
+            if pass_.level is None:
                 places = np.flatnonzero(missing)[choice.sample(range(count), min(MEASURED, count))]
-                some = zip(*(axis.tolist() for axis in np.unravel_index(places, made.grid)), strict=True)
-                rate, reads = trial.measure(made, list(some))
+                some = zip(*(axis.tolist() for axis in np.unravel_index(places, pass_.grid)), strict=True)
+                rate, reads = trial.measure(pass_, list(some))
                 read += round(reads * size)
-                memory = max(memory, block_bytes(prepared.plan, made))
+                memory = max(memory, block_bytes(prepared.plan, pass_))
             else:
-                rate = trial.measure_level(made)
+                rate = trial.measure_level(pass_)
                 # all that it is made of, and nothing around it
-                times = math.prod(made.level.factors)
+                times = math.prod(pass_.level.factors)
                 read += times * size
-                (output,) = made.outputs
-                held = output.meta.bytes_of(made.region((0,) * len(made.grid)).intersect(output.meta.region))
+                (output,) = pass_.outputs
+                held = output.meta.bytes_of(pass_.region((0,) * len(pass_.grid)).intersect(output.meta.region))
                 memory = max(memory, BASE_MEMORY + 2 * held * (1 + times))
             written += size
             seconds += rate * size / workers
@@ -128,10 +128,10 @@ def estimate(prepared: Prepared, schedule: Schedule, workers: int, seed: int = 0
     )
 
 
-def written_bytes(made: Pass, output: Output, blocks: np.ndarray[Any, Any]) -> int:
+def written_bytes(pass_: Pass, output: Output, blocks: np.ndarray[Any, Any]) -> int:
     """Bytes of an output's voxels within some blocks of a pass, given as a bool grid."""
     assert output.meta.dtype is not None
-    return made.voxels(output, blocks) * output.meta.dtype.itemsize
+    return pass_.voxels(output, blocks) * output.meta.dtype.itemsize
 
 
 class Trial:
@@ -151,14 +151,14 @@ class Trial:
         self._last: dict[str, Region] = {}
         self._rates: dict[str, float] = {}
 
-    def measure(self, made: Pass, places: Sequence[Sequence[int]]) -> tuple[float, float]:
+    def measure(self, pass_: Pass, places: Sequence[Sequence[int]]) -> tuple[float, float]:
         """For each byte that a pass writes: seconds, and bytes that it reads."""
         plan = self.prepared.plan
         written = read = 0
         took: list[float] = []
         sizes: list[int] = []
         for place in places:
-            parts = made.wanted(made.region(place))
+            parts = pass_.wanted(pass_.region(place))
             wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
             size = sum(output.meta.bytes_of(part) for output, part in parts)
             written += size
@@ -176,20 +176,20 @@ class Trial:
         first = 1 if sum(sizes[1:]) else 0
         return sum(took[first:]) / max(sum(sizes[first:]), 1), read / max(written, 1)
 
-    def measure_level(self, made: Pass) -> float:
+    def measure_level(self, pass_: Pass) -> float:
         """Seconds for each byte that a level's pass writes.
 
         The first level is made of a block of the base; higher ones cost as much for what they read.
         """
-        assert made.level is not None
-        (output,), below = made.outputs, made.level.below
-        times = math.prod(made.level.factors)
+        assert pass_.level is not None
+        (output,), below = pass_.outputs, pass_.level.below
+        times = math.prod(pass_.level.factors)
         if below in self._last:
             meta = output.meta
             part = self._last[below].shrink(meta.voxel_size, meta.origin).intersect(meta.region)
             if not part.empty:
-                plan = compile_plan(level_roots(made, self.root), self.prepared.plan.unit)
-                wanted = [(plan.outputs[output.dataset], part.shift([-b for b in made.begin]))]
+                plan = compile_plan(level_roots(pass_, self.root), self.prepared.plan.unit)
+                wanted = [(plan.outputs[output.dataset], part.shift([-b for b in pass_.begin]))]
                 for _ in range(2):  # the first time opens files
                     began = time.perf_counter()
                     (voxels,) = run(make_tasks(plan, wanted))
@@ -200,7 +200,7 @@ class Trial:
 
     def ratio(self, dataset: str) -> float | None:
         """Bytes stored for each byte of voxels; of a level what it is of its base. None where none were written."""
-        below = {made.outputs[0].dataset: made.level.below for made in self.prepared.job.passes if made.level}
+        below = {pass_.outputs[0].dataset: pass_.level.below for pass_ in self.prepared.job.passes if pass_.level}
         while dataset in below:
             dataset = below[dataset]
         if not self.writes or not self._voxels.get(dataset):

@@ -194,33 +194,33 @@ def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block
         if len(block) != len(unit) or any(b <= 0 or b % u for b, u in zip(block, unit, strict=True)):
             raise ConfigError("a block must be whole chunks", found=block, allowed=f"multiples of {unit}")
         in_tiles = all(b % n == 0 for b, n in zip(block, least, strict=True))
-        made = blocks_of(block, begin if in_tiles else whole.begin)
-        _require_memory(plan, made, memory)
-        return made
-    made = blocks_of(least)
-    _require_memory(plan, made, memory, tile)
+        pass_ = blocks_of(block, begin if in_tiles else whole.begin)
+        _require_memory(plan, pass_, memory)
+        return pass_
+    pass_ = blocks_of(least)
+    _require_memory(plan, pass_, memory, tile)
     while True:
-        axes = [i for i in range(len(unit)) if made.grid[i] > 1]
-        if not axes or made.count <= FEW_BLOCKS:
-            return made
-        axis = min(axes, key=lambda i: (made.block[i], -i))
-        grown = blocks_of([2 * n if i == axis else n for i, n in enumerate(made.block)])
-        many = made.count > MANY_BLOCKS
+        axes = [i for i in range(len(unit)) if pass_.grid[i] > 1]
+        if not axes or pass_.count <= FEW_BLOCKS:
+            return pass_
+        axis = min(axes, key=lambda i: (pass_.block[i], -i))
+        grown = blocks_of([2 * n if i == axis else n for i, n in enumerate(pass_.block)])
+        many = pass_.count > MANY_BLOCKS
         if not many and _voxels(grown) > BLOCK_VOXELS:
-            return made
+            return pass_
         if block_bytes(plan, grown) > memory:
-            return made
-        made = grown
+            return pass_
+        pass_ = grown
 
 
-def block_bytes(plan: Plan, made: Pass) -> int:
+def block_bytes(plan: Plan, pass_: Pass) -> int:
     """What a worker holds while it works on a block, with all that it always holds."""
     # somewhere in the middle, where context is read on every side
-    middle = made.region([n // 2 for n in made.grid])
-    parts = made.wanted(middle)
+    middle = pass_.region([n // 2 for n in pass_.grid])
+    parts = pass_.wanted(middle)
     wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
     # outputs are written one after another, while the voxels of all are held
-    writing = sum(output.meta.bytes_of(part) for output, part in parts) + max(output.buffer for output in made.outputs)
+    writing = sum(output.meta.bytes_of(part) for output, part in parts) + max(output.buffer for output in pass_.outputs)
     return BASE_MEMORY + max(make_tasks(plan, wanted).peak_bytes(), writing)
 
 
@@ -238,23 +238,23 @@ def no_memory(
     )
 
 
-def _voxels(made: Pass) -> int:
-    return max(math.prod(o.meta.voxels(made.region((0,) * len(made.grid)))) for o in made.outputs)
+def _voxels(pass_: Pass) -> int:
+    return max(math.prod(o.meta.voxels(pass_.region((0,) * len(pass_.grid)))) for o in pass_.outputs)
 
 
-def _require_memory(plan: Plan, made: Pass, memory: int, tile: Region | None = None) -> None:
-    for output in made.outputs:
+def _require_memory(plan: Plan, pass_: Pass, memory: int, tile: Region | None = None) -> None:
+    for output in pass_.outputs:
         if BASE_MEMORY + output.buffer > memory:
             what = "a chunk" if output.shards is None else "a shard"
             voxels = f"{output.shards or output.chunks} voxels of {output.meta.dtype}"
             raise no_memory(what, BASE_MEMORY + output.buffer, voxels, memory, (output.dataset,))
-    needed = block_bytes(plan, made)
+    needed = block_bytes(plan, pass_)
     if needed > memory:
-        names = ", ".join(output.dataset for output in made.outputs)
+        names = ", ".join(output.dataset for output in pass_.outputs)
         blocks, remedy = "a block", "smaller chunks or blocks"
         if tile is not None:
             blocks, remedy = "a block of whole tiles and whole chunks", "a smaller tile_size"
-            suits = default_chunks(made.outputs[0].meta, tile)
-            if block_bytes(plan, attrs.evolve(made, block=tile.shape)) <= memory:
+            suits = default_chunks(pass_.outputs[0].meta, tile)
+            if block_bytes(plan, attrs.evolve(pass_, block=tile.shape)) <= memory:
                 remedy = f"chunks that divide the tile, such as {suits}"
-        raise no_memory(blocks, needed, f"{made.block} {plan.unit}", memory, (names,), remedy)
+        raise no_memory(blocks, needed, f"{pass_.block} {plan.unit}", memory, (names,), remedy)

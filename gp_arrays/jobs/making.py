@@ -71,21 +71,21 @@ def _make_hidden(prepared: Prepared, state: State, name: str, folder: Path) -> N
         origin = provenance(prepared.plan, f"{name}/s0".strip("/"), tree, job.id)
         attributes = {**_pyramid_attributes(prepared, name), PROVENANCE: origin}
         update_attributes(folder, find_node(folder, ""), attributes)
-    for made in job.passes:
-        for output in made.outputs:
+    for pass_ in job.passes:
+        for output in pass_.outputs:
             if output.dataset != name and not (name in prepared.groups and _is_level(output, name)):
                 continue
-            if made.level is None:
+            if pass_.level is None:
                 origin = provenance(prepared.plan, output.dataset, tree, job.id)
             else:
                 origin = {
                     "job": job.id,
-                    "array": made.level.below,
-                    "downsampled": list(made.level.factors),
-                    "by": made.level.method,
+                    "array": pass_.level.below,
+                    "downsampled": list(pass_.level.factors),
+                    "by": pass_.level.method,
                     "interpolatable": output.meta.interpolatable,
                 }
-            attributes = {**array_attributes(output.meta, origin), MARK: mark_of(job, state, made, output)}
+            attributes = {**array_attributes(output.meta, origin), MARK: mark_of(job, state, pass_, output)}
             inside = output.dataset.removeprefix(name).strip("/")
             create(folder, inside, output.meta, output.chunks, output.shards, layout.storage, attributes)
 
@@ -95,31 +95,31 @@ def _is_level(output: Output, group: str) -> bool:
 
 
 def _pyramid_attributes(prepared: Prepared, name: str) -> dict[str, Any]:
-    metas = [output.meta for made in prepared.job.passes for output in made.outputs if _is_level(output, name)]
+    metas = [output.meta for pass_ in prepared.job.passes for output in pass_.outputs if _is_level(output, name)]
     version = "0.4" if prepared.layout.storage.zarr_format == 2 else "0.5"
     levels = [f"s{i}" for i in range(len(metas))]
     return multiscale(metas, levels, name.rpartition("/")[2], version, prepared.groups[name])
 
 
-def mark_of(job: Job, state: State, made: Pass, output: Output) -> Mapping[str, Any]:
+def mark_of(job: Job, state: State, pass_: Pass, output: Output) -> Mapping[str, Any]:
     """The attribute of an output that says that its job is not done, and where its state is."""
     # beside the store, both can be moved together
     beside = state.folder.parent == state_base(Path(job.root))
     folder = state.folder.name if beside else str(state.folder)
-    begin, block = made.box_of(output)
-    return Mark(job.id, output.dataset, folder, made.name, begin, block, made.grid).document()
+    begin, block = pass_.box_of(output)
+    return Mark(job.id, output.dataset, folder, pass_.name, begin, block, pass_.grid).document()
 
 
 def mark_outputs(job: Job, state: State) -> None:
     """Mark the outputs that are not finished, and take the mark off those that are. Raises StoreError."""
     root = Path(job.root)
-    for made in job.passes:
-        finished = bool((state.done(made) | state.empty(made)).all())
-        for output in made.outputs:
+    for pass_ in job.passes:
+        finished = bool((state.done(pass_) | state.empty(pass_)).all())
+        for output in pass_.outputs:
             node = read_node(root, output.dataset)
             if node is None or job_of(node) != job.id:
                 continue
-            mark = None if finished else mark_of(job, state, made, output)
+            mark = None if finished else mark_of(job, state, pass_, output)
             if mark is None and MARK in node.attrs:
                 remove_attribute(root, node, MARK)
             elif mark is not None and node.attrs.get(MARK) != mark:

@@ -77,43 +77,43 @@ class Run:
         total = self.schedule.count(self.schedule.missing)
         shown: dict[str, Any] = {"disable": not self.progress, **size_of(sys.stderr)}
         with tqdm(total=total, unit="block", **shown) as self._bar:
-            for made in self.job.passes:
-                self._work_on(made)
+            for pass_ in self.job.passes:
+                self._work_on(pass_)
 
-    def _missing(self, made: Pass) -> Grid:
+    def _missing(self, pass_: Pass) -> Grid:
         """The missing blocks of a pass whose sources are all there."""
-        missing = self.schedule.missing(made.name)
-        if made.level is not None:
-            below = self.job.pass_named(made.level.after)
+        missing = self.schedule.missing(pass_.name)
+        if pass_.level is not None:
+            below = self.job.pass_named(pass_.level.after)
             there = self.state.done(below) | ~self.schedule.active[below.name]
-            missing = missing & over(made, below, there, np.all)
+            missing = missing & over(pass_, below, there, np.all)
         return missing.ravel()
 
-    def _records(self, made: Pass, run: str = "") -> Records:
-        return Records.read(self.state, made, f"{self.id}{run}")
+    def _records(self, pass_: Pass, run: str = "") -> Records:
+        return Records.read(self.state, pass_, f"{self.id}{run}")
 
-    def _work_on(self, made: Pass) -> None:
+    def _work_on(self, pass_: Pass) -> None:
         retries = self.crew.limits.retries
         if self.stopped is not None:
             return
-        ready = self.ready[made.name] = self._missing(made)
-        self._forgiven[made.name] = np.zeros(made.count, np.int64)
+        ready = self.ready[pass_.name] = self._missing(pass_)
+        self._forgiven[pass_.name] = np.zeros(pass_.count, np.int64)
         vain = 0
-        records = self._records(made)
+        records = self._records(pass_)
         while self.stopped is None and vain < VAIN:
-            todo = ready & ~records.settled(retries) & ~self._tried(made, records)
+            todo = ready & ~records.settled(retries) & ~self._tried(pass_, records)
             if not todo.any():
                 return
-            outcome = self._schedule(made, np.flatnonzero(todo))
-            before, records = int(records.settled(retries).sum()), self._records(made)
+            outcome = self._schedule(pass_, np.flatnonzero(todo))
+            before, records = int(records.settled(retries).sum()), self._records(pass_)
             vain = 0 if int(records.settled(retries).sum()) > before else vain + 1
             if outcome is None:
-                forgiven = self._forgiven[made.name]
+                forgiven = self._forgiven[pass_.name]
                 forgiven += np.maximum(records.started - records.failed - records.done - forgiven, 0)
                 logger.warning("daisy's scheduler broke down, see %s; another one goes on", self.logs)
                 continue
             # daisy may end before it hears of the last one
-            journals = read_journals(self.state.folder, made.name, f"{self.id}-{self._rounds}.").values()
+            journals = read_journals(self.state.folder, pass_.name, f"{self.id}-{self._rounds}.").values()
             silent = sum(not len(records) or int(records["kind"][-1]) != LEFT for records in journals)
             self.lost += max(outcome["lost"], 0 if self.stopped else silent)
             if vain and outcome["abandoned"] and self.stopped is None:
@@ -122,18 +122,18 @@ class Run:
                     f"the last: {outcome['error']}, see {self.logs}"
                 )
 
-    def _tried(self, made: Pass, records: Records) -> Grid:
+    def _tried(self, pass_: Pass, records: Records) -> Grid:
         """The blocks that workers have begun as often as they may."""
-        tried: Grid = records.started - self._forgiven[made.name] > self.crew.limits.retries
+        tried: Grid = records.started - self._forgiven[pass_.name] > self.crew.limits.retries
         return tried
 
-    def _schedule(self, made: Pass, todo: Grid) -> dict[str, Any] | None:
+    def _schedule(self, pass_: Pass, todo: Grid) -> dict[str, Any] | None:
         """Have one scheduler do some blocks of a pass. Returns what it says of its workers, None where it broke down."""
         self._rounds += 1
         crew, job = self.crew, self.job
         run: dict[str, Any] = {
             "run": f"{self.id}-{self._rounds}",
-            "pass": made.name,
+            "pass": pass_.name,
             "count": len(todo),
             "workers": crew.count,
             "command": crew.command,
@@ -148,24 +148,24 @@ class Run:
             "main": main_module() if "__main__" in job.modules else {},
         }
         self.state.announce(run, todo)
-        return self._host_scheduler(made, run)
+        return self._host_scheduler(pass_, run)
 
-    def _host_scheduler(self, made: Pass, run: dict[str, Any]) -> dict[str, Any] | None:
+    def _host_scheduler(self, pass_: Pass, run: dict[str, Any]) -> dict[str, Any] | None:
         """Have a scheduler do the run that was announced, until it ends or has nothing more to wait for."""
         scheduler = Scheduler(self.state.folder, self.logs / "scheduler.log")
         ended = False
         try:
-            ended = self._watch(scheduler, made, run["count"])
+            ended = self._watch(scheduler, pass_, run["count"])
         finally:
             # workers end after the blocks that they are at, as long as these take few seconds
             self.state.end()
             until = time.monotonic() + LEAVE
-            while self._busy(made) and time.monotonic() < until and not scheduler.wait(LOOK / 4):
+            while self._busy(pass_) and time.monotonic() < until and not scheduler.wait(LOOK / 4):
                 pass
             outcome = scheduler.end()
         return outcome if ended else ENDED_HERE
 
-    def _watch(self, scheduler: Scheduler, made: Pass, count: int) -> bool:
+    def _watch(self, scheduler: Scheduler, pass_: Pass, count: int) -> bool:
         """True once a scheduler has ended, False where it waits in vain."""
         settled_at = None
         pause = LOOK
@@ -173,7 +173,7 @@ class Run:
         while True:
             ended = scheduler.wait(pause)
             began = time.monotonic()
-            records = self._records(made, f"-{self._rounds}.")
+            records = self._records(pass_, f"-{self._rounds}.")
             if new := begin + int((records.done > 0).sum()) - self._bar.n:
                 failures = int(records.failed.sum())
                 self._bar.set_postfix({"failures": failures} if failures else {}, refresh=False)
@@ -184,15 +184,15 @@ class Run:
                 settled_at = settled_at or began
                 if began - settled_at > LEAVE:
                     return False
-            if self._all_fail(made):
+            if self._all_fail(pass_):
                 return False
             # a job of very many blocks is looked at less often
             pause = max(LOOK, 20 * (time.monotonic() - began))
 
-    def _all_fail(self, made: Pass) -> bool:
+    def _all_fail(self, pass_: Pass) -> bool:
         """True, with the reason kept, where too many failures were recorded with no block done between them."""
-        records = self._records(made)
-        done, failed = (made.name, int(records.done.sum())), int(records.failed.sum())
+        records = self._records(pass_)
+        done, failed = (pass_.name, int(records.done.sum())), int(records.failed.sum())
         if done != self._progress[0]:
             self._progress = done, failed
         failures = failed - self._progress[1]
@@ -203,25 +203,25 @@ class Run:
         self.stopped = f"{failures} failures with no block done between them{last}"
         return True
 
-    def _busy(self, made: Pass) -> bool:
-        journals = read_journals(self.state.folder, made.name, f"{self.id}-{self._rounds}.").values()
+    def _busy(self, pass_: Pass) -> bool:
+        journals = read_journals(self.state.folder, pass_.name, f"{self.id}-{self._rounds}.").values()
         return any(len(records) and records["kind"][-1] == STARTED for records in journals)
 
     def failed(self) -> Iterable[Failed]:
         """The blocks that failed, and why."""
         notes = {(note["pass"], note["block"]): note for note in self.state.failures()}
-        for made in self.job.passes:
-            if made.name not in self.ready:
+        for pass_ in self.job.passes:
+            if pass_.name not in self.ready:
                 continue
-            records = self._records(made)
-            missing = self.ready[made.name] & (records.done == 0)
+            records = self._records(pass_)
+            missing = self.ready[pass_.name] & (records.done == 0)
             if self.stopped is not None:
                 # others were never tried
-                missing &= (records.failed > 0) | self._tried(made, records)
+                missing &= (records.failed > 0) | self._tried(pass_, records)
             for block in np.flatnonzero(missing).tolist():
                 path: tuple[str, ...] = ()
-                if (made.name, block) in notes:
-                    note = notes[made.name, block]
+                if (pass_.name, block) in notes:
+                    note = notes[pass_.name, block]
                     path, reason = tuple(note["path"]), note["error"]
                 elif records.failed[block]:
                     reason = f"why could not be kept in {self.state.folder}; is its disk full?"
@@ -229,7 +229,7 @@ class Run:
                     reason = "its worker died, or took longer than the block timeout, each time"
                 else:
                     reason = "daisy called it done, but no worker has recorded it"
-                yield Failed(tuple(output.dataset for output in made.outputs), made.block_of(block).roi, path, reason)
+                yield Failed(tuple(output.dataset for output in pass_.outputs), pass_.block_of(block).roi, path, reason)
 
 
 def size_of(screen: Any) -> dict[str, int]:
@@ -248,7 +248,7 @@ def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, 
     run = Run(job, state, schedule, crew, progress)
     interrupted: BaseException | None = None
     failed: tuple[Failed, ...] = ()
-    if any(schedule.missing(made.name).any() for made in job.passes):
+    if any(schedule.missing(pass_.name).any() for pass_ in job.passes):
         with Checkpoints(state, job.passes, root).during():
             try:
                 run.work()
@@ -256,7 +256,7 @@ def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, 
                 interrupted = error
                 run.stopped = "interrupted"
             failed = tuple(run.failed())
-    done = {made.name: state.done(made) for made in job.passes}
+    done = {pass_.name: state.done(pass_) for pass_ in job.passes}
     result = Result(
         path=root,
         datasets=job.outputs,
@@ -265,7 +265,7 @@ def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, 
         before=schedule.count(lambda name: schedule.chosen[name] & schedule.active[name] & schedule.before[name]),
         empty=schedule.count(lambda name: schedule.chosen[name] & ~schedule.active[name]),
         failed=failed,
-        voxels=sum(voxels_of(made, schedule.missing(made.name) & done[made.name]) for made in job.passes),
+        voxels=sum(voxels_of(pass_, schedule.missing(pass_.name) & done[pass_.name]) for pass_ in job.passes),
         seconds=time.monotonic() - started,
         workers_lost=run.lost,
         state=state.folder,

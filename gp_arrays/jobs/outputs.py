@@ -74,8 +74,8 @@ def create(
 
 def job_of(node: Node | None) -> str | None:
     """The id of the job that made an array or group, None where none did."""
-    made = None if node is None else node.attrs.get(PROVENANCE)
-    return str(made["job"]) if isinstance(made, Mapping) and "job" in made else None
+    origin = None if node is None else node.attrs.get(PROVENANCE)
+    return str(origin["job"]) if isinstance(origin, Mapping) and "job" in origin else None
 
 
 class Writer:

@@ -138,10 +138,10 @@ def prepare(root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: La
 def _block_before(before: Job | None, outputs: Sequence[Output]) -> tuple[int, ...] | None:
     """The block of an earlier run, where its pass has the same outputs and the block still is whole chunks."""
     cut = [(o.dataset, o.chunks, o.shards) for o in outputs]
-    for made in () if before is None else before.passes:
-        if [(o.dataset, o.chunks, o.shards) for o in made.outputs] == cut:
-            whole = all(b % u == 0 for b, u in zip(made.block, outputs[0].unit, strict=True))
-            return made.block if whole else None
+    for pass_ in () if before is None else before.passes:
+        if [(o.dataset, o.chunks, o.shards) for o in pass_.outputs] == cut:
+            whole = all(b % u == 0 for b, u in zip(pass_.block, outputs[0].unit, strict=True))
+            return pass_.block if whole else None
     return None
 
 
@@ -162,10 +162,10 @@ def compared(
             "channels": o.meta.channels,
             "chunks": o.chunks,
             "shards": o.shards,
-            "block": made.block,
+            "block": pass_.block,
         }
-        for made in passes
-        for o in made.outputs
+        for pass_ in passes
+        for o in pass_.outputs
     }
     return {
         "outputs": outputs,

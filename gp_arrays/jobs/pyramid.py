@@ -54,14 +54,14 @@ def factors(meta: Meta, chunks: Sequence[int]) -> tuple[int, ...] | None:
     return found if any(f > 1 for f in found) else None
 
 
-def level_roots(made: Pass, root: Path) -> dict[str, ArrayConfig]:
+def level_roots(pass_: Pass, root: Path) -> dict[str, ArrayConfig]:
     """The tree that a level of a pyramid is computed from, once the level below it is there.
 
     Levels are computed as if the pyramid began at 0, where every grid has a corner.
     """
-    assert made.level is not None
-    (output,) = made.outputs
-    level, dims = made.level, output.meta.dims
+    assert pass_.level is not None
+    (output,) = pass_.outputs
+    level, dims = pass_.level, output.meta.dims
     below = ZarrArrayConfig(
         "below",
         root,
@@ -111,15 +111,15 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
             break
         name = f"{group}/s{len(levels) + 1}".strip("/")
         stored = Output(name, meta, below.chunks, below.shards)
-        made = _pass(stored, base, Level(after.name, below.dataset, by, method))
+        pass_ = _pass(stored, base, Level(after.name, below.dataset, by, method))
         # what a block reads and holds, and as much again while it works
-        region = made.region((0,) * meta.dims)
+        region = pass_.region((0,) * meta.dims)
         held = 2 * (below.meta.bytes_of(region) + meta.bytes_of(region))
         needed = BASE_MEMORY + max(held, meta.bytes_of(region) + stored.buffer)
         if needed > memory:
-            raise no_memory("a block of a pyramid's level", needed, f"{made.block} {meta.unit}", memory, (name,))
-        levels.append(made)
-        below, after = stored, made
+            raise no_memory("a block of a pyramid's level", needed, f"{pass_.block} {meta.unit}", memory, (name,))
+        levels.append(pass_)
+        below, after = stored, pass_
     return levels
 
 

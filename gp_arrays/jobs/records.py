@@ -54,11 +54,11 @@ class Records:
     done: Grid
 
     @classmethod
-    def read(cls, state: State, made: Pass, run: str) -> Records:
-        sums = [np.zeros(made.count, np.int64) for _ in range(3)]
-        for records in read_journals(state.folder, made.name, run).values():
+    def read(cls, state: State, pass_: Pass, run: str) -> Records:
+        sums = [np.zeros(pass_.count, np.int64) for _ in range(3)]
+        for records in read_journals(state.folder, pass_.name, run).values():
             for total, kind in zip(sums, (STARTED, FAILED, DONE), strict=True):
-                total += blocks_with(records, kind, made.count)
+                total += blocks_with(records, kind, pass_.count)
         return cls(*sums)
 
     def settled(self, retries: int) -> Grid:
@@ -120,13 +120,13 @@ class Checkpoints(threading.Thread):
 
         The last one of a run also removes the journals.
         """
-        done = {made.name: self.state.done(made) for made in self.passes}
+        done = {pass_.name: self.state.done(pass_) for pass_ in self.passes}
         force_to_disk(self.root)
-        for made in self.passes:
+        for pass_ in self.passes:
             if last:
-                self.state.fold(made, done[made.name])
+                self.state.fold(pass_, done[pass_.name])
             else:
-                self.state.keep(SAFE, made.name, done[made.name], durable=True)
+                self.state.keep(SAFE, pass_.name, done[pass_.name], durable=True)
 
 
 def recover(state: State, passes: Sequence[Pass]) -> int:
@@ -144,13 +144,13 @@ def recover(state: State, passes: Sequence[Pass]) -> int:
     if before == this_start():
         return 0
     lost = 0
-    for made in passes:
-        safe = read_bitmap(state.folder, SAFE, made.name, made.grid)
+    for pass_ in passes:
+        safe = read_bitmap(state.folder, SAFE, pass_.name, pass_.grid)
         recorded = safe.ravel().copy()
-        for records in read_journals(state.folder, made.name).values():
+        for records in read_journals(state.folder, pass_.name).values():
             recorded |= blocks_with(records, DONE, recorded.size) > 0
         lost += int(recorded.sum()) - int(safe.sum())
-        state.fold(made, safe)
+        state.fold(pass_, safe)
     if lost > 0:
         logger.warning("%s blocks may not have reached the disk before the machine stopped: they are done again", lost)
     return lost

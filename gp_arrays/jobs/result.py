@@ -106,9 +106,9 @@ class Result:
 
     def document(self) -> dict[str, Any]:
         """The summary as plain data."""
-        made: Mapping[str, Any] = attrs.asdict(self, recurse=False)
+        values: Mapping[str, Any] = attrs.asdict(self, recurse=False)
         return {
-            **{key: value for key, value in made.items() if key != "cost"},
+            **{key: value for key, value in values.items() if key != "cost"},
             "path": str(self.path),
             "state": str(self.state),
             "logs": str(self.logs),

@@ -153,10 +153,10 @@ def materialize(
         require_own(own, root, beside=state is None)
         before = document.read(own.folder) if own.created and not overwrite else None
         prepared = prepare(root, roots, plan, layout, before)
-        bases = [made for made in prepared.job.passes if made.level is None]
+        bases = [pass_ for pass_ in prepared.job.passes if pass_.level is None]
         require_touched(bases, roi)
-        for made in bases:
-            _require_same_axes(made, mask_plan)
+        for pass_ in bases:
+            _require_same_axes(pass_, mask_plan)
         if before is not None:
             prepared = attrs.evolve(prepared, job=require_same(before, prepared.job, root, accept_changed))
         else:
@@ -210,21 +210,21 @@ def _estimated(prepared: Prepared, schedule: Schedule, num_workers: int, state: 
 
 def note(schedule: Schedule, state: State) -> None:
     """Keep what a schedule knows of blocks that are empty, or have to be done again."""
-    for made in schedule.passes:
-        chosen, active = schedule.chosen[made.name], schedule.active[made.name]
-        state.keep(EMPTY, made.name, np.where(chosen, ~active, state.empty(made)))
-        done = state.done(made)
-        if (done & ~schedule.before[made.name]).any():
-            state.fold(made, schedule.before[made.name])
+    for pass_ in schedule.passes:
+        chosen, active = schedule.chosen[pass_.name], schedule.active[pass_.name]
+        state.keep(EMPTY, pass_.name, np.where(chosen, ~active, state.empty(pass_)))
+        done = state.done(pass_)
+        if (done & ~schedule.before[pass_.name]).any():
+            state.fold(pass_, schedule.before[pass_.name])
 
 
 def active_blocks(prepared: Prepared, mask: Plan | None) -> dict[str, Any]:
     """The blocks of each pass that may have to be written, as bool grids."""
     active = {}
-    for made in prepared.job.passes:
-        if made.level is None:
-            grid = np.ones(made.grid, bool) if mask is None else within_mask(mask, made)
-            active[made.name] = grid & not_empty(prepared.plan, made) if prepared.layout.skip_empty else grid
+    for pass_ in prepared.job.passes:
+        if pass_.level is None:
+            grid = np.ones(pass_.grid, bool) if mask is None else within_mask(mask, pass_)
+            active[pass_.name] = grid & not_empty(prepared.plan, pass_) if prepared.layout.skip_empty else grid
     return active
 
 
@@ -264,10 +264,10 @@ def _dataset(name: str) -> str:
     return clean
 
 
-def _require_same_axes(made: Pass, mask: Plan | None) -> None:
-    if mask is not None and mask.steps[mask.outputs["mask"]].meta.dims != len(made.grid):
+def _require_same_axes(pass_: Pass, mask: Plan | None) -> None:
+    if mask is not None and mask.steps[mask.outputs["mask"]].meta.dims != len(pass_.grid):
         raise TreeError(
             "the mask does not fit the outputs",
             found=f"{mask.steps[-1].meta.dims} spatial axes",
-            allowed=f"{len(made.grid)}",
+            allowed=f"{len(pass_.grid)}",
         )

@@ -38,32 +38,32 @@ class Schedule:
         return found
 
     def count(self, kind: Callable[[str], Grid]) -> int:
-        return sum(int(kind(made.name).sum()) for made in self.passes)
+        return sum(int(kind(pass_.name).sum()) for pass_ in self.passes)
 
 
-def touched(made: Pass, roi: Roi | None) -> tuple[slice, ...]:
+def touched(pass_: Pass, roi: Roi | None) -> tuple[slice, ...]:
     """The blocks of a pass that a roi touches."""
     if roi is None:
-        return tuple(slice(0, n) for n in made.grid)
-    if all(output.meta.region.intersect(Region.of(roi)).empty for output in made.outputs):
-        return tuple(slice(0, 0) for _ in made.grid)
-    return made.within(Region.of(roi))
+        return tuple(slice(0, n) for n in pass_.grid)
+    if all(output.meta.region.intersect(Region.of(roi)).empty for output in pass_.outputs):
+        return tuple(slice(0, 0) for _ in pass_.grid)
+    return pass_.within(Region.of(roi))
 
 
 def require_touched(passes: Sequence[Pass], roi: Roi | None) -> None:
     """Raises TreeError where a roi touches no output, or has other axes."""
     if roi is None:
         return
-    for made in passes:
-        if roi.dims != len(made.grid):
+    for pass_ in passes:
+        if roi.dims != len(pass_.grid):
             raise TreeError(
-                "the roi does not fit the outputs", found=f"{roi.dims} spatial axes", allowed=f"{len(made.grid)}"
+                "the roi does not fit the outputs", found=f"{roi.dims} spatial axes", allowed=f"{len(pass_.grid)}"
             )
-    if all(any(part.start == part.stop for part in touched(made, roi)) for made in passes):
+    if all(any(part.start == part.stop for part in touched(pass_, roi)) for pass_ in passes):
         raise TreeError(
             "the roi does not touch the outputs",
             found=Region.of(roi),
-            allowed=", ".join(f"{o.dataset} {o.meta.region}" for made in passes for o in made.outputs),
+            allowed=", ".join(f"{o.dataset} {o.meta.region}" for pass_ in passes for o in pass_.outputs),
         )
 
 
@@ -80,39 +80,39 @@ def make_schedule(passes: Sequence[Pass], roi: Roi | None, active: Mapping[str, 
     actives: dict[str, Grid] = {}
     before: dict[str, Grid] = {}
     stale: dict[str, Grid] = {}
-    for made in passes:
-        before[made.name] = np.zeros(made.grid, bool) if state is None else state.done(made)
-        if made.level is None:
-            chosen[made.name] = np.zeros(made.grid, bool)
-            chosen[made.name][touched(made, roi)] = True
-            actives[made.name] = active.get(made.name, np.ones(made.grid, bool))
-            stale[made.name] = chosen[made.name] & actives[made.name] & ~before[made.name]
+    for pass_ in passes:
+        before[pass_.name] = np.zeros(pass_.grid, bool) if state is None else state.done(pass_)
+        if pass_.level is None:
+            chosen[pass_.name] = np.zeros(pass_.grid, bool)
+            chosen[pass_.name][touched(pass_, roi)] = True
+            actives[pass_.name] = active.get(pass_.name, np.ones(pass_.grid, bool))
+            stale[pass_.name] = chosen[pass_.name] & actives[pass_.name] & ~before[pass_.name]
         else:
-            below = next(other for other in passes if other.name == made.level.after)
+            below = next(other for other in passes if other.name == pass_.level.after)
             # what is made from blocks that are only done now has to be made again
-            stale[made.name] = over(made, below, stale[below.name], np.any)
-            before[made.name] &= ~stale[made.name]
+            stale[pass_.name] = over(pass_, below, stale[below.name], np.any)
+            before[pass_.name] &= ~stale[pass_.name]
             # a block of a level waits for a run that completes all that it is made from
             ready = chosen[below.name] | before[below.name] | ~actives[below.name]
-            chosen[made.name] = over(made, below, ready, np.all)
-            actives[made.name] = over(made, below, actives[below.name], np.any)
+            chosen[pass_.name] = over(pass_, below, ready, np.all)
+            actives[pass_.name] = over(pass_, below, actives[below.name], np.any)
     return Schedule(tuple(passes), chosen, actives, before)
 
 
-def over(made: Pass, below: Pass, grid: Grid, combine: Callable[..., Any]) -> Grid:
+def over(pass_: Pass, below: Pass, grid: Grid, combine: Callable[..., Any]) -> Grid:
     """For each block of a pass what ``combine`` says of those blocks of another that it covers."""
-    for axis, count in enumerate(made.grid):
+    for axis, count in enumerate(pass_.grid):
         rows = []
         for i in range(count):
-            begin = made.begin[axis] + i * made.block[axis]
+            begin = pass_.begin[axis] + i * pass_.block[axis]
             first = max(0, (begin - below.begin[axis]) // below.block[axis])
-            last = -((below.begin[axis] - begin - made.block[axis]) // below.block[axis])
+            last = -((below.begin[axis] - begin - pass_.block[axis]) // below.block[axis])
             part = grid.take(range(min(first, grid.shape[axis] - 1), max(min(last, grid.shape[axis]), 1)), axis)
             rows.append(combine(part, axis=axis))
         grid = np.stack(rows, axis)
     return grid
 
 
-def voxels_of(made: Pass, blocks: Grid) -> int:
+def voxels_of(pass_: Pass, blocks: Grid) -> int:
     """How many voxels some blocks of a pass have, as a bool grid tells them, in all its outputs."""
-    return sum(made.voxels(output, blocks) for output in made.outputs)
+    return sum(pass_.voxels(output, blocks) for output in pass_.outputs)

@@ -16,7 +16,7 @@ from .geometry import Pass
 Grid = np.ndarray[Any, Any]
 
 
-def not_empty(plan: Plan, made: Pass) -> Grid:
+def not_empty(plan: Plan, pass_: Pass) -> Grid:
     """Which blocks of a pass may hold anything but 0, as a bool grid; no voxel is read.
 
     A block is empty if all that it is made from lies in absent chunks and such
@@ -24,29 +24,29 @@ def not_empty(plan: Plan, made: Pass) -> Grid:
     the cost grows with the blocks that are not, rather than with all.
     """
     known = known_chunks(plan)
-    if not all(gives_zero(plan, plan.outputs[output.dataset], known) for output in made.outputs):
-        return np.ones(made.grid, bool)
+    if not all(gives_zero(plan, plan.outputs[output.dataset], known) for output in pass_.outputs):
+        return np.ones(pass_.grid, bool)
     near = chunks_below(plan, known)
 
     def look(box: Box, near: Near) -> Near | None:
-        wanted = [(plan.outputs[output.dataset], part) for output, part in made.wanted(_box(made, box))]
+        wanted = [(plan.outputs[output.dataset], part) for output, part in pass_.wanted(_box(pass_, box))]
         return near_chunks(plan, wanted, near, known)
 
-    return _marked(made, search(made.grid, near, look))
+    return _marked(pass_, search(pass_.grid, near, look))
 
 
-def _marked(made: Pass, blocks: Iterable[tuple[int, ...]]) -> Grid:
-    grid = np.zeros(made.grid, bool)
+def _marked(pass_: Pass, blocks: Iterable[tuple[int, ...]]) -> Grid:
+    grid = np.zeros(pass_.grid, bool)
     for block in blocks:
         grid[block] = True
     return grid
 
 
-def _box(made: Pass, box: Box) -> Region:
-    return made.region([a for a, _ in box]).union(made.region([b - 1 for _, b in box]))
+def _box(pass_: Pass, box: Box) -> Region:
+    return pass_.region([a for a, _ in box]).union(pass_.region([b - 1 for _, b in box]))
 
 
-def within_mask(plan: Plan, made: Pass) -> Grid:
+def within_mask(plan: Plan, pass_: Pass) -> Grid:
     """Which blocks of a pass a mask reaches: those where it is not 0 throughout.
 
     The mask is the one output of its plan. It is read block by block, where its chunks exist.
@@ -59,10 +59,10 @@ def within_mask(plan: Plan, made: Pass) -> Grid:
 
     def look(box: Box, near: Near) -> Near | None:
         # whole voxels of the mask, those at the edges included
-        part = _box(made, box).snap([int(v) for v in meta.voxel_size], meta.origin).intersect(meta.region)
+        part = _box(pass_, box).snap([int(v) for v in meta.voxel_size], meta.origin).intersect(meta.region)
         found = None if part.empty else near_chunks(plan, [(index, part)], near, known) if provable else near
         if found is not None and all(b - a == 1 for a, b in box) and not evaluate(plan, [(index, part)])[0].any():
             return None
         return found
 
-    return _marked(made, search(made.grid, near, look))
+    return _marked(pass_, search(pass_.grid, near, look))

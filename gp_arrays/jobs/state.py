@@ -228,13 +228,13 @@ class State:
             return None
         return run
 
-    def done(self, made: Pass) -> Grid:
+    def done(self, pass_: Pass) -> Grid:
         """Which blocks of a pass are done, as a bool grid, read anew."""
-        return read_done(self.folder, made.name, made.grid)
+        return read_done(self.folder, pass_.name, pass_.grid)
 
-    def empty(self, made: Pass) -> Grid:
+    def empty(self, pass_: Pass) -> Grid:
         """Which blocks of a pass are known to need no work."""
-        return read_bitmap(self.folder, EMPTY, made.name, made.grid)
+        return read_bitmap(self.folder, EMPTY, pass_.name, pass_.grid)
 
     def keep(self, kind: str, name: str, grid: Grid, durable: bool = False) -> None:
         """Keep a bool grid of the blocks of a pass, SAFE or EMPTY. Raises StoreError."""
@@ -242,11 +242,11 @@ class State:
             (self.folder / kind).mkdir(exist_ok=True)
         replace_file(self.folder / kind / name, np.packbits(grid).tobytes(), durable)
 
-    def fold(self, made: Pass, done: Grid) -> None:
+    def fold(self, pass_: Pass, done: Grid) -> None:
         """Make ``done`` all that is known of a pass, its journals included; not while a run is at work."""
-        self.keep(SAFE, made.name, done, durable=True)
+        self.keep(SAFE, pass_.name, done, durable=True)
         # journals go last: who reads them meanwhile reads the bitmap afterwards
-        shutil.rmtree(self.folder / JOURNALS / made.name, ignore_errors=True)
+        shutil.rmtree(self.folder / JOURNALS / pass_.name, ignore_errors=True)
 
     def failures(self) -> list[dict[str, Any]]:
         """What workers noted of blocks that failed in the last run, by pass and number; the last note of each counts."""

@@ -83,12 +83,12 @@ def _of(state: State) -> Status:
     job = document.read(state.folder)
     blocks = done = failed = empty = 0
     failures = state.failures()
-    for made in job.passes:
-        marks = state.done(made)
-        known = state.empty(made) & ~marks
+    for pass_ in job.passes:
+        marks = state.done(pass_)
+        known = state.empty(pass_) & ~marks
         blocks, done, empty = blocks + marks.size, done + int(marks.sum()), empty + int(known.sum())
         settled = (marks | known).ravel()
-        failed += sum(not settled[note["block"]] for note in failures if note["pass"] == made.name)
+        failed += sum(not settled[note["block"]] for note in failures if note["pass"] == pass_.name)
     root = document.store_of(state.folder, job)
     replaced = any(job_of(read_node(root, name)) != job.id for name in job.datasets)
     return Status(state.folder, job.outputs, blocks, done, failed, empty, state.holder(), replaced)
@@ -164,7 +164,7 @@ def check_blocks(folder: str | Path, count: int, seed: int | None = None, trust:
     job = document.read(state.folder)
     document.require_trust(job, trust)
     choice = random.Random(seed)
-    done = [np.flatnonzero(state.done(made)) for made in job.passes]
+    done = [np.flatnonzero(state.done(pass_)) for pass_ in job.passes]
     ends = np.cumsum([len(blocks) for blocks in done])
     total = int(ends[-1])
     loaded: dict[str, document.Work] = {}
@@ -173,12 +173,12 @@ def check_blocks(folder: str | Path, count: int, seed: int | None = None, trust:
     numbers = sorted(choice.sample(range(total), min(count, total)))
     for number in numbers:
         which = int(np.searchsorted(ends, number, side="right"))
-        made = job.passes[which]
-        if made.name not in loaded:
-            loaded[made.name] = document.load(state.folder, job, made.name)
-        work = loaded[made.name]
+        pass_ = job.passes[which]
+        if pass_.name not in loaded:
+            loaded[pass_.name] = document.load(state.folder, job, pass_.name)
+        work = loaded[pass_.name]
         # counted back from where its pass ends
-        for output, part, voxels in work.evaluate(made.block_of(int(done[which][number - int(ends[which])]))):
+        for output, part, voxels in work.evaluate(pass_.block_of(int(done[which][number - int(ends[which])]))):
             stored = Writer(work.root, output.dataset, output.meta).read(part)
             if not np.array_equal(stored, voxels, equal_nan=voxels.dtype.kind == "f"):
                 wrong.append((output.dataset, part.roi))

@@ -57,7 +57,7 @@ class Worker:
         work = document.load(self.state.folder, job, self.run["pass"])
         for step in work.plan.steps:
             now = step.config.fingerprints()
-            if work.made.level is None and now != job.files.get(step.config.name, {}):
+            if work.pass_.level is None and now != job.files.get(step.config.name, {}):
                 raise StoreError(
                     "files that decide the voxels have changed since the run began, or are others here",
                     found=", ".join(now),
@@ -81,7 +81,7 @@ class Worker:
         """Compute the outputs of a block, write them, and record that."""
         self.require_current()
         self.journal.add(STARTED, number)
-        for output, part, voxels in self.work.evaluate(self.work.made.block_of(number)):
+        for output, part, voxels in self.work.evaluate(self.work.pass_.block_of(number)):
             writer = self._writer(output)
             self.require_current()
             writer.write(part, voxels)
