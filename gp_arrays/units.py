@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from .errors import ConfigError, quoted
+from .errors import ConfigError, GpArraysError, TreeError, quoted
 
 DEFAULT_UNIT = "nm"
 
@@ -152,10 +152,22 @@ def coarsest_unit(quantities: Iterable[Quantity], unit: str) -> str | None:
     return None
 
 
-def whole(quantity: Quantity, unit: str) -> int | None:
-    """The quantity as an integer number of ``unit``, or None where it is not whole."""
-    value = quantity.to(unit)
-    return int(value) if value.denominator == 1 else None
+class NotWhole(TreeError):
+    """A length that is not a whole number in the unit of the tree."""
+
+
+def whole_numbers(
+    lengths: Sequence[Quantity], unit: str, what: str, error: type[GpArraysError] = NotWhole
+) -> tuple[int, ...]:
+    """Lengths as integers, in ``unit``. Where one is no integer, the error says so of ``what``.
+
+    >>> whole_numbers([Quantity.parse("1 um"), Quantity.parse(4)], "nm", "the block")
+    (1000, 4)
+    """
+    values = [length.to(unit) for length in lengths]
+    if any(value.denominator != 1 for value in values):
+        raise error(f"{what} is not a whole number of {unit}", found=f"({', '.join(map(str, lengths))})")
+    return tuple(map(int, values))
 
 
 def plain_length(quantity: Quantity) -> int | str:

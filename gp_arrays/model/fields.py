@@ -18,7 +18,7 @@ import numpy as np
 from funlib.geometry import Roi
 
 from ..errors import ConfigError, quoted
-from ..units import Quantity, parse_unit, plain_length, whole
+from ..units import Quantity, parse_unit, plain_length, whole_numbers
 
 Field: TypeAlias = "attrs.Attribute[Any]"
 
@@ -278,7 +278,7 @@ def to_bounded_roi(value: Any, unit: str) -> Roi:
     if isinstance(value, Roi) and (value.offset is None or None in (*value.offset, *value.shape)):
         raise ConfigError("the roi has no bounds", found=quoted(value), allowed="a begin and an end on every axis")
     box = to_box(value)
-    return Roi(_whole(box.offset, unit, "the roi"), _whole(box.shape, unit, "the roi"))
+    return Roi(*(whole_numbers(part, unit, "the roi", ConfigError) for part in (box.offset, box.shape)))
 
 
 def to_block(value: Any, unit: str) -> tuple[int, ...]:
@@ -293,11 +293,4 @@ def to_block(value: Any, unit: str) -> tuple[int, ...]:
         raise ConfigError(
             f"a block is {error.problem}", found=quoted(value), allowed="one length per spatial axis"
         ) from None
-    return _whole(lengths or (), unit, "a block")
-
-
-def _whole(lengths: Sequence[Quantity], unit: str, what: str) -> tuple[int, ...]:
-    numbers = [whole(length, unit) for length in lengths]
-    if any(number is None for number in numbers):
-        raise ConfigError(f"{what} is not a whole number of {unit}", found=", ".join(map(str, lengths)))
-    return tuple(number for number in numbers if number is not None)
+    return whole_numbers(lengths or (), unit, "a block", ConfigError)

@@ -12,7 +12,7 @@ import numpy as np
 from funlib.geometry import Coordinate
 
 from ..errors import StoreError, TreeError
-from ..units import Quantity, whole
+from ..units import Quantity, whole_numbers
 from .meta import Axis, Meta, Region, world_text
 
 
@@ -108,15 +108,8 @@ class Opened(abc.ABC):
         lengths: dict[str, tuple[int, ...]] = {}
         for what in ("voxel_size", "offset", "snap_to_grid"):
             quantities: tuple[Quantity, ...] | None = getattr(self, what)
-            if quantities is None:
-                continue
-            numbers = [whole(quantity, unit) for quantity in quantities]
-            if any(number is None for number in numbers):
-                raise NotWhole(
-                    f"its {what} is not a whole number of {unit}",
-                    found=f"({', '.join(map(str, quantities))})",
-                )
-            lengths[what] = tuple(number for number in numbers if number is not None)
+            if quantities is not None:
+                lengths[what] = whole_numbers(quantities, unit, f"its {what}")
         for what, values in lengths.items():
             dims = len(self.spatial_axes)
             if len(values) != dims:
@@ -165,7 +158,3 @@ class Opened(abc.ABC):
             for b, e, o, v in zip(region.begin, region.end, begin, meta.voxel_size, strict=True)
         )
         return tuple(slice(a, b) for a, b in meta.nonspatial_ranges(region)) + spatial
-
-
-class NotWhole(TreeError):
-    """A length that is not whole in the unit of the tree."""

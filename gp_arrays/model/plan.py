@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 
 from ..errors import GpArraysError, TreeError, one_line, quoted
-from ..units import DEFAULT_UNIT, Quantity, coarsest_unit, parse_unit
+from ..units import DEFAULT_UNIT, NotWhole, Quantity, coarsest_unit, parse_unit
 from .base import ArrayConfig, SourceConfig
 from .config import Config, all_configs, require_config
 from .meta import Meta
-from .opened import NotWhole, Opened
+from .opened import Opened
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from ..model import fields
 from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta, Region
-from ..model.opened import NotWhole
-from ..units import whole
+from ..units import whole_numbers
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -57,12 +56,7 @@ class CropArrayConfig(PointwiseConfig):
         return attrs.evolve(source, roi=region.roi)
 
     def _region(self, source: Meta) -> Region:
-        numbers = [[whole(length, source.unit) for length in part] for part in (self.roi.offset, self.roi.shape)]
-        if any(number is None for part in numbers for number in part):
-            raise NotWhole(
-                f"the roi is not a whole number of {source.unit}",
-                found=", ".join(map(str, self.roi.offset + self.roi.shape)),
-            )
+        numbers = [whole_numbers(part, source.unit, "the roi") for part in (self.roi.offset, self.roi.shape)]
         if len(self.roi.shape) != source.dims:
             raise TreeError(
                 "the roi has another number of axes than the source", found=len(self.roi.shape), allowed=source.dims

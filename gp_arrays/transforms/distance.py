@@ -14,7 +14,7 @@ from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import SOURCE, Config
 from ..model.meta import Block, Meta, Region
-from ..units import Quantity, whole
+from ..units import Quantity, whole_numbers
 
 OUTPUTS = ("boundary", "signed")
 
@@ -98,9 +98,7 @@ class DistanceArrayConfig(ArrayConfig):
         return attrs.evolve(source, dtype=np.float32, interpolatable=True)
 
     def _reach(self, meta: Meta) -> int:
-        reach = whole(self.reach, meta.unit)
-        if reach is None:
-            raise TreeError(f"reach is not a whole number of {meta.unit}", found=str(self.reach))
+        (reach,) = whole_numbers([self.reach], meta.unit, "reach")
         # squares are integers of 64 bits
         most = (2**31 - 2) * math.gcd(*map(int, meta.voxel_size))
         if reach > most:

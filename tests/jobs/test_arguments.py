@@ -76,7 +76,7 @@ def test_blocks(value):
         (4, "a block is not a list of lengths; found 4; allowed: one length per spatial axis"),
         ("64,64", "a block is not a list of lengths"),
         ((4, None), "a block is not a length"),
-        ((4, 1.5), "a block is not a whole number of nm; found 4, 1.5"),
+        ((4, 1.5), r"a block is not a whole number of nm; found \(4, 1.5\)"),
         ((4, 8, 8), r"a block must be whole chunks; found \(4, 8, 8\); allowed: multiples of \(4, 8\)"),
         ((0, 8), "a block must be whole chunks"),
     ],
