@@ -148,18 +148,21 @@ def known_chunks(plan: Plan) -> dict[int, Stored]:
     return {i: found for i, found in stored.items() if found is not None and found.fill is not None}
 
 
-def nonzero_blocks(plan: Plan, index: int, block: Sequence[int]) -> Iterator[Region]:
+def nonzero_blocks(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> Iterator[Region]:
     """Regions that cover all voxels of a step which may be other than 0; no voxel is read.
 
     Args:
         plan: The compiled tree.
         index: The step.
-        block: Voxels of a region, along each spatial axis; fewer at the far edges.
+        multiple: What a region has a multiple of, in voxels along each spatial axis; fewer at the far edges.
+        limit: About the most voxels of a region; one chunk may be more.
     """
     meta = plan.steps[index].meta
-    size = tuple(n * int(v) for n, v in zip(block, meta.voxel_size, strict=True))
     known = known_chunks(plan)
     provable = gives_zero(plan, index, known)
+    # where chunks may be absent a smaller region holds less of them
+    block = block_shape(plan, index, multiple, limit // 8 if provable else limit)
+    size = tuple(n * int(v) for n, v in zip(block, meta.voxel_size, strict=True))
 
     def region(box: Box) -> Region:
         corners = list(zip(meta.region.begin, box, size, strict=True))
@@ -201,13 +204,13 @@ def block_shape(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> 
 
 
 def map_blocks(
-    plan: Plan, index: int, block: Sequence[int], function: Callable[[Region], T], num_workers: int
+    plan: Plan, index: int, multiple: Sequence[int], limit: int, function: Callable[[Region], T], num_workers: int
 ) -> Iterator[T]:
     """What a function gives for each of ``nonzero_blocks``, in their order; ``num_workers`` threads run it."""
     running: collections.deque[Future[T]] = collections.deque()
     executor = ThreadPoolExecutor(num_workers)
     try:
-        for region in nonzero_blocks(plan, index, block):
+        for region in nonzero_blocks(plan, index, multiple, limit):
             running.append(executor.submit(function, region))
             # so many are ahead that no thread waits, and no more are held in memory
             if len(running) > 2 * num_workers:

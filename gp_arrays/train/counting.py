@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ConfigError, TreeError
 from ..model import fields
-from ..model.absent import block_shape, map_blocks
+from ..model.absent import map_blocks
 from ..model.config import require_config
 from ..model.evaluate import evaluate
 from ..model.meta import CHANNEL, Region
@@ -67,7 +67,6 @@ def count(
         raise TreeError(
             "ids are counted, or channels", found=f"dtype {meta.dtype}", allowed="integers", path=(config.name,)
         )
-    block = block_shape(plan, index, (1,) * meta.dims, BLOCK // len(names or "1"))
 
     def count_block(region: Region) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         (voxels,) = evaluate(plan, [(index, region)])
@@ -77,7 +76,7 @@ def count(
 
     totals: dict[Any, int] = {} if names is None else dict.fromkeys(range(len(names)), 0)
     looked_at = 0
-    for ids, counts in map_blocks(plan, index, block, count_block, workers):
+    for ids, counts in map_blocks(plan, index, (1,) * meta.dims, BLOCK // len(names or "1"), count_block, workers):
         looked_at += int(counts.sum())
         for each, number in zip(ids.tolist(), counts.tolist(), strict=True):
             totals[each] = totals.get(each, 0) + number

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from ..errors import StoreError, TreeError
-from ..model.absent import block_shape, map_blocks
+from ..model.absent import map_blocks
 from ..model.evaluate import evaluate
 from ..model.meta import CHANNEL, Meta, Region
 from ..model.plan import Plan
@@ -169,7 +169,6 @@ def occupancies_of_step(
     chunks = next((s.opened.chunks for s in plan.steps if s.opened is not None and s.opened.chunks), None)
     cell = cell_shape(step.meta, chunks)
     entries = math.prod(axis.size for axis in step.meta.nonspatial or ())
-    block = block_shape(plan, index, cell, max(BLOCK // entries, math.prod(cell)))
 
     def read(region: Region) -> tuple[list[int], Voxels]:
         begin = [
@@ -178,7 +177,8 @@ def occupancies_of_step(
         ]
         return begin, channels_of(evaluate(plan, [(index, region)])[0], step.meta.dims, each)
 
-    found = occupancies(step.meta.spatial_shape, cell, map_blocks(plan, index, block, read, threads))
+    blocks = map_blocks(plan, index, cell, BLOCK // entries, read, threads)
+    found = occupancies(step.meta.spatial_shape, cell, blocks)
     if not found:  # no block may hold anything
         nothing = np.empty(0, np.int64)
         found = [Occupancy(step.meta.spatial_shape, cell, nothing, nothing)] * (entries if each else 1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ComputeError, ConfigError, TreeError
 from ..model import fields
-from ..model.absent import block_shape, map_blocks
+from ..model.absent import map_blocks
 from ..model.base import ArrayConfig
 from ..model.checks import require_integer_ids
 from ..model.config import require_config
@@ -85,8 +85,8 @@ def _ids_of_blocks(plan: Plan, index: int, num_workers: int) -> Iterator[Ids]:
     """The ids above 0 of every block that may hold any, sorted."""
     meta = plan.steps[index].meta
     entries = math.prod(axis.size for axis in meta.nonspatial or ())
-    block = block_shape(plan, index, (1,) * meta.dims, BLOCK // entries)
-    return map_blocks(plan, index, block, functools.partial(_ids_of, plan, index), num_workers)
+    of_block = functools.partial(_ids_of, plan, index)
+    return map_blocks(plan, index, (1,) * meta.dims, BLOCK // entries, of_block, num_workers)
 
 
 def _ids_of(plan: Plan, index: int, region: Region) -> Ids:
