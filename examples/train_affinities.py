@@ -13,7 +13,7 @@ from pathlib import Path
 import gunpowder as gp
 
 import gp_arrays as gpa
-from gp_arrays.cli.sample import make_sample
+from gp_arrays.cli.sample import STORE, make_sample
 
 OFFSETS = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
 VOXELS = 32
@@ -74,11 +74,11 @@ def main():
     torch.manual_seed(0)
     torch.set_num_threads(1)
     if options.store is None:
-        sample = make_sample(tempfile.mkdtemp())
-        raw, labels = sample["raw"], sample["labels"]
-    else:
-        raw = gpa.ZarrArrayConfig("grey", options.store, "raw")
-        labels = gpa.ZarrArrayConfig("labels", options.store, "labels/neurons")
+        folder = Path(tempfile.mkdtemp())
+        make_sample(folder)
+        options.store = folder / STORE
+    raw = gpa.ZarrArrayConfig("grey", options.store, "raw")
+    labels = gpa.ZarrArrayConfig("labels", options.store, "labels/neurons")
     tree = targets(raw, labels)
     size = tree["raw"].array().voxel_size * VOXELS
     network = torch.nn.Sequential(
