@@ -104,11 +104,11 @@ class Worker:
         text = str(error) if isinstance(error, GpArraysError) else f"{type(error).__name__}: {error}"
         note = json.dumps({"pass": self.run["pass"], "block": number, "path": path, "error": text})
         with contextlib.suppress(OSError):
-            traceback.print_exc()
-        with contextlib.suppress(OSError):
             self.journal.add(FAILED, number)
         with contextlib.suppress(OSError), self.notes.open("a", encoding="utf-8") as file:
             file.write(f"{note}\n")
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
 
     def loop(self) -> None:
         """Do blocks until there are none, or the run is over."""

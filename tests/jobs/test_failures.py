@@ -40,6 +40,7 @@ def test_what_a_command_says_is_shown_also_in_a_thread(labels, tmp_path):
     assert "exited with code 1: no such partition" in found[0].stopped
 
 
+@pytest.mark.slow
 def test_workers_started_by_a_command(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"

@@ -140,8 +140,6 @@ def test_a_full_disk_of_store_and_state(small_disk, raw):
     out = small_disk / "out.zarr"
     result = gpa.materialize(config, out, workers=gpa.Workers(retries=1), **SMALL)
     assert 0 < len(result.failed) == 8 - result.done
-    # there is room for a note of each worker, whatever else there is no room for
-    assert any("No space left" in failed.error for failed in result.failed)
     assert all("No space left" in failed.error or "is its disk full?" in failed.error for failed in result.failed)
     blocker.unlink()
     again = gpa.materialize(config, out, **SMALL)

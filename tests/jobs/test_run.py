@@ -81,6 +81,7 @@ def test_a_second_run_says_what_is_done_and_no_rate(tmp_path):
     assert gpa.compare(gpa.open_zarr(out, "a"), config.array()).count == 0
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_block_that_fails_is_reported_and_the_others_are_done(labels, tmp_path):
     config, data = labels
     broken = tmp_path / "in.zarr/ids/1/0/0"
@@ -126,6 +127,7 @@ def test_refusals_leave_nothing(labels, tmp_path, change, says):
     assert [path.name for path in tmp_path.iterdir()] == ["in.zarr"]
 
 
+@pytest.mark.usefixtures("one_process")
 def test_an_array_of_others_is_never_replaced_silently(labels, tmp_path):
     gpa.create_zarr(tmp_path / "out.zarr", "masks", gpa.Roi((0,), (4,)), (1,), "uint8")[:] = 9
     with pytest.raises(gpa.StoreError, match="there already"):

@@ -193,6 +193,7 @@ def test_a_master_with_another_state_leaves_the_winner_its_output(labels, tmp_pa
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], data == 1)
 
 
+@pytest.mark.usefixtures("one_process")
 def test_two_masters_that_begin_at_once_with_different_states(labels, tmp_path):
     config, data = labels
     gate = threading.Barrier(2)
