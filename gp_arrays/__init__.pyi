@@ -372,7 +372,7 @@ class Relabel(gp.BatchFilter):  # type: ignore[misc]
     ) -> None: ...
 
 class Resample(gp.BatchFilter):  # type: ignore[misc]
-    """An array with ``upsample`` voxels in the place of ``downsample``, axis by axis."""
+    """An array at another voxel size: smaller by ``upsample``, larger by ``downsample``, on each spatial axis."""
 
     def __init__(
         self,
@@ -385,7 +385,7 @@ class Resample(gp.BatchFilter):  # type: ignore[misc]
     ) -> None: ...
 
 class Select(gp.BatchFilter):  # type: ignore[misc]
-    """Some channels, samples or times of an array; the others are not read."""
+    """Some channels, samples or times of an array. The others are not read."""
 
     def __init__(
         self,
@@ -398,7 +398,7 @@ class Select(gp.BatchFilter):  # type: ignore[misc]
     ) -> None: ...
 
 class Sum(gp.BatchFilter):  # type: ignore[misc]
-    """The voxelwise sum of arrays, in their order; the roi is their intersection."""
+    """The sum of several arrays, voxel by voxel. The roi is the intersection of their rois."""
 
     def __init__(
         self,

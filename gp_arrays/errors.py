@@ -82,7 +82,7 @@ class GpArraysError(Exception):
         return type(self), (self.problem, self.found, self.allowed, self.path)
 
     def at(self, *path: str) -> GpArraysError:
-        """The same error, placed at ``path`` where it does not say a place yet."""
+        """The same error with ``path``, if it has no path yet."""
         if self.path:
             return self
         return type(self)(self.problem, self.found, self.allowed, path)

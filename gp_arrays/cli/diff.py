@@ -14,9 +14,9 @@ from ..storage.documents import datasets, find_node
 from .tree import UNIT
 
 
-def opened(place: str, unit: str | None) -> Array:
+def opened(location: str, unit: str | None) -> Array:
     """The array at a path such as ``out.zarr/volumes/masks``."""
-    path = Path(place)
+    path = Path(location)
     for root in [path, *path.parents]:
         if any((root / name).exists() for name in (".zgroup", ".zarray", "zarr.json")) and not any(
             (root.parent / name).exists() for name in (".zgroup", "zarr.json")
@@ -27,7 +27,7 @@ def opened(place: str, unit: str | None) -> Array:
                 inside = list(datasets(root))
                 raise TreeError("a store of several arrays", found=str(root), allowed=", ".join(inside[:8]))
             return open_zarr(root, dataset, unit=unit)
-    raise TreeError("no array there", found=place, allowed="STORE/DATASET, such as out.zarr/masks")
+    raise TreeError("no array there", found=location, allowed="STORE/DATASET, such as out.zarr/masks")
 
 
 @click.command()
@@ -39,6 +39,6 @@ def diff(a: str, b: str, unit: str | None) -> int:
 
     Exit code 1 where voxels differ.
     """
-    found = compare(opened(a, unit), opened(b, unit))
-    click.echo(str(found))
-    return 1 if found.count else 0
+    difference = compare(opened(a, unit), opened(b, unit))
+    click.echo(str(difference))
+    return 1 if difference.count else 0

@@ -31,10 +31,10 @@ def pick(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: configs[name] for name in names or configs}
 
 
-def said_of(name: str, reason: str) -> str:
-    """What is wrong with an array, without the array's own name, which the line begins with anyway.
+def without_name(name: str, reason: str) -> str:
+    """A reason without the name of the array at its front: the line begins with that name already.
 
-    >>> said_of("raw", "raw: no such dataset"), said_of("sum", "sum > raw: no such dataset")
+    >>> without_name("raw", "raw: no such dataset"), without_name("sum", "sum > raw: no such dataset")
     ('no such dataset', 'raw: no such dataset')
     """
     for end in (": ", PATH_SEPARATOR):
@@ -54,7 +54,7 @@ def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
         try:
             array = Array(config, unit=unit)
         except GpArraysError as error:
-            click.echo(f"{name}: error: {said_of(name, str(error))}")
+            click.echo(f"{name}: error: {without_name(name, str(error))}")
             status = 1
             continue
         click.echo(f"{name}: {type(config).__name__}, {describe(array.meta)}")
@@ -77,7 +77,7 @@ def verify(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
     status = 0
     for name, config in pick(tree, names).items():
         good, reason = config.verify(unit)
-        click.echo(f"{name}: {said_of(name, reason)}")
+        click.echo(f"{name}: {without_name(name, reason)}")
         status = status if good else 1
     return status
 

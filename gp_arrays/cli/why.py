@@ -1,4 +1,4 @@
-"""``gp-arrays why``: the value at one place in every array that an array is made from."""
+"""``gp-arrays why``: the value at one position in every array that an array is made from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .tree import TREE, UNIT, pick
 SHOWN = 12
 
 
-def place(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+def to_position(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in value.replace(" ", "").split(","))
     except ValueError:
@@ -30,7 +30,7 @@ def place(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
 @click.command(context_settings={"ignore_unknown_options": True})
 @TREE
 @click.argument("name")
-@click.argument("position", callback=place, metavar="Z,Y,X")
+@click.argument("position", callback=to_position, metavar="Z,Y,X")
 @UNIT
 def why(tree: Path, name: str, position: tuple[int, ...], unit: str | None) -> int:
     """Show the value at Z,Y,X (world units) in NAME and in every array that it is made from.
@@ -110,6 +110,6 @@ def _brief(voxels: np.ndarray[Any, Any]) -> str:
     values = voxels.ravel()
     if values.size <= SHOWN:
         return " ".join(str(value) for value in values.tolist())
-    found = np.unique(values)
-    shown = " ".join(str(value) for value in found[:SHOWN].tolist())
-    return f"{values.size} voxels with {found.size} values: {shown}{' ...' if found.size > SHOWN else ''}"
+    distinct = np.unique(values)
+    shown = " ".join(str(value) for value in distinct[:SHOWN].tolist())
+    return f"{values.size} voxels with {distinct.size} values: {shown}{' ...' if distinct.size > SHOWN else ''}"

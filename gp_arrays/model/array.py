@@ -187,7 +187,7 @@ class Array:
             selection = self._select(key)
             if not selection.contiguous:
                 raise RequestError(
-                    "only whole boxes can be written",
+                    "only complete boxes can be written",
                     found=quoted(key),
                     allowed="slices with step 1 and integers",
                     path=(self.name,),

@@ -95,7 +95,7 @@ def run_step(step: Step, region: Region, blocks: Sequence[Block | None], path: C
     except MemoryError:
         raise
     except Exception as error:
-        # array types are anybody's code: whatever they raise is told with its place in the tree
+        # an array type may be a user's code: whatever it raises is reported with the path in the tree
         raise ComputeError(f"{type(error).__name__} in {region}: {error}", path=path()) from error
 
 

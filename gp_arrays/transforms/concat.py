@@ -36,10 +36,10 @@ def common_dtype(dtypes: Mapping[str, np.dtype[Any]]) -> np.dtype[Any]:
     common = np.result_type(*dtypes.values())
     wide = [name for name, d in dtypes.items() if d.kind in "ui" and d.itemsize == 8]
     if wide and common.kind == "f":
-        found = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
+        dtypes_text = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
         raise TreeError(
             "no dtype holds both 64-bit integers and floats or the other sign",
-            found=found,
+            found=dtypes_text,
             allowed="integers of one sign, or floats alone",
         )
     return common

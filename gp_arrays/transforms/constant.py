@@ -73,10 +73,10 @@ class ConstantArrayConfig(ArrayConfig):
             return self.dtype
         if isinstance(self.constant, float):
             return np.dtype(np.float32)
-        found = smallest_dtype(self.constant, self.constant)
-        if found is None:
+        smallest = smallest_dtype(self.constant, self.constant)
+        if smallest is None:
             raise ConfigError("the constant does not fit 64 bits", found=self.constant)
-        return found
+        return smallest
 
     def infer(self, *sources: Meta) -> Meta:
         return attrs.evolve(sources[0], dtype=self.value_dtype(), interpolatable=False, averaged=False)

@@ -24,5 +24,5 @@ def ones_like(array: Array, name: str | None = None) -> Array:
 def constant_like(array: Array, constant: float, dtype: Any = None, name: str | None = None) -> Array:
     """One value with the extent, voxel size and axes of an array."""
     _require_array(array)
-    made = ConstantArrayConfig(name or f"constant-like-{array.name}", array.config, constant, dtype)
-    return Array(made, unit=array.unit)
+    config = ConstantArrayConfig(name or f"constant-like-{array.name}", array.config, constant, dtype)
+    return Array(config, unit=array.unit)

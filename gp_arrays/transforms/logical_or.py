@@ -22,10 +22,10 @@ def logical_or(data: np.ndarray[Any, Any], axis: int | None) -> np.ndarray[Any, 
     if axis is None:
         return np.asarray(data != 0).view(np.uint8)
     entries = np.moveaxis(data, axis, 0)
-    found = np.asarray(entries[0] != 0)
+    result = np.asarray(entries[0] != 0)
     for entry in entries[1:]:
-        np.logical_or(found, entry, out=found)
-    return found.view(np.uint8)
+        np.logical_or(result, entry, out=result)
+    return result.view(np.uint8)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -15,8 +15,8 @@ from ..model.checks import common_grid, require_ids
 from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region, voxel_text
 
-#: The room that each source has by default.
-ROOM = 2**40
+#: By default the offsets are multiples of it, so that each source has ids up to it.
+SPACING = 2**40
 LARGEST = 2**64 - 1
 OVERLAPS = ("first", "last", "error")
 
@@ -39,24 +39,24 @@ def merge(
     return out
 
 
-def beyond(labels: np.ndarray[Any, Any], room: int) -> tuple[int, ...] | None:
-    """The place of a label that is negative or above ``room``, None where there is none.
+def invalid_id(labels: np.ndarray[Any, Any], largest: int) -> tuple[int, ...] | None:
+    """The index of a label that is negative or above ``largest``, None where there is none.
 
-    >>> beyond(np.array([[0, 7]]), 6)
+    >>> invalid_id(np.array([[0, 7]]), 6)
     (0, 1)
     """
     info = np.iinfo(labels.dtype)
-    if labels.size == 0 or (info.min == 0 and info.max <= room):
+    if labels.size == 0 or (info.min == 0 and info.max <= largest):
         return None
     low, high = (0 if info.min == 0 else int(labels.min())), int(labels.max())
-    if low >= 0 and high <= room:
+    if low >= 0 and high <= largest:
         return None
     at = labels.argmin() if low < 0 else labels.argmax()
     return tuple(int(i) for i in np.unravel_index(at, labels.shape))
 
 
 def overlap_of(labels: Sequence[np.ndarray[Any, Any]]) -> tuple[tuple[int, ...], int, int] | None:
-    """A place where two sources have an id, and which two; None where there is none.
+    """The index of a voxel where two sources have an id, and which two; None where there is none.
 
     >>> overlap_of([np.array([1, 0, 1]), np.array([0, 2, 2])])
     ((2,), 0, 1)
@@ -66,8 +66,8 @@ def overlap_of(labels: Sequence[np.ndarray[Any, Any]]) -> tuple[tuple[int, ...],
         there = source != 0
         both = taken & there
         if both.any():
-            place = tuple(int(i) for i in np.unravel_index(both.argmax(), both.shape))
-            return place, next(j for j in range(k) if labels[j][place] != 0), k
+            index = tuple(int(i) for i in np.unravel_index(both.argmax(), both.shape))
+            return index, next(j for j in range(k) if labels[j][index] != 0), k
         taken |= there
     return None
 
@@ -83,21 +83,21 @@ def to_offsets(value: Any) -> tuple[int, ...] | None:
 class MergeInstancesArrayConfig(ArrayConfig):
     """The instances of several label volumes in one uint64 volume; the roi is their intersection.
 
-    Ids of source k get offset k added; id 0 is background. A source's room is its ids from
-    1 up to the next larger offset minus its own, that of the largest offset up to 2^64 - 1.
-    ``source_of_id`` tells where an id comes from.
+    Offset k is added to the ids of source k; id 0 is background. A source may have ids from 1 to the next larger
+    offset minus its own; with the largest offset, up to 2^64 - 1 minus that. ``source_of_id`` tells from which
+    source an id comes.
 
     Args:
         name: The array's name.
         source_array_configs: Integer ids, without channels, never averaged.
-        id_offsets: One for each source, all different, none negative, each below 2^64 - 1
-            (beyond, no id has room); by default 0, 2^40, 2 * 2^40, ...
+        id_offsets: One for each source, all different, from 0 to 2^64 - 2; by default 0, 2^40, 2 * 2^40, ...
         overlap: Where several sources have an instance, the ``"first"`` or the ``"last"`` of
             them wins; ``"error"`` makes it a ComputeError.
 
-    Raises ComputeError for an id that is negative or beyond its room and, with ``overlap="error"``,
-    for an overlap, with the place in world units. Ids that are too large for their room (near 2^59, say)
-    are first made small: a RelabelArrayConfig with a table of ``gp_arrays.dense_table``.
+    Raises:
+        ComputeError: An id that is negative or too large for its source and, with ``overlap="error"``, an
+            overlap, with the position in world units. Ids that are too large (2^59, for example) need a
+            RelabelArrayConfig with a table of ``gp_arrays.dense_table`` before they are merged.
 
     >>> import gp_arrays as gpa, numpy as np
     >>> cells = gpa.NumpyArrayConfig("cells", data=np.array([[0, 1, 1]], np.uint64))
@@ -123,7 +123,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
                 allowed=len(names),
             )
         if any(not 0 <= offset < LARGEST for offset in offsets):
-            raise ConfigError("id_offsets leave no room", found=list(offsets), allowed=f"0 to {LARGEST - 1}")
+            raise ConfigError("an id offset is out of range", found=list(offsets), allowed=f"0 to {LARGEST - 1}")
         if len(set(offsets)) != len(offsets):
             raise ConfigError("id_offsets are not all different", found=list(offsets))
 
@@ -132,10 +132,10 @@ class MergeInstancesArrayConfig(ArrayConfig):
         """What is added to the ids of each source."""
         if self.id_offsets is not None:
             return self.id_offsets
-        return tuple(k * ROOM for k in range(len(self.source_array_configs)))
+        return tuple(k * SPACING for k in range(len(self.source_array_configs)))
 
     @property
-    def rooms(self) -> tuple[int, ...]:
+    def largest_ids(self) -> tuple[int, ...]:
         """The largest id that each source may have."""
         return tuple(
             min((other - offset for other in self.offsets if other > offset), default=LARGEST - offset)
@@ -157,13 +157,13 @@ class MergeInstancesArrayConfig(ArrayConfig):
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
     ) -> np.ndarray[Any, Any]:
         labels = [block.data for block in blocks if block is not None]
-        for config, source, room in zip(self.source_array_configs, labels, self.rooms, strict=True):
-            at = beyond(source, room)
+        for config, source, largest in zip(self.source_array_configs, labels, self.largest_ids, strict=True):
+            at = invalid_id(source, largest)
             if at is not None:
                 raise ComputeError(
-                    f"an id of {config.name} is beyond its room",
+                    f"an id of {config.name} is out of range",
                     found=f"{source[at]} at {voxel_text(region, meta, at)}",
-                    allowed=f"1 to {room}, as id_offsets are {list(self.offsets)}; set id_offsets, or make the ids "
+                    allowed=f"1 to {largest}, as id_offsets are {list(self.offsets)}; set id_offsets, or make the ids "
                     "small: RelabelArrayConfig with a table of gp_arrays.dense_table",
                 )
         if self.overlap == "error" and (overlap := overlap_of(labels)) is not None:
@@ -185,12 +185,12 @@ def source_of_id(config: MergeInstancesArrayConfig, id: int) -> tuple[str, int]:
         id: One of their ids.
 
     Raises:
-        RequestError: An id that no source can have: 0, or one that is in no source's room.
+        RequestError: An id that no source can have, such as 0.
     """
     if not isinstance(config, MergeInstancesArrayConfig):
         raise RequestError("not a MergeInstancesArrayConfig", found=quoted(config))
     id = fields.to_integer(id)
-    for source, offset, room in zip(config.source_array_configs, config.offsets, config.rooms, strict=True):
-        if 0 < id - offset <= room:
+    for source, offset, largest in zip(config.source_array_configs, config.offsets, config.largest_ids, strict=True):
+        if 0 < id - offset <= largest:
             return source.name, id - offset
     raise RequestError("no source has that id", found=id, path=(config.name,))

@@ -100,13 +100,13 @@ def parse_labels(value: Any) -> Annotations:
         # 1 and 0 would look up as true and false
         if not isinstance(annotated, (bool, str)) or annotated not in ANNOTATED:
             raise _malformed(f"{where_state}.annotated", annotated, 'true, false, "dense", "sparse" or "empty"')
-        says = present, ANNOTATED[annotated]
-        if states.setdefault(int(label), says) != says:
-            raise _malformed(f"{where}.value", label, "each id once, or the same said of it")
+        current = present, ANNOTATED[annotated]
+        if states.setdefault(int(label), current) != current:
+            raise _malformed(f"{where}.value", label, "each id once, or always with the same state")
     return Annotations(
         frozenset(states),
-        frozenset(i for i, says in states.items() if says == (True, "empty")),
-        frozenset(i for i, says in states.items() if says == (True, "sparse")),
+        frozenset(i for i, state in states.items() if state == (True, "empty")),
+        frozenset(i for i, state in states.items() if state == (True, "sparse")),
     )
 
 
@@ -132,26 +132,24 @@ _LOGGED: weakref.WeakSet[Config] = weakref.WeakSet()
 class MissingAnnotationsMaskConfig(ArrayConfig):
     """A uint8 channel for each group of ids: 1 where a voxel is usable for the group's loss.
 
-    A voxel is usable where its label is above 0 (label 0 says that nobody looked there),
-    unless the metadata say that an id of the group is present in the volume and not
-    annotated: then the whole channel is 0. The metadata are the attribute ``labels`` of
-    the label volume, a list of ``{"value": id, "annotationState": {"present": ...,
-    "annotated": ...}}``, or the same wrapped as ``{"labels": [...]}``. It reaches this array
-    through crops and resampling. What its dialects say of an id that is present:
+    A voxel is usable where its label is above 0; label 0 means that nobody annotated the voxel. If the metadata
+    list an id of the group as present in the volume but not annotated, no voxel of the channel is usable.
+    The metadata are the attribute ``labels`` of the label volume: a list of ``{"value": id, "annotationState":
+    {"present": ..., "annotated": ...}}``, or ``{"labels": [...]}`` with such a list. Crops and resampling keep
+    the attribute. For an id that is present, ``annotated`` means:
 
     ========================================  =======================  ===================
     fibsem_tools before March 2023            later, cellmap_schemas   for the mask
     ========================================  =======================  ===================
     ``true``                                  ``"dense"``              annotated
     ``false``                                 ``"empty"``              missing: channel is 0
-    (cannot be said)                          ``"sparse"``             see ``sparse``
+    (not possible)                            ``"sparse"``             see ``sparse``
     ========================================  =======================  ===================
 
-    An id that is not present (``"present": false``) is a known negative and usable, whatever
-    ``annotated`` says; an id that is not listed counts as annotated. Without the attribute
-    every voxel above 0 is usable in every channel. That, and each channel that is 0 throughout,
-    is logged as a warning, and shown by ``verify`` and ``explain``: a ``gunpowder.Reject`` on such
-    a channel would wait for ever.
+    An id that is not present (``"present": false``) is known to be absent, so its voxels are usable, whatever
+    ``annotated`` is. An id that is not listed counts as annotated. If the attribute is missing, every voxel above 0
+    is usable in every channel. A missing attribute and each channel that is 0 everywhere are logged as a
+    warning and shown by ``verify`` and ``explain``: ``gunpowder.Reject`` on such a channel never ends.
 
     Args:
         name: The array's name.
@@ -166,12 +164,12 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
     the source's dtype.
 
     >>> import gp_arrays as gpa, numpy as np, tempfile
-    >>> said = [{"value": 3, "annotationState": {"present": True, "annotated": "dense"}},
-    ...         {"value": 5, "annotationState": {"present": True, "annotated": "empty"}}]
-    >>> made = gpa.create_zarr(tempfile.mkdtemp() + "/a.zarr", "ids", roi=gpa.Roi((0, 0), (1, 3)),
-    ...                        voxel_size=(1, 1), dtype="uint8", attributes={"labels": said})
-    >>> made[:] = np.array([[0, 3, 7]])
-    >>> mask = gpa.MissingAnnotationsMaskConfig("mask", made.config, [("three", [3]), ("five", [5])])
+    >>> listed = [{"value": 3, "annotationState": {"present": True, "annotated": "dense"}},
+    ...           {"value": 5, "annotationState": {"present": True, "annotated": "empty"}}]
+    >>> ids = gpa.create_zarr(tempfile.mkdtemp() + "/a.zarr", "ids", roi=gpa.Roi((0, 0), (1, 3)),
+    ...                       voxel_size=(1, 1), dtype="uint8", attributes={"labels": listed})
+    >>> ids[:] = np.array([[0, 3, 7]])
+    >>> mask = gpa.MissingAnnotationsMaskConfig("mask", ids.config, [("three", [3]), ("five", [5])])
     >>> mask.array()[:, 0].tolist()
     [[0, 1, 1], [0, 0, 0]]
     """

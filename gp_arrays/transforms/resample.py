@@ -43,25 +43,25 @@ def to_order(value: Any) -> int:
 
 @attrs.frozen(eq=False, repr=False)
 class ResampledArrayConfig(ArrayConfig):
-    """An array with ``upsample`` voxels in the place of ``downsample``, axis by axis.
+    """An array at another voxel size: smaller by ``upsample``, larger by ``downsample``, on each spatial axis.
 
-    The voxel size becomes ``voxel_size * downsample / upsample``, which must be whole. The roi
-    is the source's, shrunk to whole voxels of both sizes. dtype and axes are kept.
-    Beyond the source its edge voxels repeat.
+    The voxel size becomes ``voxel_size * downsample / upsample``, which must be a whole number. The roi is that of
+    the source, cut to voxels that are complete at both sizes. The dtype and the non-spatial axes stay.
+    Beyond the edge of the source, the voxel at the edge is repeated.
 
     Args:
         name: The array's name.
-        source_array_config: Any array. Averaging and interpolation want an interpolatable one.
-        upsample, downsample: An integer per spatial axis; 0 counts as 1. A common
-            divisor of both makes no difference.
-        interp_order: 0: the nearest voxel, the lower one where two are. 1 or 3: linear or
-            cubic interpolation on axes that get finer, the mean of what a
-            voxel covers on those that get coarser. Integers are rounded once, ties to even.
-        downsample_by: ``"mean"``, ``"nearest"`` or ``"mode"`` (the most frequent value, the
-            smallest of several) on axes that get coarser, instead of the order's own.
+        source_array_config: Any array. Orders above 0 and ``"mean"`` need an interpolatable one.
+        upsample, downsample: One integer for each spatial axis. 0 means 1, and 4 / 2 means 2 / 1.
+        interp_order: 0 takes the nearest voxel; of two that are equally near, the one at the smaller position.
+            1 and 3 interpolate (linear, cubic) on axes where voxels become smaller, and take the mean
+            on axes where they become larger. Integers are rounded once; halves go to the even number.
+        downsample_by: What happens on axes where voxels become larger, in place of what the order says:
+            ``"mean"``, ``"nearest"``, or ``"mode"``, the most frequent value (the smallest one of several).
 
-    Raises TreeError where the voxel size would not be whole, where factors do not fit the
-    axes, and where ids would be averaged.
+    Raises:
+        TreeError: A voxel size that is not a whole number, factors that do not fit the axes, or ids that would
+            be averaged.
 
     >>> import gp_arrays as gpa, numpy as np
     >>> raw = gpa.NumpyArrayConfig("raw", data=np.array([[0, 8, 8, 0]], np.uint8), voxel_size=(4, 4))
@@ -97,11 +97,13 @@ class ResampledArrayConfig(ArrayConfig):
     def samplings(self) -> tuple[Sampling, ...]:
         """How each spatial axis is resampled."""
         finer, coarser = ORDERS[self.interp_order]
-        found = []
+        samplings = []
         for up, down in zip(self.upsample, self.downsample, strict=True):
             common = math.gcd(up, down)
-            found.append(Sampling(finer if up > down else self.downsample_by or coarser, up // common, down // common))
-        return tuple(found)
+            samplings.append(
+                Sampling(finer if up > down else self.downsample_by or coarser, up // common, down // common)
+            )
+        return tuple(samplings)
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources

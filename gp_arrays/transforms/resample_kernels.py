@@ -1,7 +1,7 @@
 """Resampling of voxels along axes: exact for integers, in a fixed order for floats.
 
 A voxel's value depends on the source voxels that it is made of and on nothing else, so any
-block of the result equals that part of the whole, bit for bit.
+block equals the same part of the complete result, bit for bit.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def resample(
     if data.dtype.kind == "b":
         return resample(data.view(np.uint8), samplings, start, first, shape).astype(np.bool_)
     lead = data.ndim - len(samplings)
-    made = math.prod(data.shape[:lead]) * math.prod(shape[1:])
+    computed = math.prod(data.shape[:lead]) * math.prod(shape[1:])
     used = data.size // data.shape[lead] * samplings[0].down // samplings[0].up
-    thick = max(THINNEST, VOXELS // max(made, used, 1))
+    thick = max(THINNEST, VOXELS // max(computed, used, 1))
     if thick >= shape[0] or not any(sampling.weighted for sampling in samplings):
         return _resample(data, samplings, start, first, shape)
     out = np.empty((*data.shape[:lead], *shape), data.dtype)

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 #: Bytes of the working copy of a slab: what stays in a core's cache while passes go over it.
 SLAB = 1 << 20
 
-#: So many values are sorted by comparing whole arrays; more of them voxel by voxel.
+#: Up to this many values are sorted by comparing arrays with each other; more of them voxel by voxel.
 WIDEST_NETWORK = 32
 
 
@@ -62,15 +62,15 @@ def most_frequent(rows: Array) -> Array:
             rows[i] = lower
     else:
         rows = np.ascontiguousarray(np.sort(rows.T, axis=-1).T)
-    found: Array = rows[0].copy()
-    run: Array = np.ones(found.shape, np.uint8 if len(rows) < 256 else np.uint32)
+    frequent: Array = rows[0].copy()
+    run: Array = np.ones(frequent.shape, np.uint8 if len(rows) < 256 else np.uint32)
     longest = run.copy()
     for previous, row in itertools.pairwise(rows):
         run *= row == previous
         run += 1
-        np.copyto(found, row, where=run > longest)
+        np.copyto(frequent, row, where=run > longest)
         np.maximum(longest, run, out=longest)
-    return found
+    return frequent
 
 
 @functools.cache

@@ -42,13 +42,18 @@ def to_at(value: Any) -> dict[str, int]:
 
 @attrs.frozen(eq=False, repr=False)
 class SelectArrayConfig(ArrayConfig):
-    """Some channels, samples or times of an array; the others are not read.
+    """Some channels, samples or times of an array. The others are not read.
 
     Args:
         name: The array's name.
         source_array_config: An array with non-spatial axes.
-        channels: Names or indices, in the order wanted; one without a list drops the axis.
-        at: One index for each of other non-spatial axes, which it drops.
+        channels: A list of names or indices gives these channels in the order of the list. One name or one
+            index without a list gives this channel, and the result has no channel axis.
+        at: For other non-spatial axes, the index to take, such as ``{"t": 0}``. The result does not have
+            these axes.
+
+    Raises:
+        TreeError: A channel, an axis or an index that the source does not have, or a channel given twice.
 
     >>> import gp_arrays as gpa, numpy as np
     >>> two = gpa.NumpyArrayConfig("two", data=np.array([[[1]], [[2]]]), axes=("c", "y", "x"))

@@ -90,13 +90,17 @@ def _added(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.n
 
 @attrs.frozen(eq=False, repr=False)
 class SumArrayConfig(PointwiseConfig):
-    """The voxelwise sum of arrays, in their order; the roi is their intersection.
+    """The sum of several arrays, voxel by voxel. The roi is the intersection of their rois.
 
     Args:
         name: The array's name.
-        source_array_configs: At least one; channels all or none, and equally many.
-        dtype: By default the smallest that holds any possible sum (see ``sum_dtype``). A
-            sum that does not fit is a ComputeError where it happens.
+        source_array_configs: One array or more, all with the same channels or all without. Floats are
+            added in this order.
+        dtype: By default the smallest dtype that holds every possible sum (see ``sum_dtype``).
+
+    Raises:
+        TreeError: Different channels, or floats where ``dtype`` is an integer dtype.
+        ComputeError: A sum that the dtype does not hold, raised when the voxel is computed.
 
     >>> import gp_arrays as gpa, numpy as np
     >>> a = gpa.NumpyArrayConfig("a", data=np.array([[200]], np.uint8))

@@ -222,6 +222,6 @@ def from_file(path: str | Path, cls: type[T]) -> T:
     roots = [config for config in configs.values() if config not in used]
     fitting = [config for config in roots if isinstance(config, cls)]
     if len(fitting) != 1:
-        found = ", ".join(f"{config.name} ({type(config).__name__})" for config in roots)
-        raise TreeError(f"{path} does not hold one tree of type {cls.__name__}", found=found)
+        listed = ", ".join(f"{config.name} ({type(config).__name__})" for config in roots)
+        raise TreeError(f"{path} does not hold one tree of type {cls.__name__}", found=listed)
     return fitting[0]

@@ -42,7 +42,7 @@ def merge_instances(config: MergeInstancesArrayConfig, naive: Naive) -> Volume:
             above = [offset for offset in offsets if offset > offsets[k]]
             room = (min(above) if above else TOP) - offsets[k]
             if not 0 <= own <= room:
-                raise ComputeError("an id is beyond its room")
+                raise ComputeError("an id is out of range")
             if own:
                 found.append(own + offsets[k])
         if len(found) > 1 and config.overlap == "error":

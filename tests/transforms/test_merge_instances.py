@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import gp_arrays as gpa
 from gp_arrays.testing import ArrayTypeLaws
-from gp_arrays.transforms.merge_instances import beyond, merge, overlap_of
+from gp_arrays.transforms.merge_instances import invalid_id, merge, overlap_of
 
 TOP = 2**64 - 1
 ROOM = 2**40
@@ -71,13 +71,13 @@ def test_merge_does_not_modify_its_sources():
     assert merge([a, b], [7, 9]).tolist() == [[8, 10]]
 
 
-def test_beyond():
-    assert beyond(np.array([[1, 2], [3, 9]], np.int32), 8) == (1, 1)
-    assert beyond(np.array([[1, 2], [3, 9]], np.int32), 9) is None
-    assert beyond(np.array([5, -1], np.int64), TOP) == (1,)
-    assert beyond(np.array([255], np.uint8), 255) is None
-    assert beyond(np.array([255], np.uint8), 254) == (0,)
-    assert beyond(np.array([TOP], np.uint64), TOP - 1) == (0,)
+def test_invalid_ids():
+    assert invalid_id(np.array([[1, 2], [3, 9]], np.int32), 8) == (1, 1)
+    assert invalid_id(np.array([[1, 2], [3, 9]], np.int32), 9) is None
+    assert invalid_id(np.array([5, -1], np.int64), TOP) == (1,)
+    assert invalid_id(np.array([255], np.uint8), 255) is None
+    assert invalid_id(np.array([255], np.uint8), 254) == (0,)
+    assert invalid_id(np.array([TOP], np.uint64), TOP - 1) == (0,)
 
 
 def test_overlap_of():
@@ -116,7 +116,7 @@ def test_one_source_keeps_its_attributes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("offsets", "rooms"),
+    ("offsets", "largest"),
     [
         (None, (ROOM, ROOM, TOP - 2 * ROOM)),
         ([0, 5, 100], (5, 95, TOP - 100)),
@@ -124,17 +124,17 @@ def test_one_source_keeps_its_attributes(tmp_path):
         ([TOP - 1, 0, 1], (1, 1, TOP - 2)),
     ],
 )
-def test_rooms(offsets, rooms):
+def test_largest(offsets, largest):
     config = gpa.MergeInstancesArrayConfig("m", [memory(name, [[0]]) for name in "abc"], id_offsets=offsets)
-    assert config.rooms == rooms
+    assert config.largest_ids == largest
 
 
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
         ({"id_offsets": [0, 0]}, "id_offsets are not all different; found [0, 0]"),
-        ({"id_offsets": [0, -1]}, "id_offsets leave no room; found [0, -1]"),
-        ({"id_offsets": [0, TOP]}, f"id_offsets leave no room; found [0, {TOP}]; allowed: 0 to {TOP - 1}"),
+        ({"id_offsets": [0, -1]}, "an id offset is out of range; found [0, -1]"),
+        ({"id_offsets": [0, TOP]}, f"an id offset is out of range; found [0, {TOP}]; allowed: 0 to {TOP - 1}"),
         ({"id_offsets": [0]}, "id_offsets does not have one offset per source; found 1 for a, b; allowed: 2"),
         ({"id_offsets": "01"}, "id_offsets: not a list of integers; found '01'"),
         ({"id_offsets": [0, 0.5]}, "id_offsets: not an integer; found 0.5"),
@@ -184,7 +184,7 @@ def test_an_id_beyond_its_room(data, dtype, offsets, id):
     with pytest.raises(gpa.ComputeError) as caught:
         merged[:]
     text = str(caught.value)
-    assert text.startswith(f"merged: an id of a is beyond its room; found {id} at (110, 220) nm")
+    assert text.startswith(f"merged: an id of a is out of range; found {id} at (110, 220) nm")
     assert "id_offsets" in text
     assert "RelabelArrayConfig with a table of gp_arrays.dense_table" in text
 
@@ -336,7 +336,7 @@ def test_errors_in_a_compiled_pipeline_name_the_place_in_the_world_and_the_path(
     request = gp.BatchRequest({key: gp.ArraySpec(roi=gp.Roi((100, 200), (20, 40)))})
     with gp.build(pipeline), pytest.raises(gp.PipelineRequestError) as caught:
         pipeline.request_batch(request)
-    assert "top > merged: an id of a is beyond its room; found -1 at (113, 225) nm" in str(caught.value)
+    assert "top > merged: an id of a is out of range; found -1 at (113, 225) nm" in str(caught.value)
 
 
 def test_node_in_an_unbounded_pad_and_errors_there():
@@ -351,7 +351,7 @@ def test_node_in_an_unbounded_pad_and_errors_there():
     with gp.build(pipeline):
         batch = pipeline.request_batch(gp.BatchRequest({merged: gp.ArraySpec(roi=gp.Roi((0, -1), (2, 2)))}))
         assert batch[merged].data.tolist() == [[0, 8], [0, 0]]
-        with pytest.raises(gp.PipelineRequestError, match=r"an id of B is beyond its room; found -1 at \(0, 1\) nm"):
+        with pytest.raises(gp.PipelineRequestError, match=r"an id of B is out of range; found -1 at \(0, 1\) nm"):
             pipeline.request_batch(gp.BatchRequest({merged: gp.ArraySpec(roi=gp.Roi((0, 0), (1, 2)))}))
 
 
@@ -359,7 +359,7 @@ def test_more_ids_than_room(tmp_path):
     a, b = memory("a", [[9, 8, 7]]), memory("b", [[0, 0, 0]])
     merged = gpa.MergeInstancesArrayConfig("merged", [dense(a, tmp_path), b], id_offsets=[0, 2]).array()
     assert merged[:, 1:].tolist() == [[2, 1]]
-    with pytest.raises(gpa.ComputeError, match=r"merged: an id of dense a is beyond its room; found 3 at \(0, 0\) nm"):
+    with pytest.raises(gpa.ComputeError, match=r"merged: an id of dense a is out of range; found 3 at \(0, 0\) nm"):
         merged[:]
 
 
