@@ -39,5 +39,10 @@ def no_channels():
     return _network(lambda voxels: voxels[:, 0])
 
 
+def threads():
+    """The result is the number of threads that the network may use."""
+    return _network(lambda voxels: torch.full_like(voxels, torch.get_num_threads()))
+
+
 def raises():
     raise ValueError("no such\nnetwork")

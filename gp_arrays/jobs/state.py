@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import StoreError
 from ..model.fields import to_path
-from ..storage.documents import require_on_disk
+from ..storage.documents import read_json, require_on_disk
 from ..storage.files import replace_file, writing
 from ..storage.journal import BOOT, EMPTY, JOURNALS, SAFE, STATES, Grid, read_bitmap, read_done, this_start
 from . import document
@@ -247,6 +247,12 @@ class State:
         self.keep(SAFE, pass_.name, done, durable=True)
         # journals go last: who reads them meanwhile reads the bitmap afterwards
         shutil.rmtree(self.folder / JOURNALS / pass_.name, ignore_errors=True)
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads the workers of the last run that ended could use; None where no run has."""
+        summary = read_json(self.folder / SUMMARY)
+        return None if summary is None else int(summary["threads"])
 
     def failures(self) -> list[dict[str, Any]]:
         """What workers noted of blocks that failed in the last run, by pass and number; the last note of each counts."""

@@ -16,6 +16,7 @@ from ..model.meta import Region
 from ..storage.create import remove_attribute
 from ..storage.documents import datasets, find_node, read_node
 from ..storage.journal import MARK, Unfinished
+from ..train.network import thread_count
 from . import document
 from .outputs import Writer, job_of
 from .state import State, busy, state_base, store_root
@@ -178,7 +179,9 @@ def check_blocks(folder: str | Path, count: int, seed: int | None = None, trust:
             loaded[pass_.name] = document.load(state.folder, job, pass_.name)
         work = loaded[pass_.name]
         # counted back from where its pass ends
-        for output, part, voxels in work.evaluate(pass_.block_of(int(done[which][number - int(ends[which])]))):
+        with thread_count(state.threads):
+            blocks = work.evaluate(pass_.block_of(int(done[which][number - int(ends[which])])))
+        for output, part, voxels in blocks:
             stored = Writer(work.root, output.dataset, output.meta).read(part)
             if not np.array_equal(stored, voxels, equal_nan=voxels.dtype.kind == "f"):
                 wrong.append((output.dataset, part.roi))

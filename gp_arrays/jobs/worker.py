@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import GpArraysError, StoreError
 from ..storage.journal import DONE, FAILED, JOURNALS, LEFT, STARTED, Journal
+from ..train.network import thread_count
 from . import document
 from .geometry import Output
 from .launch import THREADS
@@ -178,7 +179,8 @@ def main(folder: str, worker_id: str) -> None:
         os.environ.setdefault(name, str(run["threads"]))
     import_modules(run)
     worker = Worker(state, run, worker_id)
-    worker.loop()
+    with thread_count(run["threads"]):
+        worker.loop()
     worker.leave()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ class Network:
     def run(self, batch: Voxels, autocast: str | None) -> Voxels:
         """The network's result for a float32 batch, as float32. Raises ComputeError."""
         torch = self.torch
-        with torch.inference_mode():
+        with torch.inference_mode(), _as_many_threads(torch):
             inputs = torch.from_numpy(batch).to(self.device)
             if autocast is None:
                 result = self.module(inputs)
@@ -151,6 +152,28 @@ class Network:
         return voxels
 
 
+@contextlib.contextmanager
+def thread_count(count: int | None) -> Iterator[None]:
+    """Run networks with so many threads of torch meanwhile, as their rounding depends on it; None for torch's own."""
+    global _threads
+    before, _threads = _threads, count
+    try:
+        yield
+    finally:
+        _threads = before
+
+
+@contextlib.contextmanager
+def _as_many_threads(torch: Any) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+_threads: int | None = None
 _LOADING = threading.RLock()
 _NETWORKS: dict[tuple[Any, ...], Network] = {}
 

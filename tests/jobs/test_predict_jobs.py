@@ -108,6 +108,18 @@ def test_a_worker_that_is_killed_changes_nothing(raw, tmp_path, make):
     np.testing.assert_array_equal(stored[:], config.array()[:])
 
 
+def test_blocks_are_checked_with_as_many_threads(tmp_path):
+    torch.set_num_threads(2)
+    source = gpa.NumpyArrayConfig("raw", data=np.zeros((16, 16), np.float32))
+    config = gpa.PredictArrayConfig("out", source, "networks_of_tests:threads", tile_size=(8, 8))
+    workers = gpa.Workers(threads=3)
+    result = gpa.materialize(config, tmp_path / "out.zarr", num_workers=1, progress=False, workers=workers)
+    assert (gpa.open_zarr(tmp_path / "out.zarr", "out")[:] == 3).all()
+    TILES.clear()
+    assert gpa.check_blocks(result.state, 4, trust=True).wrong == ()
+    assert torch.get_num_threads() == 2
+
+
 def test_another_checkpoint_is_refused(raw, tmp_path):
     source, _ = raw
     config = predicted(gpa.CropArrayConfig("part", source, gpa.Roi((8, 0, -12), (320, 320, 320))), tmp_path)
