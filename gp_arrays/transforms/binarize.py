@@ -46,11 +46,8 @@ def _any_of(labels: np.ndarray[Any, Any], ids: Sequence[int], out: np.ndarray[An
         out[...] = np.isin(labels, np.array(ids, labels.dtype))
         return
     out[...] = False
-    another = np.empty(labels.shape, bool) if len(ids) > 1 else out
-    for i, wanted_id in enumerate(ids):
-        np.equal(labels, wanted_id, out=out if i == 0 else another)
-        if i > 0:
-            np.logical_or(out, another, out=out)
+    for wanted in ids:
+        np.logical_or(out, labels == wanted, out=out)
 
 
 def to_groups(value: Any) -> Groups:

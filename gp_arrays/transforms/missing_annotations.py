@@ -37,15 +37,9 @@ def usable_voxels(labels: np.ndarray[Any, Any], groups: Sequence[Collection[int]
     [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
     """
     out = np.empty((len(groups), *labels.shape), np.uint8)
-    labelled: np.ndarray[Any, Any] | None = None
     for channel, group in zip(out, groups, strict=True):
-        if group is False:
-            channel[...] = 0
-        elif group is True:
-            if labelled is None:
-                labelled = np.greater(labels, 0, out=channel.view(bool))
-            else:
-                channel.view(bool)[...] = labelled
+        if isinstance(group, bool):
+            channel[...] = labels > 0 if group else 0
         else:
             above = [i for i in group if 0 < i <= np.iinfo(labels.dtype).max]
             channel[...] = binarize(labels, [above])[0] if above else 0
