@@ -12,6 +12,7 @@ from ..model.config import all_configs
 from ..sources.numpy_ import NumpyArrayConfig
 from ..storage.create import NEW, create_group, remove_attribute, remove_leftovers, swap_in, update_attributes
 from ..storage.documents import find_node, read_node
+from ..storage.engine import DOCUMENTS
 from ..storage.journal import MARK, Mark
 from . import document
 from .document import Job
@@ -36,6 +37,9 @@ def make_outputs(prepared: Prepared, state: State) -> None:
     root, job = prepared.root, prepared.job
     folders = {name: Path(os.path.realpath(root / name)) for name in job.datasets}
     hidden = {folder: folder.with_name(f".{folder.name}.{job.id}{NEW}") for folder in folders.values()}
+    # the folders above outputs that become groups, inner ones first
+    groups = {root.joinpath(*Path(name).parts[:i]) for name in folders if name for i in range(len(Path(name).parts))}
+    new_groups = [group for group in sorted(groups, reverse=True) if not group.exists()]
     swapped: list[Path] = []
     try:
         for name in job.datasets:
@@ -55,10 +59,16 @@ def make_outputs(prepared: Prepared, state: State) -> None:
                 swap_in(folder, hidden[folder])
             state.remove()
             raise
-    finally:
-        # after an exchange the hidden folder is what was there before
+    except BaseException:
         for new in hidden.values():
             shutil.rmtree(new, ignore_errors=True)
+        for group in new_groups:
+            if group.exists() and all(path.name in DOCUMENTS for path in group.iterdir()):
+                shutil.rmtree(group, ignore_errors=True)
+        raise
+    for new in hidden.values():
+        # after an exchange this is what was there before
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _make_hidden(prepared: Prepared, state: State, name: str, folder: Path) -> None:

@@ -214,6 +214,21 @@ def test_overwrite_that_fails_leaves_what_was_there(labels, tmp_path, monkeypatc
     np.testing.assert_array_equal(gpa.open_zarr(out, "a")[:16, :16, :16], data[:16, :16, :16])
 
 
+def test_a_store_whose_array_cannot_be_made_is_not_begun(labels, tmp_path, monkeypatch):
+    config, _ = labels
+    gpa.create_zarr(tmp_path / "there.zarr", "mine", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8")
+    before = sorted(tmp_path.rglob("*"))
+
+    def full(array, folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(NewArray, "write", full)
+    for store in ("new.zarr", "there.zarr"):
+        with pytest.raises(gpa.StoreError, match="No space left"):
+            gpa.materialize({"a": config, "deep/er/b": masks_of(config)}, tmp_path / store, **CUT)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("exchange", [True, False])
 def test_overwrite_that_fails_between_two_outputs_takes_neither(labels, tmp_path, monkeypatch, exchange):
     config, data = labels
