@@ -136,11 +136,11 @@ def _run(data: Array, passes: Sequence[Axis], dtype: Any) -> Array:
 
 
 def _weigh_floats(data: Array, passes: Sequence[Axis], denominator: int, gain: int) -> Array:
-    # divided by a power of two first, so that no sum exceeds the largest float
-    scale = 0.5 ** gain.bit_length()
+    # float64 is divided by a power of two first, so that no sum exceeds the largest float
+    scale = 0.5 ** gain.bit_length() if data.dtype == np.float64 else 1.0
     # infinities and what is not a number are values like others
     with np.errstate(over="ignore", invalid="ignore"):
-        values = _run(data * np.float64(scale), passes, np.float64)
+        values = _run(data if scale == 1 else data * scale, passes, np.float64)
         finite = np.isfinite(values)
         values /= denominator * scale
         most = np.finfo(data.dtype).max
