@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
 import logging
 import re
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
 import numpy as np
 
 from ..errors import GpArraysError
@@ -41,16 +41,15 @@ def kind(array: Array) -> str:
 
 def is_mask(array: Array) -> bool:
     """True if the values of an array mean yes or no."""
-    pending, is_known = [array], False
-    while pending:
-        one = pending.pop()
-        if one.dtype.kind == "b" or (one.config.is_mask and one.dtype.itemsize <= 4 and one.dtype.kind != "f"):
-            is_known = True
-            continue
-        if not one.sources or any(source.dtype != one.dtype for source in one.sources):
-            return False
-        pending.extend(one.sources)
-    return is_known
+    steps, masks = array.plan.steps, []
+    for step in steps:
+        dtype = step.meta.dtype
+        masks.append(
+            dtype == np.dtype(bool)
+            or (step.config.is_mask and dtype is not None and dtype.kind != "f" and dtype.itemsize <= 4)
+            or (bool(step.sources) and all(masks[i] and steps[i].meta.dtype == dtype for i in step.sources))
+        )
+    return masks[array.index]
 
 
 def contrast(array: Array) -> tuple[float, float]:
@@ -60,14 +59,15 @@ def contrast(array: Array) -> tuple[float, float]:
     the range of the dtype, unless a small sample in the middle holds only 0 and 1. All other
     arrays have the 1st and 99th percentile of that sample.
     """
-    one = array
-    while not isinstance(one.config, IntensitiesArrayConfig):
-        if len(one.sources) != 1 or one.sources[0].dtype != one.dtype:
+    origin = array
+    while not isinstance(origin.config, IntensitiesArrayConfig):
+        if [source.dtype for source in origin.sources] != [array.dtype]:
             break
-        one = one.sources[0]
+        (origin,) = origin.sources
     else:
         return 0.0, 1.0
-    limits = (0.0, 1.0) if array.dtype.kind == "f" else _limits(array)
+    info = np.iinfo(array.dtype if array.dtype.kind in "ui" else "uint8")
+    limits = (0.0, 1.0) if array.dtype.kind == "f" else (float(info.min), float(info.max))
     try:
         sample = _sample(array)
     except GpArraysError as error:
@@ -83,26 +83,11 @@ def contrast(array: Array) -> tuple[float, float]:
     return (low, high) if low < high else (low, low + 1.0)
 
 
-def _limits(array: Array) -> tuple[float, float]:
-    info = np.iinfo(array.dtype)
-    return float(info.min), float(info.max)
-
-
 def _sample(array: Array) -> np.ndarray[Any, Any]:
     nonspatial = array.ndim - array.dims
     key = [slice(0, min(n, MIXED)) for n in array.shape[:nonspatial]]
-    for n in array.shape[nonspatial:]:
-        begin = max(0, (n - SAMPLE) // 2)
-        key.append(slice(begin, min(n, begin + SAMPLE)))
+    key += [slice(max(0, (n - SAMPLE) // 2), max(0, (n - SAMPLE) // 2) + SAMPLE) for n in array.shape[nonspatial:]]
     return array[tuple(key)]
-
-
-@attrs.frozen
-class Colour:
-    """A channel's name for the shader, and its colour."""
-
-    name: str
-    colour: str
 
 
 def palette(count: int, start: float = 0.0) -> list[str]:
@@ -116,21 +101,18 @@ def palette(count: int, start: float = 0.0) -> list[str]:
     return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colours]
 
 
-def named(channels: Sequence[str], colours: Sequence[str]) -> list[Colour]:
-    """Channels with different names, each of which a shader accepts.
+def shader_names(channels: Sequence[str]) -> list[str]:
+    """A different name for each channel, of letters that a shader accepts.
 
-    >>> [one.name for one in named(["pre-synapse", "pre synapse", "1"], palette(3))]
+    >>> shader_names(["pre-synapse", "pre synapse", "1"])
     ['pre_synapse', 'pre_synapse_2', '1']
     """
-    colours_by_channel: list[Colour] = []
-    for channel, colour in zip(channels, colours, strict=True):
-        clean = re.sub(r"[^A-Za-z0-9]+", "_", channel).strip("_") or "channel"
-        name, count = clean, 1
-        while any(name == other.name for other in colours_by_channel):
-            count += 1
-            name = f"{clean}_{count}"
-        colours_by_channel.append(Colour(name, colour))
-    return colours_by_channel
+    names: list[str] = []
+    for channel in channels:
+        accepted = re.sub(r"[^A-Za-z0-9]+", "_", channel).strip("_") or "channel"
+        numbered = (f"{accepted}_{count}" for count in itertools.count(2))
+        names.append(next(name for name in itertools.chain([accepted], numbered) if name not in names))
+    return names
 
 
 GRAY = """#uicontrol invlerp contrast
@@ -147,28 +129,50 @@ void main() {
 }
 """
 
+#: Adds up the channels that are switched on, each in its colour. All channels have one contrast.
+MIX = """#uicontrol invlerp contrast
+%(controls)s
+void main() {
+  vec3 sum = vec3(0.0);
+%(channels)s
+  emitRGB(sum);
+}
+"""
+MIX_CHANNEL = "  if (show_{name}) sum += color_{name} * contrast(getDataValue({i}));"
 
-def mixing(channels: Sequence[Colour]) -> str:
-    """A shader that adds up the channels that are switched on, each in its colour.
+#: Shows where channels are not 0: each in its colour, and the mean colour where they overlap.
+TINT_CHANNELS = """%(controls)s
+void main() {
+  vec4 sum = vec4(0.0);
+%(channels)s
+  if (sum.a > 0.0) emitRGB(sum.rgb / sum.a);
+  else emitTransparent();
+}
+"""
+TINT_CHANNEL = "  if (show_{name} && float(toRaw(getDataValue({i}))) != 0.0) sum += vec4(color_{name}, 1.0);"
+CONTROLS = '#uicontrol vec3 color_{name} color(default="{colour}")\n#uicontrol bool show_{name} checkbox(default=true)'
 
-    All channels have one contrast.
+
+def shader(array: Array, what: str, mixed: bool, hue: float = 0.0) -> str:
+    """The shader of an image or a mask, with a colour and a checkbox for each channel that it mixes.
+
+    Args:
+        array: What is shown.
+        what: ``image`` or ``mask``.
+        mixed: True if its channels are mixed.
+        hue: The hue of the first colour of a mask, from 0 (red) to 1.
     """
-    start = ["#uicontrol invlerp contrast", "void main() {", "  vec3 sum = vec3(0.0);"]
-    added = "  if (show_{name}) sum += color_{name} * contrast(getDataValue({i}));"
-    return _shader(channels, start, added, ["  emitRGB(sum);"])
-
-
-def tinting(channels: Sequence[Colour]) -> str:
-    """A shader that shows where channels are not 0: each in its colour, and the mean colour where they overlap."""
-    start = ["void main() {", "  vec4 sum = vec4(0.0);"]
-    added = "  if (show_{name} && float(toRaw(getDataValue({i}))) != 0.0) sum += vec4(color_{name}, 1.0);"
-    end = ["  if (sum.a > 0.0) emitRGB(sum.rgb / sum.a);", "  else emitTransparent();"]
-    return _shader(channels, start, added, end)
-
-
-def _shader(channels: Sequence[Colour], start: list[str], added: str, end: list[str]) -> str:
-    """A shader with a colour and a checkbox for each channel; ``added`` is the line of a channel."""
-    control = '#uicontrol vec3 color_{0} color(default="{1}")\n#uicontrol bool show_{0} checkbox(default=true)'
-    controls = [control.format(one.name, one.colour) for one in channels]
-    sums = [added.format(name=one.name, i=i) for i, one in enumerate(channels)]
-    return "\n".join([*controls, *start, *sums, *end, "}", ""])
+    channels = (array.channels or ()) if mixed else ()
+    if not channels:
+        return TINT % palette(1, hue)[0] if what == MASK else GRAY
+    if what == MASK:
+        template, line, colours = TINT_CHANNELS, TINT_CHANNEL, palette(len(channels), hue)
+    else:
+        template, line = MIX, MIX_CHANNEL
+        colours = ["#ffffff"] if len(channels) == 1 else palette(max(3, len(channels)))[: len(channels)]
+    named = [
+        {"name": name, "colour": colour, "i": i}
+        for i, (name, colour) in enumerate(zip(shader_names(channels), colours, strict=True))
+    ]
+    parts = {"controls": CONTROLS, "channels": line}
+    return template % {part: "\n".join(text.format(**one) for one in named) for part, text in parts.items()}

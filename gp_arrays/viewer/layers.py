@@ -9,7 +9,7 @@ import neuroglancer
 
 from ..model.array import Array
 from ..units import metres
-from .kinds import GRAY, IMAGE, LABELS, MASK, MIXED, TINT, contrast, kind, mixing, named, palette, tinting
+from .kinds import IMAGE, LABELS, MASK, MIXED, contrast, kind, shader
 from .volume import Volume, source
 
 #: Masks of one view begin at different hues; this is the step from one mask to the next.
@@ -25,51 +25,35 @@ def layer_of(array: Array, visible: bool = True, hue: float = 0.0) -> neuroglanc
         hue: The hue of the first colour of a mask, from 0 (red) to 1.
     """
     what = kind(array)
-    channels = array.channels
-    mixed = what != LABELS and channels is not None and len(channels) <= MIXED
-    layer = neuroglancer.ManagedLayer(array.name, _layer(array, what, channels if mixed else None, hue))
-    layer.visible = visible
-    return layer
-
-
-def _layer(array: Array, what: str, channels: Sequence[str] | None, hue: float) -> neuroglancer.Layer:
-    data = source(Volume(array, labels=what == LABELS, mixed=channels is not None))
+    mixed = what != LABELS and array.channels is not None and len(array.channels) <= MIXED
+    data = source(Volume(array, labels=what == LABELS, mixed=mixed))
     if what == LABELS:
-        return neuroglancer.SegmentationLayer(source=data)
-    if what == MASK:
-        if channels is None:
-            shader = TINT % palette(1, hue)[0]
-        else:
-            shader = tinting(named(channels, palette(len(channels), hue)))
-        return neuroglancer.ImageLayer(source=data, shader=shader, opacity=0.5)
-    low, high = contrast(array)
-    if channels is None:
-        shader = GRAY
+        layer = neuroglancer.SegmentationLayer(source=data)
     else:
-        colours = ["#ffffff"] if len(channels) == 1 else palette(max(3, len(channels)))[: len(channels)]
-        shader = mixing(named(channels, colours))
-    controls = {"contrast": {"range": [low, high]}}
-    return neuroglancer.ImageLayer(source=data, shader=shader, shader_controls=controls, opacity=1)
+        layer = neuroglancer.ImageLayer(source=data, shader=shader(array, what, mixed, hue), opacity=1)
+    if what == IMAGE:
+        layer.shader_controls = {"contrast": {"range": list(contrast(array))}}
+    if what == MASK:
+        layer.opacity = 0.5
+    managed = neuroglancer.ManagedLayer(array.name, layer)
+    managed.visible = visible
+    return managed
 
 
 def layers_of(arrays: Mapping[str, Array]) -> list[neuroglancer.ManagedLayer]:
-    """The layers of a row, by their names there.
+    """The layers of a row, by their names there: images, then labels, then masks, which are drawn above.
 
     All masks are visible at first, and the first image and the first labels. Further images
     and labels would cover these; they can be switched on.
     """
-    layers, seen, masks = [], set(), 0
-    for name, array in arrays.items():
-        what = kind(array)
-        layer = layer_of(array, what == MASK or what not in seen, masks * HUE_STEP % 1)
-        layer.name = name
-        seen.add(what)
-        masks += what == MASK
-        layers.append(layer)
-    order = (IMAGE, LABELS, MASK)
-    # later layers are drawn above earlier ones
-    kinds = dict(zip(arrays, map(kind, arrays.values()), strict=True))
-    return sorted(layers, key=lambda layer: order.index(kinds[layer.name]))
+    layers = []
+    for what in (IMAGE, LABELS, MASK):
+        same_kind = {name: array for name, array in arrays.items() if kind(array) == what}
+        for i, (name, array) in enumerate(same_kind.items()):
+            layer = layer_of(array, visible=what == MASK or i == 0, hue=i * HUE_STEP % 1)
+            layer.name = name
+            layers.append(layer)
+    return layers
 
 
 def screen_axes(arrays: Sequence[Array]) -> list[str]:

@@ -166,11 +166,10 @@ def _cost_of_a_voxel(plan: Plan, index: int) -> int:
     """The cost of computing the middle voxel, with its context and the chunks that hold it, in decoded voxels."""
     total = 0
     for task in make_tasks(plan, [(index, middle_voxel(plan.steps[index].meta))]).tasks:
-        meta, opened, region = plan.steps[task.step].meta, plan.steps[task.step].opened, task.region
-        if opened is None or opened.chunks is None:
-            total += READ + COMPUTED * math.prod(meta.voxels(region))
+        meta, opened = plan.steps[task.step].meta, plan.steps[task.step].opened
+        if opened is None:
+            total += READ + COMPUTED * math.prod(meta.voxels(task.region))
         else:
-            chunks = opened.chunks[len(opened.nonspatial) :]
-            grid = [c * int(v) for c, v in zip(chunks, meta.voxel_size, strict=True)]
-            total += math.prod(meta.voxels(region.snap(grid, meta.region.begin)))
+            box = opened.index_of(task.region, meta, plan.unit)[-meta.dims :]
+            total += _stored(opened, plan.unit).cost([[range(part.start, part.stop)] for part in box])
     return total

@@ -1,137 +1,140 @@
-"""Overview: the plan that computes some voxels of an array, evenly spaced, instead of all.
+"""Overview: the tasks that compute some voxels of an array, evenly spaced, instead of all.
 
-Steps whose voxels depend on the same voxel of their sources compute the samples alone. All
-other steps that are needed become sources, which read the samples from the level nearest to
-their spacing. The tasks of such a plan are those of any other.
+The plan of an overview is that of the tree on a coarser grid. Steps whose voxels depend on the
+same voxel of their sources compute the samples alone. All other steps become sources, which
+read the samples from the level nearest to their spacing.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 
 import attrs
 from funlib.geometry import Coordinate, Roi
 
 from ..errors import GpArraysError
-from ..model.meta import Meta
+from ..model.meta import Meta, Region
 from ..model.opened import Opened
 from ..model.plan import Plan, Step
-from ..model.tasks import Tasks
+from ..model.tasks import Tasks, make_tasks
 from ..units import Quantity
-from .levels import Level, Runs, Voxels, middle_voxel
+from .levels import Level, Range, Runs, Voxels, middle_voxel
 
 
-@attrs.frozen
-class Spacing:
-    """How an overview shows an array, on each axis.
+def sampled_voxels(samples: range, factor: int, repeat: int, size: int) -> list[int]:
+    """The voxels that some samples of an axis show.
 
-    Voxel i of the screen stands for ``factor`` voxels of the array and shows the middle one.
-    Where that costs too much, one voxel of the screen is shown for ``repeat`` of them.
+    Voxel i of the screen stands for ``factor`` voxels of the array and shows the middle one. A
+    sample is shown for ``repeat`` voxels of the screen and is the middle one of these.
+
+    Args:
+        samples: The numbers of the samples.
+        factor: Voxels of the array for one voxel of the screen.
+        repeat: Voxels of the screen for one sample.
+        size: The number of voxels of the array along the axis.
+
+    >>> sampled_voxels(range(4), factor=3, repeat=1, size=10)
+    [1, 4, 7, 9]
+    >>> sampled_voxels(range(2), factor=3, repeat=2, size=10)
+    [1, 7]
     """
-
-    factor: tuple[int, ...]
-    repeat: tuple[int, ...]
-
-    @property
-    def total(self) -> tuple[int, ...]:
-        """How many voxels of the array a sample stands for."""
-        return tuple(f * r for f, r in zip(self.factor, self.repeat, strict=True))
-
-    def indices(self, axis: int, samples: range, size: int) -> list[int]:
-        """The voxels of an array of ``size`` voxels that some samples show.
-
-        >>> Spacing((3,), (1,)).indices(0, range(4), size=10), Spacing((3,), (2,)).indices(0, range(2), size=10)
-        ([1, 4, 7, 9], [1, 7])
-        """
-        factor, repeat = self.factor[axis], self.repeat[axis]
-        on_screen = -(-size // factor)
-        shown = [min(i * repeat + (repeat - 1) // 2, on_screen - 1) for i in samples]
-        return [min(i * factor + (factor - 1) // 2, size - 1) for i in shown]
+    on_screen = -(-size // factor)
+    shown = [min(i * repeat + (repeat - 1) // 2, on_screen - 1) for i in samples]
+    return [min(i * factor + (factor - 1) // 2, size - 1) for i in shown]
 
 
 class Samples(Opened):
-    """Samples of an array as a source.
+    """Samples of an array as a source, which is always read over its full extent.
 
     Args:
         meta: Of the samples.
-        root: Of the array that the overview shows, whose voxels decide where samples are.
-        spacing: Which voxels are shown.
-        level: Where they are read.
+        find_levels: Gives the levels of the array, finest first.
+        centres: For each axis the world positions of the samples, doubled.
+        coarsest: The largest voxel size of a level that may be used.
     """
 
     interpolatable = False
     attrs: dict[str, object] = {}
     place = "samples"
 
-    def __init__(self, meta: Meta, root: Meta, spacing: Spacing, level: Level) -> None:
+    def __init__(
+        self,
+        meta: Meta,
+        find_levels: Callable[[], Sequence[Level]],
+        centres: Sequence[Sequence[int]],
+        coarsest: Sequence[int],
+    ) -> None:
         assert meta.dtype is not None  # known of every array of a plan
-        self.shape, self.dtype = meta.shape, meta.dtype
-        self.nonspatial, self.spatial_axes = meta.nonspatial or (), meta.spatial_axes
-        self.voxel_size = tuple(Quantity(Fraction(int(v))) for v in meta.voxel_size)
-        self.offset = tuple(Quantity(Fraction(b)) for b in meta.region.begin)
-        self._root, self._spacing, self._level = root, spacing, level
+        self.dtype, self.nonspatial, self.spatial_axes = meta.dtype, meta.nonspatial or (), meta.spatial_axes
+        self.offset = tuple(Quantity.parse(int(b)) for b in meta.region.begin)
+        self._find_levels, self._centres, self._coarsest = find_levels, centres, coarsest
 
-    def cost(self, index: Sequence[slice]) -> int:
-        """The cost of reading a box of samples, in decoded voxels."""
-        return self._level.cost(self._runs(index))
+    @functools.cached_property
+    def _source(self) -> tuple[Level, Runs]:
+        """The level to read, and the voxels of it that are the samples."""
+        levels = self._find_levels()
+        usable = [
+            level
+            for level in levels
+            if all(own <= most for own, most in zip(level.voxel_size, self._coarsest, strict=True))
+        ]
+        level = usable[-1] if usable else levels[0]
+        return level, level.runs(self._centres)
+
+    def cost(self) -> int:
+        """The cost of reading the samples, in decoded voxels."""
+        level, runs = self._source
+        return level.cost(runs)
 
     def read(self, index: tuple[slice, ...]) -> Voxels:
+        level, runs = self._source
         nonspatial = [(part.start, part.stop) for part in index[: len(self.nonspatial)]]
-        return self._level.samples(self._runs(index), nonspatial, self.dtype)
-
-    def _runs(self, index: Sequence[slice]) -> Runs:
-        """The voxels of the level that a box of samples shows."""
-        root, centres = self._root, []
-        axes = zip(index[-root.dims :], root.region.begin, root.voxel_size, root.spatial_shape, strict=True)
-        for axis, (part, begin, voxel, size) in enumerate(axes):
-            indices = self._spacing.indices(axis, range(part.start, part.stop), size)
-            centres.append([2 * begin + (2 * i + 1) * int(voxel) for i in indices])
-        return self._level.runs(centres)
+        return level.samples(runs, nonspatial, self.dtype)
 
 
 def overview(
     plan: Plan,
     index: int,
-    spacing: Spacing,
-    finest: Sequence[int],
-    through: Sequence[bool],
+    ranges: Sequence[Range],
+    factors: Sequence[int],
+    repeats: Sequence[int],
     levels: Callable[[int], Sequence[Level]],
-) -> tuple[Plan, int]:
-    """The plan that computes samples of a step, and the index of the step that shows them.
+    pointwise: Callable[[Step], bool],
+) -> Tasks:
+    """The tasks that compute the samples which show a box of a step, zoomed out.
 
     Args:
         plan: The compiled tree.
         index: The step to show.
-        spacing: Which voxels of it are shown.
-        finest: Levels with larger voxels than these, in units of the tree, are not used.
-        through: For each step whether it is computed from samples of its sources. One that is not
-            pointwise shows the samples of its source.
+        ranges: The box, in voxels of the screen on the spatial axes.
+        factors: For each spatial axis, voxels of the array for one voxel of the screen.
+        repeats: For each spatial axis, voxels of the screen for one sample.
         levels: Gives the levels of a step, finest first.
+        pointwise: Tells whether a step is computed from samples of its sources.
     """
     root = plan.steps[index].meta
-    voxel_size = Coordinate(spacing.total) * root.voxel_size
-    shape = [-(-n // total) for n, total in zip(root.spatial_shape, spacing.total, strict=True)]
-    roi = Roi(root.region.begin, voxel_size * Coordinate(shape))
-    needed, shown = {index}, list(range(len(plan.steps)))
-    for i in reversed(range(index + 1)):
-        if i in needed and through[i]:
-            needed.update(plan.steps[i].sources)
-    steps = list(plan.steps)
-    for i in sorted(needed):
-        step = plan.steps[i]
+    voxel_size = Coordinate(factors) * Coordinate(repeats) * root.voxel_size
+    samples = [range(a // r, -(-b // r)) for (a, b), r in zip(ranges[-root.dims :], repeats, strict=True)]
+    begin = Coordinate(root.region.begin) + voxel_size * Coordinate(part.start for part in samples)
+    roi = Roi(begin, voxel_size * Coordinate(map(len, samples)))
+    centres = []
+    for part, factor, repeat, low, voxel, size in zip(
+        samples, factors, repeats, root.region.begin, root.voxel_size, root.spatial_shape, strict=True
+    ):
+        centres.append([2 * low + (2 * i + 1) * int(voxel) for i in sampled_voxels(part, factor, repeat, size)])
+    coarsest = [int(v) * f * max(repeats) for v, f in zip(root.voxel_size, factors, strict=True)]
+    steps: list[Step] = []
+    for i, step in enumerate(plan.steps):
         # samples are on a grid of their own
         meta = attrs.evolve(step.meta, roi=roi, voxel_size=voxel_size, phase=None)
-        if not through[i]:
-            fine = [level for level in levels(i) if all(v <= f for v, f in zip(level.voxel_size, finest, strict=True))]
-            opened = Samples(meta, root, spacing, fine[-1] if fine else levels(i)[0])
-            steps[i] = Step(step.config, meta, opened=opened)
-        elif is_pointwise(step):
-            sources = tuple(shown[source] for source in step.sources)
-            steps[i] = Step(step.config, meta, sources, tuple(steps[source].meta for source in sources))
+        if pointwise(step):
+            steps.append(Step(step.config, meta, step.sources, tuple(steps[source].meta for source in step.sources)))
         else:
-            shown[i] = shown[step.sources[0]]
-    return attrs.evolve(plan, steps=tuple(steps)), shown[index]
+            opened = Samples(meta, functools.partial(levels, i), centres, coarsest)
+            steps.append(Step(step.config, meta, opened=opened))
+    region = Region.of(roi, tuple(ranges[: -root.dims]) or None)
+    return make_tasks(attrs.evolve(plan, steps=tuple(steps)), [(index, region)])
 
 
 def is_pointwise(step: Step) -> bool:
@@ -144,21 +147,23 @@ def is_pointwise(step: Step) -> bool:
         return False
     voxel = middle_voxel(step.meta)
     try:
-        parts = step.config.context(voxel, step.meta, step.source_metas)
+        contexts = step.config.context(voxel, step.meta, step.source_metas)
     except GpArraysError:
         return False
     return all(
-        part is None or (part.whole() == voxel and source.voxel_size == step.meta.voxel_size)
-        for part, source in zip(parts, step.source_metas, strict=True)
+        context is None or (context.whole() == voxel and source.voxel_size == step.meta.voxel_size)
+        for context, source in zip(contexts, step.source_metas, strict=True)
     )
 
 
-def costs(tasks: Tasks) -> dict[int, int]:
-    """The cost of each step of an overview that is read, in decoded voxels."""
-    costs: dict[int, int] = {}
-    for task in tasks.tasks:
-        step = tasks.plan.steps[task.step]
-        if isinstance(step.opened, Samples):
-            index = step.opened.index_of(task.region, step.meta, step.meta.unit)
-            costs[task.step] = costs.get(task.step, 0) + step.opened.cost(index)
-    return costs
+def without_replaceable(plan: Plan) -> tuple[Plan, list[int]]:
+    """A plan in which arrays that their source can stand for are not used.
+
+    Returns:
+        The plan, and for each step of the given plan the index of the one that stands for it.
+    """
+    shown: list[int] = []
+    for i, step in enumerate(plan.steps):
+        shown.append(shown[step.sources[0]] if step.config.viewable_as_source else i)
+    steps = [attrs.evolve(step, sources=tuple(shown[source] for source in step.sources)) for step in plan.steps]
+    return attrs.evolve(plan, steps=tuple(steps)), shown

@@ -11,17 +11,16 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..model.array import Array
 from ..model.evaluate import evaluate, run
-from ..model.plan import Plan
-from ..model.tasks import make_tasks
-from .levels import Level, Voxels, index_region, levels_of
-from .overview import Spacing, costs, is_pointwise, overview
+from ..model.tasks import Tasks, make_tasks
+from .levels import Voxels, index_region, levels_of
+from .overview import Samples, is_pointwise, overview, without_replaceable
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +43,13 @@ class Sampler:
 
     def __init__(self, array: Array) -> None:
         self.plan, self.index, self.meta = array.plan, array.index, array.meta
-        self._nonspatial = array.ndim - array.dims
+        self._levels = functools.cache(functools.partial(levels_of, self.plan))
+        self._pointwise = functools.cache(is_pointwise)
+        replaced, shown = without_replaceable(self.plan)
+        self._exact, self._replaced = (self.plan, self.index), (replaced, shown[self.index])
         self._warned = False
-        self._levels = functools.cache(self._find_levels)
-        # one plan for each zoom; bounded, since repeats depend on the shapes that are asked for
-        self._overview = functools.lru_cache(256)(self._make_overview)
 
-    @functools.cached_property
+    @property
     def planes(self) -> bool:
         """True if the browser should ask for planes, which hold the fewest voxels, rather than for cubes.
 
@@ -72,60 +71,34 @@ class Sampler:
         Non-spatial axes have factor 1. The last voxel of an axis may stand for fewer voxels.
         """
         ranges = list(zip(start, stop, strict=True))
-        factor = tuple(factors[self._nonspatial :])
-        if all(f == 1 for f in factor):
+        if all(f == 1 for f in factors):
             return evaluate(self.plan, [(self.index, index_region(self.meta, ranges))])[0]
-        nonspatial, spatial = ranges[: self._nonspatial], ranges[self._nonspatial :]
-        for repeat, limit, (plan, index) in self._candidates(factor, [b - a for a, b in spatial]):
-            samples = [(a // r, -(-b // r)) for (a, b), r in zip(spatial, repeat, strict=True)]
-            region = index_region(plan.steps[index].meta, [*nonspatial, *samples])
-            tasks = make_tasks(plan, [(index, region)])
-            cost = costs(tasks)
-            if sum(cost.values()) <= limit:
-                break
-        if any(r > 1 for r in repeat):
-            self._warn(cost)
+        spatial = ranges[-self.meta.dims :]
+        tasks, repeats = self._affordable(ranges, [b - a for a, b in spatial], factors[-self.meta.dims :])
         (data,) = run(tasks)
-        for axis, ((a, b), r) in enumerate(zip(spatial, repeat, strict=True), start=self._nonspatial):
-            if r > 1:
-                shown: Any = (slice(None),) * axis + (slice(a % r, a % r + b - a),)
-                data = np.repeat(data, r, axis)[shown]
-        return data
+        sample_of = [np.arange(a, b) // r - a // r for (a, b), r in zip(spatial, repeats, strict=True)]
+        index: Any = (..., *np.ix_(*sample_of))
+        shown: Voxels = data[index]
+        return shown
 
-    def _candidates(
-        self, factor: tuple[int, ...], lengths: Sequence[int]
-    ) -> Iterator[tuple[tuple[int, ...], int, tuple[Plan, int]]]:
-        """Overviews from the most exact to the cheapest, with how often a sample is repeated and what it may cost."""
-        once = (1,) * len(factor)
-        yield once, EXACT, self._overview(Spacing(factor, once), 1, False)
-        yield once, EXACT, self._overview(Spacing(factor, once), 1, True)
-        repeat = 2
-        while repeat < 2 * max(lengths):
+    def _affordable(
+        self, ranges: Sequence[tuple[int, int]], lengths: Sequence[int], factors: Sequence[int]
+    ) -> tuple[Tasks, list[int]]:
+        """The most exact overview that is not too expensive, and how often it repeats its samples on each axis."""
+        attempts = [(1, EXACT, self._exact), (1, EXACT, self._replaced)]
+        attempts += [(2**k, SPARSE, self._replaced) for k in range(1, (max(lengths) - 1).bit_length() + 1)]
+        for repeat, limit, (plan, index) in attempts:
             # no more than a chunk needs: the samples of a plane are in that plane
-            repeats = tuple(min(repeat, 1 << (n - 1).bit_length()) for n in lengths)
-            yield repeats, SPARSE, self._overview(Spacing(factor, repeats), repeat, True)
-            repeat *= 2
-
-    def _make_overview(self, spacing: Spacing, repeat: int, replaced: bool) -> tuple[Plan, int]:
-        """The overview with some spacing; with ``replaced`` sources are shown for what nearly shows the same."""
-        finest = [int(v) * f * repeat for v, f in zip(self.meta.voxel_size, spacing.factor, strict=True)]
-        return overview(self.plan, self.index, spacing, finest, self._through[replaced], self._levels)
-
-    @functools.cached_property
-    def _through(self) -> tuple[list[bool], list[bool]]:
-        """Which steps are computed from samples of their sources, or may be replaced by their source too."""
-        pointwise = [is_pointwise(step) for step in self.plan.steps]
-        replaced = [p or s.config.viewable_as_source for p, s in zip(pointwise, self.plan.steps, strict=True)]
-        return pointwise, replaced
-
-    def _find_levels(self, index: int) -> list[Level]:
-        return levels_of(self.plan, index)
-
-    def _warn(self, cost: dict[int, int]) -> None:
-        """Say once why what is seen is coarse."""
-        if not self._warned:
+            repeats = [min(repeat, 1 << (n - 1).bit_length()) for n in lengths]
+            tasks = overview(plan, index, ranges, factors, repeats, self._levels, self._pointwise)
+            opened = {task.step: tasks.plan.steps[task.step].opened for task in tasks.tasks}
+            costs = {step: source.cost() for step, source in opened.items() if isinstance(source, Samples)}
+            if sum(costs.values()) <= limit:
+                break
+        if repeat > 1 and not self._warned:
             self._warned = True
-            path = " > ".join(self.plan.path(max(cost, key=lambda i: cost[i])))
+            path = " > ".join(self.plan.path(max(costs, key=lambda step: costs[step])))
             logger.warning(
                 "%s: zoomed so far out, few voxels are read and shown larger; a stored pyramid would show more", path
             )
+        return tasks, repeats

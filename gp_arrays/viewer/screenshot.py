@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,57 +70,48 @@ def browsing(url: str, size: tuple[int, int]) -> Iterator[subprocess.Popen[bytes
             process.wait()
 
 
-class _Reply:
-    """The answer of a browser to a request for a picture: the picture, or that chunks failed."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.taken: Any = None
-
-    def picture(self, answer: Any) -> None:
-        self.taken = answer.screenshot
-        self.done.set()
-
-    def statistics(self, answer: Any) -> None:
-        if answer.total.to_json().get("visibleChunksFailed"):
-            self.done.set()
-
-
 def take(viewer: Any, size: tuple[int, int], timeout: float) -> Any:
     """The picture that a browser makes of a viewer, without controls around it.
 
     A browser is started for the current state of the viewer. Raises ComputeError if there is
     no picture in time, or if voxels cannot be computed.
     """
+    before = viewer.config_state.state
     with viewer.config_state.txn() as config:
-        before = config.show_ui_controls, config.show_panel_borders, config.viewer_size
         config.show_ui_controls = config.show_panel_borders = False
         config.viewer_size = list(size)
     try:
         with browsing(viewer.get_viewer_url(), size) as process:
-            return _wait(viewer, size, process, timeout)
+            begun = time.monotonic()
+            picture = _next_picture(viewer, process, begun, timeout)
+            # the first picture may have the size of the window instead of the requested one
+            while (picture.width, picture.height) != size:
+                picture = _next_picture(viewer, process, begun, timeout)
+            return picture
     finally:
         # other browsers may show the view too, and an unanswered request must not remain
-        with viewer.config_state.txn() as config:
-            config.show_ui_controls, config.show_panel_borders, config.viewer_size = before
-            config.screenshot = None
+        viewer.config_state.set_state(before)
 
 
-def _wait(viewer: Any, size: tuple[int, int], process: subprocess.Popen[bytes], timeout: float) -> Any:
-    end = time.monotonic() + timeout
-    while True:
-        reply = _Reply()
-        viewer.async_screenshot(reply.picture, statistics_callback=reply.statistics)
-        while not reply.done.wait(0.1):
-            if process.poll() is not None:
-                raise ComputeError("the browser ended by itself", found=f"exit code {process.returncode}")
-            if time.monotonic() > end:
-                raise ComputeError("no picture in time", found=f"after {timeout:g} s")
-        if reply.taken is None:
-            raise ComputeError("some voxels could not be computed", found="; ".join(problems(viewer)) or None)
-        # the first picture may have the size of the window instead of the requested one
-        if (reply.taken.width, reply.taken.height) == size:
-            return reply.taken
+def _next_picture(viewer: Any, process: subprocess.Popen[bytes], begun: float, timeout: float) -> Any:
+    """The next picture that a browser sends, which was started at the time ``begun``."""
+    pictures: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def check(statistics: Any) -> None:
+        if statistics.total.to_json().get("visibleChunksFailed"):
+            pictures.put(None)
+
+    viewer.async_screenshot(lambda answer: pictures.put(answer.screenshot), statistics_callback=check)
+    while pictures.empty():
+        if process.poll() is not None:
+            raise ComputeError("the browser ended by itself", found=f"exit code {process.returncode}")
+        if time.monotonic() > begun + timeout:
+            raise ComputeError("no picture in time", found=f"after {timeout:g} s")
+        time.sleep(0.02)
+    picture = pictures.get()
+    if picture is None:
+        raise ComputeError("some voxels could not be computed", found="; ".join(problems(viewer)) or None)
+    return picture
 
 
 def problems(viewer: Any) -> list[str]:

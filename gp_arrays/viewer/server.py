@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import getpass
 import logging
 import os
-import queue
 import socket
 import threading
 from collections.abc import Callable
@@ -23,7 +21,7 @@ logger = logging.getLogger(__name__)
 LOCAL = ("127.0.0.1", "localhost")
 
 
-class Workers(concurrent.futures.Executor):
+class DaemonThreads(concurrent.futures.Executor):
     """Threads that compute chunks. The program does not wait for them when it ends.
 
     The interpreter joins the threads of the standard library's executor when it exits, however
@@ -31,34 +29,26 @@ class Workers(concurrent.futures.Executor):
     """
 
     def __init__(self, count: int) -> None:
-        self._count = count
-        self._calls: queue.SimpleQueue[tuple[concurrent.futures.Future[Any], Callable[[], Any]] | None]
-        self._calls = queue.SimpleQueue()
-        for i in range(count):
-            threading.Thread(target=self._work, name=f"gp_arrays-view-{i}", daemon=True).start()
+        self._free, self._closed = threading.Semaphore(count), False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self._calls.put((future, lambda: fn(*args, **kwargs)))
+        threading.Thread(target=self._work, args=(future, fn, args, kwargs), daemon=True).start()
         return future
 
-    def _work(self) -> None:
-        for future, call in iter(self._calls.get, None):
+    def _work(self, future: concurrent.futures.Future[Any], fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        with self._free:
+            if self._closed:
+                future.cancel()
             if future.set_running_or_notify_cancel():
                 try:
-                    future.set_result(call())
+                    future.set_result(fn(*args, **kwargs))
                 except BaseException as error:  # of any kind: it is raised where the result is asked for
                     future.set_exception(error)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept no more calls, and return at once even if some are running."""
-        with contextlib.suppress(queue.Empty):
-            while cancel_futures:
-                waiting = self._calls.get_nowait()
-                if waiting is not None:
-                    waiting[0].cancel()
-        for _ in range(self._count):
-            self._calls.put(None)
+        """Drop the calls that have not begun, and return at once even if some are running."""
+        self._closed = True
 
 
 def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
@@ -86,9 +76,9 @@ def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
         neuroglancer.set_server_bind_address(host, port)
     viewer = neuroglancer.Viewer(allow_credentials=False)
     running = neuroglancer.server.global_server
-    if not isinstance(running.executor, Workers):
+    if not isinstance(running.executor, DaemonThreads):
         running.executor.shutdown(wait=False)
-        running.executor = Workers(max(2, os.cpu_count() or 2))
+        running.executor = DaemonThreads(max(2, os.cpu_count() or 2))
     if host not in LOCAL:
         logger.warning("%s: whoever can reach this machine and knows the address sees the data", host)
     return viewer
@@ -116,16 +106,14 @@ def remote_line(url: str) -> str:
     return f"ssh -N -L {port}:127.0.0.1:{port} {user}{socket.gethostname()}"
 
 
-def forget(viewer: neuroglancer.Viewer) -> None:
-    """Answer no more requests for a viewer, although something may still refer to it."""
+def close(viewer: neuroglancer.Viewer, last: bool) -> None:
+    """Answer no more requests for a viewer, although something may still refer to it.
+
+    With ``last`` the server stops too; chunks that are being computed are dropped.
+    """
     running = neuroglancer.server.global_server
     if running is not None:
         running.viewers.pop(viewer.token, None)
-
-
-def stop() -> None:
-    """Stop the server. Chunks that are being computed are dropped."""
-    running = neuroglancer.server.global_server
-    neuroglancer.stop()
-    if running is not None:
-        running.executor.shutdown(wait=False, cancel_futures=True)
+        if last:
+            neuroglancer.stop()
+            running.executor.shutdown()

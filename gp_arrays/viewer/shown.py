@@ -61,9 +61,7 @@ class View:
         """Serve this view no longer. The server ends with the last view."""
         if self in _open:
             _open.remove(self)
-            server.forget(self.viewer)
-            if not _open:
-                server.stop()
+            server.close(self.viewer, last=not _open)
 
     def screenshot(self, path: str | Path, size: tuple[int, int] = (1000, 800), timeout: float = 120) -> None:
         """Write what a browser shows to a PNG file. It needs Chromium and no screen.

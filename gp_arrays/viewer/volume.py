@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import neuroglancer
@@ -24,13 +25,6 @@ CAST = {"bool": "uint8", "float16": "float32", "float64": "float32", "int64": "u
 COARSEST = 2**60
 
 
-class _ShapeAndDtype:
-    """Shape and dtype of the voxels, which Neuroglancer needs before it asks for any."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
-
-
 class Volume(local_volume.LocalVolume):  # type: ignore[misc]
     """Serves the visible voxels of an array, at the zoom at which they are visible.
 
@@ -44,17 +38,15 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         self.array = array
         self.sampler = Sampler(array)
         name = array.dtype.name
-        shown = CAST.get(name, name)
-        if name == "int64" and not labels:
-            shown = "float32"
+        #: The dtype of the voxels that are served.
+        self.shown = np.dtype("float32" if name == "int64" and not labels else CAST.get(name, name))
         super().__init__(
-            _ShapeAndDtype(array.shape, shown),
+            SimpleNamespace(shape=array.shape, dtype=self.shown),
             dimensions=space(array, mixed),
             volume_type="segmentation" if labels else "image",
             chunk_layout="flat" if self.sampler.planes else "isotropic",
             max_downsampling=COARSEST,
         )
-        self.shown = np.dtype(shown)
         #: The messages of all failures so far.
         self.problems: list[str] = []
         self._lock = threading.Lock()
@@ -89,11 +81,10 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         """Log a failure with its path in the tree. Each text is logged once, since many chunks fail alike."""
         text = str(error.at(self.array.name) if isinstance(error, GpArraysError) else f"{self.array.name}: {error!r}")
         with self._lock:
-            new = text not in self.problems
-            if new:
-                self.problems.append(text)
-        if new:
-            logger.error("%s", text, exc_info=None if isinstance(error, GpArraysError) else error)
+            if text in self.problems:
+                return
+            self.problems.append(text)
+        logger.error("%s", text, exc_info=None if isinstance(error, GpArraysError) else error)
 
     def get_object_mesh(self, object_id: int) -> bytes:
         """Refuses: a mesh would need every voxel of the array."""

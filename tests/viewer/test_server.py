@@ -22,7 +22,7 @@ import pytest
 from view_helpers import served
 
 import gp_arrays as gpa
-from gp_arrays.viewer.server import Workers
+from gp_arrays.viewer.server import DaemonThreads
 from gp_arrays.viewer.shown import View
 
 RAW = gpa.NumpyArrayConfig("raw", data=np.zeros((4, 4, 4), np.uint8))
@@ -102,11 +102,9 @@ def test_the_address_and_how_to_reach_it_are_printed(capsys: pytest.CaptureFixtu
     assert second.startswith(f"from another machine: ssh -N -L {port}:127.0.0.1:{port} ")
 
 
-def test_workers_work_and_are_waited_for_by_nobody() -> None:
+def test_threads_that_compute_chunks_are_waited_for_by_nobody() -> None:
     others = set(threading.enumerate())
-    workers, begun, go_on = Workers(2), threading.Semaphore(0), threading.Event()
-    threads = set(threading.enumerate()) - others
-    assert len(threads) == 2
+    workers, begun, go_on = DaemonThreads(2), threading.Semaphore(0), threading.Event()
     slow = workers.submit(lambda: (begun.release(), go_on.wait(60)))
     assert begun.acquire(timeout=60)
     assert workers.submit(pow, 2, 5).result(60) == 32
@@ -115,13 +113,17 @@ def test_workers_work_and_are_waited_for_by_nobody() -> None:
     slower = workers.submit(lambda: (begun.release(), go_on.wait(60)))
     assert begun.acquire(timeout=60)
     never = workers.submit(pow, 2, 5)
-    workers.shutdown(cancel_futures=True)  # returns although both are busy
-    assert (slow.done(), slower.done(), never.cancelled()) == (False, False, True)
+    workers.shutdown()  # returns although both are busy
+    threads = set(threading.enumerate()) - others
+    assert (slow.done(), slower.done(), never.done()) == (False, False, False)
+    assert threads
+    assert all(thread.daemon for thread in threads)
     go_on.set()
     assert slow.result(60)
     for thread in threads:
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
+    assert never.cancelled()
 
 
 SLOW = """
