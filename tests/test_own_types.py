@@ -195,7 +195,7 @@ def test_a_buffer_that_threads_share_breaks_a_law(tmp_path):
 def test_a_source_that_is_not_found_from_its_tree_file_breaks_a_law(type, tmp_path):
     laws = TestByHand(type)
     laws.test_it_survives_pickle(laws.configs(tmp_path))
-    with pytest.raises(AssertionError, match="is not found after its folder was moved"):
+    with pytest.raises(AssertionError, match="cannot be read after its folder was moved"):
         laws.test_a_tree_file_may_be_moved_with_its_stores(tmp_path)
 
 

@@ -1,9 +1,10 @@
-"""Tests for array types: of this library, and of people's own.
+"""Tests for array types that you write.
 
-``ArrayTypeLaws`` is a suite of tests to derive from: it needs examples of the type. What the type means, said
-in another way (``naive``), makes it stronger: every voxel is then compared. Without it the suite still tests
-that blocks stitch, that pipelines deliver what arrays do, and all other laws. ``evaluate_naively`` gives the
-whole volume of a tree in that other way; ``regions``, ``partitions`` and ``voxels`` are Hypothesis strategies.
+Derive a test class from ``ArrayTypeLaws`` and give it examples of your type. It then tests every law: that any
+blocks have the voxels of one read, that pipelines deliver what arrays deliver, and so on. An oracle is optional: a
+second, simple implementation of the type, registered with ``naive``. With one, every voxel is compared with it.
+``evaluate_naively`` evaluates a tree with the oracles. ``regions``, ``partitions`` and ``voxels`` are Hypothesis
+strategies.
 
 This package needs pytest and hypothesis: ``pip install gp_arrays[testing]``.
 """
@@ -11,7 +12,7 @@ This package needs pytest and hypothesis: ``pip install gp_arrays[testing]``.
 import pytest
 
 # before they are imported, so that a failed assert in them shows its values
-pytest.register_assert_rewrite(f"{__name__}.checks", f"{__name__}.laws")
+pytest.register_assert_rewrite(f"{__name__}.checks", f"{__name__}.laws", f"{__name__}.recording")
 
 from .checks import (  # noqa: E402
     assert_same,
@@ -20,13 +21,11 @@ from .checks import (  # noqa: E402
     check_lost_stores,
     check_meaning,
     check_moved,
-    check_once,
     check_pipeline,
     check_purity,
     check_read_once,
     check_threads,
     pipeline_voxels,
-    recorded,
 )
 from .dvid_instances import FakeInstance  # noqa: E402
 from .dvid_server import DVIDServer  # noqa: E402
@@ -34,6 +33,7 @@ from .laws import ArrayTypeLaws, StoredSourceLaws  # noqa: E402
 from .oracle import Naive, Volume, evaluate_naively, meanings, naive  # noqa: E402
 from .plain_zarr import write_plain_zarr  # noqa: E402
 from .processes import digest, read_in_fork, read_in_spawned  # noqa: E402
+from .recording import check_once, recorded  # noqa: E402
 from .stored import with_stored_sources  # noqa: E402
 from .strategies import DTYPES, partitions, regions, voxels  # noqa: E402
 

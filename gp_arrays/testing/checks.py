@@ -8,14 +8,13 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from unittest import mock
 
-import attrs
 import gunpowder as gp
 import numpy as np
 from funlib.geometry import Roi
@@ -30,17 +29,19 @@ from ..train.pipeline import compile_pipeline
 from ..train.shift import common_shift
 from ..trees.tree import load_tree
 from .oracle import evaluate_naively
+from .recording import check_once, recorded
 
 Voxels = np.ndarray[Any, Any]
 
 
 def assert_same(got: Voxels, want: Voxels, what: str, signs: bool = True) -> None:
-    """Same dtype, shape and voxels; NaN is NaN whatever its payload.
+    """Check that two arrays have the same dtype, shape and voxels. All NaN are equal.
 
     Args:
-        got, want: Voxels.
+        got: The voxels to check.
+        want: The voxels that are expected.
         what: What is compared, for the message.
-        signs: Whether the sign of a zero counts.
+        signs: True if 0.0 and -0.0 differ.
     """
     assert (got.dtype, got.shape) == (want.dtype, want.shape), (
         f"{what}: {got.dtype}{got.shape}, not {want.dtype}{want.shape}"
@@ -50,14 +51,14 @@ def assert_same(got: Voxels, want: Voxels, what: str, signs: bool = True) -> Non
         both = np.isnan(got) & np.isnan(want)
         equal = (equal & (np.signbit(got) == np.signbit(want)) if signs else equal) | both
     if not np.all(equal):
-        place = tuple(int(i) for i in np.argwhere(~np.asarray(equal))[0])
+        first = tuple(int(i) for i in np.argwhere(~np.asarray(equal))[0])
         raise AssertionError(
-            f"{what}: {got[place]!r} at {place}, not {want[place]!r}; {int((~equal).sum())} voxels differ"
+            f"{what}: {got[first]!r} at {first}, not {want[first]!r}; {int((~equal).sum())} voxels differ"
         )
 
 
 def check_meaning(config: Any) -> None:
-    """Laws 1 and 3: what is announced, and every voxel, are what the oracle says."""
+    """Laws 1 and 3: the announced meta and every voxel are those of the naive evaluation."""
     array: Array = config.array()
     try:
         want = evaluate_naively(config)
@@ -78,7 +79,7 @@ def check_meaning(config: Any) -> None:
         "interpolatable": array.interpolatable,
         "averaged": array.meta.averaged,
     }
-    meant = {
+    expected = {
         "shape": want.data.shape,
         "dtype": want.data.dtype,
         "begin": want.begin,
@@ -89,33 +90,33 @@ def check_meaning(config: Any) -> None:
         "interpolatable": want.interpolatable,
         "averaged": want.averaged,
     }
-    for key, value in meant.items():
+    for key, value in expected.items():
         assert announced[key] == value, f"{config!r}: {key} is {announced[key]}, not {value}"
     assert_same(array.to_ndarray(), want.data, repr(config), signs=False)
 
 
 def check_blocks(config: Any, roi: Roi, parts: Sequence[Roi]) -> None:
-    """Law 2: parts of a roi, read one by one, stitch to exactly the roi read at once."""
+    """Law 2: the parts of a roi, read one by one, have the voxels of the roi read at once."""
     array: Array = config.array()
-    whole = array[roi]
-    stitched = np.zeros_like(whole)
-    covered = np.zeros(whole.shape, np.uint8)
-    lead = (slice(None),) * (array.ndim - array.dims)
+    at_once = array[roi]
+    stitched = np.zeros_like(at_once)
+    covered = np.zeros(at_once.shape, np.uint8)
+    nonspatial = (slice(None),) * (array.ndim - array.dims)
     for part in parts:
-        place = tuple(
+        spatial = tuple(
             slice((b - o) // v, (e - o) // v)
             for b, e, o, v in zip(part.begin, part.end, roi.begin, array.voxel_size, strict=True)
         )
-        stitched[lead + place] = array[part]
-        covered[lead + place] += 1
-    assert (covered == 1).all(), "the parts are no partition"
-    assert_same(stitched, whole, f"{config!r} in {len(parts)} parts of {roi}")
+        stitched[nonspatial + spatial] = array[part]
+        covered[nonspatial + spatial] += 1
+    assert (covered == 1).all(), "the parts do not cover each voxel of the roi once"
+    assert_same(stitched, at_once, f"{config!r} in {len(parts)} parts of {roi}")
 
 
 def check_indexing(config: Any) -> None:
     """Law 2 for entries of non-spatial axes and for numpy-like keys."""
     array: Array = config.array()
-    whole = array.to_ndarray()
+    voxels = array.to_ndarray()
     keys: list[Any] = [(), (..., slice(None, None, -2)), (..., -1), tuple(n // 2 for n in array.shape)]
     for axis in range(array.ndim - array.dims):
         before = (slice(None),) * axis
@@ -124,7 +125,7 @@ def check_indexing(config: Any) -> None:
         keys.append((*before, slice(None, None, -1)))
     for key in keys:
         got = np.asarray(array[key])
-        assert_same(got, np.asarray(whole[key]), f"{config!r}[{key}]")
+        assert_same(got, np.asarray(voxels[key]), f"{config!r}[{key}]")
 
 
 def pipeline_voxels(configs: Sequence[Any], rois: Sequence[Roi]) -> list[Any]:
@@ -138,79 +139,25 @@ def pipeline_voxels(configs: Sequence[Any], rois: Sequence[Roi]) -> list[Any]:
         request[key] = gp.ArraySpec(roi=roi.shift(-shift))
     with gp.build(pipeline):
         batch = pipeline.request_batch(request)
-    found = []
+    arrays = []
     for key, roi in zip(keys, rois, strict=True):
         assert batch[key].spec.roi == roi.shift(-shift), f"{batch[key].spec.roi} for {roi}"
-        found.append(batch[key])
-    return found
+        arrays.append(batch[key])
+    return arrays
 
 
 def check_pipeline(configs: Sequence[Any], rois: Sequence[Roi]) -> None:
     """Law 3: the gunpowder pipeline delivers what ``array[roi]`` delivers."""
     arrays = [config.array() for config in configs]
-    found = pipeline_voxels(configs, rois)
-    for config, array, roi, made in zip(configs, arrays, rois, found, strict=True):
-        assert_same(made.data, array[roi], f"{config!r} of the pipeline in {roi}")
-        spec = made.spec
+    delivered = pipeline_voxels(configs, rois)
+    for config, array, roi, result in zip(configs, arrays, rois, delivered, strict=True):
+        assert_same(result.data, array[roi], f"{config!r} of the pipeline in {roi}")
+        spec = result.spec
         assert (spec.dtype, spec.voxel_size) == (array.dtype, array.voxel_size), f"{config!r}: spec {spec}"
         assert spec.interpolatable == array.interpolatable, f"{config!r}: spec {spec}"
-        assert made.data.flags.writeable, f"{config!r}: read-only"
-    for one, other in itertools.combinations(found, 2):
+        assert result.data.flags.writeable, f"{config!r}: read-only"
+    for one, other in itertools.combinations(delivered, 2):
         assert not np.may_share_memory(one.data, other.data), "two arrays of a batch share memory"
-
-
-@attrs.define
-class Record:
-    """What a request reads and computes: ``(array, its chunks, index)`` and ``(config, region)``."""
-
-    reads: list[tuple[Any, tuple[slice, ...]]] = attrs.field(factory=list)
-    computed: list[tuple[Any, Region]] = attrs.field(factory=list)
-
-
-@contextlib.contextmanager
-def recorded(config: Any) -> Iterator[Record]:
-    """Records every read of a source and every run of a kernel below a config."""
-    record = Record()
-    opened = {type(step.opened) for step in config.array().plan.steps if step.opened is not None}
-    kinds = {type(each) for each in all_configs([config])}
-    with contextlib.ExitStack() as stack:
-        for kind in opened:
-            stack.enter_context(mock.patch.object(kind, "read", _recording_read(kind.read, record)))
-        for rules in kinds:
-            assert issubclass(rules, ArrayConfig)
-            stack.enter_context(mock.patch.object(rules, "compute", _recording_compute(rules.compute, record)))
-        yield record
-
-
-def _recording_read(read: Any, record: Record) -> Any:
-    def recording(self: Any, index: tuple[slice, ...]) -> Any:
-        record.reads.append((self, index))
-        return read(self, index)
-
-    return recording
-
-
-def _recording_compute(compute: Any, record: Record) -> Any:
-    def recording(self: Any, region: Region, *rest: Any) -> Any:
-        record.computed.append((self, region))
-        return compute(self, region, *rest)
-
-    return recording
-
-
-def check_once(record: Record) -> None:
-    """Law 4: no chunk was read twice, no region computed that lies within another."""
-    seen: set[tuple[Any, ...]] = set()
-    for opened, index in record.reads:
-        sizes = opened.chunks or (1,) * len(index)
-        for chunk in itertools.product(
-            *(range(part.start // size, -(-part.stop // size)) for part, size in zip(index, sizes, strict=True))
-        ):
-            assert (id(opened), chunk) not in seen, f"{opened.place}: chunk {chunk} was read twice"
-            seen.add((id(opened), chunk))
-    for (one, region), (other, second) in itertools.permutations(record.computed, 2):
-        if one.content == other.content:
-            assert not region.contains(second), f"{one.name} was computed for {region} and for {second}"
 
 
 def check_read_once(config: Any, roi: Roi) -> None:
@@ -225,7 +172,7 @@ def check_read_once(config: Any, roi: Roi) -> None:
 
 
 def check_purity(config: Any, roi: Roi) -> None:
-    """Law 5: inputs stay as they are, random states too, and a result is nobody else's."""
+    """Law 5: inputs and random states do not change, and a result shares no memory with anything."""
     leaves = [leaf.data.data for leaf in all_configs([config]) if isinstance(leaf, NumpyArrayConfig)]
     before = [leaf.tobytes() for leaf in leaves]
     array: Array = config.array()
@@ -235,14 +182,14 @@ def check_purity(config: Any, roi: Roi) -> None:
     assert first.flags.writeable, f"{config!r} delivers read-only voxels"
     assert first.flags.c_contiguous, f"{config!r} delivers voxels that are not contiguous"
     assert not any(np.may_share_memory(first, leaf) for leaf in leaves), f"{config!r} delivers its source's memory"
-    kept = first.copy()
+    expected = first.copy()
     with contextlib.ExitStack() as stack:
         for kind in {type(each) for each in all_configs([config])}:
             assert issubclass(kind, ArrayConfig)
             stack.enter_context(mock.patch.object(kind, "compute", _guarding(kind.compute)))
-        assert_same(array[roi], kept, f"{config!r}, read again")
+        assert_same(array[roi], expected, f"{config!r}, read again")
     first.view(np.uint8)[...] = 0xA5
-    assert_same(array[roi], kept, f"{config!r}, read after the first result was written to")
+    assert_same(array[roi], expected, f"{config!r}, read after the first result was written to")
     pipeline_voxels([config], [roi])[0].data.view(np.uint8)[...] = 0xA5
     assert [leaf.tobytes() for leaf in leaves] == before, f"{config!r} modified its source"
 
@@ -250,10 +197,10 @@ def check_purity(config: Any, roi: Roi) -> None:
 def _guarding(compute: Any) -> Any:
     def guarding(self: Any, region: Region, meta: Meta, sources: Any, blocks: Sequence[Block | None]) -> Any:
         before = [None if block is None else block.data.tobytes() for block in blocks]
-        made = compute(self, region, meta, sources, blocks)
+        result = compute(self, region, meta, sources, blocks)
         after = [None if block is None else block.data.tobytes() for block in blocks]
         assert after == before, f"{self!r} modified its input"
-        return made
+        return result
 
     return guarding
 
@@ -261,8 +208,8 @@ def _guarding(compute: Any) -> Any:
 def check_threads(config: Any, rois: Sequence[Roi], threads: int = 4, rounds: int = 3) -> None:
     """Law 9: several threads that read different parts of one array get what one thread gets.
 
-    Threads take turns after every line of the module that defines the type, so that what they share by
-    mistake, such as a buffer of the module, shows.
+    Threads take turns after every line of the module that defines the type. What they share by
+    mistake, such as a buffer of the module, then gives wrong voxels.
     """
     array: Array = config.array()
     expected = [array[roi] for roi in rois]
@@ -296,46 +243,46 @@ def check_threads(config: Any, rois: Sequence[Roi], threads: int = 4, rounds: in
 
 
 def check_moved(config: Any, folder: Path) -> None:
-    """Law 10: a tree file in a folder, moved with it, gives the same voxels. The stores are below the folder."""
+    """Law 10: a tree file gives the same voxels after its folder, which holds the stores too, was moved."""
     expected = config.array().to_ndarray()
     config.to_toml(folder / "tree.toml")
     moved = folder.rename(folder.with_name(f"{folder.name}-moved"))
     try:
         voxels = load_tree(moved / "tree.toml")[config.name].array().to_ndarray()
     except GpArraysError as error:
-        raise AssertionError(f"{config!r} is not found after its folder was moved: {error}") from error
+        raise AssertionError(f"{config!r} cannot be read after its folder was moved: {error}") from error
     finally:
         moved.rename(folder)
     assert_same(voxels, expected, f"{config!r}, moved")
 
 
 def check_lost_stores(config: Any) -> None:
-    """Law 8: a store that goes away while it is open is an error, whenever it goes."""
-    places = {
-        # of a pattern of files their folder
+    """Law 8: a store that is removed while it is open is an error, before the first read and after it."""
+    stores = {
+        # for a pattern of files it is their folder
         leaf.file_name if leaf.file_name.exists() else leaf.file_name.parent
         for leaf in all_configs([config])
         if isinstance(leaf, SourceConfig) and hasattr(leaf, "file_name")
     }
     with recorded(config) as record:
         config.array().to_ndarray()
-    if not places or not record.reads:
+    if not stores or not record.reads:
         return
     for read_before in (False, True):
         array: Array = config.array()
-        known = array.to_ndarray() if read_before else None
-        moved = [(place, place.rename(place.with_name(f"{place.name}-gone"))) for place in map(Path, places)]
+        voxels_before = array.to_ndarray() if read_before else None
+        moved = [(store, store.rename(store.with_name(f"{store.name}-gone"))) for store in map(Path, stores)]
         try:
-            found = array.to_ndarray()
+            voxels = array.to_ndarray()
         except StoreError as error:
             if not error.path:
                 raise AssertionError(f"{config!r}: the error does not say where in the tree") from error
         except GpArraysError as error:
-            raise AssertionError(f"{config!r}: a lost store is a {type(error).__name__}") from error
+            raise AssertionError(f"{config!r}: the error of a removed store is a {type(error).__name__}") from error
         else:
-            # voxels that were read already may be remembered, not made up
-            assert known is not None, f"{config!r}: a lost store was read"
-            assert_same(found, known, f"{config!r} of a lost store")
+            # a source may remember voxels that were read before, but may not invent any
+            assert voxels_before is not None, f"{config!r}: voxels of a removed store were delivered"
+            assert_same(voxels, voxels_before, f"{config!r} of a removed store")
         finally:
-            for place, now in moved:
-                now.rename(place)
+            for store, moved_store in moved:
+                moved_store.rename(store)

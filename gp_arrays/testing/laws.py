@@ -1,4 +1,4 @@
-"""The laws as a suite of tests: derive from it for an array type of your own."""
+"""The laws as a test class: derive from it to test an array type of your own."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def random_partition(rng: np.random.Generator, roi: Roi, voxel_size: Sequence[in
 
 
 class ArrayTypeLaws:
-    """Runs every law on an array type. Derive a test class from it, say which type, give examples.
+    """Tests every law on an array type. Derive a test class, set ``type`` and give examples in ``configs``.
 
-    Trees of ``configs`` are small. Where the type has a meaning (``gp_arrays.testing.naive``), which
-    loops over their voxels, all voxels are compared with it; else the suite tests all but the values.
+    The examples should be small. Where the type has an oracle (``gp_arrays.testing.naive``), which may
+    loop over voxels, all voxels are compared with it. Without one the values are not tested.
 
     ``refused`` gives functions that make a config of a bad value, each to be refused with a
     ConfigError; ``misfits`` gives configs whose sources do not fit, each to be refused with a
@@ -99,18 +99,18 @@ class ArrayTypeLaws:
 
     @pytest.fixture
     def examples(self, tmp_path: Path) -> Sequence[Any]:
-        found = list(self.configs(tmp_path))
-        assert any(isinstance(each, self.type) for config in found for each in all_configs([config])), (
+        configs = list(self.configs(tmp_path))
+        assert any(isinstance(each, self.type) for config in configs for each in all_configs([config])), (
             "no example of the type"
         )
-        return found
+        return configs
 
     @pytest.fixture
     def cases(self, examples: Sequence[Any]) -> Iterator[tuple[Any, Roi, np.random.Generator]]:
         return self.cases_of(examples)
 
     def cases_of(self, examples: Sequence[Any]) -> Iterator[tuple[Any, Roi, np.random.Generator]]:
-        """Each example with some rois of it, and a source of random numbers."""
+        """Each example with three of its rois and a random generator."""
         for number, config in enumerate(examples):
             rng = np.random.default_rng(number)
             array = config.array()
@@ -191,7 +191,7 @@ class ArrayTypeLaws:
         for make in self.refused():
             with pytest.raises(ConfigError) as caught:
                 pytest.fail(f"{make()!r} was not refused")
-            assert caught.value.path, f"{caught.value}: where?"
+            assert caught.value.path, f"{caught.value}: the error has no path in the tree"
         example = next(each for config in examples for each in all_configs([config]) if isinstance(each, self.type))
         nonsense: Any = object()
         for field in field_names(self.type):
@@ -207,7 +207,7 @@ class ArrayTypeLaws:
         for config in self.misfits(tmp_path):
             with pytest.raises(TreeError) as caught:
                 pytest.fail(f"{config.array()!r} of {config!r} was not refused")
-            assert caught.value.path[:1] == (config.name,), f"{caught.value}: where?"
+            assert caught.value.path[:1] == (config.name,), f"{caught.value}: the error has no path in the tree"
             assert config.verify() == (False, str(caught.value))
 
     def test_lost_stores_are_errors(self, examples: Sequence[Any], tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ class ArrayTypeLaws:
 class StoredSourceLaws(ArrayTypeLaws):
     """The laws, and law 8 in full, of a type that reads chunks from a folder ``file_name``.
 
-    ``chunk_files`` and ``fill_of`` say how its stores are built; they know Zarr.
+    ``chunk_files`` and ``fill_of`` know Zarr; override them for another format.
     """
 
     def chunk_files(self, config: Any) -> list[Path]:
@@ -235,13 +235,13 @@ class StoredSourceLaws(ArrayTypeLaws):
     @pytest.fixture
     def copies(self, examples: Sequence[Any], tmp_path: Path) -> Sequence[Any]:
         """The examples over stores that a test may break."""
-        made: list[Config] = []
+        configs: list[Config] = []
         for number, config in enumerate(examples):
             if isinstance(config, self.type):
                 copy = tmp_path / f"copy{number}" / Path(config.file_name).name
                 shutil.copytree(config.file_name, copy)
-                made.append(config.with_fields(file_name=copy))
-        return made
+                configs.append(config.with_fields(file_name=copy))
+        return configs
 
     def test_lost_metadata_are_an_error(self, copies: Sequence[Any]) -> None:
         for config in copies:
@@ -256,12 +256,12 @@ class StoredSourceLaws(ArrayTypeLaws):
         for config in copies:
             array = config.array()
             path = self.chunk_files(config)[0]
-            whole = path.read_bytes()
-            for size in (len(whole) // 2, 0):
-                path.write_bytes(whole[:size])
+            chunk = path.read_bytes()
+            for size in (len(chunk) // 2, 0):
+                path.write_bytes(chunk[:size])
                 with pytest.raises(StoreError, match=config.name):
                     array.to_ndarray()
-            path.write_bytes(whole)
+            path.write_bytes(chunk)
             assert_same(array.to_ndarray(), config.array().to_ndarray(), f"{config!r}, repaired")
 
     def test_an_absent_chunk_is_fill_value(self, copies: Sequence[Any]) -> None:

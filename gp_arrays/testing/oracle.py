@@ -1,4 +1,4 @@
-"""What arrays mean: whole volumes in plain numpy, slowly, sharing no code with what computes them."""
+"""Oracles: second, simple implementations of array types, slow and without any code of the first ones."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Volume:
         voxel_size: In world units.
         nonspatial: Names of the axes before the spatial ones.
         channels: Names of the channels, None where there is no channel axis.
-        interpolatable: Whether values between voxels mean anything.
-        averaged: Whether values were interpolated or averaged on the way.
+        interpolatable: True if values between voxels mean anything.
+        averaged: True if the array or one below it was interpolated or averaged.
     """
 
     data: np.ndarray[Any, Any]
@@ -74,11 +74,11 @@ class Volume:
         cut: list[Any] = [slice(None)] * len(self.nonspatial)
         for low, high, own, size in zip(begin, end, self.begin, self.voxel_size, strict=True):
             cut.append(slice((low - own) // size, (high - own) // size))
-        found: np.ndarray[Any, Any] = self.data[tuple(cut)]
-        return found
+        voxels: np.ndarray[Any, Any] = self.data[tuple(cut)]
+        return voxels
 
     def with_data(self, data: np.ndarray[Any, Any], **changes: Any) -> Volume:
-        """Other voxels in the same place."""
+        """The same volume with other voxels."""
         return attrs.evolve(self, data=data, **changes)
 
 
@@ -90,7 +90,7 @@ class Naive:
         self._done: dict[Config, Volume] = {}
 
     def __call__(self, config: Config) -> Volume:
-        """The whole volume of a config; of a type without a registered meaning, what its array delivers."""
+        """All voxels of a config: by the oracle of its type, else those that its array delivers."""
         # sources first, so that a chain of a thousand arrays needs no deep recursion
         for each in all_configs([config]) if config not in self._done else ():
             if each not in self._done:
@@ -113,7 +113,7 @@ class Naive:
 
 
 def delivered(config: Any, naive: Naive) -> Volume:
-    """The whole volume of a config as its array delivers it."""
+    """All voxels of a config as its array delivers them."""
     array = config.array(unit=naive.unit)
     count = array.ndim - array.dims
     return Volume(
@@ -133,10 +133,10 @@ F = TypeVar("F", bound=Callable[[Any, Naive], Volume])
 
 
 def naive(kind: type[Any]) -> Callable[[F], F]:
-    """Register the meaning of an array type: a function of a config that returns its whole volume.
+    """Register the oracle of an array type: a function of a config that returns all its voxels.
 
     The function gets the config and a ``Naive``: call that on a source config for the
-    source's volume. Write it from the meaning of the type, in another way than the kernel:
+    source's volume. Write it from the definition of the type, in another way than the kernel:
     loops over voxels, Python integers, fractions. Where voxels cannot be computed it raises
     ``gp_arrays.ComputeError``, as the array does.
 
@@ -158,7 +158,7 @@ def naive(kind: type[Any]) -> Callable[[F], F]:
 
 
 def evaluate_naively(config: Any, unit: str = "nm") -> Volume:
-    """The whole volume of a config, as its meaning says.
+    """All voxels of a config, computed by the oracles.
 
     Args:
         config: The root of a tree whose volumes fit memory.
@@ -173,5 +173,5 @@ def evaluate_naively(config: Any, unit: str = "nm") -> Volume:
 
 
 def meanings() -> Mapping[type[Any], Callable[[Any, Naive], Volume]]:
-    """The registered meanings, by array type."""
+    """The registered oracles, by array type."""
     return dict(_MEANINGS)

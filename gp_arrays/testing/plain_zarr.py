@@ -26,15 +26,15 @@ def write_plain_zarr(
     """Write an uncompressed Zarr array and return its folder.
 
     Args:
-        folder: Where; it is made.
+        folder: The folder of the array. It is created.
         data: The voxels, of any dtype and byte order; zarr_format 3 stores them little-endian.
-        chunks: Their shape.
-        attributes: Of the array.
+        chunks: The shape of a chunk.
+        attributes: The attributes of the array.
         zarr_format: 2 or 3. Format 3 has neither ``order`` nor ``separator``.
-        order: Of the voxels within a chunk.
-        separator: Within chunk keys.
+        order: The order of the voxels within a chunk, "C" or "F".
+        separator: The separator of chunk keys.
         absent: Indices of chunks that are not written: their voxels read as ``fill_value``.
-        fill_value: As it stands in the metadata.
+        fill_value: The fill value in the metadata.
 
     >>> import tempfile, gp_arrays as gpa
     >>> store = Path(tempfile.mkdtemp())

@@ -1,4 +1,4 @@
-"""Trees over voxels in memory, moved to stores."""
+"""Trees over voxels in memory, rewritten as trees over Zarr stores."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .plain_zarr import write_plain_zarr
 
 
 def with_stored_sources(config: Any, folder: Path) -> Any:
-    """The same tree, what is in memory moved to Zarr stores below ``folder``."""
-    made: dict[Config, Config] = {}
+    """The same tree with every array in memory replaced by a Zarr store below ``folder``."""
+    replaced: dict[Config, Config] = {}
     for each in all_configs([config]):
         if isinstance(each, NumpyArrayConfig):
-            made[each] = _stored(each, folder, f"d{len(made)}")
+            replaced[each] = _stored(each, folder, f"d{len(replaced)}")
         else:
-            changes = {key: _swap(getattr(each, key), made) for key in source_fields(type(each))}
-            made[each] = each.with_fields(**changes) if changes else each
-    return made[config]
+            changes = {key: _swap(getattr(each, key), replaced) for key in source_fields(type(each))}
+            replaced[each] = each.with_fields(**changes) if changes else each
+    return replaced[config]
 
 
-def _swap(value: Any, made: dict[Config, Config]) -> Any:
+def _swap(value: Any, replaced: dict[Config, Config]) -> Any:
     if isinstance(value, Config):
-        return made[value]
+        return replaced[value]
     if isinstance(value, dict):
-        return {key: _swap(item, made) for key, item in value.items()}
-    return tuple(_swap(item, made) for item in value) if isinstance(value, tuple) else value
+        return {key: _swap(item, replaced) for key, item in value.items()}
+    return tuple(_swap(item, replaced) for item in value) if isinstance(value, tuple) else value
 
 
 def _stored(config: NumpyArrayConfig, folder: Path, dataset: str) -> ZarrArrayConfig:

@@ -43,10 +43,10 @@ def voxels(draw: Draw, shape: Sequence[int], dtype: Any = None) -> np.ndarray[An
         info = np.iinfo(dtype)
         extremes = [int(info.min), int(info.max), int(info.max) - 1, int(info.max) // 2 + 1]
         elements = st.integers(0, 5) | st.sampled_from(extremes) | st.integers(int(info.min), int(info.max))
-    found: np.ndarray[Any, Any] = draw(
+    drawn: np.ndarray[Any, Any] = draw(
         npst.arrays(dtype, tuple(shape), elements=elements, fill=st.just(dtype.type(0).item()))
     )
-    return found
+    return drawn
 
 
 @st.composite

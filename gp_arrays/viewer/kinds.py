@@ -41,7 +41,8 @@ def kind(array: Array) -> str:
 
 def is_mask(array: Array) -> bool:
     """True if the values of an array mean yes or no."""
-    steps, masks = array.plan.steps, []
+    steps = array.plan.steps
+    masks: list[bool] = []
     for step in steps:
         dtype = step.meta.dtype
         masks.append(
