@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
@@ -12,6 +13,8 @@ from ..units import metres
 from .kinds import IMAGE, LABELS, MASK, MIXED, contrast, kind, shader
 from .volume import Volume, source
 
+#: The begin and the end of a box.
+Box = tuple[tuple[float, ...], tuple[float, ...]]
 #: Masks of one view begin at different hues; this is the step from one mask to the next.
 HUE_STEP = 0.38
 
@@ -78,38 +81,35 @@ def screen_space(arrays: Sequence[Array]) -> neuroglancer.CoordinateSpace:
     )
 
 
-def bounds(arrays: Sequence[Array], names: Sequence[str]) -> tuple[list[Fraction], list[Fraction]]:
-    """Begin and end, in metres, of the common part of all arrays; of the first array if there is none."""
-    boxes = [_box(array, names) for array in arrays]
-    low = [max(values) for values in zip(*(b for b, _ in boxes), strict=True)]
-    high = [min(values) for values in zip(*(e for _, e in boxes), strict=True)]
-    return (low, high) if all(b < e for b, e in zip(low, high, strict=True)) else boxes[0]
+def bounds(arrays: Sequence[Array], space: neuroglancer.CoordinateSpace) -> Box:
+    """The box, in voxels of the screen, that all arrays have in common; that of the first array if there is none."""
+    boxes = [_box(array, space) for array in arrays]
+    low = tuple(max(begins) for begins in zip(*(begin for begin, _ in boxes), strict=True))
+    high = tuple(min(ends) for ends in zip(*(end for _, end in boxes), strict=True))
+    return (low, high) if all(map(operator.lt, low, high)) else boxes[0]
 
 
-def _box(array: Array, names: Sequence[str]) -> tuple[list[Fraction], list[Fraction]]:
+def _box(array: Array, space: neuroglancer.CoordinateSpace) -> Box:
+    """The begin and the end of an array in voxels of the screen. It is exact up to the last division."""
     unit = metres(array.unit)
     spans = dict(zip(array.spatial_axes, zip(array.roi.begin, array.roi.end, strict=True), strict=True))
-    pairs = [spans.get(name, (0, 1)) for name in names]
-    return [int(b) * unit for b, _ in pairs], [int(e) * unit for _, e in pairs]
+    corners = []
+    for corner in (0, 1):
+        lengths = [int(spans.get(name, (0, 1))[corner]) * unit for name in space.names]
+        scales = [Fraction(repr(float(scale))) for scale in space.scales]
+        corners.append(tuple(float(length / scale) for length, scale in zip(lengths, scales, strict=True)))
+    return corners[0], corners[1]
 
 
 def box_layer(arrays: Mapping[str, Array], space: neuroglancer.CoordinateSpace) -> neuroglancer.Layer:
     """The rois as boxes, one for all arrays with the same roi."""
-    names = list(space.names)
-    owners: dict[tuple[tuple[Fraction, ...], tuple[Fraction, ...]], list[str]] = {}
+    names: dict[Box, list[str]] = {}
     for name, array in arrays.items():
-        low, high = _box(array, names)
-        owners.setdefault((tuple(low), tuple(high)), []).append(name)
+        names.setdefault(_box(array, space), []).append(name)
     boxes = [
         neuroglancer.AxisAlignedBoundingBoxAnnotation(
-            id=f"roi-{i}", description=", ".join(of), point_a=voxels(low, space), point_b=voxels(high, space)
+            id=f"roi-{i}", description=", ".join(names[low, high]), point_a=low, point_b=high
         )
-        for i, ((low, high), of) in enumerate(owners.items())
+        for i, (low, high) in enumerate(names)
     ]
     return neuroglancer.LocalAnnotationLayer(dimensions=space, annotations=boxes, annotation_color="#ffcc00")
-
-
-def voxels(position: Sequence[Fraction], space: neuroglancer.CoordinateSpace) -> list[float]:
-    """A position, in metres, in voxels of the screen."""
-    scales = [Fraction(repr(float(scale))) for scale in space.scales]
-    return [float(p / s) for p, s in zip(position, scales, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import getpass
 import logging
 import os
 import socket
@@ -99,11 +98,7 @@ def remote_line(url: str) -> str:
     'ssh -N -L 8080:127.0.0.1:8080'
     """
     port = url.split("/")[2].rsplit(":", 1)[1]
-    try:
-        user = f"{getpass.getuser()}@"
-    except (OSError, KeyError):
-        user = ""
-    return f"ssh -N -L {port}:127.0.0.1:{port} {user}{socket.gethostname()}"
+    return f"ssh -N -L {port}:127.0.0.1:{port} {socket.gethostname()}"
 
 
 def close(viewer: neuroglancer.Viewer, last: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..model.array import Array
 from ..model.base import ArrayConfig
 from ..model.fields import to_path
 from . import screenshot, server
-from .layers import bounds, box_layer, layers_of, screen_axes, screen_space, voxels
+from .layers import bounds, box_layer, layers_of, screen_space
 
 #: The number of screen pixels that a small array fills at first.
 PIXELS = 360
@@ -109,23 +110,26 @@ def _label(row: str, name: str) -> str:
 
 
 def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
-    everything = [array for arrays in rows.values() for array in arrays.values()]
-    space = screen_space(everything)
-    names = screen_axes(everything)
+    """Put the layers into the state of a viewer, and choose what is visible at first."""
+    space = screen_space([array for arrays in rows.values() for array in arrays.values()])
+    layout = "4panel" if space.rank > 2 else "xy"
+    low, high = bounds(list(next(iter(rows.values())).values()), space)
     state.dimensions = space
+    state.position = _middle(low, high)
     panels = []
     for row, arrays in rows.items():
-        labels = []
-        for layer in layers_of(arrays):
-            label = _label(row, layer.name)
-            state.layers.append(name=label, layer=layer.layer, visible=layer.visible)
-            labels.append(label)
-        boxes = _label(row, _unused_name(BOXES, arrays))
-        state.layers.append(name=boxes, layer=box_layer(arrays, space))
-        panels.append((labels + [boxes], bounds(list(arrays.values()), names)))
-    layout = "4panel" if len(names) > 2 else "xy"
-    low, high = (voxels(corner, space) for corner in panels[0][1])
-    state.position = _middle(low, high)
+        boxes = next(name for name in (BOXES + "_" * i for i in itertools.count()) if name not in arrays)
+        layers = [*layers_of(arrays), neuroglancer.ManagedLayer(boxes, box_layer(arrays, space))]
+        for layer in layers:
+            layer.name = _label(row, layer.name)
+            state.layers.append(layer)
+        panel = neuroglancer.LayerGroupViewer(layers=[layer.name for layer in layers], layout=layout)
+        middle = _middle(*bounds(list(arrays.values()), space))
+        if not all(b <= m <= h for b, m, h in zip(low, middle, high, strict=True)):
+            # far from the others: it has a position of its own
+            panel.position = neuroglancer.LinkedPosition(link="unlinked", value=middle)
+        panels.append(panel)
+    state.layout = neuroglancer.row_layout(panels) if len(panels) > 1 else layout
     smallest = min(float(scale) for scale in space.scales)
     extent = max((h - b) * float(s) / smallest for b, h, s in zip(low, high, space.scales, strict=True))
     # a small array fills a panel, a large one is first seen at full resolution in its middle
@@ -134,25 +138,7 @@ def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
     state.projection_orientation = TILT
     state.hide_cross_section_background_3d = True
     state.show_slices = extent <= 4 * PIXELS
-    if len(panels) == 1:
-        state.layout = layout
-        return
-    viewers = []
-    for labels, box in panels:
-        viewer = neuroglancer.LayerGroupViewer(layers=labels, layout=layout)
-        middle = _middle(*(voxels(corner, space) for corner in box))
-        if not all(b <= m <= h for b, m, h in zip(low, middle, high, strict=True)):
-            # far from the others: it has a position of its own
-            viewer.position = neuroglancer.LinkedPosition(link="unlinked", value=middle)
-        viewers.append(viewer)
-    state.layout = neuroglancer.row_layout(viewers)
 
 
-def _middle(low: list[float], high: list[float]) -> list[float]:
+def _middle(low: Sequence[float], high: Sequence[float]) -> list[float]:
     return [(b + h) / 2 for b, h in zip(low, high, strict=True)]
-
-
-def _unused_name(name: str, others: Mapping[str, Any]) -> str:
-    while name in others:
-        name += "_"
-    return name
