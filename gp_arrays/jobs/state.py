@@ -60,6 +60,8 @@ def state_base(root: Path, folder: str | Path | None = None) -> Path:
     >>> state_base(Path("data/out.zarr")).as_posix()
     'data/out.zarr.gp_arrays'
     """
+    if folder is not None:
+        require_on_disk(to_path(folder))
     parent = root.parent if folder is None else Path(folder).absolute()
     return parent / f"{root.name}{STATES}"
 

@@ -178,7 +178,7 @@ def to_fill_value(value: Any, dtype: np.dtype[Any]) -> bool | int | float:
 
 
 def require_on_disk(path: Path) -> None:
-    """Raises StoreError for a URL: stores are folders on disk."""
+    """Raises StoreError for a URL: files and stores are on disk."""
     if is_url(path):
         raise StoreError("not a folder", found=str(path), allowed="a store on a local disk")
 

@@ -209,7 +209,7 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         parsed = [_cosem(entry["transform"]) for entry in datasets]
         names, units = parsed[0][2], parsed[0][3]
         transforms = [(p[0], p[1]) for p in parsed]
-        shifted = _mark_centres([translation for _, translation in transforms])
+        shifted = _mark_centres(transforms)
         roles = roles_of(ndim, axes, names, len(transforms[level][0]))
         units = [units] * ndim if isinstance(units, str) or units is None else units
     else:
@@ -226,7 +226,7 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in described]
         outer = _ngff(multiscale.get("coordinateTransformations"), ndim)
         own = [_ngff(entry["coordinateTransformations"], ndim) for entry in datasets]
-        shifted = _mark_centres([translation for _, translation in own])
+        shifted = _mark_centres(own)
         transforms = [_compose(outer, each) for each in own]
         roles = roles_of(ndim, axes, names, types=None if axes else kinds)
     spatial = [i for i in range(ndim) if not roles[1][i]]
@@ -245,10 +245,15 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
     )
 
 
-def _mark_centres(translations: Sequence[Sequence[Any] | None]) -> bool:
+def _mark_centres(transforms: Sequence[tuple[Sequence[Any], Sequence[Any] | None]]) -> bool:
     """True if translations mark voxel centres; many writers copy that of level 0, a corner, to all levels."""
-    first, *others = [t and [Quantity.parse(item).value for item in t] for t in translations]
-    return any(other and other != (first or [0] * len(other)) for other in others)
+    sizes, first = transforms[0]
+    for _, other in transforms[1:]:
+        for size, a, b in zip(sizes, first or [0] * len(sizes), other or (), strict=False):
+            size, a, b = (Quantity.parse(item).value for item in (size, a, b))
+            if abs(a - b) > size / 10**9:  # less than that is noise of arithmetic
+                return True
+    return False
 
 
 def _ngff(transformations: Any, ndim: int) -> tuple[list[Any], list[Any] | None]:

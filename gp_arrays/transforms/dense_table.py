@@ -20,6 +20,7 @@ from ..model.config import require_config
 from ..model.evaluate import evaluate
 from ..model.meta import Region, voxel_text
 from ..model.plan import Plan, compile_plan
+from ..storage.documents import require_on_disk
 from ..storage.files import writing
 from ..storage.id_table import write_dense_table
 from .relabel import run_starts
@@ -60,7 +61,9 @@ def dense_table(config: ArrayConfig, path: str | Path, num_workers: int = 1, uni
     >>> gpa.RelabelArrayConfig("small", large, table=path).array()[:]
     array([[0, 2, 1]], dtype=uint64)
     """
-    file: Path = fields.named("path", fields.to_path, path).absolute()
+    file: Path = fields.named("path", fields.to_path, path)
+    require_on_disk(file)
+    file = file.absolute()
     if file.suffix.lower() != ".npy":
         raise ConfigError("not the path of a table", found=str(file), allowed="a name that ends in .npy")
     num_workers = fields.named("num_workers", fields.to_integer, num_workers)

@@ -12,6 +12,7 @@ import attrs
 from ..errors import GpArraysError, TreeError, nearest, quoted
 from ..model.config import Config, field_names, rebuilt, require_config, source_fields
 from ..model.registry import type_named
+from ..storage.documents import require_on_disk
 from ..storage.files import replace_file
 from ..units import parse_unit
 from .document import RESERVED, TYPE_KEY, read_document, refuse_reserved, text_of, tree_document, tree_path
@@ -79,6 +80,7 @@ def save_tree(configs: Mapping[str, Config] | Sequence[Config], path: str | Path
                 allowed=quoted(config.name),
             )
     path = tree_path(path)
+    require_on_disk(path)
     folder, here = path.absolute().parent, Path.cwd()
     table = tree_document(listed, None if folder.resolve() == here.resolve() else here, folder)
     replace_file(path, text_of(table, path), problem="cannot write the tree file")

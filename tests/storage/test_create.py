@@ -188,6 +188,12 @@ def test_outputs_at_urls_are_refused(tmp_path, monkeypatch, url):
         gpa.materialize(config, url, "a", num_workers=1)
     with pytest.raises(gpa.StoreError, match="local disk"):
         gpa.open_zarr(url, "a")
+    with pytest.raises(gpa.StoreError, match="local disk"):
+        gpa.materialize(config, "o.zarr", "a", num_workers=1, state=url)
+    with pytest.raises(gpa.StoreError, match="local disk"):
+        gpa.dense_table(config, f"{url}/table.npy")
+    with pytest.raises(gpa.StoreError, match="local disk"):
+        gpa.save_tree([gpa.DummyArrayConfig("a")], f"{url}/tree.toml")
     assert list(tmp_path.iterdir()) == []
 
 
