@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,8 @@ import attrs
 import numpy as np
 
 from .errors import ConfigError, GpArraysError, TreeError, quoted
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_UNIT = "nm"
 
@@ -150,6 +153,36 @@ def coarsest_unit(quantities: Iterable[Quantity], unit: str) -> str | None:
         if candidate != "cm" and all((v / metres(candidate)).denominator == 1 for v in values):
             return candidate
     return None
+
+
+def without_noise(
+    voxel_size: Sequence[Quantity], offset: Sequence[Quantity]
+) -> tuple[tuple[Quantity, ...], tuple[Quantity, ...]]:
+    """A voxel size and an offset without the noise of arithmetic with floats, which is logged.
+
+    A length is that shortest decimal that is within 1e-9 of the voxel size, if there is one.
+
+    >>> size, offset = without_noise([Quantity.parse(4.1000000000000005, "nm")], [Quantity.parse(0.1 + 0.2, "nm")])
+    >>> str(size[0]), str(offset[0])
+    ('4.1 nm', '0.3 nm')
+    """
+    sizes = tuple(_shortest(size, size) for size in voxel_size)
+    if len(offset) != len(sizes):
+        return sizes, tuple(offset)  # refused where the meta is made
+    return sizes, tuple(_shortest(begin, size) for begin, size in zip(offset, sizes, strict=True))
+
+
+def _shortest(length: Quantity, size: Quantity) -> Quantity:
+    value = length.value
+    noise = abs(size.to(length.unit) if length.unit else size.value) / 10**9
+    digits = 0
+    while noise and abs(round(value, digits) - value) > noise:
+        digits += 1
+    shortest = round(value, digits) if noise else value
+    if shortest == value:
+        return length
+    logger.info("%s is taken as %s: the rest is noise of arithmetic", length, decimal_text(shortest))
+    return Quantity(shortest, length.unit)
 
 
 class NotWhole(TreeError):

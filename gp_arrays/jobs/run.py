@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -149,7 +150,8 @@ def materialize(
     own = State(state_base(root, state) / state_name(list(roots)))
     if own.folder.is_relative_to(root):
         raise StoreError("the state cannot lie in the store", found=str(own.folder), allowed="another folder as state")
-    with own.locked(list(roots)):
+    # a dry run makes nothing, so it works beside a run and on a disk that cannot be written
+    with contextlib.nullcontext() if dry_run else own.locked(list(roots)):
         require_own(own, root, beside=state is None)
         before = document.read(own.folder) if own.created and not overwrite else None
         prepared = prepare(root, roots, plan, layout, before)

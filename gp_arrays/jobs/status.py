@@ -107,10 +107,13 @@ def finish(path: str | Path, dataset: str | None = None, accept_absent: bool = F
         The datasets that are finished now.
 
     Raises:
-        StoreError: A run is at work on them, or blocks are missing and ``accept_absent`` is False.
+        StoreError: There is no such store or dataset, a run is at work on them, or blocks are missing and
+            ``accept_absent`` is False.
     """
     root = store_root(path)
     inside = [name for name in datasets(root) if not dataset or name == dataset or name.startswith(f"{dataset}/")]
+    if not inside:
+        find_node(root, dataset or "")
     marked = [
         (node, unfinished)
         for node in map(partial(find_node, root), inside)

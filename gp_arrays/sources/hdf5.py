@@ -20,7 +20,7 @@ from ..storage.files import File
 from ..storage.geometry import GEOMETRY_KEYS, read_geometry
 from ..storage.hdf5 import Dataset
 from ..storage.labels import declared_labels
-from ..units import Quantity
+from ..units import Quantity, without_noise
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class HDF5Opened(Opened):
         self.shape = tuple(dataset.shape[axis] for axis in self._order)
         self.chunks = dataset.chunks and tuple(dataset.chunks[axis] for axis in self._order)
         self.dtype = dataset.dtype.newbyteorder("=")
-        self.voxel_size, self.offset = geometry.voxel_size, geometry.offset
+        self.voxel_size, self.offset = without_noise(geometry.voxel_size, geometry.offset)
         declared = interpolatable(self.dtype) and not declared_labels(config.file_name, node)
         self.interpolatable = declared if config.interpolatable is None else config.interpolatable
         self.attrs = {key: value for key, value in dataset.attrs.items() if key not in {*GEOMETRY_KEYS, *OWN_KEYS}}

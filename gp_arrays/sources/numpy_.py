@@ -18,7 +18,7 @@ from ..model.base import SourceConfig
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened
 from ..storage.axes import axis_roles
-from ..units import Quantity
+from ..units import Quantity, without_noise
 
 _TOKENS: dict[int, tuple[weakref.ref[Any], str]] = {}
 _LOCK = threading.RLock()
@@ -156,8 +156,10 @@ class NumpyOpened(Opened):
         self.shape, self.dtype = data.shape, data.dtype.newbyteorder("=")
         self.nonspatial = tuple(Axis(n, s) for n, s in zip(names[:count], data.shape, strict=False))
         self.spatial_axes = names[count:]
-        self.voxel_size = _in(config.unit, config.voxel_size or (Quantity.parse(1),) * dims)
-        self.offset = _in(config.unit, config.offset or (Quantity.parse(0),) * dims)
+        self.voxel_size, self.offset = without_noise(
+            _in(config.unit, config.voxel_size or (Quantity.parse(1),) * dims),
+            _in(config.unit, config.offset or (Quantity.parse(0),) * dims),
+        )
         self.attrs = {}
         self.place = f"numpy array of shape {data.shape}"
         self.writable = bool(data.flags.writeable)

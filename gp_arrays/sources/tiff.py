@@ -22,7 +22,7 @@ from ..storage.axes import roles_of
 from ..storage.documents import require_on_disk
 from ..storage.files import File
 from ..storage.images import Image, read_image
-from ..units import DEFAULT_UNIT, Quantity, parse_unit
+from ..units import DEFAULT_UNIT, Quantity, parse_unit, without_noise
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +130,10 @@ class TiffOpened(Opened):
             raise TreeError("its units are not one per spatial axis", found, allowed)
         self.unstated: list[str] = []
         sizes = config.voxel_size or self._stated(first, [(letters[i], axes[i]) for i in spatial])
-        self.voxel_size = _in_units(sizes, units, config.voxel_size is None)
-        self.offset = _in_units(config.offset or (Quantity.parse(0),) * len(spatial), units, False)
+        self.voxel_size, self.offset = without_noise(
+            _in_units(sizes, units, config.voxel_size is None),
+            _in_units(config.offset or (Quantity.parse(0),) * len(spatial), units, False),
+        )
 
     def _stated(self, image: Image, axes: Sequence[tuple[str, str]]) -> tuple[Quantity, ...]:
         """Voxel sizes by the letters of axes, else by the names that the user gave them."""

@@ -22,7 +22,7 @@ from ..storage.geometry import GEOMETRY_KEYS, levels, multiscales_of, read_geome
 from ..storage.journal import MARK, Mark, Unfinished
 from ..storage.labels import declared_labels
 from ..storage.listing import list_chunks, require_readable_chunks
-from ..units import Quantity
+from ..units import Quantity, without_noise
 
 if TYPE_CHECKING:
     from .zarr_ import ZarrArrayConfig
@@ -61,8 +61,10 @@ class ZarrOpened(Opened):
         self.shape = tuple(node.shape[i] for i in self._order)
         self.chunks = tuple(node.chunks[i] for i in self._order)
         self.dtype = node.dtype.newbyteorder("=")
-        self.voxel_size = _override(config.voxel_size, geometry.voxel_size, config.unit)
-        self.offset = _override(config.offset, geometry.offset, config.unit)
+        self.voxel_size, self.offset = without_noise(
+            _override(config.voxel_size, geometry.voxel_size, config.unit),
+            _override(config.offset, geometry.offset, config.unit),
+        )
         self.snap_to_grid = config.snap_to_grid
         self.writable = writable
         declared = interpolatable(self.dtype) and not declared_labels(self.root, node)

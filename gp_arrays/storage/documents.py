@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import StoreError, nearest
+from ..errors import StoreError, nearest, quoted
 from ..model.fields import is_url
 from .chunk_files import read_file
 from .keys import ChunkKeys, keys_v2, keys_v3
@@ -65,11 +65,19 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        value = json.loads(data)
+        value = json.loads(data, object_pairs_hook=_distinct_keys)
     except (ValueError, RecursionError) as error:
         raise StoreError("metadata is not JSON", found=f"{path}: {error}") from None
     if not isinstance(value, dict):
         raise StoreError("metadata is not a JSON object", found=str(path))
+    return value
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {quoted(next(key for key in keys if keys.count(key) > 1))} is there twice")
     return value
 
 

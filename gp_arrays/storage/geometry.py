@@ -209,7 +209,7 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         parsed = [_cosem(entry["transform"]) for entry in datasets]
         names, units = parsed[0][2], parsed[0][3]
         transforms = [(p[0], p[1]) for p in parsed]
-        shifted = _mark_centres(transforms)
+        own = transforms
         roles = roles_of(ndim, axes, names, len(transforms[level][0]))
         units = [units] * ndim if isinstance(units, str) or units is None else units
     else:
@@ -226,15 +226,17 @@ def _level(node: Node, multiscale: Mapping[str, Any], level: int, axes: Sequence
         units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in described]
         outer = _ngff(multiscale.get("coordinateTransformations"), ndim)
         own = [_ngff(entry["coordinateTransformations"], ndim) for entry in datasets]
-        shifted = _mark_centres(own)
         transforms = [_compose(outer, each) for each in own]
         roles = roles_of(ndim, axes, names, types=None if axes else kinds)
     spatial = [i for i in range(ndim) if not roles[1][i]]
     unit_of = _units(node, _per_spatial(units, ndim, spatial, None))
     scales = [[Quantity.parse(s).value for s in _per_spatial(scale, ndim, spatial, 1)] for scale, _ in transforms]
+    shifted = _mark_centres(own)
+    # a level that says no translation begins where the finest one does
+    stated = level if own[level][1] is not None else 0
     begins = [
-        Quantity.parse(t).value - ((scales[level][i] - scales[0][i]) / 2 if shifted else 0)
-        for i, t in enumerate(_per_spatial(transforms[level][1], ndim, spatial, 0))
+        Quantity.parse(t).value - ((scales[stated][i] - scales[0][i]) / 2 if shifted else 0)
+        for i, t in enumerate(_per_spatial(transforms[stated][1], ndim, spatial, 0))
     ]
     return Geometry(
         roles[0],

@@ -57,8 +57,8 @@ def _chunks(root: Path, node: Node) -> Iterator[tuple[int, ...]]:
     keys, array = node.keys, root / node.path
     folder = keys.folder(array)
     if folder != array:
-        for name, _ in _entries(array):
-            _require_own_key(keys, array, name)
+        for entry in _entries(array):
+            _require_own_key(keys, array, entry.name)
     for index in _below(folder, keys, keys.ndim if keys.separator == "/" else 0, ()):
         if all(i < n for i, n in zip(index, grid, strict=True)):
             yield index
@@ -67,18 +67,26 @@ def _chunks(root: Path, node: Node) -> Iterator[tuple[int, ...]]:
 def _below(folder: Path, keys: ChunkKeys, depth: int, above: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Indices of chunks in a folder, nested as many times as ``depth`` says; 0 for one folder of all."""
     level = NUMBER if depth else keys
-    for name, is_chunk_or_folder in _entries(folder, files=depth <= 1):
-        index = level.index(name)
+    for entry in _entries(folder):
+        index = level.index(entry.name)
         if index is None:
             if not above:
-                _require_own_key(keys, folder, name)
-        elif not is_chunk_or_folder:
+                _require_own_key(keys, folder, entry.name)
+        elif not _is_expected(entry, nested=depth > 1):
             wanted = "a file" if depth <= 1 else "a folder of chunks"
-            raise StoreError("cannot read a chunk", found=f"{folder / name} is not {wanted}")
+            raise StoreError("cannot read a chunk", found=f"{entry.path} is not {wanted}")
         elif depth <= 1:
             yield above + index
         else:
-            yield from _below(folder / name, keys, depth - 1, above + index)
+            yield from _below(folder / entry.name, keys, depth - 1, above + index)
+
+
+def _is_expected(entry: os.DirEntry[str], nested: bool) -> bool:
+    """True for a folder where chunks are nested, else for a file."""
+    try:
+        return entry.is_dir() if nested else entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _require_own_key(keys: ChunkKeys, folder: Path, name: str) -> None:
@@ -90,12 +98,11 @@ def _require_own_key(keys: ChunkKeys, folder: Path, name: str) -> None:
         )
 
 
-def _entries(folder: Path, files: bool = True) -> Iterator[tuple[str, bool]]:
-    """Names in a folder, and whether each is a file (or, unless ``files``, a folder)."""
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder; nothing where it is not there. Raises StoreError."""
     try:
         with os.scandir(folder) as entries:
-            for entry in entries:
-                yield entry.name, entry.is_file() if files else entry.is_dir()
+            yield from entries
     except FileNotFoundError:
         obstacle = find_obstacle(folder)
         if obstacle is not None:

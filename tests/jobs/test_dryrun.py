@@ -107,6 +107,13 @@ def test_a_temporary_disk_without_room_leaves_the_rest_of_the_cost(labels, tmp_p
     assert "stored" not in str(cost)
 
 
+def test_no_folder_is_made_even_for_a_moment(labels, tmp_path, temporary):
+    # on a disk that cannot be written a folder for its lock could not be made
+    before = tmp_path.stat().st_mtime_ns
+    assert gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", dry_run=True, **CUT).cost.blocks > 0
+    assert tmp_path.stat().st_mtime_ns == before
+
+
 def test_how_it_is_said():
     cost = dryrun.Cost(1, 0, 0, 10, 2**31, 2**28, 0.3, 1, ((("a", "b"), (8, 8), 1),), 2**20)
     assert str(cost).splitlines() == [

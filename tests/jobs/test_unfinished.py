@@ -166,6 +166,13 @@ def test_however_it_is_opened(tmp_path, place, dataset, axes):
         _ = array.data
 
 
+def test_what_is_not_there_cannot_be_finished(part, tmp_path, capsys):
+    assert run(["finish", str(tmp_path / "none.zarr"), "--accept-absent"]) == 1
+    assert "no such store" in capsys.readouterr().err
+    assert run(["finish", str(tmp_path / "out.zarr"), "none", "--accept-absent"]) == 1
+    assert "no such dataset" in capsys.readouterr().err
+
+
 def test_a_copy_is_not_read_by_what_its_original_has_done(part, labels, tmp_path):
     _, data = part
     for copy in ("copy.zarr", "inside.zarr/nested"):

@@ -93,6 +93,35 @@ def test_floats_at_their_stored_precision(tmp_path):
     assert array.roi.begin == Coordinate(10480, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "offset", "unit", "expected"),
+    [
+        (4.1000000000000005, 0.1 + 0.2, "nm", (4100, 300)),
+        (8.000000000000002, 1000000.0000000001, "nm", (8000, 10**9)),
+        (4, 3.9999999999999996, "nm", (4000, 4000)),
+        (4, -1e-13, "nm", (4000, 0)),
+        (0.7 - 0.6, 0.7 + 0.1 + 0.1, "um", (100_000, 900_000)),
+    ],
+)
+def test_noise_of_arithmetic_is_taken_off(tmp_path, caplog, sizes, offset, unit, expected):
+    caplog.set_level("INFO", "gp_arrays")
+    attributes = {"voxel_size": [sizes] * 3, "offset": [offset] * 3, "units": [unit] * 3}
+    write(tmp_path, "a", attributes)
+    write(tmp_path, "b")
+    size, begin = Coordinate([expected[0]] * 3), Coordinate([expected[1]] * 3)
+    for dataset, fields in (("a", {}), ("b", {"voxel_size": [f"{sizes} {unit}"] * 3, "offset": [f"{offset} {unit}"] * 3})):
+        array = opened(tmp_path, dataset, unit="pm", **fields)
+        assert (array.voxel_size, array.roi.begin) == (size, begin)
+        assert array[:1, :2, :3].shape == (1, 2, 3)
+    assert "noise of arithmetic" in caplog.text
+
+
+def test_what_is_more_than_noise_is_kept(tmp_path):
+    write(tmp_path, "a", {"voxel_size": [4.0000001, 4, 4], "units": ["nm"] * 3})
+    with pytest.raises(gpa.TreeError, match="not a whole number of pm; found .4.0000001 nm"):
+        opened(tmp_path, unit="pm")
+
+
 def test_channels_anywhere_are_moved_first(tmp_path):
     write(tmp_path, "a", {"axis_names": ["z", "y", "x", "c^"], "voxel_size": [2, 3, 4]}, shape=(4, 6, 8, 2))
     array = opened(tmp_path)
@@ -160,12 +189,13 @@ def test_levels_of_a_pyramid_begin_at_the_same_place(tmp_path):
         assert (tuple(array.roi.begin), tuple(array.voxel_size)) == ((40, 0, 0), (size,) * 3)
 
 
-def test_levels_without_translations_begin_where_they_say(tmp_path):
-    write(tmp_path, "p", ngff(("0", [4, 4, 4], [40, 0, 0]), ("1", [8, 8, 8], None)), group=True)
-    write(tmp_path, "p/0")
-    write(tmp_path, "p/1")
-    assert opened(tmp_path, "p/0").roi.begin == Coordinate(40, 0, 0)
-    assert opened(tmp_path, "p/1").roi.begin == Coordinate(0, 0, 0)
+@pytest.mark.parametrize("last", [None, [46, 6, 6]])
+def test_levels_without_translations_begin_where_the_finest_does(tmp_path, last):
+    levels = ("0", [4, 4, 4], [40, 0, 0]), ("1", [8, 8, 8], None), ("2", [16, 16, 16], last)
+    write(tmp_path, "p", ngff(*levels), group=True)
+    for path, _, _ in levels:
+        write(tmp_path, f"p/{path}")
+        assert opened(tmp_path, f"p/{path}").roi.begin == Coordinate(40, 0, 0)
 
 
 def test_transformations_of_the_whole_image_apply_after(tmp_path):
@@ -357,12 +387,14 @@ def test_names_of_dimensions_of_zarr_v3_are_those_of_axes(tmp_path):
         (([40, 8, 0], [40, 8, 0], [46, 14, 6]), ([40, 8, 0], [38, 6, -2], [40, 8, 0])),
     ],
 )
-@pytest.mark.parametrize("dialect", ["ngff", "cosem"])
+@pytest.mark.parametrize("dialect", ["ngff", "ngff 0.5", "cosem"])
 def test_one_translation_at_all_levels_is_a_corner(tmp_path, dialect, translations, begins):
     sizes = [[4] * 3, [8] * 3, [16] * 3]
     levels = list(zip(("s0", "s1", "s2"), sizes, translations, strict=True))
     if dialect == "ngff":
         write(tmp_path, "p", ngff(*levels), group=True)
+    elif dialect == "ngff 0.5":
+        write(tmp_path, "p", {"ome": {"version": "0.5", **ngff(*levels)}}, group=True)
     else:
         entries = [
             {"path": path, "transform": {"axes": list("zyx"), "scale": scale, "translate": t or [0] * 3}}

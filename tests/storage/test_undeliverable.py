@@ -112,6 +112,14 @@ def test_in_the_place_of_a_folder_of_chunks(array, layout, depth, kind):
     refused(array.parent, f"chunk {CHUNK[layout].removesuffix('0/1')}")
 
 
+def test_other_names_in_the_folder_of_an_array_do_not_matter(array, layout):
+    for name, target in (("notes", "notes"), ("copy.txt", "annex/key")):
+        (array / name).symlink_to(target)
+    config = gpa.ZarrArrayConfig("a", array.parent, array.name)
+    assert config.verify()[0]
+    assert config.array()[:].tolist() == DATA.tolist()
+
+
 def test_links_that_lead_to_chunks_are_followed(array, layout, tmp_path):
     (array / CHUNK[layout]).rename(tmp_path / "elsewhere")
     (array / CHUNK[layout]).symlink_to(tmp_path / "elsewhere")
