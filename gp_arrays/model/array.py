@@ -14,7 +14,7 @@ from .config import require_config
 from .evaluate import evaluate
 from .export import to_funlib
 from .from_numpy import numpy_config
-from .indexing import Selection, region_inside, region_of, select
+from .indexing import Selection, region_inside, region_of, require_memory, select
 from .meta import Block, Meta, Region
 from .opened import Opened
 from .plan import Plan, Step, compile_plan
@@ -195,6 +195,7 @@ class Array:
             region, shape = selection.region(self.meta), selection.shape
         values = broadcast(as_dtype(values, self.dtype, self.name), shape, self.name)
         if values.size:
+            require_memory(region, self.meta, self.name)
             box = np.ascontiguousarray(values.reshape(self.meta.shape_of(region)))
             opened.write(opened.index_of(region, self.meta, self.unit), box)
 
@@ -211,6 +212,7 @@ class Array:
         fill = as_dtype(fill_value, self.dtype, self.name)
         if fill.ndim:
             raise RequestError("the fill value is not a number", found=quoted(fill_value), path=(self.name,))
+        require_memory(region, self.meta, self.name)
         block = Block(np.full(self.meta.shape_of(region), fill), region, self.meta)
         inside = region.intersect(self.meta.region)
         if not inside.empty:
@@ -284,6 +286,7 @@ class Array:
         )
 
     def _read(self, region: Region) -> np.ndarray[Any, Any]:
+        require_memory(region, self.meta, self.name)
         return evaluate(self._plan, [(self._index, region)])[0]
 
     def _select(self, key: Any) -> Selection:

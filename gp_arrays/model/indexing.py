@@ -133,6 +133,20 @@ def region_of(roi: Any, meta: Meta, *path: str) -> Region:
     return region
 
 
+def require_memory(region: Region, meta: Meta, *path: str) -> None:
+    """Raises RequestError where the system cannot give memory for the voxels of a region."""
+    shape = meta.shape_of(region)
+    try:
+        np.empty(shape, meta.dtype)
+    except (MemoryError, ValueError):  # a ValueError beyond any address
+        raise RequestError(
+            "memory cannot hold the voxels that were asked for",
+            found=f"shape {shape}, {meta.dtype}",
+            allowed="smaller parts, or materialize",
+            path=path,
+        ) from None
+
+
 def region_inside(roi: Any, meta: Meta, *path: str) -> Region:
     """The region of a roi, which must lie within the array. Raises RequestError."""
     region = region_of(roi, meta, *path)

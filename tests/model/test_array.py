@@ -252,3 +252,18 @@ def test_an_unbounded_roi():
     array = gpa.NumpyArrayConfig("a", data=np.ones((2, 3), "u1")).array()
     with pytest.raises(gpa.RequestError, match="unbounded"):
         array.to_ndarray(Roi((None, None), (None, None)), fill_value=0)
+
+
+def test_more_voxels_than_memory_are_refused_at_once(tmp_path):
+    roi = gpa.Roi((0,), (10**15,))
+    array = gpa.create_zarr(tmp_path / "a.zarr", "a", roi, (1,), "uint8", chunks=(2**20,))
+    for ask in (
+        lambda: array[:],
+        lambda: array[:: 10**14],
+        lambda: array[roi],
+        lambda: array.to_ndarray(gpa.Roi((-(10**18),), (3 * 10**18,)), fill_value=0),
+        lambda: array.__setitem__(slice(None), 1),
+    ):
+        with pytest.raises(gpa.RequestError, match="a: memory cannot hold the voxels"):
+            ask()
+    assert array[-3:].tolist() == [0, 0, 0]

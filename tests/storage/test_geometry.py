@@ -109,7 +109,10 @@ def test_noise_of_arithmetic_is_taken_off(tmp_path, caplog, sizes, offset, unit,
     write(tmp_path, "a", attributes)
     write(tmp_path, "b")
     size, begin = Coordinate([expected[0]] * 3), Coordinate([expected[1]] * 3)
-    for dataset, fields in (("a", {}), ("b", {"voxel_size": [f"{sizes} {unit}"] * 3, "offset": [f"{offset} {unit}"] * 3})):
+    for dataset, fields in (
+        ("a", {}),
+        ("b", {"voxel_size": [f"{sizes} {unit}"] * 3, "offset": [f"{offset} {unit}"] * 3}),
+    ):
         array = opened(tmp_path, dataset, unit="pm", **fields)
         assert (array.voxel_size, array.roi.begin) == (size, begin)
         assert array[:1, :2, :3].shape == (1, 2, 3)

@@ -66,7 +66,10 @@ def test_missing_stores(tmp_path):
         find_node(tmp_path / "file.zarr", "raw")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"shape": [4], "shape": [8]}', '{"shape": [4]}', '{"shape": [4], "chunks": [4], "dtype": "|V8"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"shape": [4], "shape": [8]}', '{"shape": [4]}', '{"shape": [4], "chunks": [4], "dtype": "|V8"}'],
+)
 def test_malformed_documents_are_named(tmp_path, text):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / ".zarray").write_text(text)
