@@ -137,7 +137,7 @@ def test_writing():
     assert data.tolist() == [[9, 9, 9, 9, 9], [0, 1, 2, 0, 0], [0, 3, 4, 0, 0], [0, 0, 0, 0, 5]]
     with pytest.raises(gpa.RequestError, match="do not fit the region"):
         array[0:2] = [1, 2, 3]
-    with pytest.raises(gpa.RequestError, match="whole boxes"):
+    with pytest.raises(gpa.RequestError, match="complete boxes"):
         array[::2] = 1
     array[1] = np.full(5, 7.0)
     assert data[1].tolist() == [7] * 5
