@@ -18,11 +18,10 @@ from gp_arrays.testing import assert_same
 #: no doctests are run here: networks.py imports torch, and an example in oracles/ registers an array type
 collect_ignore_glob = ["networks.py", "oracles/*"]
 
-#: `pytest --hypothesis-profile=thorough` looks longer, as .ci/run does; `nightly` also elsewhere each time.
-for name, examples in {"quick": 30, "thorough": 100}.items():
-    settings.register_profile(
-        name, max_examples=examples, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-    )
+#: `pytest --hypothesis-profile=nightly` looks longer, and elsewhere each time
+settings.register_profile(
+    "quick", max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile(
     "nightly", max_examples=3000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
