@@ -20,8 +20,10 @@ from .meta import Axis, Meta, Region, world_text
 class Stored:
     """Which chunks of a source exist; all other voxels are ``fill``.
 
+    Of very many chunks these may be boxes of several, of which at least one exists.
+
     Attributes:
-        size: Voxels of a chunk, in the order of the source's ``shape``.
+        size: Voxels of a chunk (or box of chunks), in the order of the source's ``shape``.
         index: Where those that exist are in the grid of chunks, one row for each.
         fill: What the voxels of the others are.
     """

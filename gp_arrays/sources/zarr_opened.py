@@ -204,11 +204,11 @@ class ZarrOpened(Opened):
         size = self.node.shards or self.node.chunks
         assert size is not None
         fill = (self.node.document or {}).get("fill_value")
-        index = list_chunks(self.root, self.node)
+        index, factor = list_chunks(self.root, self.node)
         order = self._order
         # what zarr writes as text (NaN, say) is no 0, and no more is asked of it
         fill = 0 if fill is None else fill if isinstance(fill, (int, float)) else None
-        return Stored(tuple(size[i] for i in order), index[:, order], fill)
+        return Stored(tuple(size[i] * factor for i in order), index[:, order], fill)
 
     def chunk_of(self, index: Any) -> tuple[str, str] | None:
         assert self.node.chunks is not None

@@ -17,21 +17,37 @@ from .keys import LOOKED_AT, NUMBER, ChunkKeys
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
-def list_chunks(root: Path, node: Node) -> Indices:
-    """Indices of the chunks (shards, where there are any) that exist, one row for each.
+#: The most chunks whose indices are held in memory; where there are more, boxes of chunks are.
+MOST_CHUNKS = 2**19
 
-    The cost is that of the folders that exist, not that of the chunks there could be.
+
+def list_chunks(root: Path, node: Node, most: int = MOST_CHUNKS) -> tuple[Indices, int]:
+    """Where chunks (shards, where there are any) exist: indices, one row for each, and what they count.
+
+    They count boxes of that many chunks along each axis: 1, and 2, 4 and so on where there are more than
+    ``most``, so that memory is bounded. The time is that of the folders that exist, not that of the
+    chunks there could be.
 
     Raises:
         StoreError: A chunk is there that cannot be read, or the array is not there any more.
     """
     assert node.shape is not None
-    # not as a list of tuples, which would be ten times as large
-    indices = np.fromiter(chain.from_iterable(_chunks(root, node)), np.int64)
+    chunks, ndim, factor = _chunks(root, node), len(node.shape), 1
+    indices = np.empty((0, ndim), np.int64)
+    while True:
+        # not as a list of tuples, which would be ten times as large
+        more = np.fromiter(chain.from_iterable(islice(chunks, most)), np.int64).reshape(-1, ndim)
+        if not len(more):
+            break
+        indices = np.concatenate([indices, more // factor])
+        if factor > 1:
+            indices = np.unique(indices, axis=0)
+        while len(indices) > most:
+            indices, factor = np.unique(indices // 2, axis=0), factor * 2
     now = read_node(root, node.path)
     if now is None or now.shape != node.shape or now.chunks != node.chunks:
         raise StoreError("the array has vanished or changed since it was opened", found=str(root / node.path))
-    return indices.reshape(-1, len(node.shape))
+    return indices, factor
 
 
 def list_some_chunks(root: Path, node: Node, count: int) -> Iterator[tuple[int, ...]]:

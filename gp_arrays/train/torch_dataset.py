@@ -16,7 +16,7 @@ from ..errors import ComputeError, ConfigError, RequestError, quoted
 from ..model import fields
 from ..model.config import Config
 from ..model.evaluate import evaluate
-from ..model.meta import Region
+from ..model.meta import Meta, Region
 from ..model.plan import Plan, compile_plan
 from .network import require_torch
 from .pipeline import compile_pipeline
@@ -109,6 +109,8 @@ class TorchDataset(_Iterable):
         self.request = sizes if isinstance(sizes, gp.BatchRequest) else _request(sizes)
         self.seed = fields.named("seed", fields.to_integer, seed)
         self.length = None if length is None else fields.named("length", fields.to_integer, length)
+        if self.length is not None and self.length < 0:
+            raise ConfigError("length", found=self.length, allowed="at least 0")
         distributed = torch.distributed
         initialized = distributed.is_available() and distributed.is_initialized()
         self.rank = int(rank if rank is not None else distributed.get_rank() if initialized else 0)
@@ -200,7 +202,7 @@ class TorchGridDataset(_MapStyle):
         configs: Array configs by name, of one tree.
         sizes: The size of each array in world units, by name. The smallest are the tiles.
         stride: From one tile to the next, in world units; by default the tiles' size.
-        roi: What is covered, in world units; by default all that the arrays can give.
+        roi: What is covered, in world units; by default all that the arrays can give, in whole voxels of each.
         unit: The unit of the tree.
 
     Tensors have the dtypes that TorchDataset says.
@@ -215,6 +217,11 @@ class TorchGridDataset(_MapStyle):
         self.plan: Plan = compile_plan(configs, unit)
         metas = {name: self.plan.steps[index].meta for name, index in self.plan.outputs.items()}
         self.sizes = {name: Coordinate(size) for name, size in sizes.items()}
+        for name, meta in metas.items():
+            size = self.sizes[name]
+            if len(size) != meta.dims or any(n <= 0 or n % v for n, v in zip(size, meta.voxel_size, strict=True)):
+                allowed = f"whole voxels of {meta.voxel_size} along {', '.join(meta.spatial_axes)}"
+                raise RequestError("size", found=size, allowed=allowed, path=(name,))
         shapes = list(self.sizes.values())
         self.size = Coordinate(min(lengths) for lengths in zip(*shapes, strict=True))
         self.margins = {name: (size - self.size) / 2 for name, size in self.sizes.items()}
@@ -223,6 +230,12 @@ class TorchGridDataset(_MapStyle):
             own = meta.region.roi.grow(-self.margins[name], -self.margins[name])
             covered = own if covered is None else covered.intersect(own)
         assert covered is not None
+        if roi is None and not covered.empty:
+            covered = self._shrunk(covered, metas)
+        if covered.empty:
+            sizes_text = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
+            allowed = ", ".join(f"{name} {meta.region}" for name, meta in metas.items())
+            raise RequestError("no tile lies within all arrays", found=sizes_text, allowed=f"less than {allowed}")
         wanted = covered if roi is None else fields.to_bounded_roi(roi, self.plan.unit)
         if not covered.contains(wanted) or any(w < s for w, s in zip(wanted.shape, self.size, strict=True)):
             raise RequestError(
@@ -244,6 +257,15 @@ class TorchGridDataset(_MapStyle):
                         allowed=f"multiples of {meta.voxel_size}",
                         path=(name,),
                     )
+
+    def _shrunk(self, roi: Roi, metas: Mapping[str, Meta]) -> Roi:
+        """The largest part of a roi that consists of whole voxels of each array, given as far around it as it is."""
+        region, before = Region.of(roi), None
+        while region != before and not region.empty:
+            before = region
+            for name, meta in metas.items():
+                region = region.shrink(meta.voxel_size, Coordinate(meta.origin) + self.margins[name])
+        return region.roi
 
     def _region(self, name: str, begin: Sequence[int]) -> Region:
         return Region.of(Roi(Coordinate(begin) - self.margins[name], self.sizes[name]))

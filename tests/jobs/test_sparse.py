@@ -39,7 +39,7 @@ def positions(grid):
 
 def test_chunks_are_listed_in_every_layout(few, tmp_path):
     root = tmp_path / "in.zarr"
-    assert sorted(map(tuple, list_chunks(root, find_node(root, "ids")).tolist())) == [(2, 3, 4), (9, 9, 9)]
+    assert sorted(map(tuple, list_chunks(root, find_node(root, "ids"))[0].tolist())) == [(2, 3, 4), (9, 9, 9)]
     # the same array with flat keys, as zarr 2 writes them by default
     flat = root / "flat"
     flat.mkdir()
@@ -48,7 +48,17 @@ def test_chunks_are_listed_in_every_layout(few, tmp_path):
     (flat / ".zarray").write_text(json.dumps(document))
     (flat / "2.3.4").write_bytes((root / "ids/2/3/4").read_bytes())
     (flat / "2.3.4.partial").write_bytes(b"")
-    assert list_chunks(root, find_node(root, "flat")).tolist() == [[2, 3, 4]]
+    assert list_chunks(root, find_node(root, "flat"))[0].tolist() == [[2, 3, 4]]
+
+
+def test_of_many_chunks_boxes_are_listed(tmp_path):
+    root, roi = tmp_path / "in.zarr", gpa.Roi((0, 0), (20, 20))
+    options = {"voxel_size": (1, 1), "dtype": "uint8", "axes": ["y", "x"], "write_size": (2, 2)}
+    gpa.create_zarr(root, "ids", roi=roi, **options)[roi] = 1
+    index, factor = list_chunks(root, find_node(root, "ids"), most=9)
+    # 100 chunks: boxes of 4 x 4 chunks cover a grid of 10 x 10
+    assert factor == 4
+    assert sorted(index.tolist()) == [[i, j] for i in range(3) for j in range(3)]
 
 
 def test_a_vanished_array_proves_nothing(few, tmp_path):
@@ -121,12 +131,12 @@ def test_only_what_is_there_is_written(few, tmp_path):
     )
     assert result.ok
     assert (result.blocks, result.done, result.empty) == (125, 125, 123)
-    written = {tuple(row) for row in list_chunks(out, find_node(out, "masks")).tolist()}
+    written = {tuple(row) for row in list_chunks(out, find_node(out, "masks"))[0].tolist()}
     assert written == {(0, 2, 3, 4), (1, 9, 9, 9)}
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[:], masks.array()[:])
     # without it every chunk is there
     assert gpa.materialize(masks, out, chunks=(50, 50, 50), overwrite=True, progress=False).empty == 0
-    assert len(list_chunks(out, find_node(out, "masks"))) == 2 * 8
+    assert len(list_chunks(out, find_node(out, "masks"))[0]) == 2 * 8
 
 
 @pytest.mark.slow

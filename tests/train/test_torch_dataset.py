@@ -150,6 +150,7 @@ def test_what_is_refused(torch: Any) -> None:
         (a_pipeline, {RAW: (2, 2)}, {"nodes": mirrored}),
         (tree(), SIZES, {"seed": "x"}),
         (tree(), SIZES, {"length": 1.5}),
+        (tree(), SIZES, {"length": -1}),
     ]:
         with pytest.raises(gpa.ConfigError):
             gpa.TorchDataset(source, sizes, **options)
@@ -173,10 +174,21 @@ def test_a_grid_covers_all_that_the_arrays_give(torch: Any) -> None:
     assert [sample["begin"].tolist() for sample in part] == [[8, 6], [12, 6]]
 
 
+def test_a_grid_lies_on_the_voxels_of_the_coarser_array(torch: Any) -> None:
+    raw = gpa.NumpyArrayConfig("raw", data=np.zeros((13, 10), np.uint8), offset=(2, 0), voxel_size=(2, 2))
+    ids = gpa.NumpyArrayConfig("ids", data=np.zeros((5, 4), np.uint8), offset=(2, -2), voxel_size=(6, 6))
+    grid = gpa.TorchGridDataset({"raw": raw, "ids": ids}, {"raw": (10, 10), "ids": (6, 6)})
+    # raw gives 4 to 26 and 2 to 18 around its margin; voxels of ids begin at 2, 8, ... and at -2, 4, ...
+    assert [sample["begin"].tolist() for sample in grid] == [[8, 4], [8, 10], [14, 4], [14, 10], [20, 4], [20, 10]]
+
+
 def test_grids_that_do_not_fit(torch: Any) -> None:
     for options in ({"roi": gpa.Roi((0, 0), (8, 8))}, {"roi": gpa.Roi((8, 6), (4, 4))}, {"stride": (3, 4)}):
         with pytest.raises(gpa.RequestError):
             gpa.TorchGridDataset(tree((13, 18)), SIZES, **options)
+    for size in ((400, 16), (15, 16), (16, 16, 16), (0, 16)):
+        with pytest.raises(gpa.RequestError, match="raw"):
+            gpa.TorchGridDataset(tree((13, 18)), {**SIZES, "raw": size})
     with pytest.raises(gpa.ConfigError):
         gpa.TorchGridDataset(tree(), {"raw": (16, 16)})
     with pytest.raises(IndexError):
