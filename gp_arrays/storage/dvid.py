@@ -184,15 +184,18 @@ def _read_piece(
     if instance.kind == "labelmap" and shape == instance.block_size and aligned:
         # asked for exactly one block that was never written, the server fails where it delivers 0 otherwise
         sent = (*shape[:-1], shape[-1] + 1)
-    voxel = instance.voxel_shape
-    plane_bytes = math.prod((*sent[1:], *voxel)) * out.itemsize
-    planes = max(1, STEP // plane_bytes)
+    plane = (*sent[1:], *instance.voxel_shape)
+    planes = max(1, STEP // (math.prod(plane) * out.itemsize))
 
     def consume(body: Body) -> None:
+        if sent == shape and target.flags.c_contiguous:
+            body.fill(target)
+            return
+        buffer = np.empty((planes, *plane), out.dtype)
         for first in range(0, len(target), planes):
             part = target[first : first + planes]
-            data = np.frombuffer(body.take(len(part) * plane_bytes), out.dtype)
-            part[...] = data.reshape(len(part), *sent[1:], *voxel)[:, :, : shape[-1]]
+            body.fill(buffer[: len(part)])
+            part[...] = buffer[: len(part), :, : shape[-1]]
 
     address = f"{url}/raw/0_1_2/{_xyz(sent)}/{_xyz(begin)}{_query(query)}"
     fetch(address, consume, gunzip=query.get("compression") == "gzip")
@@ -232,13 +235,12 @@ def _read_blocks(
 
 def _blocks_of(body: Body, block_bytes: int) -> Iterator[tuple[tuple[int, ...], int, memoryview]]:
     """Of each block of a reply its position, how many bytes it is said to have, and its voxels."""
-    length = 16 + block_bytes
-    while data := body.read_up_to(length * max(1, STEP // length)):
-        for start in range(0, len(data), length):
-            if len(data) < start + length:
-                raise StoreError("the reply ends within a block", found=f"{len(data) - start} bytes{ending(data)}")
-            x, y, z, count = np.frombuffer(data, "<i4", 4, start).tolist()
-            yield (z, y, x), count, memoryview(data)[start + 16 : start + length]
+    buffer = memoryview(bytearray(16 + block_bytes))
+    while size := body.read_into(buffer):
+        if size < len(buffer):
+            raise StoreError("the reply ends within a block", found=f"{size} bytes{ending(bytes(buffer[:size]))}")
+        x, y, z, count = np.frombuffer(buffer, "<i4", 4).tolist()
+        yield (z, y, x), count, buffer[16:]
 
 
 def instance_url(server: str, uuid: str, name: str) -> str:

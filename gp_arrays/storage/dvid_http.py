@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from ..errors import GpArraysError, StoreError
 
 #: Seconds to connect, and between two parts of a reply.
@@ -29,8 +31,8 @@ RETRIED = (429, 502, 503)
 #: The environment variable that holds the token of servers which want one.
 TOKEN = "DVID_TOKEN"
 
-#: Bytes that are taken from a connection at once.
-STEP = 1 << 20
+#: Bytes that are taken from a connection at once: they are copied while the processor's cache still has them.
+STEP = 1 << 19
 #: Bytes of a reply that an error shows.
 SHOWN = 1024
 
@@ -101,10 +103,31 @@ class Body:
     def read(self, size: int) -> bytes:
         """The next bytes: ``size`` of them or fewer, none at the end."""
         data: bytes = self._gunzipped(size) if self._gzip else self._raw.read(size, decode_content=self._encoded)
+        self._received(data)
+        return data
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill a buffer with the next bytes. Returns how many there were: fewer than it holds only at the end."""
+        size = 0
+        while size < len(buffer):
+            if self._gzip is None and self._raw.chunked and not self._encoded:
+                # urllib3 has no public way to read into memory of ours, and another copy takes as long as the transfer
+                with self._raw._error_catcher():
+                    count = self._raw._fp.readinto(buffer[size:])
+                self._received(buffer[size : size + count])
+            else:
+                data = self.read(len(buffer) - size)
+                count = len(data)
+                buffer[size : size + count] = data
+            if not count:
+                break
+            size += count
+        return size
+
+    def _received(self, data: bytes | memoryview) -> None:
         self._count += len(data)
         if data:
-            self._last = data[-SHOWN:]
-        return data
+            self._last = bytes(data[-SHOWN:])
 
     def _gunzipped(self, size: int) -> bytes:
         assert self._gzip is not None
@@ -120,23 +143,10 @@ class Body:
                 raise StoreError("the gzip reply ends too early", found=f"{self._count} bytes")
         return b""
 
-    def read_up_to(self, size: int) -> bytes:
-        """The next ``size`` bytes; fewer only where the body ends."""
-        data = self.read(size)
-        if 0 < len(data) < size:
-            parts, missing = [data], size - len(data)
-            while missing and (part := self.read(missing)):
-                parts.append(part)
-                missing -= len(part)
-            data = b"".join(parts)
-        return data
-
-    def take(self, size: int) -> bytes:
-        """The next ``size`` bytes. Raises StoreError where the body ends before that."""
-        data = self.read_up_to(size)
-        if len(data) < size:
+    def fill(self, array: np.ndarray[Any, Any]) -> None:
+        """Fill a contiguous array with the next bytes. Raises StoreError where the body ends before that."""
+        if self.read_into(memoryview(array.reshape(-1).view(np.uint8))) < array.nbytes:
             raise StoreError("the reply is too short", found=f"{self._count} bytes{ending(self._last)}")
-        return data
 
     def require_end(self) -> None:
         """Raises StoreError where bytes are left: an error that the server met after it had begun to reply."""

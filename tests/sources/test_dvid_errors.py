@@ -121,6 +121,27 @@ def test_a_server_that_never_replies(pauses: list[float], monkeypatch: pytest.Mo
     assert pauses == []
 
 
+def test_a_server_that_stalls_within_a_reply(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dvid_http, "TIMEOUT", (1, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def stall() -> None:
+            connection, _ = listening.accept()
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\nonly some bytes")
+            connection.recv(65536)  # until the client goes away
+            connection.close()
+
+        server = threading.Thread(target=stall, daemon=True)
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/raw"
+        with pytest.raises(gpa.StoreError, match=f"does not reply; found .*time.* for {url}"):
+            dvid_http.fetch(url, lambda body: body.fill(np.empty(64, np.uint8)))
+        server.join(10)
+    assert not server.is_alive(), "the connection is closed"
+    assert pauses == []
+
+
 def speak(reply: bytes) -> tuple[socket.socket, str]:
     """A server that gives one reply to all."""
     listening = socket.create_server(("127.0.0.1", 0))

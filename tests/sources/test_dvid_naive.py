@@ -431,15 +431,11 @@ def replies_that_go_on_with_an_error(server: DVIDServer) -> None:
 
 
 def padding(patch: Patch) -> None:
-    read = dvid_http.Body.read
+    def fill(self: dvid_http.Body, array: np.ndarray[Any, Any]) -> None:
+        array[...] = 0
+        self.read_into(memoryview(array.reshape(-1).view(np.uint8)))
 
-    def take(self: dvid_http.Body, size: int) -> bytes:
-        data = b""
-        while len(data) < size and (part := read(self, size - len(data))):
-            data += part
-        return data.ljust(size, bytes(1))
-
-    patch.setattr(dvid_http.Body, "take", take)
+    patch.setattr(dvid_http.Body, "fill", fill)
     patch.setattr(dvid_http.Body, "require_end", lambda self: None)
 
 
@@ -562,16 +558,16 @@ def chunks(server: DVIDServer) -> None:
 
 @case(chunks)
 def a_content_length_is_expected(patch: Patch) -> None:
-    init, read = dvid_http.Body.__init__, dvid_http.Body.read
+    init, read_into = dvid_http.Body.__init__, dvid_http.Body.read_into
 
     def with_length(self: Any, response: Any, gunzip: bool) -> None:
         init(self, response, gunzip)
         self.left = int(response.headers.get("Content-Length", 0))
 
-    def read_length(self: Any, size: int) -> bytes:
-        data = read(self, min(size, self.left))
-        self.left -= len(data)
-        return data
+    def read_length(self: Any, buffer: memoryview) -> int:
+        count = read_into(self, buffer[: self.left])
+        self.left -= count
+        return count
 
     patch.setattr(dvid_http.Body, "__init__", with_length)
-    patch.setattr(dvid_http.Body, "read", read_length)
+    patch.setattr(dvid_http.Body, "read_into", read_length)
