@@ -37,6 +37,9 @@ Voxels = np.ndarray[Any, Any]
 
 #: How voxels beyond the source are made, and what numpy calls it.
 PADDINGS = {"no": "", "edge": "edge", "reflect": "reflect", "zero": "constant"}
+#: More channels than any network has, so that a wrong number is an error at once.
+MOST_CHANNELS = 2**16
+
 AUTOCASTS = ("bfloat16", "float16")
 
 
@@ -51,6 +54,8 @@ def to_output_dtype(value: Any) -> np.dtype[Any]:
 def to_channels(value: Any) -> tuple[str, ...] | None:
     """attrs converter: names of channels, or how many there are, or None for no channel axis."""
     if isinstance(value, int) and not isinstance(value, bool):
+        if value > MOST_CHANNELS:
+            raise ConfigError("too many channels", found=quoted(value), allowed=f"at most {MOST_CHANNELS}")
         value = [str(i) for i in range(value)]
     names = fields.to_names(value)
     if names is not None and (not names or len(set(names)) != len(names)):

@@ -152,7 +152,7 @@ def test_weights_and_other_files(raw, tmp_path):
     ):
         np.testing.assert_allclose(predicted(config, **options).array()[:], want, atol=1e-6, err_msg=str(options))
     hashes = predicted(config, checkpoint=tmp_path / "weights.pt").fingerprints()
-    assert sorted(name.split()[0] for name in hashes) == ["checkpoint", "model"]
+    assert sorted(name.split()[0] for name in hashes) == ["checkpoint", "function"]
     torch.save(networks.unet(seed=8).state_dict(), tmp_path / "weights.pt")
     changed = predicted(config, checkpoint=tmp_path / "weights.pt")
     assert {k for k in hashes if hashes[k] != changed.fingerprints()[k]} == {f"checkpoint {tmp_path / 'weights.pt'}"}
