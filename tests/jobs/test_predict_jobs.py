@@ -135,3 +135,20 @@ def test_another_checkpoint_is_refused(raw, tmp_path):
     torch.save(before, tmp_path / "weights.pt")
     assert gpa.materialize(config, out, **options).ok
     np.testing.assert_array_equal(gpa.open_zarr(out, "border")[:], config.array()[:])
+
+
+def test_another_function_is_refused(tmp_path, monkeypatch):
+    module = tmp_path / "changing_network.py"
+    module.write_text("import torch\ndef build():\n    return torch.nn.Identity()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    )
+    source = gpa.NumpyArrayConfig("raw", data=np.arange(256, dtype=np.float32).reshape(16, 16))
+    config = gpa.PredictArrayConfig("out", source, "changing_network:build", tile_size=(8, 8))
+    out, options = tmp_path / "out.zarr", {"num_workers": 1, "progress": False, "block": (8, 8)}
+    part = gpa.materialize(config, out, roi=gpa.Roi((0, 0), (8, 8)), **options)
+    assert (part.blocks, part.ok) == (1, True)
+    module.write_text("import torch\ndef build():\n    return torch.nn.ReLU()\n")
+    with pytest.raises(gpa.GpArraysError, match="changing_network:build"):
+        gpa.materialize(config, out, **options)
