@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 import gp_arrays as gpa
 from gp_arrays.testing import assert_same
 
-#: no doctests are run here: networks.py imports torch, and an example in oracles/ registers an array type
-collect_ignore_glob = ["networks.py", "oracles/*"]
+#: no doctests are run here: some import torch, and an example in oracles/ registers an array type
+collect_ignore_glob = ["networks*.py", "benchmarks/*", "oracles/*"]
 
 #: `pytest --hypothesis-profile=nightly` looks longer, and elsewhere each time
 settings.register_profile(

@@ -150,6 +150,7 @@ def materialize(
     own = State(state_base(root, state) / state_name(list(roots)))
     if own.folder.is_relative_to(root):
         raise StoreError("the state cannot lie in the store", found=str(own.folder), allowed="another folder as state")
+    own.require_ours()
     # a dry run makes nothing, so it works beside a run and on a disk that cannot be written
     with contextlib.nullcontext() if dry_run else own.locked(list(roots)):
         require_own(own, root, beside=state is None)

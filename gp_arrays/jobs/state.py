@@ -113,20 +113,23 @@ class State:
         """True if all its outputs were made."""
         return (self.folder / CREATED).exists()
 
-    @contextlib.contextmanager
-    def locked(self, datasets: Sequence[str]) -> Iterator[None]:
-        """Keep masters of jobs with the same outputs out; the lock ends with this process, however it ends.
-
-        Afterwards a folder in which no job is kept is removed.
-        Raises StoreError that says who holds it, or that the folder is not one of ours.
-        """
-        path = self.folder / LOCK
-        if not path.exists() and self.folder.exists() and any(self.folder.iterdir()):
+    def require_ours(self) -> None:
+        """Raises StoreError where the folder holds other things than the state of a job."""
+        if not (self.folder / LOCK).exists() and self.folder.exists() and any(self.folder.iterdir()):
             raise StoreError(
                 "a folder that is not the state of a job",
                 found=str(self.folder),
                 allowed="another folder for the state",
             )
+
+    @contextlib.contextmanager
+    def locked(self, datasets: Sequence[str]) -> Iterator[None]:
+        """Keep masters of jobs with the same outputs out; the lock ends with this process, however it ends.
+
+        Afterwards a folder in which no job is kept is removed.
+        Raises StoreError that says who holds it.
+        """
+        path = self.folder / LOCK
         self._new_folders = [parent for parent in self.folder.parents if not parent.exists()]
         with contextlib.ExitStack() as lock, contextlib.ExitStack() as cleaning:
             cleaning.callback(self._remove_if_empty)
