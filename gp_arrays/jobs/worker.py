@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import sys
+import threading
 import time
 import traceback
 from multiprocessing import spawn
@@ -27,6 +28,8 @@ from .state import FAILURES, RUN, State
 
 #: Seconds between a failure and the next block, at first and at most: what has vanished may come back.
 PAUSE, LONGEST_PAUSE = 0.05, 2.0
+#: Seconds between two looks whether the run goes on, and that a worker has to leave after it.
+OVER = 10.0
 #: Set in workers: a script that they run under another name must not begin a job of its own.
 WORKER = "GP_ARRAYS_WORKER"
 
@@ -77,6 +80,16 @@ class Worker:
         now = self.state.read_run()
         if now is None or now["run"] != self.run["run"]:
             raise Stale
+
+    def end_with_run(self) -> None:
+        """End this process after the run: one whose connection was cut would wait for its next block for ever."""
+        try:
+            while True:
+                time.sleep(OVER)
+                self.require_current()
+        except Stale:
+            time.sleep(OVER)
+            os._exit(1)
 
     def process(self, number: int) -> None:
         """Compute the outputs of a block, write them, and record that."""
@@ -179,6 +192,7 @@ def main(folder: str, worker_id: str) -> None:
         os.environ.setdefault(name, str(run["threads"]))
     import_modules(run)
     worker = Worker(state, run, worker_id)
+    threading.Thread(target=worker.end_with_run, daemon=True).start()
     with thread_count(run["threads"]):
         worker.loop()
     worker.leave()
