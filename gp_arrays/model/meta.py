@@ -92,6 +92,15 @@ class Region:
         begin = tuple(b + d for b, d in zip(self.begin, by, strict=True))
         return Region(begin, tuple(e + d for e, d in zip(self.end, by, strict=True)), self.nonspatial)
 
+    def grow(self, lengths: Sequence[int]) -> Region:
+        """The same box with a length more on both sides of each axis.
+
+        >>> Region((0, 8), (4, 16), nonspatial=((0, 2),)).grow((1, 8))
+        Region(begin=(-1, 0), end=(5, 24), nonspatial=((0, 2),))
+        """
+        begin = tuple(b - n for b, n in zip(self.begin, lengths, strict=True))
+        return Region(begin, tuple(e + n for e, n in zip(self.end, lengths, strict=True)), self.nonspatial)
+
     def snap(self, grid: Sequence[int], origin: Sequence[int]) -> Region:
         """The smallest box around this one whose corners lie on the grid through ``origin``."""
         begin = tuple(o + (b - o) // g * g for b, g, o in zip(self.begin, grid, origin, strict=True))
@@ -187,6 +196,10 @@ class Meta:
     def channels(self) -> tuple[str, ...] | None:
         """Names of the channels, where there is a channel axis: its own, else "0", "1", ..."""
         return None if self.channel_axis is None else self.channel_axis.names
+
+    def clip(self, region: Region) -> Region:
+        """The part of a region that lies in the array; all of it where the array's bounds are unknown."""
+        return region if self.roi is None else region.intersect(self.region)
 
     def voxels(self, region: Region) -> tuple[int, ...]:
         """The spatial shape of a region, in voxels."""

@@ -114,8 +114,7 @@ class FilterNode(NamesAxes, Steps):
                 part = Region(begin, begin)
             elif part is None:
                 # no voxel of it is needed, but its samples and channels are
-                part = region.snap([int(v) for v in meta.voxel_size], meta.origin)
-                part = part if meta.roi is None else part.intersect(meta.region)
+                part = meta.clip(region.snap([int(v) for v in meta.voxel_size], meta.origin))
             roi = part.roi
             dependencies[key] = gp.ArraySpec(roi=dependencies[key].roi.union(roi) if key in dependencies else roi)
         return dependencies

@@ -165,7 +165,7 @@ class PipelineArrayConfig(ArrayConfig):
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         (source,) = sources
-        return [self._reads(self._tiles(region.whole(), meta, source), source).intersect(source.region)]
+        return [source.clip(self._reads(self._tiles(region.whole(), meta, source), source))]
 
     def _reads(self, tiles: Sequence[Tile], source: Meta) -> Region:
         """What the nodes read of the source for some tiles; where they pad it reaches beyond the source."""
@@ -183,7 +183,7 @@ class PipelineArrayConfig(ArrayConfig):
         target = Block(np.empty(meta.shape_of(region), meta.dtype), region, meta)
         for tile in self._tiles(region, meta, source):
             read = self._reads([tile], source)
-            inside = read.intersect(source.region)
+            inside = source.clip(read)
             part = Block(block.crop(inside), inside, source)
             key = tile_key(f"{self.content} {tile.region}", part.data)
             paste(target, tile, TILES.get(key, functools.partial(self._request, part, tile.region, source)))

@@ -24,13 +24,11 @@ from .tiles import (
     common_step,
     context_of_tiles,
     grid_corner,
-    grown,
     output_extent,
     paste,
     tile_grid,
     tile_key,
     whole_lengths,
-    within,
 )
 
 Voxels = np.ndarray[Any, Any]
@@ -227,7 +225,7 @@ class PredictArrayConfig(ArrayConfig):
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         (source,) = sources
         tiles = self._grid(meta, source).tiles(region)
-        return [within(context_of_tiles(tiles, self._context(source)), source)]
+        return [source.clip(context_of_tiles(tiles, self._context(source)))]
 
     def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         (block,) = blocks
@@ -270,8 +268,8 @@ class PredictArrayConfig(ArrayConfig):
 
     def _input(self, block: Block, tile: Tile, source: Meta) -> Voxels:
         """What the network reads for a tile: float32, channels first, padded where it lies beyond the source."""
-        wanted = grown(tile.region, self._context(source))
-        inside = within(wanted, source)
+        wanted = tile.region.grow(self._context(source))
+        inside = source.clip(wanted)
         voxels = block.crop(inside)
         width = [
             ((i - w) // v, (x - e) // v)

@@ -126,8 +126,7 @@ def output_extent(
         return None
     region = source.region
     if not padded:
-        begin = tuple(b + c for b, c in zip(region.begin, context, strict=True))
-        region = Region(begin, tuple(e - c for e, c in zip(region.end, context, strict=True)))
+        region = region.grow([-c for c in context])
     region = region.shrink(step, grid_corner(source))
     if stride is not None:
         end = tuple(b + (e - b) // s * s for b, e, s in zip(region.begin, region.end, stride, strict=True))
@@ -183,25 +182,12 @@ def tile_grid(extent: Region | None, size: Sequence[int], step: Sequence[int], p
     return TileGrid(extent, tuple(size))
 
 
-def within(region: Region, meta: Meta) -> Region:
-    """The part of a region that lies in an array; all of it where the array's bounds are not known."""
-    return region if meta.roi is None else region.intersect(meta.region)
-
-
 def context_of_tiles(tiles: Sequence[Tile], context: Sequence[int]) -> Region:
     """The box that holds the tiles and their context."""
     region = tiles[0].region
     for tile in tiles[1:]:
         region = region.union(tile.region)
-    return grown(region, context)
-
-
-def grown(region: Region, context: Sequence[int]) -> Region:
-    """The region with ``context`` on every side."""
-    return Region(
-        tuple(b - c for b, c in zip(region.begin, context, strict=True)),
-        tuple(e + c for e, c in zip(region.end, context, strict=True)),
-    )
+    return region.grow(context)
 
 
 def tile_key(identity: str, voxels: Voxels) -> str:

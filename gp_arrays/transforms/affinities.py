@@ -115,10 +115,8 @@ class AffinitiesArrayConfig(ArrayConfig):
         part = region.whole()
         for offset in self._offsets(region, meta):
             part = part.union(region.whole().shift([o * int(v) for o, v in zip(offset, meta.voxel_size, strict=True)]))
-        if meta.roi is not None:
-            part = part.intersect(meta.region)
         wanted = 0 if self.output == "affinities" else 1
-        return [part if index == wanted else None for index in range(len(sources))]
+        return [meta.clip(part) if index == wanted else None for index in range(len(sources))]
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]

@@ -108,8 +108,7 @@ class DistanceArrayConfig(ArrayConfig):
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         # a voxel exactly at reach changes nothing
         far = [(self._reach(meta) - 1) // int(v) * int(v) for v in meta.voxel_size]
-        part = region.shift([-f for f in far]).union(region.shift(far))
-        return [part if meta.roi is None else part.intersect(meta.region)]
+        return [meta.clip(region.grow(far))]
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]

@@ -100,8 +100,7 @@ class ErodeArrayConfig(ArrayConfig):
         reach = [self.steps * int(v) for v in meta.voxel_size]
         if self.only_xy:
             reach[0] = 0
-        part = region.shift([-r for r in reach]).union(region.shift(reach))
-        return [part if meta.roi is None else part.intersect(meta.region)] * len(sources)
+        return [meta.clip(region.grow(reach))] * len(sources)
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]

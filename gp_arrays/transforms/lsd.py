@@ -202,9 +202,7 @@ class LSDArrayConfig(ArrayConfig):
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         cell, corner = self._cells(meta)
         reach = [radius(sigma, c) * c for sigma, c in zip(self._sigma(meta), cell, strict=True)]
-        part = region.whole().snap(cell, corner)
-        part = part.shift([-r for r in reach]).union(part.shift(reach))
-        return [part if meta.roi is None else part.intersect(meta.region)]
+        return [meta.clip(region.whole().snap(cell, corner).grow(reach))]
 
     def _cells(self, meta: Meta) -> tuple[list[int], tuple[int, ...]]:
         """The size of a coarse voxel, and a corner of the grid of those."""

@@ -157,8 +157,7 @@ class ResampledArrayConfig(ArrayConfig):
             size = int(source.voxel_size[axis])
             begin.append(corner + low * size)
             end.append(corner + high * size)
-        part = Region(tuple(begin), tuple(end), region.nonspatial)
-        return [part if source.roi is None else part.intersect(source.region)]
+        return [source.clip(Region(tuple(begin), tuple(end), region.nonspatial))]
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
