@@ -13,9 +13,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import StoreError, size_text
 from ..model.evaluate import run
-from ..model.fields import size_text
 from ..model.meta import Region
 from ..model.plan import compile_plan
 from ..model.tasks import make_tasks

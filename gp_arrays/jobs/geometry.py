@@ -11,8 +11,8 @@ from urllib.parse import quote
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError
-from ..model.fields import size_text, sizes_apart, to_block
+from ..errors import ConfigError, TreeError, size_text, sizes_apart
+from ..model.fields import to_block
 from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..model.tasks import make_tasks

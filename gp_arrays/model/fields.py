@@ -90,6 +90,18 @@ def to_integer(value: Any) -> int:
     return int(value)
 
 
+def to_count(value: Any) -> int:
+    """attrs converter: an integer from 1; a float that is a whole number counts as one.
+
+    >>> to_count(2.0)
+    2
+    """
+    count = to_integer(value)
+    if count < 1:
+        raise ConfigError("not a count", found=count, allowed="an integer from 1")
+    return count
+
+
 def to_bytes(value: Any) -> int:
     """attrs converter: a number of bytes, or a text such as ``"2GiB"`` or ``"500M"``.
 
@@ -104,33 +116,6 @@ def to_bytes(value: Any) -> int:
     if size < 1:
         raise ConfigError("not a size", found=quoted(value), allowed="bytes, or such as 2GiB or 500M")
     return size
-
-
-def size_text(count: int, digits: int = 4) -> str:
-    """A number of bytes as people read it.
-
-    >>> size_text(10), size_text(2**31), size_text(2**20 + 2**14, 6)
-    ('10 B', '2 GiB', '1.01562 MiB')
-    """
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.{digits}g} {unit}"
-        size /= 1024
-    return f"{size:.{digits}g} TiB" if size < 1024 else f"{size / 1024:.{digits}g} PiB"
-
-
-def sizes_apart(one: int, other: int) -> tuple[str, str]:
-    """Two numbers of bytes as people read them, in as many digits as tell them apart.
-
-    >>> sizes_apart(2**28, 2**28 + 1000)
-    ('256 MiB', '256.001 MiB')
-    """
-    for digits in range(4, 20):
-        texts = size_text(one, digits), size_text(other, digits)
-        if one == other or texts[0] != texts[1]:
-            return texts
-    return f"{one} B", f"{other} B"
 
 
 def to_unit(value: Any) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, TreeError
+from ..errors import TreeError
 from ..model import fields
 from ..model.absent import map_blocks
 from ..model.config import require_config
@@ -46,9 +46,7 @@ def count(
     {'seven': 2, 'any': 2}
     """
     require_config(config)
-    workers = fields.named("num_workers", fields.to_integer, num_workers)
-    if workers < 1:
-        raise ConfigError("num_workers", found=workers, allowed="at least 1")
+    workers = fields.named("num_workers", fields.to_count, num_workers)
     if roi is not None:
         config = CropArrayConfig(f"{config.name}, in a roi", config, roi)
     plan = compile_plan({config.name: config}, unit)

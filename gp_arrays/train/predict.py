@@ -141,7 +141,7 @@ class PredictArrayConfig(ArrayConfig):
     channels: tuple[str, ...] | None = attrs.field(default=None, converter=to_channels)
     dtype: np.dtype[Any] = attrs.field(default=np.dtype("float32"), converter=to_output_dtype)
     output_scale: float | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_number))
-    batch_size: int = attrs.field(default=1, converter=fields.to_integer)
+    batch_size: int = attrs.field(default=1, converter=fields.to_count)
     device: str = attrs.field(default="auto", converter=fields.to_text)
     padded: str = attrs.field(default="no")
     stride: tuple[Any, ...] | None = attrs.field(
@@ -164,8 +164,6 @@ class PredictArrayConfig(ArrayConfig):
             raise ConfigError("unknown padding", found=quoted(self.padded), allowed=", ".join(PADDINGS))
         if self.autocast is not None and self.autocast not in AUTOCASTS:
             raise ConfigError("unknown autocast", found=quoted(self.autocast), allowed=f"None, {', '.join(AUTOCASTS)}")
-        if self.batch_size < 1:
-            raise ConfigError("batch_size must be positive", found=quoted(self.batch_size))
         if self.dtype.kind != "f" and self.output_scale is None:
             raise ConfigError(
                 "an integer dtype needs an output_scale", found=str(self.dtype), allowed="such as 255 for uint8"

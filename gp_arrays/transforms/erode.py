@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import ConfigError, TreeError
+from ..errors import TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import common_grid, require_ids, require_no_nonspatial_axes
@@ -49,14 +49,6 @@ def _spread(data: np.ndarray[Any, Any], best: np.ufunc, axes: Sequence[int]) -> 
     return out
 
 
-def to_steps(value: Any) -> int:
-    """attrs converter: a number of voxels, at least 1."""
-    steps = fields.to_integer(value)
-    if steps < 1:
-        raise ConfigError("not a number of steps", found=steps, allowed="an integer from 1")
-    return steps
-
-
 @attrs.frozen(eq=False, repr=False)
 class ErodeArrayConfig(ArrayConfig):
     """Labels without the voxels near another label or background: those become 0.
@@ -82,7 +74,7 @@ class ErodeArrayConfig(ArrayConfig):
     keeps_constant = True
 
     source_array_config: Config = attrs.field(metadata=SOURCE)
-    steps: int = attrs.field(default=1, converter=to_steps)
+    steps: int = attrs.field(default=1, converter=fields.to_count)
     only_xy: bool = attrs.field(default=False, converter=fields.to_bool)
     mask_array_config: Config | None = attrs.field(default=None, metadata=SOURCE)
 

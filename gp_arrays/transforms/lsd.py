@@ -138,14 +138,6 @@ def to_sigma(value: Any) -> tuple[Quantity, ...]:
     return lengths
 
 
-def to_factor(value: Any) -> int:
-    """attrs converter: an integer from 1."""
-    factor = fields.to_integer(value)
-    if factor < 1:
-        raise ConfigError("not a factor", found=factor, allowed="an integer from 1")
-    return factor
-
-
 @attrs.frozen(eq=False, repr=False)
 class LSDArrayConfig(ArrayConfig):
     """Local shape descriptors, float32 between 0 and 1: what a label is like around each voxel.
@@ -173,7 +165,7 @@ class LSDArrayConfig(ArrayConfig):
 
     source_array_config: Config = attrs.field(metadata=SOURCE)
     sigma: tuple[Quantity, ...] = attrs.field(converter=to_sigma)
-    downsample: int = attrs.field(default=1, converter=to_factor)
+    downsample: int = attrs.field(default=1, converter=fields.to_count)
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
