@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import random
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .functions import code_hashes, file_hash, import_function, to_arguments, to_reference
+from .random_state import keeping_random_states
 from .tiles import (
     TILES,
     Tile,
@@ -191,19 +191,15 @@ class PipelineArrayConfig(ArrayConfig):
 
     def _request(self, block: Block, region: Region, source: Meta) -> np.ndarray[Any, Any]:
         """What the nodes deliver for a region, from a block that holds its context."""
-        # gunpowder seeds the random numbers that others may be using
-        states = random.getstate(), np.random.get_state()  # noqa: NPY002
+        reads = self._reads([Tile(region, region)], source)
         try:
-            reads = self._reads([Tile(region, region)], source)
-            return np.asarray(_PIPELINES.of(self, source).request(block, region, reads))
+            with keeping_random_states():
+                return np.asarray(_PIPELINES.of(self, source).request(block, region, reads))
         except GpArraysError:
             raise
         except Exception as error:
             # the nodes are anybody's code
             raise ComputeError(f"the appended nodes failed in {region}: {error}") from error
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
 
 
 class _Pipelines(threading.local):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from ..model.meta import Meta, Region
 from ..model.plan import Plan, compile_plan
 from .network import require_torch
 from .pipeline import compile_pipeline
+from .random_state import keeping_random_states
 
 if TYPE_CHECKING:
 
@@ -130,9 +131,9 @@ class TorchDataset(_Iterable):
         first, step = self.rank + self.num_ranks * number, self.num_ranks * workers
         numbers = itertools.count(first, step) if self.length is None else range(first, self.length, step)
         epoch, pipeline = int(self._epoch[0]), self._pipeline()
-        state = random.getstate(), np.random.get_state()  # noqa: NPY002  gunpowder uses it
-        with gp.build(pipeline):
-            _set_state(state)
+        with contextlib.ExitStack() as built:
+            with keeping_random_states():
+                built.enter_context(gp.build(pipeline))
             # in a spawned process keys of one name may differ by their hashes: these are the pipeline's own
             keys = {str(key): key for key, _ in pipeline.spec.items()}
             unknown = [str(key) for key, _ in self.request.items() if str(key) not in keys]
@@ -158,17 +159,9 @@ class TorchDataset(_Iterable):
 
 def _sample(pipeline: Any, request: gp.BatchRequest) -> dict[str, Any]:
     """The tensors of a request, which has a seed; the random states of the process stay as they are."""
-    state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
+    with keeping_random_states():
         batch = pipeline.request_batch(request)
-    finally:
-        _set_state(state)
     return {str(key): to_tensor(batch[key].data, str(key)) for key in request.array_specs}
-
-
-def _set_state(state: tuple[Any, Any]) -> None:
-    random.setstate(state[0])
-    np.random.set_state(state[1])  # noqa: NPY002
 
 
 def _require_same_names(configs: Mapping[str, Any], sizes: Any) -> None:
