@@ -134,6 +134,19 @@ class Network:
 
     def run(self, batch: Voxels, autocast: str | None) -> Voxels:
         """The network's result for a float32 batch, as float32. Raises ComputeError."""
+        try:
+            return self._run(batch, autocast)
+        except ComputeError:
+            raise
+        except Exception as error:
+            # a network's own code may raise anything
+            raise ComputeError(
+                f"the network failed on a batch of shape {batch.shape}",
+                found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+                allowed="a tile that with its context on both sides is of a size that the network takes",
+            ) from error
+
+    def _run(self, batch: Voxels, autocast: str | None) -> Voxels:
         torch = self.torch
         with torch.inference_mode(), _as_many_threads(torch):
             inputs = torch.from_numpy(batch).to(self.device)
@@ -150,6 +163,28 @@ class Network:
                 )
             voxels: Voxels = result.float().cpu().numpy()
         return voxels
+
+
+def scaled(voxels: Voxels, scale: float | None, dtype: np.dtype[Any]) -> Voxels:
+    """``voxels`` times ``scale`` in ``dtype``, clipped to what it holds; integers are rounded to even.
+
+    >>> scaled(np.array([-1, 0.5, 2], np.float32), 255, np.dtype("uint8"))
+    array([  0, 128, 255], dtype=uint8)
+    """
+    if scale is not None:
+        voxels = voxels.astype(np.float64) * scale
+    if dtype.kind == "f":
+        most = np.finfo(dtype).max
+        # infinity stays what it is, a number does not become it
+        return np.where(np.isinf(voxels), voxels, np.clip(voxels, -most, most)).astype(dtype, copy=False)
+    if not np.isfinite(voxels).all():
+        raise ComputeError("the network's result is not finite", allowed=f"numbers, as {dtype} holds no NaN")
+    limits = np.iinfo(dtype)
+    rounded = np.rint(voxels.astype(np.float64))
+    # 2**64 - 1 is no float64: what reaches the limit is set to it as an integer
+    result = np.clip(rounded, float(limits.min), np.nextafter(float(limits.max), 0)).astype(dtype)
+    result[rounded >= float(limits.max)] = limits.max
+    return result
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from funlib.geometry import Coordinate
 
 from ..errors import ComputeError, ConfigError, GpArraysError, TreeError, quoted
 from ..model import fields
@@ -19,19 +18,7 @@ from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .functions import code_hashes, file_hash, import_function, to_arguments, to_reference
 from .random_state import keeping_random_states
-from .tiles import (
-    TILES,
-    Tile,
-    TileGrid,
-    common_step,
-    context_of_tiles,
-    grid_corner,
-    output_extent,
-    paste,
-    tile_grid,
-    tile_key,
-    whole_lengths,
-)
+from .tiles import TILES, Tile, TileSizes, grid_corner, paste, tile_key
 
 if TYPE_CHECKING:
     from .appended import AppendedNodes
@@ -108,27 +95,17 @@ class PipelineArrayConfig(ArrayConfig):
         if self.stride is not None and self.tile_size is None:
             raise ConfigError("stride needs tile_size", found=f"stride {', '.join(map(str, self.stride))}")
 
+    @property
+    def sizes(self) -> TileSizes:
+        """Its tiles, context and voxels."""
+        return TileSizes(self.tile_size, self.context_size, self.stride, self.voxel_size, self.padded)
+
     def first_tile(self, meta: Meta, sources: Sequence[Meta]) -> Region | None:
-        grid = self._grid(meta, sources[0])
-        return None if grid is None else grid.first
+        return self.sizes.first_tile(meta, sources[0])
 
     def fingerprints(self) -> dict[str, str]:
         files = {f"file {path}": file_hash(path, "file of fingerprint") for path in self.fingerprint}
         return {**code_hashes(self.append, self.arguments), **files}
-
-    def _context(self, source: Meta) -> tuple[int, ...]:
-        return whole_lengths(self.context_size, (0,) * source.dims, source.unit, "context_size")
-
-    def _grid(self, meta: Meta, source: Meta) -> TileGrid | None:
-        if self.tile_size is None:
-            return None
-        size = whole_lengths(self.tile_size, source.voxel_size, source.unit, "tile_size")
-        step = whole_lengths(self.stride, common_step(source, meta.voxel_size), source.unit, "stride")
-        return tile_grid(meta.region, size, step, self.padded, source.unit)
-
-    def _tiles(self, region: Region, meta: Meta, source: Meta) -> list[Tile]:
-        grid = self._grid(meta, source)
-        return [Tile(region, region)] if grid is None else grid.tiles(region)
 
     def modules(self) -> tuple[str, ...]:
         return (*super().modules(), self.append.partition(":")[0])
@@ -139,38 +116,19 @@ class PipelineArrayConfig(ArrayConfig):
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
         import_function(self.append)
-        voxel_size = whole_lengths(self.voxel_size, source.voxel_size, source.unit, "voxel_size")
-        stride = None if self.stride is None else whole_lengths(self.stride, voxel_size, source.unit, "stride")
-        extent = output_extent(source, voxel_size, self._context(source), stride, self.padded)
-        if extent is None:
+        if source.roi is None:
             raise TreeError("appended nodes need a source with bounds", allowed="this node before gp.RandomLocation")
-        corner = grid_corner(source)
         dtype = self.dtype or source.dtype
         assert dtype is not None
         nonspatial = source.nonspatial
         if self.channels is not None:
             nonspatial = (Axis(CHANNEL, len(self.channels), self.channels),) if self.channels else ()
-        meta = attrs.evolve(
-            source,
-            roi=extent.roi,
-            voxel_size=Coordinate(voxel_size),
-            dtype=dtype,
-            nonspatial=nonspatial,
-            interpolatable=dtype.kind == "f" if self.interpolatable is None else self.interpolatable,
-            attrs={},
-            phase=corner if any(corner) else None,
-        )
-        self._grid(meta, source)
-        return meta
+        interpolatable = dtype.kind == "f" if self.interpolatable is None else self.interpolatable
+        return self.sizes.result(source, dtype=dtype, nonspatial=nonspatial, interpolatable=interpolatable)
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         (source,) = sources
-        return [source.clip(self._reads(self._tiles(region.whole(), meta, source), source))]
-
-    def _reads(self, tiles: Sequence[Tile], source: Meta) -> Region:
-        """What the nodes read of the source for some tiles; where they pad it reaches beyond the source."""
-        box = context_of_tiles(tiles, self._context(source))
-        return box.snap([int(v) for v in source.voxel_size], source.origin)
+        return [source.clip(self.sizes.reads(self.sizes.tiles(region.whole(), meta, source), source))]
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
@@ -181,9 +139,8 @@ class PipelineArrayConfig(ArrayConfig):
         if self.tile_size is None:
             return self._request(block, region, source)
         target = Block(np.empty(meta.shape_of(region), meta.dtype), region, meta)
-        for tile in self._tiles(region, meta, source):
-            read = self._reads([tile], source)
-            inside = source.clip(read)
+        for tile in self.sizes.tiles(region, meta, source):
+            inside = source.clip(self.sizes.reads([tile], source))
             part = Block(block.crop(inside), inside, source)
             key = tile_key(f"{self.content} {tile.region}", part.data)
             paste(target, tile, TILES.get(key, functools.partial(self._request, part, tile.region, source)))
@@ -191,7 +148,7 @@ class PipelineArrayConfig(ArrayConfig):
 
     def _request(self, block: Block, region: Region, source: Meta) -> np.ndarray[Any, Any]:
         """What the nodes deliver for a region, from a block that holds its context."""
-        reads = self._reads([Tile(region, region)], source)
+        reads = self.sizes.reads([Tile(region, region)], source)
         try:
             with keeping_random_states():
                 return np.asarray(_PIPELINES.of(self, source).request(block, region, reads))

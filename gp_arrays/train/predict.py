@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 import numpy as np
-from funlib.geometry import Coordinate
 
 from ..errors import ComputeError, ConfigError, TreeError, quoted
 from ..model import fields
@@ -16,20 +15,8 @@ from ..model.base import ArrayConfig
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .functions import is_reference, to_arguments, to_reference
-from .network import Network, NetworkFiles
-from .tiles import (
-    TILES,
-    Tile,
-    TileGrid,
-    common_step,
-    context_of_tiles,
-    grid_corner,
-    output_extent,
-    paste,
-    tile_grid,
-    tile_key,
-    whole_lengths,
-)
+from .network import NetworkFiles, scaled
+from .tiles import TILES, Tile, TileSizes, paste, tile_key
 
 Voxels = np.ndarray[Any, Any]
 
@@ -68,28 +55,6 @@ def to_model(value: Any) -> str | Path:
     if callable(value) or (isinstance(value, str) and is_reference(value)):
         return to_reference(value)
     return fields.to_path(value)
-
-
-def scaled(voxels: Voxels, scale: float | None, dtype: np.dtype[Any]) -> Voxels:
-    """``voxels`` times ``scale`` in ``dtype``, clipped to what it holds; integers are rounded to even.
-
-    >>> scaled(np.array([-1, 0.5, 2], np.float32), 255, np.dtype("uint8"))
-    array([  0, 128, 255], dtype=uint8)
-    """
-    if scale is not None:
-        voxels = voxels.astype(np.float64) * scale
-    if dtype.kind == "f":
-        most = np.finfo(dtype).max
-        # infinity stays what it is, a number does not become it
-        return np.where(np.isinf(voxels), voxels, np.clip(voxels, -most, most)).astype(dtype, copy=False)
-    if not np.isfinite(voxels).all():
-        raise ComputeError("the network's result is not finite", allowed=f"numbers, as {dtype} holds no NaN")
-    limits = np.iinfo(dtype)
-    rounded = np.rint(voxels.astype(np.float64))
-    # 2**64 - 1 is no float64: what reaches the limit is set to it as an integer
-    result = np.clip(rounded, float(limits.min), np.nextafter(float(limits.max), 0)).astype(dtype)
-    result[rounded >= float(limits.max)] = limits.max
-    return result
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -176,54 +141,33 @@ class PredictArrayConfig(ArrayConfig):
         """Where the network comes from."""
         return NetworkFiles(self.model, self.checkpoint, self.arguments, self.device)
 
-    def first_tile(self, meta: Meta, sources: Sequence[Meta]) -> Region:
-        return self._grid(meta, sources[0]).first
+    @property
+    def sizes(self) -> TileSizes:
+        """Its tiles, context and voxels."""
+        return TileSizes(self.tile_size, self.context_size, self.stride, self.voxel_size, self.padded != "no")
+
+    def first_tile(self, meta: Meta, sources: Sequence[Meta]) -> Region | None:
+        return self.sizes.first_tile(meta, sources[0])
 
     def fingerprints(self) -> dict[str, str]:
         return self.network.fingerprints()
 
-    def _context(self, source: Meta) -> tuple[int, ...]:
-        return whole_lengths(self.context_size, (0,) * source.dims, source.unit, "context_size")
-
-    def _grid(self, meta: Meta, source: Meta) -> TileGrid:
-        size = whole_lengths(self.tile_size, source.voxel_size, source.unit, "tile_size")
-        step = common_step(source, meta.voxel_size)
-        if self.stride is not None:
-            step = whole_lengths(self.stride, step, source.unit, "stride")
-        extent = None if meta.roi is None else meta.region
-        return tile_grid(extent, size, step, self.padded != "no", source.unit)
-
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources
         _require_input(source)
-        voxel_size = whole_lengths(self.voxel_size, source.voxel_size, source.unit, "voxel_size")
-        context = self._context(source)
+        context = self.sizes.context(source)
         if any(c % v for c, v in zip(context, source.voxel_size, strict=True)):
             raise TreeError(
                 "context_size is not whole voxels of the source",
                 found=str(context),
                 allowed=f"multiples of {tuple(source.voxel_size)}",
             )
-        stride = None if self.stride is None else whole_lengths(self.stride, voxel_size, source.unit, "stride")
-        extent = output_extent(source, voxel_size, context, stride, self.padded != "no")
-        corner = grid_corner(source)
-        meta = attrs.evolve(
-            source,
-            roi=None if extent is None else extent.roi,
-            voxel_size=Coordinate(voxel_size),
-            dtype=self.dtype,
-            nonspatial=() if self.channels is None else (Axis(CHANNEL, len(self.channels), self.channels),),
-            interpolatable=True,
-            attrs={},
-            phase=corner if any(corner) else None,
-        )
-        self._grid(meta, source)
-        return meta
+        nonspatial = () if self.channels is None else (Axis(CHANNEL, len(self.channels), self.channels),)
+        return self.sizes.result(source, dtype=self.dtype, nonspatial=nonspatial, interpolatable=True)
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         (source,) = sources
-        tiles = self._grid(meta, source).tiles(region)
-        return [source.clip(context_of_tiles(tiles, self._context(source)))]
+        return [source.clip(self.sizes.reads(self.sizes.tiles(region, meta, source), source))]
 
     def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         (block,) = blocks
@@ -231,7 +175,7 @@ class PredictArrayConfig(ArrayConfig):
         assert block is not None
         target = Block(np.empty(meta.shape_of(region), meta.dtype), region, meta)
         identity = f"{self.content} {self.network.state()}"
-        tiles = self._grid(meta, source).tiles(region)
+        tiles = self.sizes.tiles(region, meta, source)
         waiting: list[Waiting] = []
         for tile in tiles:
             voxels = self._input(block, tile, source)
@@ -256,7 +200,7 @@ class PredictArrayConfig(ArrayConfig):
             if missing:
                 # a network's rounding may depend on the size of the batch, so every batch has the same
                 filled = missing + [missing[-1]] * (self.batch_size - len(missing))
-                voxels = self._predict(network, np.stack([each.voxels for each in filled]))
+                voxels = network.run(np.stack([each.voxels for each in filled]), self.autocast)
                 for each, result in zip(missing, voxels, strict=False):
                     results[each.key] = TILES.add(each.key, self._output(result, each.tile.region, target.meta))
         for each in waiting:
@@ -266,7 +210,7 @@ class PredictArrayConfig(ArrayConfig):
 
     def _input(self, block: Block, tile: Tile, source: Meta) -> Voxels:
         """What the network reads for a tile: float32, channels first, padded where it lies beyond the source."""
-        wanted = tile.region.grow(self._context(source))
+        wanted = self.sizes.reads([tile], source)
         inside = source.clip(wanted)
         voxels = block.crop(inside)
         width = [
@@ -281,19 +225,6 @@ class PredictArrayConfig(ArrayConfig):
         if not source.nonspatial:
             voxels = voxels[np.newaxis]
         return np.ascontiguousarray(voxels, np.float32)
-
-    def _predict(self, network: Network, batch: Voxels) -> Voxels:
-        try:
-            return network.run(batch, self.autocast)
-        except ComputeError:
-            raise
-        except Exception as error:
-            # a network's own code may raise anything
-            raise ComputeError(
-                f"the network failed on a batch of shape {batch.shape}",
-                found=f"{type(error).__name__}: {' '.join(str(error).split())}",
-                allowed="a tile that with its context on both sides is of a size that the network takes",
-            ) from error
 
     def _output(self, voxels: Voxels, tile: Region, meta: Meta) -> Voxels:
         """The tile of the result, of the result's shape and dtype."""

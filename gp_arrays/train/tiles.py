@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from funlib.geometry import Coordinate
 
 from ..errors import TreeError
 from ..model.cache import ArrayCache
@@ -21,6 +22,8 @@ from ..model.meta import Block, Meta, Region, world_text
 from ..units import Quantity
 
 Voxels = np.ndarray[Any, Any]
+#: Lengths of a config, one for each spatial axis.
+Lengths = tuple[Quantity, ...] | None
 
 #: Tiles that were computed, for all arrays of a process.
 TILES = ArrayCache()
@@ -103,43 +106,6 @@ def grid_corner(source: Meta) -> tuple[int, ...]:
     return source.phase or source.origin
 
 
-def output_extent(
-    source: Meta, voxel_size: Sequence[int], context: Sequence[int], stride: Sequence[int] | None, padded: bool
-) -> Region | None:
-    """The extent of what a network computes from a source; None where that of the source is not known.
-
-    Args:
-        source: Its meta.
-        voxel_size: Of the result.
-        context: How far beyond a region the network reads, on each side.
-        stride: The extent is a whole number of it, where it is not None.
-        padded: True if the source is padded by the context, so that the extent stays the source's.
-
-    Raises:
-        TreeError: No voxel is left, or the stride is not whole voxels of both arrays.
-    """
-    # voxels of both sizes begin where the source's grid does, on the world's grid or off it
-    step = common_step(source, voxel_size)
-    if stride is not None:
-        require_multiple("stride", stride, step, source.unit)
-    if source.roi is None:
-        return None
-    region = source.region
-    if not padded:
-        region = region.grow([-c for c in context])
-    region = region.shrink(step, grid_corner(source))
-    if stride is not None:
-        end = tuple(b + (e - b) // s * s for b, e, s in zip(region.begin, region.end, stride, strict=True))
-        region = Region(region.begin, end)
-        step = tuple(stride)
-    if region.empty:
-        raise TreeError(
-            "the source is smaller than the context and one voxel of both sizes",
-            found=f"{source.region}, context {tuple(context)}, voxels {tuple(step)}",
-        )
-    return region
-
-
 def common_step(source: Meta, voxel_size: Sequence[int]) -> tuple[int, ...]:
     """The smallest lengths that are whole voxels of the source and of the result."""
     return tuple(math.lcm(int(a), int(b)) for a, b in zip(source.voxel_size, voxel_size, strict=True))
@@ -155,39 +121,107 @@ def require_multiple(field: str, lengths: Sequence[int], step: Sequence[int], un
         )
 
 
-def tile_grid(extent: Region | None, size: Sequence[int], step: Sequence[int], padded: bool, unit: str) -> TileGrid:
-    """The tiles of an array.
+@attrs.frozen
+class TileSizes:
+    """How a network computes an array, as its config says it: the lengths are not yet those of a tree's unit.
 
-    Args:
-        extent: The array's whole region. Where its bounds are not known, in a pipeline after ``gp.RandomLocation``,
-            tiles lie on the grid through 0.
-        size: The shape of a tile.
-        step: Tiles begin and end at multiples of it: the stride, else whole voxels of source and result.
-        padded: True if a tile may reach beyond the array.
-        unit: The unit of all lengths.
-
-    Raises:
-        TreeError: A size that is not whole steps, or larger than an array that is not padded.
+    Attributes:
+        tile_size: The shape of a tile; None for an array that is computed in any regions.
+        context_size: How far beyond a region the network reads, on each side; None for not at all.
+        stride: Tiles begin and end at multiples of it; None for whole voxels of source and result.
+        voxel_size: Of the result; None for the source's.
+        padded: True if the source is padded by the context, so that the extent stays the source's.
     """
-    require_multiple("tile_size", size, step, unit)
-    if extent is None:
-        extent = Region(tuple(-FAR * s for s in size), tuple(FAR * s for s in size))
-    if not padded and any(s > n for s, n in zip(size, extent.shape, strict=True)):
-        largest = [min(s, n // d * d) for s, n, d in zip(size, extent.shape, step, strict=True)]
-        raise TreeError(
-            "the array is smaller than a tile",
-            found=f"tile_size {world_text(size, unit)}, extent {extent}",
-            allowed=f"tile_size up to {world_text(largest, unit)}, or a padded source",
+
+    tile_size: Lengths
+    context_size: Lengths
+    stride: Lengths
+    voxel_size: Lengths
+    padded: bool
+
+    def context(self, source: Meta) -> tuple[int, ...]:
+        """How far beyond a region the network reads, on each side."""
+        return whole_lengths(self.context_size, (0,) * source.dims, source.unit, "context_size")
+
+    def result(self, source: Meta, **properties: Any) -> Meta:
+        """The meta of what the network computes; ``properties`` are its dtype, axes and whether it is interpolatable.
+
+        Raises:
+            TreeError: Lengths that do not fit the source, no voxel that is left, or a tile that is larger than an
+                array without padding.
+        """
+        voxel_size = whole_lengths(self.voxel_size, source.voxel_size, source.unit, "voxel_size")
+        corner = grid_corner(source)
+        meta = attrs.evolve(
+            source,
+            voxel_size=Coordinate(voxel_size),
+            attrs={},
+            phase=corner if any(corner) else None,
+            **properties,
         )
-    return TileGrid(extent, tuple(size))
+        step = self._step(source, voxel_size)
+        if source.roi is not None:
+            context = self.context(source)
+            region = source.region if self.padded else source.region.grow([-c for c in context])
+            # voxels of both sizes begin where the source's grid does, on the world's grid or off it
+            region = region.shrink(common_step(source, voxel_size), corner)
+            end = tuple(b + (e - b) // s * s for b, e, s in zip(region.begin, region.end, step, strict=True))
+            region = Region(region.begin, end)
+            if region.empty:
+                raise TreeError(
+                    "the source is smaller than the context and one voxel of both sizes",
+                    found=f"{source.region}, context {context}, voxels {step}",
+                )
+            meta = attrs.evolve(meta, roi=region.roi)
+        self.grid(meta, source)
+        return meta
 
+    def _step(self, source: Meta, voxel_size: Sequence[int]) -> tuple[int, ...]:
+        """The stride, else whole voxels of the source and of the result."""
+        least = common_step(source, voxel_size)
+        step = whole_lengths(self.stride, least, source.unit, "stride")
+        require_multiple("stride", step, least, source.unit)
+        return step
 
-def context_of_tiles(tiles: Sequence[Tile], context: Sequence[int]) -> Region:
-    """The box that holds the tiles and their context."""
-    region = tiles[0].region
-    for tile in tiles[1:]:
-        region = region.union(tile.region)
-    return region.grow(context)
+    def grid(self, meta: Meta, source: Meta) -> TileGrid | None:
+        """The tiles of the result, None for an array that is computed in any regions.
+
+        Where the array's bounds are not known, in a pipeline after ``gp.RandomLocation``, tiles lie on the grid
+        through 0.
+        """
+        if self.tile_size is None:
+            return None
+        unit = source.unit
+        size = whole_lengths(self.tile_size, source.voxel_size, unit, "tile_size")
+        step = self._step(source, meta.voxel_size)
+        require_multiple("tile_size", size, step, unit)
+        if meta.roi is None:
+            return TileGrid(Region(tuple(-FAR * s for s in size), tuple(FAR * s for s in size)), size)
+        if not self.padded and any(s > n for s, n in zip(size, meta.region.shape, strict=True)):
+            largest = [min(s, n // d * d) for s, n, d in zip(size, meta.region.shape, step, strict=True)]
+            raise TreeError(
+                "the array is smaller than a tile",
+                found=f"tile_size {world_text(size, unit)}, extent {meta.region}",
+                allowed=f"tile_size up to {world_text(largest, unit)}, or a padded source",
+            )
+        return TileGrid(meta.region, size)
+
+    def first_tile(self, meta: Meta, source: Meta) -> Region | None:
+        """The tile at the array's begin, None for an array that is computed in any regions."""
+        grid = self.grid(meta, source)
+        return None if grid is None else grid.first
+
+    def tiles(self, region: Region, meta: Meta, source: Meta) -> list[Tile]:
+        """The tiles that hold the voxels of a region; without tiles, the region itself."""
+        grid = self.grid(meta, source)
+        return [Tile(region, region)] if grid is None else grid.tiles(region)
+
+    def reads(self, tiles: Sequence[Tile], source: Meta) -> Region:
+        """What the network reads for some tiles, in whole voxels; where it is padded this reaches beyond the source."""
+        region = tiles[0].region
+        for tile in tiles[1:]:
+            region = region.union(tile.region)
+        return region.grow(self.context(source)).snap([int(v) for v in source.voxel_size], source.origin)
 
 
 def tile_key(identity: str, voxels: Voxels) -> str:

@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gp_arrays as gpa
-from gp_arrays.model.meta import Region
-from gp_arrays.train.tiles import TileGrid, tile_grid
+from gp_arrays.model.meta import Meta, Region
+from gp_arrays.train.tiles import TileGrid, TileSizes
+from gp_arrays.units import Quantity
+
+
+def tile_grid(shape, size, voxel, padded=False):
+    """The tiles of an array at the origin that is computed from an array with the same voxels."""
+    axes = ("y", "x")[-len(shape) :]
+    meta = Meta(gpa.Roi((0,) * len(shape), shape), gpa.Coordinate(voxel), axes, "uint8")
+    return TileSizes(tuple(map(Quantity.parse, size)), None, None, None, padded).grid(meta, meta)
 
 
 @given(
@@ -55,11 +63,11 @@ def test_the_last_tile_is_moved_inward():
 )
 def test_a_tile_that_does_not_fit_is_refused(size, padded, found):
     with pytest.raises(gpa.TreeError, match=found):
-        tile_grid(Region((0, 0), (8, 16)), size, (4, 4), padded, "nm")
+        tile_grid((8, 16), size, (4, 4), padded)
 
 
 def test_an_array_shorter_than_a_tile_is_one_tile_where_it_is_padded():
-    grid = tile_grid(Region((0,), (8,)), (16,), (4,), True, "nm")
+    grid = tile_grid((8,), (16,), (4,), True)
     (tile,) = grid.tiles(Region((4,), (8,)))
     assert (tile.region, tile.part) == (Region((0,), (16,)), Region((0,), (8,)))
 
