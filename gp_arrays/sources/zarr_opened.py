@@ -148,7 +148,7 @@ class ZarrOpened(Opened):
             corner = [(r[p]) * c for r, p, c in zip(ranges, position, self.chunks, strict=True)]
             try:
                 self._array[0][self._key(tuple(slice(at, at + 1) for at in corner))]
-            except Exception:
+            except Exception:  # of any kind: codecs raise their own errors for bytes that they cannot decode
                 found = self.chunk_of(corner)
                 return found[0] if found else None
         return None

@@ -49,7 +49,7 @@ class Geometry:
 
     Attributes:
         axes: Names of all axes in the store's order; non-spatial ones as ``s``, ``c``, ``t``.
-        nonspatial: For each axis whether it is a nonspatial (non-spatial) one.
+        nonspatial: For each axis, True if it is not spatial.
         voxel_size, offset: Per spatial axis, in the store's order.
         squeeze: Whether singleton non-spatial axes are dropped (multiscale stores).
     """
