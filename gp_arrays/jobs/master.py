@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import os
+import shutil
 import sys
 import time
 import uuid
@@ -18,12 +17,12 @@ from tqdm.auto import tqdm
 
 from ..errors import StoreError
 from ..storage.files import replace_file, writing
-from ..storage.journal import LEFT, STARTED, read_journals
+from ..storage.journal import LEFT, STARTED
 from .document import Job
 from .geometry import Pass
 from .launch import LEAVE
 from .making import mark_outputs
-from .records import Checkpoints, Records
+from .records import Records, take_checkpoint
 from .result import Failed, Result
 from .schedule import Grid, Schedule, over, voxels_of
 from .scheduler import Scheduler
@@ -33,12 +32,12 @@ from .worker import main_module
 
 #: Seconds between looks at the journals.
 LOOK = 0.2
+#: Seconds between checkpoints: work that may have to be done again after a power failure.
+EVERY = 60.0
 #: How often in a row a scheduler may end without one more block done or failed.
-VAIN = 2
+IN_VAIN = 2
 #: What is known of the workers of a scheduler that its master has ended.
 ENDED_HERE = {"lost": 0, "abandoned": False, "error": ""}
-#: The size of a terminal that does not tell.
-UNKNOWN = {"ncols": 80, "nrows": 20}
 
 logger = logging.getLogger(__name__)
 
@@ -48,25 +47,28 @@ class Run:
 
     Args:
         job: The job.
+        root: The store.
         state: Its state.
-        schedule: What there is to do.
+        schedule: Which blocks are to be done.
         crew: The workers.
         progress: True if a bar is shown.
     """
 
-    def __init__(self, job: Job, state: State, schedule: Schedule, crew: Crew, progress: bool) -> None:
-        self.job, self.state, self.schedule, self.crew, self.progress = job, state, schedule, crew, progress
+    def __init__(self, job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, progress: bool) -> None:
+        self.job, self.root, self.state, self.schedule, self.crew = job, root, state, schedule, crew
         self.id = uuid.uuid4().hex
         self.logs = state.folder / LOGS / time.strftime(f"%Y%m%d-%H%M%S-{self.id[:4]}")
         self.stopped: str | None = None
         self.lost = 0
         #: The blocks that the run was to do, by pass.
         self.ready: dict[str, Grid] = {}
-        #: How often a block of a pass was at work when a scheduler broke down, which is no fault of the block.
-        self._forgiven: dict[str, Grid] = {}
+        #: How the names of the journals begin whose scheduler broke down.
+        self._broken: list[str] = []
         self._rounds = 0
-        #: The pass and the number of its blocks that were done at the last look, and how many had failed then.
-        self._progress: tuple[tuple[str, int], int] = (("", 0), 0)
+        #: How many blocks of the pass were done at the last look, and how many had failed then.
+        self._done = self._failed = 0
+        self._next_checkpoint = time.monotonic() + EVERY
+        self._show_bar = progress
         self._bar: Any = None
 
     def work(self) -> None:
@@ -75,8 +77,7 @@ class Run:
         with writing(self.logs):
             self.logs.mkdir()
         total = self.schedule.count(self.schedule.missing)
-        shown: dict[str, Any] = {"disable": not self.progress, **size_of(sys.stderr)}
-        with tqdm(total=total, unit="block", **shown) as self._bar:
+        with tqdm(total=total, unit="block", disable=not self._show_bar, **terminal_size()) as self._bar:
             for pass_ in self.job.passes:
                 self._work_on(pass_)
 
@@ -89,46 +90,47 @@ class Run:
             missing = missing & over(pass_, below, there, np.all)
         return missing.ravel()
 
-    def _records(self, pass_: Pass, run: str = "") -> Records:
-        return Records.read(self.state, pass_, f"{self.id}{run}")
+    def records(self, pass_: Pass) -> Records:
+        """What the workers of this run have recorded of a pass."""
+        return Records.read(self.state, pass_, self.id, self._broken)
 
     def _work_on(self, pass_: Pass) -> None:
         retries = self.crew.limits.retries
         if self.stopped is not None:
             return
         ready = self.ready[pass_.name] = self._missing(pass_)
-        self._forgiven[pass_.name] = np.zeros(pass_.count, np.int64)
-        vain = 0
-        records = self._records(pass_)
-        while self.stopped is None and vain < VAIN:
-            todo = ready & ~records.settled(retries) & ~self._tried(pass_, records)
+        self._done = self._failed = in_vain = 0
+        records = self.records(pass_)
+        while self.stopped is None and in_vain < IN_VAIN:
+            todo = ready & ~records.settled(retries) & (records.started <= retries)
             if not todo.any():
                 return
             outcome = self._schedule(pass_, np.flatnonzero(todo))
-            before, records = int(records.settled(retries).sum()), self._records(pass_)
-            vain = 0 if int(records.settled(retries).sum()) > before else vain + 1
             if outcome is None:
-                forgiven = self._forgiven[pass_.name]
-                forgiven += np.maximum(records.started - records.failed - records.done - forgiven, 0)
+                self._broken.append(self._journals)
                 logger.warning("daisy's scheduler broke down, see %s; another one goes on", self.logs)
-                continue
-            # daisy may end before it hears of the last one
-            journals = read_journals(self.state.folder, pass_.name, f"{self.id}-{self._rounds}.").values()
-            silent = sum(not len(records) or int(records["kind"][-1]) != LEFT for records in journals)
-            self.lost += max(outcome["lost"], 0 if self.stopped else silent)
-            if vain and outcome["abandoned"] and self.stopped is None:
-                self.stopped = (
-                    f"{outcome['lost']} workers died one after another without finishing a block; "
-                    f"the last: {outcome['error']}, see {self.logs}"
-                )
+            settled, records = records.settled(retries).sum(), self.records(pass_)
+            in_vain = 0 if records.settled(retries).sum() > settled else in_vain + 1
+            if outcome is not None and self.stopped is None:
+                # daisy may end before it hears of the last worker that died
+                self.lost += max(outcome["lost"], sum(kind != LEFT for kind in self._last_records(records)))
+                if in_vain and outcome["abandoned"]:
+                    self.stopped = (
+                        f"{outcome['lost']} workers died one after another without finishing a block; "
+                        f"the last: {outcome['error']}, see {self.logs}"
+                    )
 
-    def _tried(self, pass_: Pass, records: Records) -> Grid:
-        """The blocks that workers have begun as often as they may."""
-        tried: Grid = records.started - self._forgiven[pass_.name] > self.crew.limits.retries
-        return tried
+    @property
+    def _journals(self) -> str:
+        """How the names of the journals begin that the workers of the present scheduler write."""
+        return f"{self.id}-{self._rounds}."
+
+    def _last_records(self, records: Records) -> list[int]:
+        """The kinds of the last records of the workers of the present scheduler."""
+        return [kind for name, kind in records.last.items() if name.startswith(self._journals)]
 
     def _schedule(self, pass_: Pass, todo: Grid) -> dict[str, Any] | None:
-        """Have one scheduler do some blocks of a pass. Returns what it says of its workers, None where it broke down."""
+        """Have one scheduler do some blocks of a pass. Returns its outcome, None where it broke down."""
         self._rounds += 1
         crew, job = self.crew, self.job
         run: dict[str, Any] = {
@@ -148,54 +150,57 @@ class Run:
             "main": main_module() if "__main__" in job.modules else {},
         }
         self.state.announce(run, todo)
-        return self._host_scheduler(pass_, run)
+        return self._host_scheduler(pass_, todo)
 
-    def _host_scheduler(self, pass_: Pass, run: dict[str, Any]) -> dict[str, Any] | None:
-        """Have a scheduler do the run that was announced, until it ends or has nothing more to wait for."""
+    def _host_scheduler(self, pass_: Pass, todo: Grid) -> dict[str, Any] | None:
+        """Have a scheduler do the blocks of the run that was announced, until it ends or has nothing more to wait for."""
         scheduler = Scheduler(self.state.folder, self.logs / "scheduler.log")
         ended = False
         try:
-            ended = self._watch(scheduler, pass_, run["count"])
+            ended = self._watch(scheduler, pass_, todo)
         finally:
             # workers end after the blocks that they are at, as long as these take few seconds
             self.state.end()
             until = time.monotonic() + LEAVE
-            while self._busy(pass_) and time.monotonic() < until and not scheduler.wait(LOOK / 4):
-                pass
+            while STARTED in self._last_records(self.records(pass_)) and time.monotonic() < until:
+                if scheduler.wait(LOOK / 4):
+                    break
             outcome = scheduler.end()
         return outcome if ended else ENDED_HERE
 
-    def _watch(self, scheduler: Scheduler, pass_: Pass, count: int) -> bool:
+    def _watch(self, scheduler: Scheduler, pass_: Pass, todo: Grid) -> bool:
         """True once a scheduler has ended, False where it waits in vain."""
         settled_at = None
         pause = LOOK
-        begin = self._bar.n
+        before = self._bar.n - self._done
         while True:
             ended = scheduler.wait(pause)
+            if time.monotonic() > self._next_checkpoint:
+                take_checkpoint(self.state, self.job.passes, self.root)
+                self._next_checkpoint = time.monotonic() + EVERY
             began = time.monotonic()
-            records = self._records(pass_, f"-{self._rounds}.")
-            if new := begin + int((records.done > 0).sum()) - self._bar.n:
-                failures = int(records.failed.sum())
-                self._bar.set_postfix({"failures": failures} if failures else {}, refresh=False)
-                self._bar.update(new)
+            records = self.records(pass_)
+            failing = self.note_progress(records)
+            failures = int(records.failed.sum())
+            self._bar.set_postfix({"failures": failures} if failures else {}, refresh=False)
+            self._bar.update(before + self._done - self._bar.n)
             if ended:
                 return True
-            if int(records.settled(self.crew.limits.retries).sum()) == count:
+            if records.settled(self.crew.limits.retries)[todo].all():
                 settled_at = settled_at or began
                 if began - settled_at > LEAVE:
                     return False
-            if self._all_fail(pass_):
+            if failing:
                 return False
             # a job of very many blocks is looked at less often
             pause = max(LOOK, 20 * (time.monotonic() - began))
 
-    def _all_fail(self, pass_: Pass) -> bool:
-        """True, with the reason kept, where too many failures were recorded with no block done between them."""
-        records = self._records(pass_)
-        done, failed = (pass_.name, int(records.done.sum())), int(records.failed.sum())
-        if done != self._progress[0]:
-            self._progress = done, failed
-        failures = failed - self._progress[1]
+    def note_progress(self, records: Records) -> bool:
+        """True, with the reason kept, if too many failures were recorded with no block done between them."""
+        done, failed = int((records.done > 0).sum()), int(records.failed.sum())
+        if done != self._done:
+            self._done, self._failed = done, failed
+        failures = failed - self._failed
         if failures < self.crew.limits.max_failed:
             return False
         notes = self.state.failures()
@@ -203,21 +208,17 @@ class Run:
         self.stopped = f"{failures} failures with no block done between them{last}"
         return True
 
-    def _busy(self, pass_: Pass) -> bool:
-        journals = read_journals(self.state.folder, pass_.name, f"{self.id}-{self._rounds}.").values()
-        return any(len(records) and records["kind"][-1] == STARTED for records in journals)
-
     def failed(self) -> Iterable[Failed]:
         """The blocks that failed, and why."""
         notes = {(note["pass"], note["block"]): note for note in self.state.failures()}
         for pass_ in self.job.passes:
             if pass_.name not in self.ready:
                 continue
-            records = self._records(pass_)
+            records = self.records(pass_)
             missing = self.ready[pass_.name] & (records.done == 0)
             if self.stopped is not None:
                 # others were never tried
-                missing &= (records.failed > 0) | self._tried(pass_, records)
+                missing &= (records.failed > 0) | (records.started > self.crew.limits.retries)
             for block in np.flatnonzero(missing).tolist():
                 path: tuple[str, ...] = ()
                 if (pass_.name, block) in notes:
@@ -232,30 +233,26 @@ class Run:
                 yield Failed(tuple(output.dataset for output in pass_.outputs), pass_.block_of(block).roi, path, reason)
 
 
-def size_of(screen: Any) -> dict[str, int]:
-    """What tqdm cannot see of a terminal's size: one that does not tell says 0, and tqdm shows nothing on it."""
-    try:
-        size = os.get_terminal_size(screen.fileno())
-    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
-        return {}
-    told = {"ncols": size.columns, "nrows": size.lines}
-    return {name: UNKNOWN[name] for name, number in told.items() if not number}
+def terminal_size() -> dict[str, Any]:
+    """What tqdm has to be told of a terminal: on one that says its width is 0 it would show nothing."""
+    return {"ncols": shutil.get_terminal_size((80, 20)).columns, "nrows": 20} if sys.stderr.isatty() else {}
 
 
 def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, progress: bool) -> Result:
     """Do what is missing. Raises KeyboardInterrupt, or what else stopped it, once what is done is kept."""
     started = time.monotonic()
-    run = Run(job, state, schedule, crew, progress)
+    run = Run(job, root, state, schedule, crew, progress)
     interrupted: BaseException | None = None
     failed: tuple[Failed, ...] = ()
-    if any(schedule.missing(pass_.name).any() for pass_ in job.passes):
-        with Checkpoints(state, job.passes, root).during():
-            try:
-                run.work()
-            except (KeyboardInterrupt, SystemExit) as error:
-                interrupted = error
-                run.stopped = "interrupted"
+    if schedule.count(schedule.missing):
+        try:
+            run.work()
+        except (KeyboardInterrupt, SystemExit) as error:
+            interrupted = error
+            run.stopped = "interrupted"
+        finally:
             failed = tuple(run.failed())
+            take_checkpoint(state, job.passes, root, last=True)
     done = {pass_.name: state.done(pass_) for pass_ in job.passes}
     result = Result(
         path=root,

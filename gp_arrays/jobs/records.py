@@ -12,12 +12,10 @@ them loses those with it.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import logging
 import os
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -28,6 +26,7 @@ from ..storage.journal import (
     BOOT,
     DONE,
     FAILED,
+    RECORDS,
     SAFE,
     STARTED,
     Grid,
@@ -39,30 +38,46 @@ from ..storage.journal import (
 from .geometry import Pass
 from .state import State
 
-#: Seconds between checkpoints: work that may have to be done again.
-EVERY = 60.0
-
 logger = logging.getLogger(__name__)
 
 
-@attrs.define
+@attrs.frozen(eq=False)
 class Records:
-    """What the journals of a run say of one pass, by block: how often it was started, failed, done."""
+    """What the journals of a run say of one pass.
+
+    Attributes:
+        started, failed, done: How often each block was.
+        last: By the name of a journal the kind of its last record; 0 where it has none.
+    """
 
     started: Grid
     failed: Grid
     done: Grid
+    last: Mapping[str, int]
 
     @classmethod
-    def read(cls, state: State, pass_: Pass, run: str) -> Records:
-        sums = [np.zeros(pass_.count, np.int64) for _ in range(3)]
-        for records in read_journals(state.folder, pass_.name, run).values():
-            for total, kind in zip(sums, (STARTED, FAILED, DONE), strict=True):
-                total += blocks_with(records, kind, pass_.count)
-        return cls(*sums)
+    def read(cls, state: State, pass_: Pass, run: str, broken: Sequence[str] = ()) -> Records:
+        """Read the journals of a run.
+
+        Args:
+            state: Of the job.
+            pass_: The pass.
+            run: How the names of the journals begin.
+            broken: How the names of journals begin whose starts do not count: a scheduler that broke down
+                interrupted their workers, which is no fault of a block.
+        """
+        journals = read_journals(state.folder, pass_.name, run)
+        all_records = np.concatenate([np.zeros(0, RECORDS), *journals.values()])
+        counted = [records for name, records in journals.items() if not name.startswith(tuple(broken))]
+        return cls(
+            blocks_with(np.concatenate([np.zeros(0, RECORDS), *counted]), STARTED, pass_.count),
+            blocks_with(all_records, FAILED, pass_.count),
+            blocks_with(all_records, DONE, pass_.count),
+            {name: int(records["kind"][-1]) if len(records) else 0 for name, records in journals.items()},
+        )
 
     def settled(self, retries: int) -> Grid:
-        """Which blocks are done, or have been tried as often as they may."""
+        """Which blocks are done, or failed as often as they may."""
         settled: Grid = (self.done > 0) | (self.failed > retries)
         return settled
 
@@ -80,53 +95,21 @@ def force_to_disk(path: Path) -> None:
         os.close(folder)
 
 
-class Checkpoints(threading.Thread):
-    """Records, every now and then and at the end of a run, which blocks are safely on disk.
+def take_checkpoint(state: State, passes: Sequence[Pass], root: Path, last: bool = False) -> None:
+    """Force to disk what is written, and then keep which blocks were recorded as done before.
 
-    Args:
-        state: Of the job.
-        passes: Its passes.
-        root: The store that is written.
+    The last checkpoint of a run also removes the journals. A disk that takes nothing is a warning.
     """
-
-    def __init__(self, state: State, passes: Sequence[Pass], root: Path) -> None:
-        super().__init__(daemon=True, name="gp_arrays checkpoints")
-        self.state, self.passes, self.root = state, passes, root
-        self._over = threading.Event()
-
-    @contextlib.contextmanager
-    def during(self) -> Iterator[None]:
-        """Checkpoints while a run lasts, and one at its end."""
-        self.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            self.join()
-            self._try(last=True)
-
-    def run(self) -> None:
-        while not self._over.wait(EVERY):
-            self._try()
-
-    def _try(self, last: bool = False) -> None:
-        try:
-            self.take(last)
-        except (OSError, StoreError) as error:
-            logger.warning("checkpoint failed, a power failure now would lose blocks that are done: %s", error)
-
-    def take(self, last: bool = False) -> None:
-        """Force to disk what is written, and keep what was recorded before. Raises OSError, StoreError.
-
-        The last one of a run also removes the journals.
-        """
-        done = {pass_.name: self.state.done(pass_) for pass_ in self.passes}
-        force_to_disk(self.root)
-        for pass_ in self.passes:
+    try:
+        done = {pass_.name: state.done(pass_) for pass_ in passes}
+        force_to_disk(root)
+        for pass_ in passes:
             if last:
-                self.state.fold(pass_, done[pass_.name])
+                state.fold(pass_, done[pass_.name])
             else:
-                self.state.keep(SAFE, pass_.name, done[pass_.name], durable=True)
+                state.keep(SAFE, pass_.name, done[pass_.name], durable=True)
+    except (OSError, StoreError) as error:
+        logger.warning("checkpoint failed, a power failure now would lose blocks that are done: %s", error)
 
 
 def recover(state: State, passes: Sequence[Pass]) -> int:
@@ -146,11 +129,10 @@ def recover(state: State, passes: Sequence[Pass]) -> int:
     lost = 0
     for pass_ in passes:
         safe = read_bitmap(state.folder, SAFE, pass_.name, pass_.grid)
-        recorded = safe.ravel().copy()
-        for records in read_journals(state.folder, pass_.name).values():
-            recorded |= blocks_with(records, DONE, recorded.size) > 0
-        lost += int(recorded.sum()) - int(safe.sum())
+        journals = read_journals(state.folder, pass_.name).values()
+        recorded = sum((blocks_with(records, DONE, pass_.count) for records in journals), safe.ravel().astype(np.int64))
+        lost += int((recorded > 0).sum()) - int(safe.sum())
         state.fold(pass_, safe)
-    if lost > 0:
+    if lost:
         logger.warning("%s blocks may not have reached the disk before the machine stopped: they are done again", lost)
     return lost

@@ -23,11 +23,12 @@ def labels(tmp_path):
 def one_process(monkeypatch):
     """Jobs run a worker in this process instead of daisy and processes of its own: for tests of what is written."""
 
-    def work(self, made, run):
+    def work(self, pass_, todo):
+        run = self.state.read_run()
         worker = Worker(self.state, run, "0")
-        for number in worker.blocks.tolist():
+        for number in todo.tolist():
             for _ in range(run["retries"] + 1):
-                if worker.attempt(number) is None or self._all_fail(made):
+                if worker.attempt(number) is None or self.note_progress(self.records(pass_)):
                     break
         worker.leave()
         self.state.end()

@@ -77,7 +77,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import gp_arrays as gpa
-from gp_arrays.jobs import records
+from gp_arrays.jobs import master, records
 import counted
 
 disk, outside = map(Path, sys.argv[1:])
@@ -88,7 +88,7 @@ def unless_frozen(path):
         raise OSError("the power is about to fail")
     force(path)
 
-records.EVERY = 0.2
+master.EVERY = 0.2
 records.force_to_disk = unless_frozen
 raw = gpa.ZarrArrayConfig("raw", outside / "in.zarr", "raw")
 gpa.materialize(counted.CountedArrayConfig("copy", raw, outside=str(outside)), disk / "out.zarr", chunks=(16, 16, 16),
