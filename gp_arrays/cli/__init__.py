@@ -20,6 +20,7 @@ from ..model.fields import is_path
 COMMANDS = {
     "count": "count",
     "demo": "demo",
+    "init": "init",
     "info": "tree",
     "verify": "tree",
     "explain": "tree",
@@ -55,7 +56,8 @@ class _Commands(click.Group):
 def cli(ctx: click.Context, show_traceback: bool, verbose: bool) -> None:
     """A tree of volumetric arrays: look into it, check it, show it, write it.
 
-    A TREE file is TOML, YAML or JSON: a table of arrays.
+    A TREE file is TOML, YAML or JSON: a table of arrays. A store (Zarr, HDF5, TIFF), or STORE/DATASET, may stand
+    in its place: its arrays are then the tree.
     """
     ctx.obj = {"traceback": show_traceback}
     logging.basicConfig(

@@ -27,7 +27,7 @@ def count(tree: Path, name: str, num_workers: int, weights: Path | None, top: in
 
     The weights are inversely proportional to the counts, and 1 on average; background, id 0, has none.
     """
-    (config,) = pick(tree, (name,)).values()
+    (config,) = pick(tree, (name,), unit).values()
     counts: dict[Any, int] = dict(count_voxels(config, num_workers=num_workers, unit=unit))
     frequent = sorted(counts, key=lambda each: -counts[each])
     by_id = any(isinstance(each, int) for each in counts)

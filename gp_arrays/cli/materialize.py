@@ -154,10 +154,10 @@ def materialize(
     *wanted, out = names
     if not wanted:
         raise click.UsageError("name at least one array, then the store")
-    configs: Any = pick(tree, tuple(wanted))
+    configs: Any = pick(tree, tuple(wanted), unit)
     if len(wanted) == 1:
         (configs,) = configs.values()
-    options["mask"] = None if mask is None else pick(tree, (mask,))[mask]
+    options["mask"] = None if mask is None else pick(tree, (mask,), unit)[mask]
     result = write(
         configs,
         out,

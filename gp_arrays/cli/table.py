@@ -22,6 +22,6 @@ def table(tree: Path, name: str, path: Path, num_workers: int, unit: str | None)
 
     The tree can then say small ids: __type__ = "RelabelArrayConfig", source_array_config = NAME, table = PATH.
     """
-    (config,) = pick(tree, (name,)).values()
+    (config,) = pick(tree, (name,), unit).values()
     written = dense_table(config, path, num_workers, unit)
     click.echo(f"{written}: {len(table_of_file(written).ids)} ids")

@@ -12,16 +12,28 @@ from ..model.array import Array
 from ..model.config import Config
 from ..model.explain import describe
 from ..model.explain import explain as explain_tree
+from ..trees.document import is_tree_file
+from ..trees.stores import configs_of_store, unit_of_configs
 from ..trees.tree import load_tree
+from .stores import store_table
 
 TREE = click.argument("tree", type=click.Path(path_type=Path))
 NAMES = click.argument("names", nargs=-1)
 UNIT = click.option("--unit", help="Unit of the tree, where its file says none: nm, pm, um ...")
 
 
-def pick(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """The named arrays of a tree file, all by default."""
-    configs: dict[str, Config] = load_tree(path)
+def pick(path: Path, names: tuple[str, ...], unit: str | None = None) -> dict[str, Any]:
+    """The named arrays of a tree file, or of a store without one; all by default.
+
+    Those of a store are in ``unit``, by default the coarsest one in which their voxel sizes are whole.
+    """
+    configs: dict[str, Config]
+    if is_tree_file(path):
+        configs = load_tree(path)
+    else:
+        stored = configs_of_store(path)
+        unit = unit or unit_of_configs(stored.values())
+        configs = {name: config.in_unit(unit) for name, config in stored.items()}
     if not configs:
         raise TreeError("the file holds no arrays", found=str(path))
     for name in names:
@@ -48,9 +60,17 @@ def without_name(name: str, reason: str) -> str:
 @NAMES
 @UNIT
 def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
-    """Show what each array of TREE is: dtype, shape, axes, roi, voxel size."""
+    """Show what each array of TREE is: dtype, shape, axes, roi, voxel size.
+
+    TREE may also be a store, STORE or STORE/DATASET: a table shows its arrays.
+    """
     status = 0
-    for name, config in pick(tree, names).items():
+    configs = pick(tree, names, unit)
+    if not is_tree_file(tree):
+        lines, status = store_table(configs)
+        click.echo("\n".join(lines))
+        return status
+    for name, config in configs.items():
         try:
             array = Array(config, unit=unit)
         except GpArraysError as error:
@@ -75,7 +95,7 @@ def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
 def verify(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
     """Check that each array of TREE can be delivered: exit code 1 and the reason if not."""
     status = 0
-    for name, config in pick(tree, names).items():
+    for name, config in pick(tree, names, unit).items():
         good, reason = config.verify(unit)
         click.echo(f"{name}: {without_name(name, reason)}")
         status = status if good else 1
@@ -88,4 +108,4 @@ def verify(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
 @UNIT
 def explain(tree: Path, names: tuple[str, ...], unit: str | None) -> None:
     """Show the plan of TREE: steps, what is shared, what context is read."""
-    click.echo(explain_tree(pick(tree, names), unit))
+    click.echo(explain_tree(pick(tree, names, unit), unit))

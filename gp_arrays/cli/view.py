@@ -32,7 +32,7 @@ def view(tree: Path, names: tuple[str, ...], port: int, host: str, unit: str | N
 
     Voxels are computed when they are looked at. Ctrl-C ends it.
     """
-    arrays = pick(tree, names)
+    arrays = pick(tree, names, unit)
     if png is None:
         # Ctrl-C may also come before serve() waits for it
         with contextlib.suppress(KeyboardInterrupt):

@@ -37,7 +37,7 @@ def why(tree: Path, name: str, position: tuple[int, ...], unit: str | None) -> i
 
     The first thing to run when a voxel looks wrong: it goes down to dataset and chunk.
     """
-    config: Config = pick(tree, (name,))[name]
+    config: Config = pick(tree, (name,), unit)[name]
     plan = compile_plan({name: config}, unit)  # type: ignore[dict-item]
     lines, good = explain_voxel(plan, plan.outputs[name], position)
     click.echo("\n".join(lines))

@@ -52,6 +52,8 @@ class Opened(abc.ABC):
     place: str
     #: Voxels of a chunk in the order of ``shape``, None where there are none.
     chunks: tuple[int, ...] | None = None
+    #: How its voxels are compressed, None if that is not known.
+    codec: str | None = None
     #: The last region shrinks to whole steps of this, where given.
     snap_to_grid: tuple[Quantity, ...] | None = None
     writable: bool = False
@@ -74,6 +76,10 @@ class Opened(abc.ABC):
     def require_readable(self) -> None:
         """Raises StoreError for what can be told of its voxels at little cost, without reading one."""
         return
+
+    def notices_damage(self) -> bool | None:
+        """True if a bit that flips in stored voxels is an error when they are read; None where that is not known."""
+        return None
 
     def remarks(self) -> Sequence[str]:
         """What its user should know of it, one line each."""

@@ -104,6 +104,7 @@ class HDF5Opened(Opened):
         self.spatial_axes = tuple(geometry.axes[axis] for axis in spatial)
         self.shape = tuple(dataset.shape[axis] for axis in self._order)
         self.chunks = dataset.chunks and tuple(dataset.chunks[axis] for axis in self._order)
+        self.codec = dataset.codec
         self.dtype = dataset.dtype.newbyteorder("=")
         self.voxel_size, self.offset = without_noise(geometry.voxel_size, geometry.offset)
         declared = interpolatable(self.dtype) and not declared_labels(config.file_name, node)
@@ -113,6 +114,9 @@ class HDF5Opened(Opened):
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         data = self._dataset.read(tuple(index[self._order.index(axis)] for axis in range(len(index))))
         return data.transpose(self._order).astype(self.dtype, copy=False)
+
+    def notices_damage(self) -> bool:
+        return self._dataset.has_checksums
 
     def fingerprint(self) -> str:
         file = File.of(self._dataset.file.path.resolve())

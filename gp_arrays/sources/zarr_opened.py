@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import GpArraysError, StoreError
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened, Stored
-from ..storage.checksums import have_checksums
+from ..storage.checksums import codec_text, have_checksums
 from ..storage.create import update_attributes
 from ..storage.documents import Node, ancestors, datasets, find_node, read_node, require_on_disk
 from ..storage.engine import open_array
@@ -65,6 +65,7 @@ class ZarrOpened(Opened):
             _override(config.voxel_size, geometry.voxel_size, config.unit),
             _override(config.offset, geometry.offset, config.unit),
         )
+        self.codec = codec_text(node)
         self.snap_to_grid = config.snap_to_grid
         self.writable = writable
         declared = interpolatable(self.dtype) and not declared_labels(self.root, node)
@@ -172,8 +173,11 @@ class ZarrOpened(Opened):
             raise StoreError("cannot open", found=f"{self.place}: {type(error).__name__}: {error}") from error
         require_readable_chunks(self.root, self.node)
 
+    def notices_damage(self) -> bool:
+        return have_checksums(self.root, self.node)
+
     def remarks(self) -> Sequence[str]:
-        if have_checksums(self.root, self.node):
+        if self.notices_damage():
             return ()
         return ("its chunks carry no checksum: a flipped bit in them is not noticed",)
 

@@ -26,6 +26,16 @@ def have_checksums(root: Path, node: Node) -> bool:
     return _in_first_frame(root, node) if node.format == 2 else bool(codecs["zstd"].get("checksum"))
 
 
+def codec_text(node: Node) -> str:
+    """The codecs that compress the chunks of an array, or check them: ``"shuffle, zlib"``, ``"none"``."""
+    names = [
+        f"{name} ({options['cname']})" if "cname" in options else name.removeprefix("numcodecs.")
+        for name, options in _codecs(node.document or {})
+        if name not in ("bytes", "transpose")
+    ]
+    return ", ".join(dict.fromkeys(names)) or "none"
+
+
 def _codecs(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Names and options of all codecs of an array, those within shards too."""
     for codec in (*(document.get("filters") or ()), document.get("compressor")):

@@ -230,9 +230,9 @@ def what_is_there(root: Path, dataset: str) -> str | None:
     return "array" if node.is_array else "group"
 
 
-def datasets(root: Path, limit: int = LISTED) -> Iterator[str]:
-    """Paths of the arrays in a store, nearest to its root first; it looks at no chunk."""
-    frontier, looked = [""], 0
+def datasets(root: Path, limit: int = LISTED, below: str = "") -> Iterator[str]:
+    """Paths of the arrays in a store, or below a path in it, nearest first; it looks at no chunk."""
+    frontier, looked = [below], 0
     for path in frontier:
         looked += 1
         if looked > limit:

@@ -18,6 +18,8 @@ from .files import File
 
 #: How many datasets an error names.
 LISTED = 8
+#: Kinds of dtypes that are voxels: bool, integers, floats.
+VOXELS = "buif"
 
 
 #: HDF5 reads for one thread at a time anyway. A process that forks waits until no file is open.
@@ -34,8 +36,11 @@ class Dataset:
             labels = [dimension.label for dimension in dataset.dims]
             self.attrs = {key: _plain(value) for key, value in dataset.attrs.items()}
             self.shape, self.dtype, self.chunks = dataset.shape, dataset.dtype, dataset.chunks
+            self.codec = dataset.compression or "none"
+            # deflate in HDF5 is zlib's, which ends in a checksum
+            self.has_checksums = bool(dataset.fletcher32 or dataset.compression == "gzip")
         self.attrs |= {"_ARRAY_DIMENSIONS": labels} if all(labels) else {}
-        if self.dtype.kind not in "buif" or self.dtype.itemsize > 8 or not self.shape or 0 in self.shape:
+        if self.dtype.kind not in VOXELS or self.dtype.itemsize > 8 or not self.shape or 0 in self.shape:
             found, allowed = f"{self.dtype} {self.shape} in {self}", "bool, integers, floats, to 64 bits"
             raise StoreError("not an array of voxels", found, allowed)
 
@@ -105,6 +110,28 @@ class Dataset:
         if unit is not None:
             own["units"] = unit
         return Node(self.name, 0, own, self.shape, self.dtype, self.chunks)
+
+
+def list_datasets(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the datasets of voxels in a file, by their paths. Raises StoreError."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def visit(name: str, node: Any) -> None:
+        # groups have no dtype
+        dtype = getattr(node, "dtype", None)
+        if dtype is not None and dtype.kind in VOXELS and node.shape:
+            shapes[name] = node.shape
+
+    try:
+        import h5py
+
+        with _LOCK, h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except ModuleNotFoundError as error:
+        raise StoreError(f"cannot read it without {error.name}", str(path), "pip install 'gp_arrays[hdf5]'") from None
+    except (OSError, RuntimeError) as error:  # as h5py reports damage
+        raise StoreError("cannot read", found=f"{path}: {error}") from error
+    return shapes
 
 
 def _plain(value: Any) -> Any:

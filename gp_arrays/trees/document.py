@@ -151,6 +151,11 @@ _FORMATS = {
 }
 
 
+def is_tree_file(path: Path) -> bool:
+    """True for a path that is named as a tree file is."""
+    return path.suffix.lower() in _FORMATS and not path.is_dir()
+
+
 def _format_of(path: Path) -> _Format:
     if path.suffix.lower() not in _FORMATS:
         raise TreeError("not a tree file", found=str(path), allowed=", ".join(_FORMATS))

@@ -1,0 +1,50 @@
+"""``gp-arrays init``: a tree file of what is in a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import GpArraysError, one_line
+from ..model.array import Array
+from ..model.explain import describe
+from ..trees.document import text_of, tree_document
+from ..trees.stores import configs_of_store, unit_of_configs, with_labels_recognised
+from .stores import kind_of
+from .tree import UNIT
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@UNIT
+def init(store: Path, unit: str | None) -> None:
+    """Write a tree file of what is in STORE (or STORE/DATASET) to the standard output, in TOML.
+
+    gp-arrays init data.zarr > tree.toml. Its unit is the coarsest one in which all voxel sizes and offsets
+    are whole. Relative paths are taken from where the file is.
+    """
+    configs = configs_of_store(store)
+    unit = unit or unit_of_configs(configs.values())
+    parts = [f'# what {one_line(str(store))} holds\nunit = "{unit}"\n']
+    readable = 0
+    for name, config in configs.items():
+        try:
+            config = with_labels_recognised(config)
+            (step,) = Array(config, unit=unit).plan.steps
+            assert step.opened is not None
+            levels = 1 + len(step.opened.coarser())
+            remarks = [
+                f"{kind_of(step.opened)}: {describe(step.meta)}",
+                *([f"a pyramid of {levels} levels; this is the finest"] if levels > 1 else []),
+                *config.remarks(),
+            ]
+            table = text_of(tree_document([config]), Path("tree.toml")).decode()
+            readable += 1
+        except GpArraysError as error:
+            remarks, table = [f"{name} cannot be opened: {error}"], ""
+            click.echo(f"{name}: left out: {one_line(str(error))}", err=True)
+        parts.append("".join(f"# {one_line(remark)}\n" for remark in remarks) + table)
+    if not readable:
+        raise click.exceptions.Exit(1)
+    click.echo("\n".join(parts), nl=False)

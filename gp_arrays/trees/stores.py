@@ -1,0 +1,185 @@
+"""The arrays of a store that comes without a tree file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import GpArraysError, StoreError
+from ..model.base import SourceConfig
+from ..model.config import field_names
+from ..model.fields import is_url
+from ..sources.hdf5 import HDF5ArrayConfig
+from ..sources.tiff import TiffArrayConfig
+from ..sources.zarr_ import ZarrArrayConfig
+from ..storage.documents import ancestors, datasets, find_node, read_node
+from ..storage.geometry import levels, multiscales_of
+from ..storage.hdf5 import list_datasets
+from ..units import DEFAULT_UNIT, coarsest_unit
+
+#: How a file begins, and the type of array that reads it.
+_FILES: dict[bytes, type[SourceConfig]] = {
+    b"\x89HDF\r\n\x1a\n": HDF5ArrayConfig,
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG"), TiffArrayConfig),
+}
+_READ = "a store (Zarr, N5), an HDF5, TIFF or PNG file, a pattern such as 'slices/*.tif', or a tree file"
+
+#: Documents that a group or an array of a store has.
+_DOCUMENTS = (".zgroup", ".zarray", "zarr.json", "attributes.json")
+_STORE = re.compile(r"\.(zarr|n5|zr)$")
+#: The most arrays that are listed.
+MOST_ARRAYS = 20_000
+
+#: Words in the path of an array that holds labels, whatever its metadata say.
+_LABELS = re.compile(
+    r"(^|[/_.\-])(labels?|seg|segmentations?|gt|groundtruth|ground_truth|instances?|ids?|neurons?|supervoxels?|clefts?)"
+    r"([/_.\-]|$)"
+)
+#: Words in the path of a list of points, such as those of CREMI.
+_POINTS = re.compile(r"(^|/)(annotations?|points?|locations?)(/|$)")
+#: The name of a level of a pyramid, which alone names no array.
+_LEVEL = re.compile(r"s?[0-9]+")
+
+
+def configs_of_store(location: Path) -> dict[str, SourceConfig]:
+    """A config for each array at ``STORE`` or ``STORE/DATASET``, by names made from their paths; none is opened.
+
+    Of a pyramid it is the finest level. Tables beside arrays, such as lists of points, are left out.
+
+    Raises:
+        StoreError: Nothing is there, or nothing that holds arrays.
+    """
+    if not location.exists() and re.search(r"[*?[]", str(location)) and not is_url(location):
+        return {location.parent.name or "slices": TiffArrayConfig(location.parent.name or "slices", location)}
+    root, dataset = split_location(location)
+    if root.is_file():
+        return _configs_of_file(root, dataset)
+    paths = _arrays_below(root, dataset)
+    if not paths:
+        raise StoreError("the store holds no arrays", found=str(location), allowed=_READ)
+    return {name: ZarrArrayConfig(name, root, path) for name, path in _names(paths, root).items()}
+
+
+def split_location(location: Path) -> tuple[Path, str]:
+    """The store and the dataset of ``STORE/DATASET``. Raises StoreError where neither is there.
+
+    The store is the outermost folder with metadata of its own, or that is named as a store is.
+    """
+    try:
+        there = next((path for path in (location, *location.parents) if path.exists()), None)
+        root = there or location
+        while not root.is_file() and _has_metadata(root) and _has_metadata(root.parent):
+            root = root.parent
+        if there is None or (there != location and not (root.is_file() or _has_metadata(root))):
+            raise StoreError("there is no such file or folder", found=str(location), allowed=_READ)
+        if _has_metadata(root):
+            root = next((path for path in (root, *root.parents) if _STORE.search(path.name)), root)
+    except (OSError, ValueError) as error:
+        if isinstance(error, GpArraysError):
+            raise
+        # a folder that may not be entered, a name that no file can have
+        raise StoreError("cannot look there", found=f"{location}: {error}") from None
+    return root, location.relative_to(root).as_posix().removeprefix(".")
+
+
+def _has_metadata(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _DOCUMENTS)
+
+
+def _configs_of_file(path: Path, dataset: str) -> dict[str, SourceConfig]:
+    with path.open("rb") as file:
+        start = file.read(8)
+    kind = next((kind for magic, kind in _FILES.items() if start.startswith(magic)), None)
+    if kind is HDF5ArrayConfig:
+        shapes = {
+            name: shape
+            for name, shape in list_datasets(path).items()
+            if not dataset or f"{name}/".startswith(f"{dataset}/")
+        }
+        if not shapes:
+            raise StoreError("no datasets of voxels there", found=f"{path}/{dataset}")
+        return {name: HDF5ArrayConfig(name, path, inner) for name, inner in _names(_volumes(shapes), path).items()}
+    if kind is None or dataset:
+        raise StoreError("not a store that is read", found=str(path / dataset), allowed=_READ)
+    return {path.stem: TiffArrayConfig(path.stem, path)}
+
+
+def _arrays_below(root: Path, dataset: str) -> list[str]:
+    """Paths of the arrays of a Zarr store, pyramids in place of their levels."""
+    shapes: dict[str, Sequence[int]] = {}
+    if dataset and not (root / dataset).is_dir():
+        find_node(root, dataset)  # its error names the nearest ones
+    for path in datasets(root, MOST_ARRAYS, dataset):
+        try:
+            node = read_node(root, path)
+            owner = _pyramid_of(root, path, dataset)
+        except StoreError:
+            shapes[path] = ()  # opening it says what is wrong
+        else:
+            shapes[path if owner is None else owner] = (node and node.shape) or ()
+    return _volumes(shapes)
+
+
+def _pyramid_of(root: Path, path: str, below: str) -> str | None:
+    """The pyramid that an array is a level of, unless it is above what was asked for."""
+    for group, level in ancestors(root, path):
+        multiscale = multiscales_of(group)
+        if multiscale is not None and level in levels(multiscale):
+            inside = not below or f"{group.path}/".startswith(f"{below}/")
+            return group.path if inside else None
+    return None
+
+
+def _volumes(shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Paths without those of lists of numbers and points, if there is anything else."""
+    volumes = [
+        path
+        for path, shape in shapes.items()
+        if len(shape) != 1 and not (len(shape) == 2 and shape[1] <= 3 and _POINTS.search(path.lower()))
+    ]
+    return volumes or list(shapes)
+
+
+def _names(paths: Sequence[str], root: Path) -> dict[str, str]:
+    """Paths by the shortest names that tell them apart: their last parts."""
+    names: dict[str, str] = {}
+    for path in paths:
+        parts = path.split("/") if path else [re.split(r"\.(?=[^.]*[A-Za-z])", root.name)[0] or "array"]
+        count = 2 if len(parts) > 1 and _LEVEL.fullmatch(parts[-1]) else 1
+        while count < len(parts) and sum(_ends_with(other, parts[-count:]) for other in paths) > 1:
+            count += 1
+        name = "/".join(parts[-count:])
+        while name in names or name in ("unit", "__type__"):
+            name += "-array"
+        names[name] = path
+    return names
+
+
+def _ends_with(path: str, parts: Sequence[str]) -> bool:
+    return path.split("/")[-len(parts) :] == list(parts)
+
+
+def unit_of_configs(configs: Iterable[SourceConfig]) -> str:
+    """The coarsest unit in which the voxel sizes and offsets of all arrays that can be opened are whole."""
+    quantities = []
+    for config in configs:
+        try:
+            lengths = config.open().quantities()
+        except GpArraysError:
+            continue
+        if coarsest_unit(lengths, DEFAULT_UNIT) is not None:
+            quantities += lengths
+    return coarsest_unit(quantities, DEFAULT_UNIT) or DEFAULT_UNIT if quantities else DEFAULT_UNIT
+
+
+def with_labels_recognised(config: SourceConfig) -> SourceConfig:
+    """The same config, not interpolatable if its path says that it holds labels and nothing else does.
+
+    Raises StoreError.
+    """
+    opened = config.open()
+    path = str(config.fields().get("dataset") or opened.place).lower()
+    if "interpolatable" in field_names(type(config)) and opened.interpolatable and opened.dtype.kind in "ui":
+        return config.with_fields(interpolatable=False) if _LABELS.search(path) else config
+    return config
