@@ -32,7 +32,7 @@ def commands(block):
 
 
 # the first block installs the package anew, which .ci/run does with these very lines
-_, LOOK, WRITE = blocks("sh")
+_, LOOK, STORES, WRITE = blocks("sh")
 
 
 @pytest.mark.slow
@@ -120,6 +120,24 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     assert "labels/s0, labels/s1" in pyramid
     assert "masks: 16 of 16 blocks done" in status
     assert difference == f"equal: {stored.size} voxels\n"
+
+
+def test_stores_without_a_tree(fib25, tmp_path, monkeypatch, capfd):
+    (tmp_path / "fib25.zarr").symlink_to(fib25)
+    monkeypatch.chdir(tmp_path)
+    table, view, init = commands(STORES)
+    assert run(table) == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == [
+        "array",
+        "raw",
+        "neurons",
+        "supervoxels",
+    ]
+    assert view == ["view", "fib25.zarr/labels"]  # it serves until Ctrl-C
+    assert init[-2:] == [">", "tree.toml"]
+    assert run(init[:-2]) == 0
+    (tmp_path / "tree.toml").write_text(capfd.readouterr().out)
+    assert list(gpa.load_tree("tree.toml")) == ["raw", "neurons", "supervoxels"]
 
 
 def test_the_tree_is_the_same_in_python_and_in_the_file(fib25, tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ def diff(a: Path, b: Path, unit: str | None) -> int:
     """
     configs = [config_at(a), config_at(b)]
     unit = unit or unit_of_configs(configs)
-    difference = compare(*(Array(config, unit=unit) for config in configs))
+    one, other = (Array(config, unit=unit) for config in configs)
+    difference = compare(one, other)
     click.echo(str(difference))
     return 1 if difference.count else 0

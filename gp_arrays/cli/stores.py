@@ -30,7 +30,9 @@ COLUMNS = (
 
 def store_table(configs: Mapping[str, SourceConfig]) -> tuple[list[str], int]:
     """Lines of a table of arrays, with what was wrong below it, and the exit code."""
-    rows, notes, status = [COLUMNS], [], 0
+    rows: list[tuple[str, ...]] = [COLUMNS]
+    notes: list[str] = []
+    status = 0
     for name, config in configs.items():
         try:
             array = Array(config)

@@ -16,7 +16,7 @@ from ..sources.zarr_ import ZarrArrayConfig
 from ..storage.documents import ancestors, datasets, find_node, read_node
 from ..storage.geometry import levels, multiscales_of
 from ..storage.hdf5 import list_datasets
-from ..units import DEFAULT_UNIT, coarsest_unit
+from ..units import DEFAULT_UNIT, Quantity, coarsest_unit
 
 #: How a file begins, and the type of array that reads it.
 _FILES: dict[bytes, type[SourceConfig]] = {
@@ -162,7 +162,7 @@ def _ends_with(path: str, parts: Sequence[str]) -> bool:
 
 def unit_of_configs(configs: Iterable[SourceConfig]) -> str:
     """The coarsest unit in which the voxel sizes and offsets of all arrays that can be opened are whole."""
-    quantities = []
+    quantities: list[Quantity] = []
     for config in configs:
         try:
             lengths = config.open().quantities()
