@@ -110,14 +110,11 @@ def test_a_command_is_what_a_shell_takes(labels, tmp_path, command):
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        pytest.param(
-            "no-such-program {worker}",
-            "exited with code 127: sh: .*no-such-program.*not found",
-            marks=pytest.mark.slow,
-        ),
+        ("no-such-program {worker}", "exited with code 127: sh: .*no-such-program.*not found"),
         ("echo 'srun: error: no such partition' >&2; false {worker}", "code 1: srun: error: no such partition"),
     ],
 )
@@ -195,7 +192,7 @@ def launched(tmp_path):
     ("records", "command", "code", "said"),
     [
         pytest.param([], "true {worker}", 1, "returned before its worker had ended", marks=pytest.mark.slow),
-        ([STARTED, DONE], "true {worker}", 1, "sbatch --wait"),
+        pytest.param([STARTED, DONE], "true {worker}", 1, "sbatch --wait", marks=pytest.mark.slow),
         ([STARTED, DONE, LEFT], "true {worker}", 0, ""),
         # what comes after a worker has left is no worker that was lost
         ([LEFT], "exit 3; {worker}", 0, ""),
@@ -211,6 +208,7 @@ def test_what_became_of_a_worker_whose_command_returned(launched, tmp_path, reco
     assert process.returncode == code
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stuck_is_ended(launched, tmp_path):
     journal = Journal(tmp_path / "journals/a/r.3")
     journal.add(STARTED, 0)
@@ -243,6 +241,7 @@ def test_what_workers_need_is_for_this_user_alone(launched, tmp_path):
         process.communicate(timeout=60)
 
 
+@pytest.mark.slow
 def test_a_launcher_that_is_ended_asks_its_command_first(launched, tmp_path):
     script = (
         f"trap 'echo asked > {tmp_path}/asked; exit 9' TERM; echo $$ > {tmp_path}/pid; sleep 100 & wait; {{worker}}"

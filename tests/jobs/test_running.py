@@ -198,7 +198,8 @@ def test_two_runs_in_threads_of_one_process_keep_the_screen(tmp_path):
     assert "WARN" not in ran.stderr
 
 
-@pytest.mark.parametrize("width", [0, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [0, 120])
 def test_a_bar_on_a_terminal_that_does_not_tell_its_width(tmp_path, width):
     gpa.create_zarr(tmp_path / "in.zarr", "d", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8")
     gpa.save_tree([gpa.ZarrArrayConfig("d", tmp_path / "in.zarr", "d")], tmp_path / "tree.json")

@@ -31,6 +31,7 @@ def job(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_gpu_and_a_thread_for_each_worker_here(job, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-7")
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
@@ -76,15 +77,20 @@ def test_the_gpu_of_a_slot(named, files, devices, tmp_path, monkeypatch):
     assert [launch.device_of(slot) for slot in range(3)] == devices
 
 
-HOLD = "import sys; from pathlib import Path; from gp_arrays.jobs.launch import take_slot; print(take_slot(Path(sys.argv[1]), 2), flush=True); input()"
+#: The launcher needs the standard library alone.
+HOLD = """
+import pathlib, runpy, sys
+take_slot = runpy.run_path(sys.argv[1])["take_slot"]
+print(take_slot(pathlib.Path(sys.argv[2]), 2), flush=True)
+input()
+"""
 
 
 def test_a_slot_is_free_once_its_process_is_killed(tmp_path):
     holders = []
     for expected in ("0", "1", "None"):
-        holder = subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-IS", "-c", HOLD, launch.__file__, str(tmp_path)]
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         holders.append(holder)
         assert holder.stdout.readline().strip() == expected
     os.kill(holders[0].pid, signal.SIGKILL)

@@ -67,7 +67,8 @@ def ask_for_another_task(words):
     SyncClient("127.0.0.1", int(words["port"]), "no such task").acquire_block()
 
 
-@pytest.mark.parametrize("rogue", [claim, pytest.param(ask_for_another_task, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rogue", [claim, ask_for_another_task])
 def test_whoever_reaches_the_port_ends_no_block_and_no_run(tmp_path, rogue):
     (tmp_path / "job.py").write_text(SLOW)
     state = tmp_path / "out.zarr.gp_arrays/out"
@@ -256,6 +257,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_run_leaves_the_streams_and_signals_of_its_process_alone(tmp_path):
     (tmp_path / "job.py").write_text(CHATTY)
     ran = subprocess.run(
@@ -268,6 +270,7 @@ def test_a_run_leaves_the_streams_and_signals_of_its_process_alone(tmp_path):
     assert len(ran.stderr.splitlines()) == 2 * int(number)
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_job_in_which_every_block_fails_ends(labels, tmp_path):
     config, data = labels
     (tmp_path / "in.zarr/ids").rename(tmp_path / "away")
@@ -301,6 +304,7 @@ def test_a_dry_run_and_a_run_name_the_same_state(labels, tmp_path):
         assert (result.state / "job.json").exists()
 
 
+@pytest.mark.slow
 def test_workers_that_leave_slowly_are_not_lost(tmp_path):
     """As those of nodes that start processes of their own."""
     (tmp_path / "slow_exit.py").write_text(
