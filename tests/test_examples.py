@@ -12,7 +12,14 @@ SHARED = "unet"
 EXAMPLES = [path for path in sorted((Path(__file__).parents[1] / "examples").glob("*.py")) if path.stem != SHARED]
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+#: Each takes seconds, and another test tries what it shows.
+SLOW = {"dvid", "own_type", "training"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in EXAMPLES],
+)
 def test_example(script, tmp_path, request):
     arguments = []
     if re.search(rf"^(import torch|from {SHARED} )", script.read_text(), re.M):

@@ -209,6 +209,7 @@ class TestPath(ArrayTypeLaws):
         return [PathConfig("row", folder / "row.txt")]
 
 
+@pytest.mark.slow
 def test_assertions_of_the_suite_are_rewritten(tmp_path):
     """In a test session of somebody else, which registers nothing itself."""
     (tmp_path / "test_it.py").write_text(

@@ -53,6 +53,7 @@ def test_it_serves_until_ctrl_c(tree: Path) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(screenshot.browser() is None, reason="no Chromium is installed")
 def test_a_picture(tree: Path, tmp_path: Path) -> None:
     done = subprocess.run(

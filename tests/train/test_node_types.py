@@ -1,7 +1,6 @@
 """Nodes made from configs: their signatures, docstrings, pickles and errors."""
 
 import inspect
-import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -140,7 +139,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", sorted({"fork", "spawn"} & set(multiprocessing.get_all_start_methods())))
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_precache_in_forked_and_spawned_processes(method, tmp_path):
     """Also after the parent has read a batch. In a process of its own: a hang must not stop the tests."""
     script = tmp_path / "script.py"

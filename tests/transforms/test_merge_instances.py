@@ -363,6 +363,7 @@ def test_more_ids_than_room(tmp_path):
         merged[:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [(250, 250, 250), (100, 67, 131)])
 def test_real_neurons_and_supervoxels_in_any_block_shape(fib25, blocks, tmp_path):
     neurons, supervoxels = (zarr.open(str(fib25), mode="r", path=f"labels/{n}")[:] for n in ("neurons", "supervoxels"))

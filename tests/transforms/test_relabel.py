@@ -423,6 +423,7 @@ def test_a_job_does_not_go_on_with_another_table(tmp_path):
     assert (gpa.open_zarr(tmp_path / "out.zarr", "r")[:] == 1).all()
 
 
+@pytest.mark.slow
 def test_real_neurons(fib25, tmp_path):
     source = gpa.ZarrArrayConfig("neurons", fib25, "labels/neurons")
     array = small(source, tmp_path / "t.npy").array()

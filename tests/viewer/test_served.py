@@ -27,7 +27,7 @@ SENT = {"bool": "uint8", "float16": "float32", "float64": "float32"}
 
 @pytest.mark.parametrize("kind", sorted(growing(), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
 @settings(
-    max_examples=4,
+    max_examples=2,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
