@@ -13,7 +13,6 @@ from ..model.config import Config
 from ..model.explain import describe
 from ..model.explain import explain as explain_tree
 from ..trees.document import is_tree_file
-from ..trees.stores import configs_of_store, unit_of_configs
 from ..trees.tree import load_tree
 from .stores import store_table
 
@@ -31,6 +30,9 @@ def pick(path: Path, names: tuple[str, ...], unit: str | None = None) -> dict[st
     if is_tree_file(path):
         configs = load_tree(path)
     else:
+        # it imports zarr, which a tree of other sources does not need
+        from ..trees.stores import configs_of_store, unit_of_configs
+
         stored = configs_of_store(path)
         unit = unit or unit_of_configs(stored.values())
         configs = {name: config.in_unit(unit) for name, config in stored.items()}
