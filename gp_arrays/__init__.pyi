@@ -435,7 +435,7 @@ class TiffSource(gp.BatchProvider):  # type: ignore[misc]
     ) -> None: ...
 
 class ZarrSource(gp.BatchProvider):  # type: ignore[misc]
-    """A chunked array in a Zarr store on disk, v2 or v3."""
+    """A chunked array in a store on disk: Zarr v2, v3 or N5, which is read only."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Zarr arrays on disk, v2 and v3, alone or as a level of a pyramid."""
+"""Arrays on disk of Zarr v2, v3 and N5, alone or as a level of a pyramid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .zarr_opened import ZarrOpened
 
 @attrs.frozen(eq=False, repr=False)
 class ZarrArrayConfig(SourceConfig):
-    """A chunked array in a Zarr store on disk, v2 or v3.
+    """A chunked array in a store on disk: Zarr v2, v3 or N5, which is read only.
 
     Roi, voxel size, unit and axes come from the array's attributes (``voxel_size`` or
     ``resolution``, ``offset``, ``axis_names``, ``units``; COSEM ``transform``) or from the
@@ -29,7 +29,7 @@ class ZarrArrayConfig(SourceConfig):
         file_name: The store's folder.
         dataset: The array's path in it, or that of a pyramid.
         snap_to_grid: The roi shrinks to multiples of it, one length per spatial axis.
-        axes: Names of all axes in the store's order, where its metadata do not say.
+        axes: Names of all axes in the store's order (of N5 in the reverse, z first), where its metadata do not say.
         mode: ``"r"``, or ``"r+"`` (``"a"``) to write. No mode creates or erases.
         scale: The level, where ``dataset`` is a pyramid; 0, the finest, by default.
         storage_options: For documents that carry them: a store on disk has none, and opening it

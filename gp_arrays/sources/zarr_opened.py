@@ -20,6 +20,7 @@ from ..storage.engine import open_array
 from ..storage.fingerprint import fingerprint
 from ..storage.geometry import GEOMETRY_KEYS, levels, multiscales_of, read_geometry
 from ..storage.journal import MARK, Mark, Unfinished
+from ..storage.keys import N5
 from ..storage.labels import declared_labels
 from ..storage.listing import list_chunks, require_readable_chunks
 from ..units import Quantity, without_noise
@@ -43,6 +44,8 @@ class ZarrOpened(Opened):
         self.root = config.file_name
         self.node = node = _find_array(self.root, config.dataset.strip("/"), config.scale)
         self.place = f"{self.root}/{node.path}"
+        if writable and node.format == N5:
+            raise StoreError("N5 is read, not written", found=self.place, allowed='mode "r"')
         assert node.shape is not None
         assert node.dtype is not None
         assert node.chunks is not None

@@ -15,15 +15,18 @@ WITH_CHECKSUM = frozenset(
     ["adler32", "bz2", "crc32", "crc32c", "fletcher32", "gzip", "jenkins_lookup3", "lzma", "zlib"]
 )
 
+#: How a frame in zstd begins.
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
 
 def have_checksums(root: Path, node: Node) -> bool:
-    """True if the metadata say that chunks carry a checksum, or (zstd in Zarr v2) the first chunk has one."""
+    """True if the metadata say that chunks carry a checksum, or (zstd in Zarr v2 and N5) the first chunk has one."""
     codecs = dict(_codecs(node.document or {}))
     if any(name.removeprefix("numcodecs.") in WITH_CHECKSUM for name in codecs):
         return True
     if "zstd" not in codecs:
         return False
-    return _in_first_frame(root, node) if node.format == 2 else bool(codecs["zstd"].get("checksum"))
+    return bool(codecs["zstd"].get("checksum")) if node.format == 3 else _in_first_frame(root, node)
 
 
 def codec_text(node: Node) -> str:
@@ -53,6 +56,7 @@ def _in_first_frame(root: Path, node: Node) -> bool:
     """True if a chunk in zstd has a checksum: a bit in the header of a frame says so (RFC 8878, 3.1.1.1)."""
     assert node.keys is not None
     for index in list_some_chunks(root, node, 1):
-        frame = read_file(root / node.path / node.keys.key(index)) or b""
+        data = read_file(root / node.path / node.keys.key(index)) or b""
+        frame = data[data.find(ZSTD_MAGIC) :]  # in N5 a header stands in front of it
         return len(frame) > 4 and bool(frame[4] & 0b100)
     return True  # there is nothing that could be damaged

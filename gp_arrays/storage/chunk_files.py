@@ -12,6 +12,9 @@ import time
 from itertools import islice
 from pathlib import Path
 
+#: A chunk in Blosc's format begins with that many bytes; the last four tell how many it has in all.
+BLOSC_HEADER = 16
+
 KINDS = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
@@ -64,6 +67,18 @@ def read_unless_absent(path: Path, start: int = 0, stop: int | None = None) -> b
         return read_existing_file(path, start, stop)  # it may have been written meanwhile
     except FileNotFoundError:
         raise OSError(obstacle) from None
+
+
+def require_whole(data: bytes, in_blosc: bool) -> None:
+    """Raises OSError for a chunk whose file is cut short.
+
+    zarr and the codecs notice most such chunks themselves. Blosc reads on in memory that is
+    not the chunk's, and zarr 2 leaves memory as it is for an empty one in gzip.
+    """
+    size = len(data)
+    expected = int.from_bytes(data[12:16], "little") if in_blosc and size >= BLOSC_HEADER else 1
+    if size < max(expected, BLOSC_HEADER if in_blosc else 1):
+        raise OSError(f"truncated: {size} bytes")
 
 
 def find_obstacle(path: Path) -> str | None:

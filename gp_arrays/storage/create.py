@@ -19,9 +19,11 @@ import numpy as np
 
 from ..errors import ConfigError, StoreError, quoted
 from ..model.fields import is_path
+from . import n5
 from .documents import Node, error_text, read_json, to_fill_value
 from .engine import DOCUMENTS, FORMATS
 from .files import replace_file, writing
+from .keys import N5
 
 #: How chunks are compressed, as metadata of Zarr v2 and of v3 say it.
 _CODECS_V2: dict[str, dict[str, Any] | None] = {
@@ -258,12 +260,13 @@ def require_one_format(root: Path, path: str, format: int) -> None:
     parts = path.split("/") if path else []
     for i in range(len(parts) + 1):
         folder = root.joinpath(*parts[:i])
-        existing = 3 if (folder / "zarr.json").exists() else 2 if (folder / ".zgroup").exists() else format
+        documents: dict[str, int | str] = {"zarr.json": 3, ".zgroup": 2, ".zarray": 2, n5.ATTRIBUTES: N5}
+        existing = next((documents[name] for name in documents if (folder / name).exists()), format)
         if existing != format:
             raise StoreError(
-                f"the store is Zarr v{existing}",
+                f"the store is {'N5' if existing == N5 else f'Zarr v{existing}'}",
                 found=f"zarr_format {format} for {root / path}",
-                allowed=f"zarr_format {existing}; another store",
+                allowed="another store" if existing == N5 else f"zarr_format {existing}; another store",
             )
 
 

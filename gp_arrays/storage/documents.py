@@ -1,4 +1,4 @@
-"""Zarr metadata documents of a local store, v2 and v3, read without opening an array."""
+"""Metadata documents of a local store, Zarr v2 and v3 and N5, read without opening an array."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from ..errors import StoreError, nearest, quoted
 from ..model.fields import is_url
+from . import n5
 from .chunk_files import read_file
-from .keys import ChunkKeys, keys_v2, keys_v3
+from .keys import N5, ChunkKeys, keys_v2, keys_v3
 
 #: How many datasets are looked at to name the nearest ones in an error.
 LISTED = 2000
@@ -30,16 +31,16 @@ class Node:
 
     Attributes:
         path: Within the store, without slashes at its ends.
-        format: 2 or 3.
-        attrs: The attributes.
+        format: 2 or 3 of Zarr, or N5.
+        attrs: The attributes. Those of N5 that are about axes list x first.
         shape, dtype, chunks: Of an array; None for a group. Chunks are what a read decodes.
         shards: What a write touches, where chunks lie in shards; else the chunks.
         keys: Where its chunks (shards, where there are any) are stored.
-        document: The array's metadata document, as read.
+        document: The array's metadata document, as read; of N5, as Zarr v2 would write it.
     """
 
     path: str
-    format: int
+    format: int | str
     attrs: Mapping[str, Any]
     shape: tuple[int, ...] | None = None
     dtype: np.dtype[Any] | None = None
@@ -98,7 +99,26 @@ def read_node(root: Path, path: str) -> Node | None:
         return _array_v2(document, path, folder)
     if read_json(folder / ".zgroup") is not None:
         return Node(path, 2, read_json(folder / ".zattrs") or {})
-    return None
+    document = read_json(folder / n5.ATTRIBUTES)
+    return None if document is None else _node_n5(document, path, folder)
+
+
+def _node_n5(attributes: dict[str, Any], path: str, folder: Path) -> Node:
+    own = {key: value for key, value in attributes.items() if key not in n5.OWN_KEYS}
+    if "dimensions" not in attributes:
+        return Node(path, N5, own)
+    if attributes.get("isLabelMultiset"):
+        raise StoreError(
+            "N5 label multisets are not read",
+            found=str(folder),
+            allowed="an array of uint64 labels, to which Paintera's conversion helper turns them",
+        )
+    with _well_formed(folder / n5.ATTRIBUTES):
+        document = n5.document_v2(attributes)
+        shape, dtype = _shape(document["shape"]), _dtype(document["dtype"])
+        chunks = _chunk_shape(document["chunks"], shape)
+        keys = ChunkKeys(len(shape), "/", "", N5)
+    return Node(path, N5, own, shape, dtype, chunks, chunks, keys, document)
 
 
 def _array_v2(document: dict[str, Any], path: str, folder: Path) -> Node:
@@ -238,7 +258,7 @@ def datasets(root: Path, limit: int = LISTED, below: str = "") -> Iterator[str]:
         if looked > limit:
             return
         folder = root / path if path else root
-        if (folder / ".zarray").exists() or _is_array_v3(folder):
+        if (folder / ".zarray").exists() or _is_array_v3(folder) or _is_array_n5(folder):
             yield path
             continue
         try:
@@ -250,11 +270,19 @@ def datasets(root: Path, limit: int = LISTED, below: str = "") -> Iterator[str]:
 
 
 def _is_array_v3(folder: Path) -> bool:
+    return bool(_entry(folder / "zarr.json", "node_type") == "array")
+
+
+def _is_array_n5(folder: Path) -> bool:
+    return _entry(folder / n5.ATTRIBUTES, "dimensions") is not None
+
+
+def _entry(path: Path, key: str) -> Any:
+    """An entry of a metadata document, None if there is no such entry or no readable document."""
     try:
-        document = read_json(folder / "zarr.json")
+        return (read_json(path) or {}).get(key)
     except StoreError:
-        return False
-    return document is not None and document.get("node_type") == "array"
+        return None
 
 
 def ancestors(root: Path, path: str) -> Iterator[tuple[Node, str]]:

@@ -14,8 +14,17 @@ import zarr
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from ..errors import StoreError
-from .chunk_files import FolderNames, find_obstacle, read_existing_file, read_file, read_unless_absent
+from .chunk_files import (
+    FolderNames,
+    find_obstacle,
+    read_existing_file,
+    read_file,
+    read_unless_absent,
+    require_whole,
+)
 from .documents import Node
+from .keys import N5, ChunkKeys
+from .n5_blocks import decode_block
 
 MAJOR = int(zarr.__version__.split(".")[0])
 
@@ -24,9 +33,6 @@ FORMATS = (2,) if MAJOR == 2 else (2, 3)
 
 #: Keys that end so hold metadata; all others hold chunks.
 DOCUMENTS = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
-
-#: A chunk in Blosc's format begins with that many bytes; the last four tell how many it has in all.
-BLOSC_HEADER = 16
 
 
 class ArrayFiles:
@@ -43,8 +49,9 @@ class ArrayFiles:
         self.prefix = f"{node.path}/" if node.path else ""
         self._names = FolderNames(self.folder)
         self._in_blosc = _in_blosc(node)
+        self._blocks = node.document if node.format == N5 else None
         self._document = {
-            f"{self.prefix}{'.zarray' if node.format == 2 else 'zarr.json'}": json.dumps(_served(node)).encode()
+            f"{self.prefix}{'zarr.json' if node.format == 3 else '.zarray'}": json.dumps(_served(node)).encode()
         }
         self._count = itertools.count(1)
         #: Another number after each absent chunk.
@@ -57,6 +64,19 @@ class ArrayFiles:
         path = f"{self.root}/{key}"
         if key.endswith(DOCUMENTS):
             return read_file(Path(path))
+        if self._blocks is not None:
+            return self._read_block(key)
+        return self._read_chunk(path, start, stop)
+
+    def _read_block(self, key: str) -> bytes | None:
+        """The bytes of an N5 block as zarr asks for them: by the key of a Zarr chunk, without header and codec."""
+        index = ChunkKeys(self.keys.ndim, "/").index(key.removeprefix(self.prefix))
+        assert index is not None
+        assert self._blocks is not None
+        data = self._read_chunk(f"{self.folder}/{self.keys.key(index)}")
+        return None if data is None else decode_block(data, self._blocks, index)
+
+    def _read_chunk(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
         try:
             value: bytes | None = read_existing_file(path, start, stop)
         except FileNotFoundError:
@@ -93,6 +113,8 @@ def _served(node: Node) -> dict[str, Any]:
     assert node.document is not None
     assert node.keys is not None
     document = dict(node.document)
+    if node.format == N5:
+        document["compressor"] = None
     if node.format == 2:
         document["dimension_separator"] = node.keys.separator
         compressor = document.get("compressor") or {}
@@ -105,21 +127,9 @@ def _served(node: Node) -> dict[str, Any]:
 def _in_blosc(node: Node) -> bool:
     """True if the bytes of a chunk are in Blosc's format."""
     document = node.document or {}
-    if node.format == 2:
-        return (document.get("compressor") or {}).get("id") == "blosc"
-    return bool(document["codecs"][-1].get("name") == "blosc")
-
-
-def require_whole(data: bytes, in_blosc: bool) -> None:
-    """Raises OSError for a chunk whose file is cut short.
-
-    zarr and the codecs notice most such chunks themselves. Blosc reads on in memory that is
-    not the chunk's, and zarr 2 leaves memory as it is for an empty one in gzip.
-    """
-    size = len(data)
-    expected = int.from_bytes(data[12:16], "little") if in_blosc and size >= BLOSC_HEADER else 1
-    if size < max(expected, BLOSC_HEADER if in_blosc else 1):
-        raise OSError(f"truncated: {size} bytes")
+    if node.format == 3:
+        return bool(document["codecs"][-1].get("name") == "blosc")
+    return node.format == 2 and (document.get("compressor") or {}).get("id") == "blosc"
 
 
 if MAJOR == 2:
@@ -217,15 +227,15 @@ else:
             store=store,
             path=node.path,
             mode="r+" if writable else "r",
-            zarr_format=node.format,
+            zarr_format=3 if node.format == 3 else 2,
             config={"write_empty_chunks": write_empty},
         )
         return array, store.files
 
 
-def require_format(format: int, place: Path) -> None:
+def require_format(format: int | str, place: Path) -> None:
     """Raises StoreError for a format that the installed zarr does not have."""
-    if format not in FORMATS:
+    if format == 3 and format not in FORMATS:
         raise StoreError(
             f"Zarr v{format} needs another zarr",
             found=f"{place}, zarr {zarr.__version__}",

@@ -13,7 +13,7 @@ from .documents import Node
 
 #: How many folders of chunks are looked at; a store with more is known by the first ones.
 FOLDERS = 2000
-DOCUMENTS = ("zarr.json", ".zarray", ".zattrs")
+DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", "attributes.json")
 
 
 def fingerprint(root: Path, node: Node) -> str:
@@ -42,7 +42,7 @@ def _chunk_folders(folder: Path, node: Node) -> Iterator[Path]:
     yield folder
     if node.keys.separator != "/":
         return
-    grid = [-(-n // c) for n, c in zip(node.shape, stored, strict=True)]
+    grid = node.keys.in_order([-(-n // c) for n, c in zip(node.shape, stored, strict=True)])
     left = FOLDERS
     for depth in range(1, len(grid)):
         for position in itertools.islice(itertools.product(*map(range, grid[:depth])), left):

@@ -13,6 +13,9 @@ import attrs
 
 from ..errors import StoreError
 
+#: The format of N5 containers, beside 2 and 3 of Zarr.
+N5 = "n5"
+
 #: How many entries of a folder are looked at to learn the separator that its keys have.
 LOOKED_AT = 2000
 
@@ -25,10 +28,10 @@ class ChunkKeys:
         ndim: The number of axes.
         separator: ``"/"`` for nested folders, or ``"."`` for one folder.
         prefix: What stands before the numbers: ``"c"`` by default in Zarr v3, nothing in v2.
-        format: The Zarr format of the array.
+        format: The format of the array: 2 or 3 of Zarr, or N5, whose keys have the last axis first.
 
-    >>> ChunkKeys(3, ".").key((0, 1, 20)), ChunkKeys(3, "/", "c").key((0, 1, 20))
-    ('0.1.20', 'c/0/1/20')
+    >>> ChunkKeys(3, ".").key((0, 1, 20)), ChunkKeys(3, "/", "c").key((0, 1, 20)), ChunkKeys(3, "/", "", N5).key((0, 1, 20))
+    ('0.1.20', 'c/0/1/20', '20/1/0')
     >>> ChunkKeys(3, ".").index("0.1.20"), ChunkKeys(2, ".").index("0.1.20"), ChunkKeys(2, ".").index("0.01")
     ((0, 1, 20), None, None)
     """
@@ -36,16 +39,21 @@ class ChunkKeys:
     ndim: int
     separator: str
     prefix: str = ""
-    format: int = 2
+    format: int | str = 2
 
     def key(self, index: Sequence[int]) -> str:
         """The key of a chunk."""
-        return self.separator.join([self.prefix] * bool(self.prefix) + [str(int(number)) for number in index])
+        numbers = [str(int(number)) for number in self.in_order(index)]
+        return self.separator.join([self.prefix] * bool(self.prefix) + numbers)
+
+    def in_order(self, index: Sequence[int]) -> tuple[int, ...]:
+        """One number for each axis, in the order of the axes in a key; and back again."""
+        return tuple(reversed(index)) if self.format == N5 else tuple(index)
 
     def index(self, key: str) -> tuple[int, ...] | None:
         """The index of the chunk that has this key, None if no chunk has it."""
         numbers = re.findall("[0-9]+", key)
-        index = tuple(map(int, numbers)) if len(numbers) == self.ndim else None
+        index = self.in_order(tuple(map(int, numbers))) if len(numbers) == self.ndim else None
         return index if index is not None and self.key(index) == key else None
 
     def folder(self, array: Path) -> Path:
@@ -60,6 +68,8 @@ class ChunkKeys:
 
     def others(self) -> tuple[ChunkKeys, ...]:
         """The other rules of the format: chunks of this array are not looked for under their keys."""
+        if self.format == N5:
+            return ()
         prefixes = ("",) if self.format == 2 else ("c", "")
         rules = [ChunkKeys(self.ndim, separator, prefix, self.format) for prefix in prefixes for separator in "/."]
         origin = (0,) * self.ndim

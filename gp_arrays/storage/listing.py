@@ -75,13 +75,14 @@ def _chunks(root: Path, node: Node) -> Iterator[tuple[int, ...]]:
     if folder != array:
         for entry in _entries(array):
             _require_own_key(keys, array, entry.name)
-    for index in _below(folder, keys, keys.ndim if keys.separator == "/" else 0, ()):
+    for numbers in _below(folder, keys, keys.ndim if keys.separator == "/" else 0, ()):
+        index = keys.in_order(numbers) if keys.separator == "/" else numbers
         if all(i < n for i, n in zip(index, grid, strict=True)):
             yield index
 
 
 def _below(folder: Path, keys: ChunkKeys, depth: int, above: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Indices of chunks in a folder, nested as many times as ``depth`` says; 0 for one folder of all."""
+    """The numbers in the keys of chunks in a folder, nested ``depth`` times; 0 for one folder of all."""
     level = NUMBER if depth else keys
     for entry in _entries(folder):
         index = level.index(entry.name)

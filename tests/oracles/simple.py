@@ -28,6 +28,8 @@ from gp_arrays.transforms.select import SelectArrayConfig
 from gp_arrays.transforms.sum import SumArrayConfig
 from gp_arrays.transforms.threshold import ThresholdArrayConfig
 
+from .n5_stores import read_n5
+
 INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 
 
@@ -84,16 +86,23 @@ def numpy_(config: NumpyArrayConfig, naive: Naive) -> Volume:
     )
 
 
-@naive(ZarrArrayConfig)
-def zarr_(config: ZarrArrayConfig, naive: Naive) -> Volume:
-    """Of the metadata dialects it reads that of funlib.persistence and DaCapo, and overrides."""
-    folder = Path(config.file_name, config.dataset)
+def stored(folder: Path) -> tuple[dict[str, Any], Any]:
+    """The attributes of a stored array, and all of its voxels."""
+    if (folder / "attributes.json").exists():
+        return {}, read_n5(folder)
     v3 = folder / "zarr.json"
     if v3.exists():
         attributes = json.loads(v3.read_text())["attributes"]
     else:
         attributes = json.loads((folder / ".zattrs").read_text())
-    data = np.asarray(zarr.open(str(folder), mode="r")[...])
+    return attributes, np.asarray(zarr.open(str(folder), mode="r")[...])
+
+
+@naive(ZarrArrayConfig)
+def zarr_(config: ZarrArrayConfig, naive: Naive) -> Volume:
+    """Of the metadata dialects it reads that of funlib.persistence and DaCapo, and overrides."""
+    folder = Path(config.file_name, config.dataset)
+    attributes, data = stored(folder)
     data = data.astype(data.dtype.newbyteorder("="))
     size = config.voxel_size or attributes.get("voxel_size") or attributes["resolution"]
     names = config.axes or attributes.get("axis_names") or attributes.get("axes") or ("c", "z", "y", "x")[-data.ndim :]
