@@ -173,16 +173,24 @@ def without_noise(
 
 
 def _shortest(length: Quantity, size: Quantity) -> Quantity:
-    value = length.value
     noise = abs(size.to(length.unit) if length.unit else size.value) / 10**9
-    digits = 0
-    while noise and abs(round(value, digits) - value) > noise:
-        digits += 1
-    shortest = round(value, digits) if noise else value
-    if shortest == value:
+    shortest = shortest_near(length.value, noise) if noise else length.value
+    if shortest == length.value:
         return length
     logger.info("%s is taken as %s: the rest is noise of arithmetic", length, decimal_text(shortest))
     return Quantity(shortest, length.unit)
+
+
+def shortest_near(value: Fraction, slack: Fraction) -> Fraction:
+    """The shortest decimal that is no further than ``slack``, above 0, from a number.
+
+    >>> shortest_near(Fraction(0.1) * 4, Fraction(1, 10**9)), shortest_near(Fraction(1, 3), Fraction(1, 10**4))
+    (Fraction(2, 5), Fraction(3333, 10000))
+    """
+    digits = 0
+    while abs(round(value, digits) - value) > slack:
+        digits += 1
+    return round(value, digits)
 
 
 class NotWhole(TreeError):

@@ -37,7 +37,7 @@ def init(store: Path, unit: str | None) -> None:
             remarks = [
                 f"{kind_of(step.opened)}: {describe(step.meta)}",
                 *([f"a pyramid of {levels} levels; this is the finest"] if levels > 1 else []),
-                *config.remarks(),
+                *step.opened.assumed,
             ]
             table = text_of(tree_document([config]), Path("tree.toml")).decode()
             readable += 1

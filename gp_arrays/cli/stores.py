@@ -41,7 +41,7 @@ def store_table(configs: Mapping[str, SourceConfig]) -> tuple[list[str], int]:
             rows.append(_row(name, config, array, step.opened))
             reason = config.reason()
             notes += [f"{name}: {note}" for note in ([] if reason is None else [reason])]
-            notes += [f"{name}: {note}" for note in config.remarks()]
+            notes += [f"{name}: {note}" for note in step.opened.assumed]
         except GpArraysError as error:
             notes.append(f"{name}: error: {one_line(str(error).removeprefix(f'{name}: '))}")
             status = 1
@@ -64,7 +64,7 @@ def _row(name: str, config: SourceConfig, array: Array, opened: Opened) -> tuple
         opened.codec or "-",
         kind_of(opened),
         str(1 + len(opened.coarser())),
-        getattr(opened, "dialect", None) or "-",
+        opened.dialect or "-",
         "-" if damage is None else "are errors" if damage else "go unnoticed",
     )
     return tuple(one_line(cell, 60) for cell in cells)

@@ -84,7 +84,8 @@ def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
             reason = step.config.reason()
             notes = [] if reason is None else [reason]
             if step.opened is not None:
-                notes.extend(step.opened.remarks())
+                notes.extend([] if step.opened.dialect is None else [f"metadata of {step.opened.dialect}"])
+                notes.extend([*step.opened.assumed, *step.opened.remarks()])
             for note in notes:
                 click.echo(f"  {PATH_SEPARATOR.join(array.plan.path(index))}: {note}")
     return status

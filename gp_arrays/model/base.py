@@ -124,7 +124,7 @@ class ArrayConfig(Config):
         remarks = [
             f"{PATH_SEPARATOR.join(plan.path(index))}: {remark}"
             for index, step in enumerate(plan.steps)
-            for remark in step.config.remarks(*step.source_metas)
+            for remark in (*(step.opened.assumed if step.opened else ()), *step.config.remarks(*step.source_metas))
         ]
         return True, f"ok, but {'; '.join(remarks)}" if remarks else "ok"
 

@@ -75,6 +75,7 @@ def _details(plan: Plan, index: int, step: Step, names: list[str]) -> list[str]:
         chunks = step.opened.chunks
         return [
             f"read from {step.opened.place}" + (f" in chunks of {chunks}" if chunks else ""),
+            *step.opened.assumed,
             *step.opened.remarks(),
         ]
     region = probe(step.meta)

@@ -225,6 +225,41 @@ def positive_lengths(_: Any, field: Field, value: tuple[Quantity, ...] | None) -
 
 
 @attrs.frozen
+class VoxelSize:
+    """A voxel size: one length for all spatial axes, or one for each."""
+
+    lengths: tuple[Quantity, ...]
+
+    def document(self) -> Any:
+        texts = [plain_length(length) for length in self.lengths]
+        return str(self.lengths[0]) if len(texts) == 1 else texts
+
+    def canonical(self) -> list[str]:
+        return list(map(str, self.lengths))
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.lengths))
+
+
+def to_scale(value: Any) -> int | VoxelSize:
+    """attrs converter: the number of a level, or a voxel size: a text such as ``"16 nm"``, or one length per axis.
+
+    >>> to_scale(2), str(to_scale("16 nm")), str(to_scale(["40 nm", 8, 8]))
+    (2, '16 nm', '40 nm, 8, 8')
+    """
+    if isinstance(value, VoxelSize):
+        return value
+    if isinstance(value, (str, Quantity)):
+        value = [value]
+    elif is_integer(value) or isinstance(value, (float, bool)):
+        return to_integer(value)
+    lengths = to_lengths(value)
+    if not lengths or any(length.value <= 0 for length in lengths):
+        raise ConfigError("not a scale", found=quoted(value), allowed='a number of a level, or such as "16 nm"')
+    return VoxelSize(lengths)
+
+
+@attrs.frozen
 class Box:
     """A roi as a config gives it: exact lengths, ``((offset), (shape))``."""
 

@@ -131,7 +131,7 @@ def compile_plan(outputs: Mapping[str, ArrayConfig], unit: str | None = None, mo
 
 def _infer(config: Config, sources: Sequence[Meta], unit: str, mode: str | None) -> tuple[Meta, Opened | None]:
     if isinstance(config, SourceConfig):
-        opened = config.open(mode)
+        opened = config.in_unit(unit).open(mode)
         return opened.meta(unit), opened
     assert isinstance(config, ArrayConfig)
     meta = config.infer(*sources)

@@ -23,8 +23,9 @@ from ..storage.annotations import (
     unexplained,
     wholly_unknown,
 )
+from ..storage.dialects import GEOMETRY_KEYS
 from ..storage.documents import Node, find_node, read_node, require_on_disk
-from ..storage.geometry import GEOMETRY_KEYS, multiscales_of
+from ..storage.pyramids import multiscales_of
 from ..units import Quantity
 from .zarr_ import ZarrArrayConfig
 from .zarr_opened import ZarrOpened
@@ -195,7 +196,7 @@ class CellMapOpened(Opened):
 
     def _open_array(self, name: str) -> ZarrOpened:
         group = self._group(name)
-        if group is not None and not group.is_array and multiscales_of(group) is None:
+        if group is not None and not group.is_array and not multiscales_of(group):
             found = group.attrs.get("multiscales")
             raise malformed("multiscales", f"{self.place}/{name}", found, "the levels of the class's pyramid")
         config = ZarrArrayConfig(name, self._config.file_name, self._path(name), scale=self._config.scale)

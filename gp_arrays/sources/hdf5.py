@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +11,15 @@ import numpy as np
 
 from ..model import fields
 from ..model.base import SourceConfig
-from ..model.meta import Axis, Meta, interpolatable
+from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened
+from ..storage.dialects import GEOMETRY_KEYS
 from ..storage.documents import require_on_disk
 from ..storage.files import File
-from ..storage.geometry import GEOMETRY_KEYS, read_geometry
+from ..storage.geometry import Override, read_geometry
 from ..storage.hdf5 import Dataset
 from ..storage.labels import declared_labels
-from ..units import Quantity, without_noise
-
-logger = logging.getLogger(__name__)
-
-#: Attributes that are read as geometry, beside those of Zarr arrays.
-OWN_KEYS = ("element_size_um", "axistags")
+from ..units import Quantity
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -75,9 +69,6 @@ class HDF5ArrayConfig(SourceConfig):
     def open(self, mode: str | None = None) -> HDF5Opened:
         return HDF5Opened(self)
 
-    def remarks(self, *sources: Meta) -> Sequence[str]:
-        return ["no voxel size: 1 nm assumed"] if self.open().unstated else ()
-
 
 class HDF5Opened(Opened):
     """An opened dataset: its attributes are read when it is made, its voxels when they are asked for."""
@@ -86,17 +77,9 @@ class HDF5Opened(Opened):
         require_on_disk(config.file_name)
         self._dataset = dataset = Dataset(config.file_name, config.dataset.strip("/"))
         self.place = str(dataset)
-        lengths = {"voxel_size": config.voxel_size, "offset": config.offset}
-        overrides = {
-            key: [Quantity(length.value, length.unit or config.unit) for length in value]
-            for key, value in lengths.items()
-            if value is not None
-        }
-        node = dataset.geometry_node(overrides, config.unit)
-        self.unstated = "voxel_size" not in node.attrs and "resolution" not in node.attrs
-        if self.unstated:
-            logger.warning("%s says no voxel size: 1 nm assumed", self.place)
-        geometry = read_geometry(config.file_name, node, config.axes)
+        override = Override(config.voxel_size, config.offset, config.axes, config.unit)
+        geometry = read_geometry(config.file_name, dataset.node, override)
+        self.dialect, self.assumed = geometry.dialect, geometry.assumed
         leads = [axis for axis, lead in enumerate(geometry.nonspatial) if lead]
         spatial = [axis for axis, lead in enumerate(geometry.nonspatial) if not lead]
         self._order = leads + spatial
@@ -106,10 +89,10 @@ class HDF5Opened(Opened):
         self.chunks = dataset.chunks and tuple(dataset.chunks[axis] for axis in self._order)
         self.codec = dataset.codec
         self.dtype = dataset.dtype.newbyteorder("=")
-        self.voxel_size, self.offset = without_noise(geometry.voxel_size, geometry.offset)
-        declared = interpolatable(self.dtype) and not declared_labels(config.file_name, node)
+        self.voxel_size, self.offset = geometry.voxel_size, geometry.offset
+        declared = interpolatable(self.dtype) and not declared_labels(config.file_name, dataset.node)
         self.interpolatable = declared if config.interpolatable is None else config.interpolatable
-        self.attrs = {key: value for key, value in dataset.attrs.items() if key not in {*GEOMETRY_KEYS, *OWN_KEYS}}
+        self.attrs = {key: value for key, value in dataset.attrs.items() if key not in GEOMETRY_KEYS}
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         data = self._dataset.read(tuple(index[self._order.index(axis)] for axis in range(len(index))))

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import StoreError, TreeError
 from ..model import fields
 from ..model.base import SourceConfig
-from ..model.meta import CHANNEL, Axis, Meta, interpolatable
+from ..model.meta import CHANNEL, Axis, interpolatable
 from ..model.opened import Opened
 from ..storage.axes import roles_of
 from ..storage.documents import require_on_disk
@@ -85,10 +85,6 @@ class TiffArrayConfig(SourceConfig):
     def open(self, mode: str | None = None) -> TiffOpened:
         return TiffOpened(self)
 
-    def remarks(self, *sources: Meta) -> Sequence[str]:
-        unstated = self.open().unstated
-        return [f"voxel size along {', '.join(unstated)}: 1 nm assumed"] if unstated else ()
-
 
 class TiffOpened(Opened):
     """Opened images: what they say of themselves is read when it is made, voxels when they are asked for."""
@@ -128,7 +124,6 @@ class TiffOpened(Opened):
         if len(units) != len(spatial):
             found, allowed = ", ".join(config.units or ()), f"{len(spatial)}: {', '.join(self.spatial_axes)}"
             raise TreeError("its units are not one per spatial axis", found, allowed)
-        self.unstated: list[str] = []
         sizes = config.voxel_size or self._stated(first, [(letters[i], axes[i]) for i in spatial])
         self.voxel_size, self.offset = without_noise(
             _in_units(sizes, units, config.voxel_size is None),
@@ -142,9 +137,10 @@ class TiffOpened(Opened):
         except StoreError as error:
             raise StoreError(error.problem, f"{error.found} in {self.place}", error.allowed) from None
         sizes = [stated.get(letter) or stated.get(name) for letter, name in axes]
-        self.unstated = [name for (_, name), size in zip(axes, sizes, strict=True) if size is None]
-        if self.unstated:
-            logger.warning("%s says no voxel size along %s: 1 nm assumed", self.place, ", ".join(self.unstated))
+        unstated = ", ".join(name for (_, name), size in zip(axes, sizes, strict=True) if size is None)
+        if unstated:
+            self.assumed = (f"voxel size along {unstated}: 1 nm assumed",)
+            logger.warning("%s says no voxel size along %s: 1 nm assumed", self.place, unstated)
         return tuple(size or Quantity.parse(1, DEFAULT_UNIT) for size in sizes)
 
     def _image(self, number: int) -> Image:

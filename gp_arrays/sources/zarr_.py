@@ -31,7 +31,8 @@ class ZarrArrayConfig(SourceConfig):
         snap_to_grid: The roi shrinks to multiples of it, one length per spatial axis.
         axes: Names of all axes in the store's order (of N5 in the reverse, z first), where its metadata do not say.
         mode: ``"r"``, or ``"r+"`` (``"a"``) to write. No mode creates or erases.
-        scale: The level, where ``dataset`` is a pyramid; 0, the finest, by default.
+        scale: The level, where ``dataset`` is a pyramid: its number, by default 0, the finest. A voxel size, such as
+            ``"16 nm"`` or one length per spatial axis, is the level with the largest voxels that are no larger on any axis.
         storage_options: For documents that carry them: a store on disk has none, and opening it
             refuses any but an empty table.
         voxel_size, offset: One length per spatial axis; the offset is a voxel corner.
@@ -54,7 +55,9 @@ class ZarrArrayConfig(SourceConfig):
     )
     axes: tuple[str, ...] | None = attrs.field(default=None, converter=fields.to_names)
     mode: str = attrs.field(default="r", validator=fields.one_of(*MODES))
-    scale: int | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_integer))
+    scale: int | fields.VoxelSize | None = attrs.field(
+        default=None, converter=attrs.converters.optional(fields.to_scale)
+    )
     storage_options: dict[str, Any] | None = attrs.field(default=None, converter=fields.to_options)
     voxel_size: tuple[Quantity, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths

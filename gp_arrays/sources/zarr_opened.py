@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,19 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import GpArraysError, StoreError
+from ..model.fields import VoxelSize
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened, Stored
 from ..storage.checksums import codec_text, have_checksums
 from ..storage.create import update_attributes
-from ..storage.documents import Node, ancestors, datasets, find_node, read_node, require_on_disk
+from ..storage.dialects import GEOMETRY_KEYS
+from ..storage.documents import Node, datasets, find_node, read_node, require_on_disk
 from ..storage.engine import open_array
 from ..storage.fingerprint import fingerprint
-from ..storage.geometry import GEOMETRY_KEYS, levels, multiscales_of, read_geometry
+from ..storage.geometry import Override, read_geometry
 from ..storage.journal import MARK, Mark, Unfinished
 from ..storage.keys import N5
-from ..storage.labels import declared_labels
+from ..storage.labels import channel_names, declared_labels
 from ..storage.listing import list_chunks, require_readable_chunks
-from ..units import Quantity, without_noise
+from ..storage.pyramids import pyramid_at, pyramid_of
+from ..units import DEFAULT_UNIT, decimal_text
 
 if TYPE_CHECKING:
     from .zarr_ import ZarrArrayConfig
@@ -42,20 +46,22 @@ class ZarrOpened(Opened):
             )
         self._config = config
         self.root = config.file_name
-        self.node = node = _find_array(self.root, config.dataset.strip("/"), config.scale)
+        self.node = node = _find_array(config)
         self.place = f"{self.root}/{node.path}"
         if writable and node.format == N5:
             raise StoreError("N5 is read, not written", found=self.place, allowed='mode "r"')
         assert node.shape is not None
         assert node.dtype is not None
         assert node.chunks is not None
-        geometry = read_geometry(self.root, node, config.axes)
+        override = Override(config.voxel_size, config.offset, config.axes, config.unit)
+        geometry = read_geometry(self.root, node, override)
+        self.dialect, self.assumed = geometry.dialect, geometry.assumed
         sizes = dict(zip(geometry.axes, node.shape, strict=True))
         leads = [i for i, lead in enumerate(geometry.nonspatial) if lead]
         self._squeezed = [i for i in leads if geometry.squeeze and node.shape[i] == 1]
         leads = [i for i in leads if i not in self._squeezed]
         self._order = leads + [i for i, lead in enumerate(geometry.nonspatial) if not lead]
-        labels = _channel_names(node)
+        labels = channel_names(self.root, node)
         self.nonspatial = tuple(
             Axis(name, sizes[name], labels if name == "c" and labels and len(labels) == sizes[name] else None)
             for name in (geometry.axes[i] for i in leads)
@@ -64,10 +70,7 @@ class ZarrOpened(Opened):
         self.shape = tuple(node.shape[i] for i in self._order)
         self.chunks = tuple(node.chunks[i] for i in self._order)
         self.dtype = node.dtype.newbyteorder("=")
-        self.voxel_size, self.offset = without_noise(
-            _override(config.voxel_size, geometry.voxel_size, config.unit),
-            _override(config.offset, geometry.offset, config.unit),
-        )
+        self.voxel_size, self.offset = geometry.voxel_size, geometry.offset
         self.codec = codec_text(node)
         self.snap_to_grid = config.snap_to_grid
         self.writable = writable
@@ -192,15 +195,12 @@ class ZarrOpened(Opened):
         config = self._config
         if config.voxel_size or config.offset:
             return ()  # it does not lie where the pyramid says
-        for group, below in ancestors(self.root, self.node.path):
-            multiscale = multiscales_of(group)
-            paths = [] if multiscale is None else levels(multiscale)
-            if below in paths:
-                above = [f"{group.path}/{path}".strip("/") for path in paths[paths.index(below) + 1 :]]
-                level = functools.partial(config.with_fields, scale=None, snap_to_grid=None)
-                opened = [ZarrOpened(level(dataset=path), False) for path in above]
-                return [o for o in opened if (o.dtype, o.nonspatial) == (self.dtype, self.nonspatial)]
-        return ()
+        pyramid = pyramid_of(self.root, self.node.path)
+        if pyramid is None:
+            return ()
+        level = functools.partial(config.with_fields, scale=None, snap_to_grid=None)
+        opened = [ZarrOpened(level(dataset=path), False) for path in pyramid.coarser(self.node.path)]
+        return [o for o in opened if (o.dtype, o.nonspatial) == (self.dtype, self.nonspatial)]
 
     def fingerprint(self) -> str:
         return fingerprint(self.root, self.node)
@@ -230,14 +230,17 @@ class ZarrOpened(Opened):
         return key, "present" if present else "absent: fill value"
 
 
-def _find_array(root: Path, dataset: str, scale: int | None) -> Node:
+def _find_array(config: ZarrArrayConfig) -> Node:
+    root, dataset, scale = config.file_name, config.dataset.strip("/"), config.scale
     node = find_node(root, dataset)
-    multiscale = None if node.is_array else multiscales_of(node)
-    if multiscale is not None:
-        paths = levels(multiscale)
-        if not 0 <= (scale or 0) < len(paths):
-            raise StoreError("the pyramid has no such scale", found=scale, allowed=f"0 to {len(paths) - 1}")
-        return find_node(root, f"{dataset}/{paths[scale or 0]}".strip("/"))
+    pyramid = None if node.is_array else pyramid_at(root, node)
+    if pyramid is not None:
+        nodes = [find_node(root, f"{dataset}/{level}".strip("/")) for level in pyramid.levels]
+        if isinstance(scale, VoxelSize):
+            return _level_of_size(config, nodes, scale)
+        if not 0 <= (scale or 0) < len(nodes):
+            raise StoreError("the pyramid has no such scale", found=scale, allowed=f"0 to {len(nodes) - 1}")
+        return nodes[scale or 0]
     if not node.is_array:
         inside = [path for path in datasets(root) if not dataset or path.startswith(f"{dataset}/")]
         raise StoreError("a group, not an array", found=f"{dataset!r} in {root}", allowed=", ".join(inside[:8]) or None)
@@ -248,16 +251,20 @@ def _find_array(root: Path, dataset: str, scale: int | None) -> Node:
     return node
 
 
-def _override(
-    given: tuple[Quantity, ...] | None, stored: tuple[Quantity, ...], unit: str | None
-) -> tuple[Quantity, ...]:
-    if given is not None:
-        return tuple(Quantity(q.value, q.unit or unit) for q in given)
-    return stored if unit is None else tuple(Quantity(q.value, unit) for q in stored)
-
-
-def _channel_names(node: Node) -> tuple[str, ...] | None:
-    names = node.attrs.get("channel_names")
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        return tuple(names)
-    return None
+def _level_of_size(config: ZarrArrayConfig, nodes: Sequence[Node], wanted: VoxelSize) -> Node:
+    """The level with the largest voxels that are on no axis larger than is wanted. Raises StoreError."""
+    unit = config.unit or config.tree_unit or DEFAULT_UNIT
+    override = Override(axes=config.axes, unit=config.unit)
+    sizes = [[size.to(unit) for size in read_geometry(config.file_name, node, override).voxel_size] for node in nodes]
+    most = [length.to(unit) for length in wanted.lengths] * (len(sizes[0]) if len(wanted.lengths) == 1 else 1)
+    if len(most) != len(sizes[0]):
+        raise StoreError(
+            "scale is not one length per spatial axis", found=str(wanted), allowed=f"{len(sizes[0])} lengths, or one"
+        )
+    fitting = [number for number, size in enumerate(sizes) if all(a <= b for a, b in zip(size, most, strict=True))]
+    if not fitting:
+        levels = [f"{number}: ({', '.join(map(decimal_text, size))})" for number, size in enumerate(sizes)]
+        raise StoreError(
+            "no level has voxels of that size or smaller", found=str(wanted), allowed=f"{', '.join(levels)} {unit}"
+        )
+    return nodes[max(fitting, key=lambda number: math.prod(sizes[number]))]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from .files import File
 LISTED = 8
 #: Kinds of dtypes that are voxels: bool, integers, floats.
 VOXELS = "buif"
+#: Where BigDataViewer puts an array: the group with the factors of its levels, and its level.
+_VIEW = re.compile(r"t\d+/(s\d+)/(\d+)/cells")
 
 
 #: HDF5 reads for one thread at a time anyway. A process that forks waits until no file is open.
@@ -39,6 +41,10 @@ class Dataset:
             self.codec = dataset.compression or "none"
             # deflate in HDF5 is zlib's, which ends in a checksum
             self.has_checksums = bool(dataset.fletcher32 or dataset.compression == "gzip")
+            if (match := _VIEW.fullmatch(self.name)) and (
+                factors := dataset.file.get(f"{match[1]}/resolutions")
+            ) is not None:
+                self.attrs |= {"downsamplingFactors": factors[int(match[2])].tolist()}
         self.attrs |= {"_ARRAY_DIMENSIONS": labels} if all(labels) else {}
         if self.dtype.kind not in VOXELS or self.dtype.itemsize > 8 or not self.shape or 0 in self.shape:
             found, allowed = f"{self.dtype} {self.shape} in {self}", "bool, integers, floats, to 64 bits"
@@ -92,24 +98,10 @@ class Dataset:
             if source.file_name != "." and not path.exists():
                 raise StoreError("a file that it is made of is missing", f"{path} of {self}")
 
-    def geometry_node(self, overrides: Mapping[str, Any], unit: str | None) -> Node:
-        """Its attributes as those of a Zarr array, in the words of DaCapo; ``overrides`` win."""
-        own = dict(self.attrs)
-        with self._reporting():
-            if "axistags" in own:  # of ilastik
-                own.setdefault("axis_names", [axis["key"] for axis in json.loads(own["axistags"])["axes"]])
-        if "element_size_um" in own:
-            size = own.pop("element_size_um")
-            if "resolution" not in own and "voxel_size" not in own:
-                own |= {"voxel_size": size, "units": "um"}
-        sizes = [own[key] for key in ("voxel_size", "resolution") if key in own]
-        if len(sizes) == 2 and sizes[0] != sizes[1] and "voxel_size" not in overrides:
-            found = f"voxel_size {sizes[0]}, resolution {sizes[1]} of {self}"
-            raise StoreError("the dataset contradicts itself", found, "`voxel_size=` says which")
-        own |= overrides
-        if unit is not None:
-            own["units"] = unit
-        return Node(self.name, 0, own, self.shape, self.dtype, self.chunks)
+    @property
+    def node(self) -> Node:
+        """What it says of itself, as an array of a store does."""
+        return Node(self.name, 0, self.attrs, self.shape, self.dtype, self.chunks)
 
 
 def list_datasets(path: Path) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Whether a store says that an array holds labels, whose values must not be averaged."""
+"""What a store says that values mean: whether they are labels, and what its channels are named."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .documents import Node, ancestors
+from .pyramids import level_paths, multiscales_of
 
 _LABEL_PATH = re.compile(r"(^|[/_.\-])labels?([/_.\-]|$)")
 _LABEL_KEYS = ("labels", "image-label", "annotation_type")
@@ -30,3 +31,18 @@ def declared_labels(root: Path, node: Node) -> bool:
         if isinstance(ome, Mapping) and "image-label" in ome:
             return True
     return False
+
+
+def channel_names(root: Path, node: Node) -> tuple[str, ...] | None:
+    """Names of the channels of an array: of its own attributes, else of ``omero`` beside its pyramid; or None."""
+    names = node.attrs.get("channel_names")
+    for group, below in ancestors(root, node.path):
+        if names is None and any(below in level_paths(image) for image in multiscales_of(group)):
+            ome = group.attrs.get("ome")
+            omero = (ome if isinstance(ome, Mapping) else group.attrs).get("omero")
+            channels = omero.get("channels") if isinstance(omero, Mapping) else None
+            if isinstance(channels, list):
+                names = [each.get("label") if isinstance(each, Mapping) else None for each in channels]
+    if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
+        return tuple(names) if len(set(names)) == len(names) else None
+    return None

@@ -13,9 +13,9 @@ from ..model.fields import is_url
 from ..sources.hdf5 import HDF5ArrayConfig
 from ..sources.tiff import TiffArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
-from ..storage.documents import ancestors, datasets, find_node, read_node
-from ..storage.geometry import levels, multiscales_of
+from ..storage.documents import datasets, find_node, read_node
 from ..storage.hdf5 import list_datasets
+from ..storage.pyramids import pyramid_of
 from ..units import DEFAULT_UNIT, Quantity, coarsest_unit
 
 #: How a file begins, and the type of array that reads it.
@@ -123,12 +123,10 @@ def _arrays_below(root: Path, dataset: str) -> list[str]:
 
 def _pyramid_of(root: Path, path: str, below: str) -> str | None:
     """The pyramid that an array is a level of, unless it is above what was asked for."""
-    for group, level in ancestors(root, path):
-        multiscale = multiscales_of(group)
-        if multiscale is not None and level in levels(multiscale):
-            inside = not below or f"{group.path}/".startswith(f"{below}/")
-            return group.path if inside else None
-    return None
+    pyramid = pyramid_of(root, path)
+    if pyramid is None or (below and not f"{pyramid.group}/".startswith(f"{below}/")):
+        return None
+    return pyramid.group
 
 
 def _volumes(shapes: Mapping[str, Sequence[int]]) -> list[str]:

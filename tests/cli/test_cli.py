@@ -39,7 +39,9 @@ def test_info(tree, capsys):
     )
     assert "masks: BinarizeArrayConfig, uint8[2, 8, 8] c,y,x" in out
     assert "channels two, any" in out
-    assert call(capsys, "info", tree, "ones")[1].count("\n") == 1
+    assert call(capsys, "info", tree, "ones")[1].splitlines()[1:] == [
+        "  ones > labels: metadata of funlib.persistence or DaCapo"
+    ]
 
 
 def test_info_goes_on_after_an_array_that_fails(tree, capsys, tmp_path):

@@ -1,0 +1,88 @@
+"""Which arrays of a store are the levels of one pyramid."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..errors import StoreError, quoted
+from .documents import Node, ancestors, read_node
+
+#: How the levels of a pyramid are named where no metadata list them.
+LEVEL = re.compile(r"s(\d+)")
+
+
+def multiscales_of(node: Node) -> Sequence[Mapping[str, Any]]:
+    """The multiscale images that the attributes of a group list, of OME-NGFF or COSEM."""
+    for attributes in (node.attrs.get("ome"), node.attrs):
+        if isinstance(attributes, Mapping):
+            images = attributes.get("multiscales")
+            if isinstance(images, list) and images and all(isinstance(image, Mapping) for image in images):
+                return images
+    return ()
+
+
+def level_paths(image: Mapping[str, Any]) -> list[str]:
+    """Paths of the levels of a multiscale image, finest first."""
+    try:
+        return [str(level["path"]).strip("/") for level in image["datasets"]]
+    except (KeyError, TypeError) as error:
+        raise StoreError("malformed multiscales", found=quoted(error)) from None
+
+
+@attrs.frozen
+class Pyramid:
+    """A pyramid: the path of its group in the store, and the paths of its levels below that, finest first."""
+
+    group: str
+    levels: Sequence[str]
+
+    def coarser(self, path: str) -> list[str]:
+        """Paths in the store of the levels that are coarser than one of them."""
+        paths = [f"{self.group}/{level}".strip("/") for level in self.levels]
+        return paths[paths.index(path) + 1 :]
+
+
+def pyramid_at(root: Path, group: Node) -> Pyramid | None:
+    """The pyramid that a group is, or None.
+
+    Where its attributes list none, the arrays ``s0``, ``s1`` and so on in it are the levels, each smaller than the last.
+    """
+    images = multiscales_of(group)
+    levels = level_paths(images[0]) if images else list(_numbered(root, group.path))
+    return Pyramid(group.path, levels) if levels else None
+
+
+def pyramid_of(root: Path, path: str) -> Pyramid | None:
+    """The pyramid that an array is a level of, or None."""
+    for group, below in ancestors(root, path):
+        for image in multiscales_of(group):
+            levels = level_paths(image)
+            if below in levels:
+                return Pyramid(group.path, levels)
+        if LEVEL.fullmatch(below):
+            levels = list(_numbered(root, group.path))
+            if below in levels:
+                return Pyramid(group.path, levels)
+    return None
+
+
+def _numbered(root: Path, group: str) -> Iterator[str]:
+    finer: tuple[int, ...] | None = None
+    for number in itertools.count():
+        node = read_node(root, f"{group}/s{number}".strip("/"))
+        if node is None or node.shape is None:
+            return
+        if finer is not None and (len(finer) != len(node.shape) or not _is_smaller(node.shape, finer)):
+            return
+        finer = node.shape
+        yield f"s{number}"
+
+
+def _is_smaller(shape: Sequence[int], other: Sequence[int]) -> bool:
+    return tuple(shape) != tuple(other) and all(a <= b for a, b in zip(shape, other, strict=True))
