@@ -1,7 +1,6 @@
 """Materialization: the arrays of a tree written to disk, block by block, at any size."""
 
-from .dryrun import Cost
-from .result import Failed, Result
+from .result import Cost, Failed, Result
 from .run import materialize
 from .settings import Storage, Workers
 from .status import Checked, Status, check_blocks, finish, status

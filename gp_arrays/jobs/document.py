@@ -24,15 +24,16 @@ from ..model.meta import Meta, Region
 from ..model.plan import Plan, compile_plan
 from ..model.registry import ENTRY_POINT_GROUP
 from ..sources.numpy_ import NumpyArrayConfig, Voxels
-from ..storage.documents import read_json, read_node
+from ..storage.documents import Node, read_json, read_node
 from ..storage.files import replace_file, writing
 from ..storage.journal import STATES
 from ..trees.document import tree_document
 from ..trees.tree import parse_tree
 from .geometry import Output, Pass
-from .outputs import job_of
 from .pyramid import level_roots
 
+#: The attribute that says where voxels come from.
+PROVENANCE = "gp_arrays"
 JOB = "job.json"
 #: Of the job document. A state that another version wrote is refused.
 VERSION = 1
@@ -136,6 +137,12 @@ def read(folder: Path) -> Job:
     except Exception as error:  # cattrs raises groups of whatever its hooks raise
         raise StoreError("the job document is damaged", found=f"{folder / JOB}: {error!r}") from None
     return job
+
+
+def job_of(node: Node | None) -> str | None:
+    """The id of the job that made an array or group, None where none did."""
+    origin = None if node is None else node.attrs.get(PROVENANCE)
+    return str(origin["job"]) if isinstance(origin, Mapping) and "job" in origin else None
 
 
 def store_of(folder: Path, job: Job) -> Path:

@@ -1,4 +1,4 @@
-"""What a job would cost: its blocks, bytes, memory and time, before anything is made."""
+"""What a job would cost: its blocks, bytes, memory and time, before anything is created."""
 
 from __future__ import annotations
 
@@ -6,124 +6,73 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 
-from ..errors import StoreError, size_text
-from ..model.evaluate import run
+from ..errors import StoreError
 from ..model.meta import Region
 from ..model.plan import compile_plan
 from ..model.tasks import make_tasks
 from ..storage.engine import DOCUMENTS
+from .document import Work
 from .geometry import BASE_MEMORY, Output, Pass, block_bytes
 from .outputs import Writer, array_attributes, create
 from .prepare import Prepared
 from .pyramid import level_roots
+from .result import Cost
 from .schedule import Schedule
 
 #: How many blocks of a pass are measured at most, and for how many seconds one goes on after the first.
 MEASURED, SECONDS = 12, 10.0
 
 
-@attrs.frozen
-class Cost:
-    """What a job would cost.
-
-    Attributes:
-        blocks: To be done.
-        empty, before: Known to be empty; done already.
-        read: Bytes of voxels that come from sources, context included, and from levels below.
-        written: Bytes of voxels of all outputs, before compression.
-        memory: Bytes that a worker holds.
-        seconds: Of computing and writing, with that many workers; their start-up apart. None
-            where no block is left to measure.
-        passes: For each pass its outputs, the shape of a block and how many there are.
-        stored: Bytes on disk, as far as some blocks tell; None where none could be written on trial.
-    """
-
-    blocks: int
-    empty: int
-    before: int
-    read: int
-    written: int
-    memory: int
-    seconds: float | None
-    workers: int
-    passes: tuple[tuple[tuple[str, ...], tuple[int, ...], int], ...]
-    stored: int | None = None
-
-    def __str__(self) -> str:
-        lines = [f"{counted(self.blocks)} to do ({self.before} done before, {self.empty} known to be empty)"]
-        for outputs, block, count in self.passes:
-            lines.append(f"  {', '.join(outputs)}: {counted(count)} of {' x '.join(map(str, block))}")
-        stored = "" if self.stored is None else f", about {size_text(self.stored)} stored"
-        lines.append(f"reads {size_text(self.read)}, writes {size_text(self.written)}{stored}")
-        lines.append(f"about {size_text(self.memory)} of memory a worker")
-        if self.seconds is not None:
-            workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-            lines.append(f"{_time(self.seconds)} with {workers}, plus some seconds in which they start")
-        lines.append("nothing was made")
-        return "\n".join(lines)
-
-
-def counted(blocks: int) -> str:
-    """So many blocks, in words."""
-    return "1 block" if blocks == 1 else f"{blocks} blocks"
-
-
 def estimate(prepared: Prepared, schedule: Schedule, workers: int, seed: int = 0) -> Cost:
-    """What a job would cost, from its plan and a few blocks that are computed and written elsewhere, on trial."""
+    """What a job would cost, from its plan and a few blocks that are computed and written to a temporary folder."""
     choice = random.Random(seed)
-    read = written = memory = blocks = 0
+    read = memory = 0
     seconds = 0.0
-    stored: list[float | None] = []
+    written: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="gp_arrays-") as folder:
         trial = Trial(prepared, Path(folder))
         for pass_ in prepared.job.passes:
             missing = schedule.missing(pass_.name)
-            count = int(missing.sum())
-            if not count:
+            if not missing.any():
                 continue
-            blocks += count
             sizes = {output.dataset: written_bytes(pass_, output, missing) for output in pass_.outputs}
             size = sum(sizes.values())
             if pass_.level is None:
-                places = np.flatnonzero(missing)[choice.sample(range(count), min(MEASURED, count))]
-                some = zip(*(axis.tolist() for axis in np.unravel_index(places, pass_.grid)), strict=True)
-                rate, reads = trial.measure(pass_, list(some))
-                read += round(reads * size)
-                memory = max(memory, block_bytes(prepared.plan, pass_))
+                numbers = np.flatnonzero(missing)
+                some = choice.sample(range(numbers.size), min(MEASURED, numbers.size))
+                rate, reads = trial.measure(pass_, numbers[some].tolist())
+                needed = block_bytes(prepared.plan, pass_)
             else:
-                rate = trial.measure_level(pass_)
-                # all that it is made of, and nothing around it
-                times = math.prod(pass_.level.factors)
-                read += times * size
-                (output,) = pass_.outputs
-                held = output.meta.bytes_of(pass_.region((0,) * len(pass_.grid)).intersect(output.meta.region))
-                memory = max(memory, BASE_MEMORY + 2 * held * (1 + times))
-            written += size
+                # all that it is computed from, and nothing around it
+                rate, reads = trial.measure_level(pass_), math.prod(pass_.level.factors)
+                meta = pass_.outputs[0].meta
+                held = meta.bytes_of(pass_.block_of(0).intersect(meta.region))
+                needed = BASE_MEMORY + round(2 * held * (1 + reads))
+            read += round(reads * size)
+            memory = max(memory, needed)
             seconds += rate * size / workers
-            for dataset, part in sizes.items():
-                ratio = trial.ratio(dataset)
-                stored.append(None if ratio is None else ratio * part)
+            written.update(sizes)
+        ratios = {dataset: trial.ratio(dataset) for dataset in written}
+    known = [ratio * written[dataset] for dataset, ratio in ratios.items() if ratio is not None]
     return Cost(
-        blocks,
-        schedule.count(lambda name: schedule.chosen[name] & ~schedule.active[name]),
-        schedule.count(lambda name: schedule.chosen[name] & schedule.active[name] & schedule.before[name]),
-        read,
-        written,
-        memory,
-        seconds if blocks else None,
-        workers,
-        tuple(
+        blocks=schedule.count(schedule.missing),
+        empty=schedule.count(schedule.empty),
+        before=schedule.count(schedule.done_before),
+        read=read,
+        written=sum(written.values()),
+        memory=memory,
+        seconds=seconds if written else None,
+        workers=workers,
+        passes=tuple(
             (tuple(o.dataset for o in p.outputs), p.block, int(schedule.missing(p.name).sum()))
             for p in prepared.job.passes
         ),
-        None if None in stored else round(sum(part for part in stored if part is not None)),
+        stored=round(sum(known)) if len(known) == len(ratios) else None,
     )
 
 
@@ -134,7 +83,7 @@ def written_bytes(pass_: Pass, output: Output, blocks: np.ndarray[Any, Any]) -> 
 
 
 class Trial:
-    """Blocks computed and written into a store that is thrown away.
+    """Computes blocks as a worker does and writes them into a store that is thrown away.
 
     Args:
         prepared: The job whose blocks they are.
@@ -143,90 +92,79 @@ class Trial:
 
     def __init__(self, prepared: Prepared, root: Path) -> None:
         self.prepared, self.root = prepared, root
-        #: Whether blocks can be written: the disk for what is temporary may be too small for one.
+        #: Whether blocks can be written: the disk for temporary files may be too small for one.
         self.writes = True
         self._writers: dict[str, Writer] = {}
-        self._voxels: dict[str, int] = {}
+        self._bytes: dict[str, int] = {}
         self._last: dict[str, Region] = {}
+        #: Of levels: seconds for each byte that is read.
         self._rates: dict[str, float] = {}
 
-    def measure(self, pass_: Pass, places: Sequence[Sequence[int]]) -> tuple[float, float]:
-        """For each byte that a pass writes: seconds, and bytes that it reads."""
+    def measure(self, pass_: Pass, blocks: list[int]) -> tuple[float, float]:
+        """For each byte that a pass writes: seconds, and bytes that it reads. ``blocks`` are numbers of some blocks."""
         plan = self.prepared.plan
+        work = Work(self.root, self.prepared.job, plan, pass_)
         written = read = 0
-        took: list[float] = []
-        sizes: list[int] = []
-        for place in places:
-            parts = pass_.wanted(pass_.region(place))
-            wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
+        times: list[tuple[float, int]] = []
+        for region in map(pass_.block_of, blocks):
+            parts = pass_.wanted(region)
             size = sum(output.meta.bytes_of(part) for output, part in parts)
             written += size
-            tasks = make_tasks(plan, wanted)
+            tasks = make_tasks(plan, [(plan.outputs[output.dataset], part) for output, part in parts])
             for index, regions in tasks.regions().items():
                 if plan.steps[index].opened is not None:
                     read += sum(plan.steps[index].meta.bytes_of(region) for region in regions)
-            if sum(took) < SECONDS:
-                began = time.perf_counter()
-                for (output, part), voxels in zip(parts, run(tasks), strict=True):
-                    self._write(output, part, voxels)
-                took.append(time.perf_counter() - began)
-                sizes.append(size)
+            if sum(seconds for seconds, _ in times) < SECONDS:
+                times.append((self._do(work, region), size))
         # the first one also opens files and imports codecs
-        first = 1 if sum(sizes[1:]) else 0
-        return sum(took[first:]) / max(sum(sizes[first:]), 1), read / max(written, 1)
+        seconds, sizes = zip(*(times[1:] or times), strict=True)
+        return sum(seconds) / max(sum(sizes), 1), read / max(written, 1)
 
     def measure_level(self, pass_: Pass) -> float:
-        """Seconds for each byte that a level's pass writes.
+        """Seconds for each byte that the pass of a level writes.
 
-        The first level is made of a block of the base; higher ones cost as much for what they read.
+        The first level is computed from a block of the base; higher ones cost as much for what they read.
         """
         assert pass_.level is not None
         (output,), below = pass_.outputs, pass_.level.below
-        times = math.prod(pass_.level.factors)
+        factor = math.prod(pass_.level.factors)
         if below in self._last:
-            meta = output.meta
-            part = self._last[below].shrink(meta.voxel_size, meta.origin).intersect(meta.region)
+            part = self._last[below].shrink(output.meta.voxel_size, output.meta.origin).intersect(output.meta.region)
             if not part.empty:
                 plan = compile_plan(level_roots(pass_, self.root), self.prepared.plan.unit)
-                wanted = [(plan.outputs[output.dataset], part.shift([-b for b in pass_.begin]))]
-                for _ in range(2):  # the first time opens files
-                    began = time.perf_counter()
-                    (voxels,) = run(make_tasks(plan, wanted))
-                    self._write(output, part, voxels, kept=False)
-                    self._rates[output.dataset] = (time.perf_counter() - began) / voxels.nbytes / times
-        rate = self._rates.setdefault(output.dataset, self._rates.get(below, 0.0))
-        return rate * times
+                work = Work(self.root, self.prepared.job, plan, pass_)
+                self._do(work, part)  # opens files
+                self._rates[output.dataset] = self._do(work, part) / output.meta.bytes_of(part) / factor
+        return self._rates.setdefault(output.dataset, self._rates.get(below, 0.0)) * factor
 
     def ratio(self, dataset: str) -> float | None:
-        """Bytes stored for each byte of voxels; of a level what it is of its base. None where none were written."""
+        """Bytes stored for each byte of voxels; of a level that of its base. None where none were written."""
         below = {pass_.outputs[0].dataset: pass_.level.below for pass_ in self.prepared.job.passes if pass_.level}
         while dataset in below:
             dataset = below[dataset]
-        if not self.writes or not self._voxels.get(dataset):
+        if not self.writes or not self._bytes.get(dataset):
             return None
         files = (path for path in (self.root / dataset).rglob("*") if path.is_file() and path.name not in DOCUMENTS)
-        return sum(path.stat().st_size for path in files) / self._voxels[dataset]
+        return sum(path.stat().st_size for path in files) / self._bytes[dataset]
 
-    def _write(self, output: Output, part: Region, voxels: np.ndarray[Any, Any], kept: bool = True) -> None:
-        if not self.writes:
-            return
+    def _do(self, work: Work, region: Region) -> float:
+        """Compute and write a block. Returns how many seconds that took."""
+        began = time.perf_counter()
+        for output, part, voxels in work.evaluate(region):
+            self._write(output, part, voxels)
+            self._bytes[output.dataset] = self._bytes.get(output.dataset, 0) + voxels.nbytes
+            if self.writes and work.pass_.level is None:
+                self._last[output.dataset] = part
+        return time.perf_counter() - began
+
+    def _write(self, output: Output, part: Region, voxels: np.ndarray[Any, Any]) -> None:
         name = output.dataset
         try:
-            if name not in self._writers:
+            if self.writes and name not in self._writers:
                 layout, attributes = self.prepared.layout, array_attributes(output.meta)
-                create(self.root, name, output.meta, output.chunks, output.shards, layout.storage, attributes)
+                create(self.root, output, name, layout.storage, attributes)
                 self._writers[name] = Writer(self.root, name, output.meta, layout.skip_empty)
-            self._writers[name].write(part, voxels)
+            if self.writes:
+                self._writers[name].write(part, voxels)
         except (StoreError, OSError):
             self.writes = False
-            return
-        if kept:
-            self._voxels[name] = self._voxels.get(name, 0) + voxels.nbytes
-            self._last[name] = part
-
-
-def _time(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"about {seconds / length:.1f} {unit}"
-    return "less than a second" if seconds < 1 else f"about {seconds:.0f} seconds"

@@ -17,15 +17,14 @@ from tqdm.auto import tqdm
 
 from ..errors import StoreError
 from ..storage.files import replace_file, writing
-from ..storage.journal import LEFT, STARTED
+from ..storage.journal import LEFT, STARTED, Grid
 from .document import Job
 from .geometry import Pass
-from .launch import LEAVE
-from .making import mark_outputs
+from .outputs import mark_outputs
+from .processes import LEAVE, Scheduler
 from .records import Records, take_checkpoint
 from .result import Failed, Result
-from .schedule import Grid, Schedule, over, voxels_of
-from .scheduler import Scheduler
+from .schedule import Schedule, over, voxels_of
 from .settings import Crew
 from .state import LOGS, SUMMARY, State
 from .worker import main_module
@@ -259,8 +258,8 @@ def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, 
         datasets=job.outputs,
         blocks=schedule.count(lambda name: schedule.chosen[name]),
         done=schedule.count(lambda name: schedule.chosen[name] & (done[name] | ~schedule.active[name])),
-        before=schedule.count(lambda name: schedule.chosen[name] & schedule.active[name] & schedule.before[name]),
-        empty=schedule.count(lambda name: schedule.chosen[name] & ~schedule.active[name]),
+        before=schedule.count(schedule.done_before),
+        empty=schedule.count(schedule.empty),
         failed=failed,
         voxels=sum(voxels_of(pass_, schedule.missing(pass_.name) & done[pass_.name]) for pass_ in job.passes),
         seconds=time.monotonic() - started,

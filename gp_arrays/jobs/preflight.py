@@ -13,8 +13,7 @@ from ..model.plan import Plan
 from ..storage.documents import read_node, what_is_there
 from ..storage.journal import Mark
 from . import document
-from .document import Job
-from .outputs import PROVENANCE, job_of
+from .document import PROVENANCE, Job, job_of
 from .state import State, busy
 
 

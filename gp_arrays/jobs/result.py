@@ -9,11 +9,64 @@ from typing import Any
 import attrs
 from funlib.geometry import Roi
 
+from ..errors import size_text
 from ..model.meta import Region
-from .dryrun import Cost
 
 #: Failed blocks that a summary names one by one.
 SHOWN = 10
+
+
+@attrs.frozen
+class Cost:
+    """What a job would cost.
+
+    Attributes:
+        blocks: To be done.
+        empty, before: Known to be empty; done already.
+        read: Bytes of voxels that come from sources, context included, and from levels below.
+        written: Bytes of voxels of all outputs, before compression.
+        memory: Bytes that a worker holds.
+        seconds: Of computing and writing, with that many workers; their start-up apart. None
+            where no block is left to measure.
+        passes: For each pass its outputs, the shape of a block and how many there are.
+        stored: Bytes on disk, as far as some blocks tell; None where none could be written on trial.
+    """
+
+    blocks: int
+    empty: int
+    before: int
+    read: int
+    written: int
+    memory: int
+    seconds: float | None
+    workers: int
+    passes: tuple[tuple[tuple[str, ...], tuple[int, ...], int], ...]
+    stored: int | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{counted(self.blocks)} to do ({self.before} done before, {self.empty} known to be empty)"]
+        for outputs, block, count in self.passes:
+            lines.append(f"  {', '.join(outputs)}: {counted(count)} of {' x '.join(map(str, block))}")
+        stored = "" if self.stored is None else f", about {size_text(self.stored)} stored"
+        lines.append(f"reads {size_text(self.read)}, writes {size_text(self.written)}{stored}")
+        lines.append(f"about {size_text(self.memory)} of memory a worker")
+        if self.seconds is not None:
+            workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+            lines.append(f"{_time(self.seconds)} with {workers}, plus some seconds in which they start")
+        lines.append("nothing was made")
+        return "\n".join(lines)
+
+
+def counted(blocks: int) -> str:
+    """So many blocks, in words."""
+    return "1 block" if blocks == 1 else f"{blocks} blocks"
+
+
+def _time(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"about {seconds / length:.1f} {unit}"
+    return "less than a second" if seconds < 1 else f"about {seconds:.0f} seconds"
 
 
 @attrs.frozen
@@ -63,12 +116,12 @@ class Result:
     done: int
     before: int
     empty: int
-    failed: tuple[Failed, ...]
-    voxels: int
-    seconds: float
-    workers_lost: int
     state: Path
     logs: Path
+    failed: tuple[Failed, ...] = ()
+    voxels: int = 0
+    seconds: float = 0.0
+    workers_lost: int = 0
     stopped: str | None = None
     cost: Cost | None = None
 

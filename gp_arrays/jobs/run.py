@@ -23,15 +23,14 @@ from ..storage.journal import EMPTY
 from . import document
 from .dryrun import estimate
 from .geometry import MEMORY, Pass
-from .making import make_outputs, mark_outputs, save_job
 from .master import run_job
+from .outputs import make_outputs, mark_outputs, save_job
 from .preflight import require_apart, require_free, require_own, require_same
 from .prepare import Prepared, prepare
 from .records import recover
 from .result import Result
-from .schedule import Schedule, make_schedule, require_touched
+from .schedule import Schedule, make_schedule, not_empty, require_touched, within_mask
 from .settings import Crew, Layout, Storage, Workers
-from .sparse import not_empty, within_mask
 from .state import LOGS, State, alone_in, state_base, state_name, store_root
 from .worker import WORKER
 
@@ -201,10 +200,6 @@ def _estimated(prepared: Prepared, schedule: Schedule, num_workers: int, state: 
         done=cost.before + cost.empty,
         before=cost.before,
         empty=cost.empty,
-        failed=(),
-        voxels=0,
-        seconds=0.0,
-        workers_lost=0,
         state=state.folder,
         logs=state.folder / LOGS,
         cost=cost,

@@ -18,7 +18,8 @@ from ..storage.documents import datasets, find_node, read_node
 from ..storage.journal import MARK, Unfinished
 from ..train.network import thread_count
 from . import document
-from .outputs import Writer, job_of
+from .document import job_of
+from .outputs import Writer
 from .state import State, busy, state_base, store_root
 
 

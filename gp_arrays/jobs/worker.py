@@ -22,8 +22,8 @@ from ..storage.journal import DONE, FAILED, JOURNALS, LEFT, STARTED, Journal
 from ..train.network import thread_count
 from . import document
 from .geometry import Output
-from .launch import THREADS
 from .outputs import Writer
+from .processes import THREADS
 from .state import FAILURES, RUN, State
 
 #: Seconds between a failure and the next block, at first and at most: what has vanished may come back.

@@ -8,9 +8,11 @@ import pytest
 from job_helpers import masks_of
 
 import gp_arrays as gpa
+from gp_arrays.errors import size_text
 from gp_arrays.jobs import dryrun
 from gp_arrays.jobs.dryrun import written_bytes
 from gp_arrays.jobs.geometry import Output, plan_pass
+from gp_arrays.jobs.result import Cost
 from gp_arrays.storage.engine import FORMATS
 
 pytestmark = pytest.mark.usefixtures("one_process")
@@ -77,7 +79,7 @@ def test_what_is_stored_is_told_from_blocks_written_on_trial(labels, tmp_path, t
     stored = sum(path.stat().st_size for path in files)
     assert stored / 1.5 < cost.stored < 1.5 * stored
     assert cost.stored < cost.written
-    assert f"about {dryrun.size_text(cost.stored)} stored" in str(cost)
+    assert f"about {size_text(cost.stored)} stored" in str(cost)
     assert cost.seconds > 0
     assert "plus some seconds in which they start" in str(cost)
     again = gpa.materialize(masks_of(config), tmp_path / "out.zarr", dry_run=True, **options).cost
@@ -115,7 +117,7 @@ def test_no_folder_is_made_even_for_a_moment(labels, tmp_path, temporary):
 
 
 def test_how_it_is_said():
-    cost = dryrun.Cost(1, 0, 0, 10, 2**31, 2**28, 0.3, 1, ((("a", "b"), (8, 8), 1),), 2**20)
+    cost = Cost(1, 0, 0, 10, 2**31, 2**28, 0.3, 1, ((("a", "b"), (8, 8), 1),), 2**20)
     assert str(cost).splitlines() == [
         "1 block to do (0 done before, 0 known to be empty)",
         "  a, b: 1 block of 8 x 8",

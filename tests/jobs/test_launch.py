@@ -15,8 +15,8 @@ import pytest
 from job_helpers import alive, children, done_of, environment, masks_of, text_of, wait_for, workers_of
 
 import gp_arrays as gpa
-from gp_arrays.jobs import launch
 from gp_arrays.jobs import master as master_module
+from gp_arrays.jobs import processes
 from gp_arrays.storage.journal import DONE, LEFT, STARTED, Journal
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's view of processes")
@@ -51,7 +51,7 @@ def group_of(state):
     launchers = {
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cmdline")
-        if launch.__file__ in (words := text_of(path).split("\0")) and str(state) in words
+        if [processes.__file__, "launch", str(state)] == text_of(path).split("\0")[2:5]
     }
     return [pid for launcher in launchers for pid in children(launcher)]
 
@@ -178,7 +178,7 @@ def launched(tmp_path):
         (tmp_path / "run/run.json").write_text(json.dumps(run))
         context = f"hostname=127.0.0.1:port={port}:task_id=a:worker_id=3:logdir=/tmp"
         return subprocess.Popen(
-            [sys.executable, "-IS", launch.__file__, str(tmp_path), str(os.getpid())],
+            [sys.executable, "-IS", processes.__file__, "launch", str(tmp_path), str(os.getpid())],
             env={**os.environ, "DAISY_CONTEXT": context},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,7 +9,7 @@ import pytest
 from job_helpers import masks_of, stamps, voxels_in
 
 import gp_arrays as gpa
-from gp_arrays.jobs import making
+from gp_arrays.jobs import outputs
 from gp_arrays.jobs.state import State
 from gp_arrays.jobs.worker import Stale, Worker
 from gp_arrays.storage import create
@@ -220,7 +220,7 @@ def test_overwrite_that_fails_between_two_outputs_takes_neither(labels, tmp_path
     voxels = stamps(out)
     if not exchange:
         monkeypatch.setattr(create.ctypes, "CDLL", lambda name: object())
-    swap, calls = making.swap_in, []
+    swap, calls = outputs.swap_in, []
 
     def fails_once(new, folder):
         calls.append(folder)
@@ -228,7 +228,7 @@ def test_overwrite_that_fails_between_two_outputs_takes_neither(labels, tmp_path
             raise gpa.StoreError("cannot create", found=str(folder))
         swap(new, folder)
 
-    monkeypatch.setattr(making, "swap_in", fails_once)
+    monkeypatch.setattr(outputs, "swap_in", fails_once)
     with pytest.raises(gpa.StoreError, match="cannot create"):
         gpa.materialize(both, out, overwrite=True, **CUT)
     assert stamps(out) == voxels

@@ -11,7 +11,7 @@ import pytest
 import reporting
 
 import gp_arrays as gpa
-from gp_arrays.jobs import launch
+from gp_arrays.jobs import processes
 
 
 @pytest.fixture
@@ -67,14 +67,14 @@ def test_slots_of_workers_that_a_command_starts(job, monkeypatch):
     ],
 )
 def test_the_gpu_of_a_slot(named, files, devices, tmp_path, monkeypatch):
-    monkeypatch.setattr(launch, "DEVICE_FILES", tmp_path)
+    monkeypatch.setattr(processes, "DEVICE_FILES", tmp_path)
     for number in range(files):
         (tmp_path / f"nvidia{number}").touch()
     (tmp_path / "nvidiactl").touch()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if named is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    assert [launch.device_of(slot) for slot in range(3)] == devices
+    assert [processes.device_of(slot) for slot in range(3)] == devices
 
 
 #: The launcher needs the standard library alone.
@@ -89,13 +89,13 @@ input()
 def test_a_slot_is_free_once_its_process_is_killed(tmp_path):
     holders = []
     for expected in ("0", "1", "None"):
-        command = [sys.executable, "-IS", "-c", HOLD, launch.__file__, str(tmp_path)]
+        command = [sys.executable, "-IS", "-c", HOLD, processes.__file__, str(tmp_path)]
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         holders.append(holder)
         assert holder.stdout.readline().strip() == expected
     os.kill(holders[0].pid, signal.SIGKILL)
     holders[0].wait()
-    assert launch.take_slot(tmp_path, 2) == 0
+    assert processes.take_slot(tmp_path, 2) == 0
     for holder in holders:
         holder.kill()
         holder.communicate()

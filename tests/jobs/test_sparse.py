@@ -7,7 +7,7 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.jobs.geometry import Output, plan_pass
-from gp_arrays.jobs.sparse import not_empty, within_mask
+from gp_arrays.jobs.schedule import not_empty, within_mask
 from gp_arrays.storage.documents import find_node
 from gp_arrays.storage.listing import list_chunks
 
