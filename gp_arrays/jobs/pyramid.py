@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 
 from ..errors import ConfigError, quoted
 from ..model.base import ArrayConfig
-from ..model.meta import Meta, Region
+from ..model.meta import Meta
 from ..sources.zarr_ import ZarrArrayConfig
+from ..storage.attributes import written_unit
 from ..transforms.resample import ResampledArrayConfig
+from ..units import Quantity
 from .geometry import BASE_MEMORY, Level, Output, Pass, file_name, no_memory
 
 #: How a voxel of a level is made of those below it.
 METHODS = ("mean", "mode", "nearest")
 MOST_LEVELS = 12
 #: Names of units as OME-NGFF wants them.
-_LONG = {
-    "fm": "femtometer",
-    "pm": "picometer",
-    "nm": "nanometer",
-    "um": "micrometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "m": "meter",
-}
+_UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter"}
+
+
+@attrs.frozen(eq=False, repr=False)
+class LevelConfig(ResampledArrayConfig):
+    """A level of a pyramid: coarser by 1 or 2 along each axis, and it holds all of the level below.
+
+    So its last voxel on an axis may reach beyond that. It is made of the voxels below that there are: repeating the
+    last one where a second is missing changes neither their mean nor their mode.
+    """
+
+    abstract: ClassVar[bool] = True
+
+    def infer(self, *sources: Meta) -> Meta:
+        (source,) = sources
+        meta = super().infer(source)
+        return attrs.evolve(meta, roi=source.region.snap(meta.voxel_size, source.origin).roi)
 
 
 def method_for(meta: Meta, config: ArrayConfig) -> str:
@@ -71,7 +80,7 @@ def level_roots(pass_: Pass, root: Path) -> dict[str, ArrayConfig]:
         interpolatable=level.method == "mean",
         axes=output.meta.axes,
     )
-    coarser = ResampledArrayConfig(
+    coarser = LevelConfig(
         output.dataset, below, (1,) * dims, level.factors, int(level.method == "mean"), downsample_by=level.method
     )
     return {output.dataset: coarser}
@@ -106,9 +115,9 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
     below, after = output, base
     while len(levels) < MOST_LEVELS:
         by = factors(below.meta, below.chunks)
-        meta = None if by is None else _coarser(below.meta, by)
-        if by is None or meta is None:
+        if by is None:
             break
+        meta = _coarser(below.meta, by)
         name = f"{group}/s{len(levels) + 1}".strip("/")
         stored = Output(name, meta, below.chunks, below.shards)
         pass_ = _pass(stored, base, Level(after.name, below.dataset, by, method))
@@ -138,14 +147,10 @@ def _require_ngff(meta: Meta, dataset: str) -> None:
     raise ConfigError(f"an OME-NGFF pyramid {rule}", found=found, allowed=allowed, path=(dataset,))
 
 
-def _coarser(meta: Meta, by: Sequence[int]) -> Meta | None:
+def _coarser(meta: Meta, by: Sequence[int]) -> Meta:
+    """The meta of the level above, which holds all of this one."""
     voxel_size = type(meta.voxel_size)(int(v) * f for v, f in zip(meta.voxel_size, by, strict=True))
-    shape = [n // f for n, f in zip(meta.spatial_shape, by, strict=True)]
-    if 0 in shape:
-        return None
-    begin = meta.region.begin
-    end = tuple(b + n * int(v) for b, n, v in zip(begin, shape, voxel_size, strict=True))
-    return attrs.evolve(meta, roi=Region(begin, end).roi, voxel_size=voxel_size)
+    return attrs.evolve(meta, roi=meta.region.snap(voxel_size, meta.region.begin).roi, voxel_size=voxel_size)
 
 
 def _pass(output: Output, base: Pass, level: Level) -> Pass:
@@ -170,20 +175,23 @@ def multiscale(
         {"name": axis.name, **({"type": kinds[axis.name]} if axis.name in kinds else {})}
         for axis in first.nonspatial or ()
     ]
-    axes += [{"name": axis, "type": "space", "unit": _LONG[first.unit]} for axis in first.spatial_axes]
+    unit = written_unit(first.unit)
+    axes += [{"name": axis, "type": "space", "unit": _UNITS[unit]} for axis in first.spatial_axes]
+    finest = [Quantity.parse(int(v), first.unit).to(unit) for v in first.voxel_size]
     datasets = []
     ones, zeros = [1.0] * len(first.nonspatial or ()), [0.0] * len(first.nonspatial or ())
     for meta, path in zip(metas, paths, strict=True):
+        scale = [Quantity.parse(int(v), first.unit).to(unit) for v in meta.voxel_size]
         centre = [
-            float(Fraction(int(b)) + Fraction(int(v) - int(v0), 2))
-            for b, v, v0 in zip(meta.region.begin, meta.voxel_size, first.voxel_size, strict=True)
+            Quantity.parse(b, first.unit).to(unit) + (v - v0) / 2
+            for b, v, v0 in zip(meta.region.begin, scale, finest, strict=True)
         ]
         datasets.append(
             {
                 "path": path,
                 "coordinateTransformations": [
-                    {"type": "scale", "scale": ones + [float(v) for v in meta.voxel_size]},
-                    {"type": "translation", "translation": zeros + centre},
+                    {"type": "scale", "scale": ones + list(map(float, scale))},
+                    {"type": "translation", "translation": zeros + list(map(float, centre))},
                 ],
             }
         )

@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..units import DEFAULT_UNIT, Quantity, decimal_text
+
+
+def written_unit(unit: str) -> str:
+    """The unit for metadata that may hold fractions: voxel sizes of 5240 pm are 5.24 nm to everybody.
+
+    >>> written_unit("pm"), written_unit("um")
+    ('nm', 'um')
+    """
+    return DEFAULT_UNIT if unit in ("fm", "pm") else unit
+
 
 def geometry_attributes(
     offset: Sequence[int],
@@ -17,7 +28,7 @@ def geometry_attributes(
 
     ``offset``, ``voxel_size``, ``axis_names``, ``types`` and ``units`` are read by
     funlib.persistence, ``resolution`` and ``axes`` by DaCapo, ``_ARRAY_DIMENSIONS`` by xarray and
-    napari, and with ``dimension_units`` by Neuroglancer.
+    napari, and with ``dimension_units`` by Neuroglancer and TensorStore. The lengths of all but the last are integers.
     """
     sizes = [int(size) for size in voxel_size]
     count = len(names) - len(sizes)
@@ -32,7 +43,8 @@ def geometry_attributes(
         # the lengths, which DaCapo reads as those of space; axis_names and axes say which is t
         "types": ["channel"] * count + ["space"] * len(sizes),
         "_ARRAY_DIMENSIONS": list(names),
-        "dimension_units": [""] * count + [f"{size} {unit}" for size in sizes],
+        "dimension_units": [""] * count
+        + [f"{decimal_text(Quantity.parse(size, unit).to(written_unit(unit)))} {written_unit(unit)}" for size in sizes],
     }
     if channel_names is not None:
         attributes["channel_names"] = list(channel_names)

@@ -1,6 +1,7 @@
 """What is stored: formats, attributes in every dialect, pyramids."""
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -109,22 +110,23 @@ def test_impossible_formats_are_refused(labels, tmp_path, options, says):
 
 
 def halved(data):
-    """Exact means of 2 x 2 x 2, ties to even; what does not fill a voxel is left out."""
-    z, y, x = (n // 2 for n in data.shape)
-    sums = data[: 2 * z, : 2 * y, : 2 * x].astype(int).reshape(z, 2, y, 2, x, 2).sum((1, 3, 5))
-    quotient, rest = np.divmod(sums, 8)
-    return (quotient + ((rest > 4) | ((rest == 4) & (quotient % 2 == 1)))).astype(np.uint8)
+    """Exact means of up to 2 x 2 x 2 voxels, ties to even; at an odd edge of those that there are."""
+    out = np.empty([-(-n // 2) for n in data.shape], np.uint8)
+    for z, y, x in np.ndindex(out.shape):
+        values = data[2 * z : 2 * z + 2, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].ravel().tolist()
+        out[z, y, x] = round(Fraction(sum(values), len(values)))
+    return out
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_pyramid_of_intensities(tmp_path, format):
-    data = np.random.default_rng(1).integers(0, 255, (37, 40, 50)).astype(np.uint8)
-    roi = gpa.Roi((6, 1, 3), (37 * 4, 40 * 4, 50 * 4))
+    data = np.random.default_rng(1).integers(0, 255, (21, 24, 27)).astype(np.uint8)
+    roi = gpa.Roi((6, 1, 3), (21 * 4, 24 * 4, 27 * 4))
     gpa.create_zarr(tmp_path / "in.zarr", "raw", roi, (4, 4, 4), "uint8")[:] = data
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
     out = tmp_path / "out.zarr"
     result = gpa.materialize(
-        raw, out, "em/raw", chunks=(16, 16, 16), pyramid="auto", storage=gpa.Storage(zarr_format=format), progress=False
+        raw, out, "em/raw", chunks=(8, 8, 8), pyramid="auto", storage=gpa.Storage(zarr_format=format), progress=False
     )
     assert result.ok
     assert result.datasets == ("em/raw/s0", "em/raw/s1", "em/raw/s2")
@@ -153,6 +155,47 @@ def test_a_pyramid_of_intensities(tmp_path, format):
         path.write_text(json.dumps(plain))
         array = gpa.ZarrArrayConfig("level", out, "em/raw", scale=level).array()
         assert tuple(array.roi.begin) == (6, 1, 3)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_levels_hold_all_of_the_level_below(tmp_path, format):
+    """65 voxels become 33, 17 and so on: the last of them are made of what there is."""
+    data = np.random.default_rng(1).integers(0, 3, (5, 65, 33)).astype(np.uint64) + 2**60
+    ids = gpa.NumpyArrayConfig("ids", data, voxel_size=(40, 4, 4), offset=(3, 2, 1))
+    storage = gpa.Storage(zarr_format=format)
+    options = {"chunks": (8, 16, 16), "block": (320, 128, 128), "progress": False, "storage": storage}
+    assert gpa.materialize(ids, tmp_path / "out.zarr", pyramid="mode", **options).ok
+    below = data
+    for level, shape in enumerate([(5, 65, 33), (5, 33, 17), (5, 17, 9), (5, 9, 5)]):
+        array = gpa.ZarrArrayConfig("ids", tmp_path / "out.zarr", "ids", scale=level).array()
+        assert (array.shape, tuple(array.roi.begin)) == (shape, (3, 2, 1))
+        if level:
+            expected = np.empty(shape, np.uint64)
+            for z, y, x in np.ndindex(shape):
+                values, counts = np.unique(below[z, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2], return_counts=True)
+                expected[z, y, x] = values[counts.argmax()]
+            below = expected
+        np.testing.assert_array_equal(array[:], below)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_lengths_with_fractions_are_written_in_nanometers(tmp_path, format):
+    """In the tree they are 5240 pm; readers that ignore units show 5.24."""
+    raw = gpa.NumpyArrayConfig("raw", np.zeros((16, 16), np.uint8), voxel_size=(40000, 5240), offset=(0, 10480))
+    options = {"chunks": (8, 8), "pyramid": "mean", "unit": "pm", "storage": gpa.Storage(zarr_format=format)}
+    gpa.materialize(raw, tmp_path / "out.zarr", progress=False, **options)
+    found = attributes(tmp_path / "out.zarr/raw")
+    (image,) = (found if format == 2 else found["ome"])["multiscales"]
+    assert [axis["unit"] for axis in image["axes"]] == ["nanometer"] * 2
+    assert [level["coordinateTransformations"] for level in image["datasets"][:2]] == [
+        [{"type": "scale", "scale": [40.0, 5.24]}, {"type": "translation", "translation": [0.0, 10.48]}],
+        [{"type": "scale", "scale": [40.0, 10.48]}, {"type": "translation", "translation": [0.0, 13.1]}],
+    ]
+    assert attributes(tmp_path / "out.zarr/raw/s0")["dimension_units"] == ["40 nm", "5.24 nm"]
+    # whole numbers, as funlib.persistence wants them
+    assert attributes(tmp_path / "out.zarr/raw/s0")["voxel_size"] == [40000, 5240]
+    array = gpa.ZarrArrayConfig("raw", tmp_path / "out.zarr", "raw", scale=1).array(unit="pm")
+    assert (tuple(array.voxel_size), tuple(array.roi.begin)) == ((40000, 10480), (0, 10480))
 
 
 @pytest.mark.slow
