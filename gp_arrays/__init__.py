@@ -13,6 +13,7 @@ _NAMES = {
     ".errors": ("ComputeError", "ConfigError", "GpArraysError", "RequestError", "StoreError", "TreeError"),
     ".jobs": ("Storage", "Workers", "check_blocks", "finish", "materialize", "status"),
     ".model.array": ("Array",),
+    ".model.cache": ("set_cache_bytes",),
     ".model.base": ("ArrayConfig", "PointwiseConfig", "SourceConfig"),
     ".model.compare": ("compare",),
     ".model.explain": ("explain",),

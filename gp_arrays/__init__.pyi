@@ -23,6 +23,7 @@ from .model.array import Array as Array
 from .model.base import ArrayConfig as ArrayConfig
 from .model.base import PointwiseConfig as PointwiseConfig
 from .model.base import SourceConfig as SourceConfig
+from .model.cache import set_cache_bytes as set_cache_bytes
 from .model.compare import compare as compare
 from .model.explain import explain as explain
 from .model.plan import compile_plan as compile_plan
@@ -545,6 +546,7 @@ __all__ = [
     "ones_like",
     "open_zarr",
     "save_tree",
+    "set_cache_bytes",
     "source_of_id",
     "status",
     "view",

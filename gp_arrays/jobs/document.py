@@ -18,6 +18,7 @@ from funlib.geometry import Coordinate, Roi
 
 from ..errors import ConfigError, StoreError, TreeError
 from ..model.base import ArrayConfig
+from ..model.cache import reading_once
 from ..model.config import all_configs, rebuilt
 from ..model.evaluate import evaluate
 from ..model.meta import Meta, Region
@@ -247,7 +248,9 @@ class Work:
         parts = self.pass_.wanted(block)
         back = [-f for f in self.frame]
         wanted = [(self.plan.outputs[output.dataset], part.shift(back)) for output, part in parts]
-        return [(*part, voxels) for part, voxels in zip(parts, evaluate(self.plan, wanted), strict=True)]
+        with reading_once():
+            results = evaluate(self.plan, wanted)
+        return [(*part, voxels) for part, voxels in zip(parts, results, strict=True)]
 
 
 def _with_voxels(entry: Any, folder: Path) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..errors import StoreError
+from ..model.cache import total_bytes
 from ..storage.files import replace_file, writing
 from ..storage.journal import LEFT, STARTED, Grid
 from .document import Job
@@ -142,6 +143,8 @@ class Run:
             "retries": crew.limits.retries,
             "timeout": crew.limits.timeout,
             "threads": crew.limits.threads,
+            # of workers beside each other; those elsewhere have memory of their own
+            "cache_bytes": total_bytes() // crew.count,
             "patience": crew.patience,
             "logs": str(self.logs),
             "sys_path": [str(Path(path).absolute()) if path else str(Path.cwd()) for path in sys.path],

@@ -47,6 +47,8 @@ THREADS = (
     "NUMEXPR_NUM_THREADS",
     "BLOSC_NTHREADS",
 )
+#: How many bytes of computed tiles a worker keeps.
+CACHE_BYTES = "GP_ARRAYS_CACHE_BYTES"
 #: Which GPUs a process may use, and where the files of all of them are.
 DEVICES = "CUDA_VISIBLE_DEVICES"
 DEVICE_FILES = Path("/dev")
@@ -184,6 +186,8 @@ def launch(state: str, scheduler: str) -> int:
     words = shlex.join([sys.executable, "-m", "gp_arrays.jobs.worker", state, worker])
     command = run["command"] or "exec {worker}"
     os.environ.update(dict.fromkeys(THREADS, str(run["threads"])))
+    if not run["command"]:
+        os.environ[CACHE_BYTES] = str(run["cache_bytes"])
     if not run["command"] and (device := device_of(slot)) is not None:
         os.environ[DEVICES] = device
     terminated = threading.Event()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import GpArraysError
+from .cache import reading_once
 from .evaluate import run_step
 from .meta import Block, Meta, Region
 from .opened import Stored
@@ -211,7 +212,7 @@ def map_blocks(
     executor = ThreadPoolExecutor(num_workers)
     try:
         for region in nonzero_blocks(plan, index, multiple, limit):
-            running.append(executor.submit(function, region))
+            running.append(executor.submit(_once, function, region))
             # so many are ahead that no thread waits, and no more are held in memory
             if len(running) > 2 * num_workers:
                 yield running.popleft().result()
@@ -219,3 +220,8 @@ def map_blocks(
             yield running.popleft().result()
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _once(function: Callable[[Region], T], region: Region) -> T:
+    with reading_once():
+        return function(region)

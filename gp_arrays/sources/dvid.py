@@ -15,8 +15,9 @@ from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis, interpolatable
 from ..model.opened import Opened
 from ..storage.dvid import Instance, get_instance, instance_url, read_box
+from ..storage.dvid_blocks import Blocks
 from ..storage.dvid_http import NoSuchInstance, server_url
-from ..storage.dvid_versions import Ref, resolve
+from ..storage.dvid_versions import Ref, is_locked, resolve
 from ..units import Quantity, metres
 
 Extent = tuple[tuple[int, ...], tuple[int, ...]]
@@ -74,6 +75,9 @@ class DVIDArrayConfig(SourceConfig):
     and refuses to go on where the branch has moved. A token that the server wants is read
     from the environment variable ``DVID_TOKEN`` and sent to every server that a tree names; it cannot
     stand in a config.
+
+    Blocks of a version that is locked are kept in memory, up to ``GP_ARRAYS_CACHE_BYTES`` bytes, and requested once.
+    An open version may change at any time, so nothing of it is kept: each read asks the server.
 
     Args:
         name: The array's name.
@@ -162,6 +166,11 @@ class DVIDOpened(Opened):
     def place(self) -> str:  # type: ignore[override]
         return instance_url(self._server, self.uuid, self._instance.name)
 
+    @functools.cached_property
+    def _is_locked(self) -> bool:
+        """True if the voxels of this version can never change, asked once."""
+        return is_locked(self._server, self.uuid)
+
     def _at_scale(self, base: Instance, config: DVIDArrayConfig) -> Instance:
         if config.supervoxels and base.kind != "labelmap":
             raise StoreError("has no supervoxels", found=f"{base.name!r} is {base.kind}", allowed="a labelmap")
@@ -221,7 +230,12 @@ class DVIDOpened(Opened):
             query["scale"] = str(self._by_server)
         if self._config.supervoxels:
             query["supervoxels"] = "true"
-        data: np.ndarray[Any, Any] = read_box(self.place, instance, begin, end, query)
+        last = [first + size for first, size in zip(self._begin, self.shape[len(self.nonspatial) :], strict=True)]
+        blocks = Blocks(self.place, instance, query, (tuple(self._begin), tuple(last)))
+        if blocks.may_keep(begin, end) and self._is_locked:
+            data: np.ndarray[Any, Any] = blocks.read(begin, end)
+        else:
+            data = read_box(self.place, instance, begin, end, query)
         if self.nonspatial:
             data = np.moveaxis(data, -1, 0)[index[0]]
         return data.astype(self.dtype, copy=False)

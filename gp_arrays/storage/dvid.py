@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -138,15 +138,25 @@ def read_box(url: str, instance: Instance, begin: Sequence[int], end: Sequence[i
         begin, end: In voxels of the instance at the scale that the query names.
         query: Of every request; ``compression=gzip`` is undone here.
     """
-    shape = tuple(e - b for b, e in zip(begin, end, strict=True))
+    out = new_box(instance, [e - b for b, e in zip(begin, end, strict=True)])
+    parts = pieces(instance, begin, end)
+    run_all([functools.partial(read_piece, url, instance, piece, query, out, begin) for piece in parts])
+    return out
+
+
+def new_box(instance: Instance, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Memory for a box of voxels."""
     # blocks that a grid store does not have are left out of its replies, and are 0
     new = np.zeros if instance.grid_store else np.empty
-    out = new((*shape, *instance.voxel_shape), instance.dtype)
-    read = _read_blocks if instance.grid_store else _read_piece
-    jobs = [functools.partial(read, url, instance, piece, query, out, begin) for piece in pieces(instance, begin, end)]
-    if len(jobs) == 1:
-        jobs[0]()
-        return out
+    return new((*shape, *instance.voxel_shape), instance.dtype)
+
+
+def run_all(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run functions, a few at a time. Raises what one of them raises."""
+    if len(jobs) <= 1:
+        for job in jobs:
+            job()
+        return
     with ThreadPoolExecutor(min(CONNECTIONS, len(jobs))) as threads:
         futures = [threads.submit(job) for job in jobs]
         try:
@@ -155,7 +165,6 @@ def read_box(url: str, instance: Instance, begin: Sequence[int], end: Sequence[i
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             raise
-    return out
 
 
 def pieces(instance: Instance, begin: Sequence[int], end: Sequence[int]) -> list[Box]:
@@ -173,7 +182,14 @@ def pieces(instance: Instance, begin: Sequence[int], end: Sequence[int]) -> list
     return [(tuple(a for a, _ in box), tuple(b for _, b in box)) for box in itertools.product(*axes)]
 
 
-def _read_piece(
+def read_piece(
+    url: str, instance: Instance, piece: Box, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int]
+) -> None:
+    """Read a piece into its place in ``out``, which begins at ``origin``."""
+    (_read_blocks if instance.grid_store else _read_raw)(url, instance, piece, query, out, origin)
+
+
+def _read_raw(
     url: str, instance: Instance, piece: Box, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int]
 ) -> None:
     begin, end = piece

@@ -73,6 +73,15 @@ def resolve(server: str, ref: Ref) -> str:
     return str(matching[0])
 
 
+def is_locked(server: str, uuid: str) -> bool:
+    """True if the server says that nothing can be written to a version any more, which is for ever."""
+    try:
+        status = get_json(f"{server}/api/node/{quoted(uuid)}/status")
+    except StoreError:
+        return False  # what is not known to stay is not kept
+    return isinstance(status, Mapping) and status.get("Locked") is True
+
+
 def quoted(text: str) -> str:
     """A part of a URL's path."""
     return quote(text, safe=":~")

@@ -15,16 +15,13 @@ import attrs
 import numpy as np
 
 from ..errors import GpArraysError, StoreError
-from ..model.cache import ArrayCache
+from ..model.cache import CACHE
 from ..units import Quantity
 from .files import File
 from .image_metadata import channel_names, stated_lengths
 
 Voxels = np.ndarray[Any, Any]
 PNG = b"\x89PNG\r\n\x1a\n"
-
-#: Decoded pieces: a box often needs a few rows of a piece whose other rows the next box needs.
-PIECES = ArrayCache()
 
 
 def _read(file: FileIO, offset: int, count: int) -> bytes:
@@ -67,7 +64,8 @@ class Page:
             assert self.decode is not None
             return self.decode(_read(file, self.offsets[number], self.counts[number]), number)
 
-        return PIECES.get((self.file, self.number, number), decoded)
+        # also in passes over blocks: one often needs a few rows of a piece whose other rows the next one needs
+        return CACHE.get((self.file, self.number, number), decoded)
 
 
 @attrs.frozen(eq=False)

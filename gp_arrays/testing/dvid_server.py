@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import attrs
 import numpy as np
 
+from ..model.cache import CACHE
 from .dvid_instances import LABELS, FakeInstance, Refused
 
 #: Servers that run in this process, by URL: for the meaning of a DVIDArrayConfig.
@@ -60,6 +61,7 @@ class DVIDServer:
         root: The UUID of its first version.
         branches: By repository: versions of each branch, the newest first.
         versions: The instances of each version.
+        open_versions: Those that are not locked, so that their voxels may still change.
         seen: The requests so far.
         faults: What happens to the next requests for voxels: a status, or ``"short"`` (a body that
             ends too early), ``"text"`` (an error text instead of its end), ``"long"`` (an error text
@@ -73,6 +75,7 @@ class DVIDServer:
         self.root = "3f8ce0a1" + "5" * 24
         self.branches: list[dict[str, list[str]]] = [{"master": [self.root]}]
         self.versions: dict[str, dict[str, FakeInstance]] = {self.root: {}}
+        self.open_versions: set[str] = set()
         self.seen: list[Seen] = []
         self.faults: list[str | int] = []
         self.retry_after = ""
@@ -108,6 +111,7 @@ class DVIDServer:
             data = np.zeros((0, 0, 0), "uint64" if kind in LABELS else kind.removesuffix("blk"))
         instance = FakeInstance(data, **fields)
         self.versions[uuid or self.root][name] = instance
+        CACHE.clear()  # another server may have had the same address
         return instance
 
     def commit(self, uuid: str, branch: str = "master", repo: int = 0) -> str:
@@ -168,7 +172,7 @@ class DVIDServer:
             raise Refused(404, "404 page not found")
         uuid, _ = self.resolve(parts[2])
         if parts[3:] == ["status"]:
-            return _json({"Locked": True})
+            return _json({"Locked": uuid not in self.open_versions})
         if parts[3] not in self.versions[uuid]:
             raise Refused(400, "invalid data instance name")
         if len(parts) < 5:

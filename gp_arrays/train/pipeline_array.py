@@ -14,11 +14,12 @@ import numpy as np
 from ..errors import ComputeError, ConfigError, GpArraysError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
+from ..model.cache import CACHE
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .functions import code_hashes, file_hash, import_function, to_arguments, to_reference
 from .random_state import keeping_random_states
-from .tiles import TILES, Tile, TileSizes, grid_corner, paste, tile_key
+from .tiles import Tile, TileSizes, grid_corner, paste, tile_key
 
 if TYPE_CHECKING:
     from .appended import AppendedNodes
@@ -143,7 +144,7 @@ class PipelineArrayConfig(ArrayConfig):
             inside = source.clip(self.sizes.reads([tile], source))
             part = Block(block.crop(inside), inside, source)
             key = tile_key(f"{self.content} {tile.region}", part.data)
-            paste(target, tile, TILES.get(key, functools.partial(self._request, part, tile.region, source)))
+            paste(target, tile, CACHE.get(key, functools.partial(self._request, part, tile.region, source)))
         return target.data
 
     def _request(self, block: Block, region: Region, source: Meta) -> np.ndarray[Any, Any]:

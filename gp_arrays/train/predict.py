@@ -12,11 +12,12 @@ import numpy as np
 from ..errors import ComputeError, ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
+from ..model.cache import CACHE
 from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .functions import is_reference, to_arguments, to_reference
 from .network import NetworkFiles, scaled
-from .tiles import TILES, Tile, TileSizes, paste, tile_key
+from .tiles import Tile, TileSizes, paste, tile_key
 
 Voxels = np.ndarray[Any, Any]
 
@@ -180,7 +181,7 @@ class PredictArrayConfig(ArrayConfig):
         for tile in tiles:
             voxels = self._input(block, tile, source)
             key = tile_key(identity, voxels)
-            result = TILES.find(key)
+            result = CACHE.find(key)
             if result is not None:
                 paste(target, tile, result)
             else:
@@ -195,14 +196,14 @@ class PredictArrayConfig(ArrayConfig):
         network = self.network.load()
         with network.lock:
             # another thread may have computed some of them meanwhile
-            results = {each.key: TILES.find(each.key) for each in waiting}
+            results = {each.key: CACHE.find(each.key) for each in waiting}
             missing = [each for each in waiting if results[each.key] is None]
             if missing:
                 # a network's rounding may depend on the size of the batch, so every batch has the same
                 filled = missing + [missing[-1]] * (self.batch_size - len(missing))
                 voxels = network.run(np.stack([each.voxels for each in filled]), self.autocast)
                 for each, result in zip(missing, voxels, strict=False):
-                    results[each.key] = TILES.add(each.key, self._output(result, each.tile.region, target.meta))
+                    results[each.key] = CACHE.add(each.key, self._output(result, each.tile.region, target.meta))
         for each in waiting:
             result = results[each.key]
             assert result is not None

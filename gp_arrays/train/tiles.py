@@ -17,17 +17,12 @@ import numpy as np
 from funlib.geometry import Coordinate
 
 from ..errors import TreeError
-from ..model.cache import ArrayCache
 from ..model.meta import Block, Meta, Region, world_text
 from ..units import Quantity
 
 Voxels = np.ndarray[Any, Any]
 #: Lengths of a config, one for each spatial axis.
 Lengths = tuple[Quantity, ...] | None
-
-#: Tiles that were computed, for all arrays of a process.
-TILES = ArrayCache()
-
 
 #: Further than any array reaches, in tiles.
 FAR = 2**50

@@ -17,7 +17,7 @@ import torch
 from timing import medians
 
 import gp_arrays as gpa
-from gp_arrays.train.tiles import TILES
+from gp_arrays.model.cache import CACHE
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 import unet
@@ -49,7 +49,7 @@ def compare(channels: int, tile: int) -> None:
         return result
 
     def ours() -> np.ndarray:
-        TILES.clear()
+        CACHE.clear()
         return array[:]
 
     a, b = medians(ours, bare)

@@ -35,6 +35,8 @@ def masks_of(server, ref):
 def test_voxels_and_provenance(server, tmp_path):
     result = gpa.materialize(masks_of(server, ":master"), tmp_path / "out.zarr", **CUT)
     assert (result.ok, result.done) == (True, 8)
+    # each block reads the voxels that it needs, and no more
+    assert [seen.size for seen in server.voxel_requests()] == [(16, 16, 16)] * 8
     data = server.versions[server.root]["seg"].data
     written = gpa.open_zarr(tmp_path / "out.zarr", "masks")
     assert written.roi == gpa.Roi((-128, 24, 40), (256, 256, 256))

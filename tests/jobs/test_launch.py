@@ -174,6 +174,7 @@ def launched(tmp_path):
             "timeout": timeout,
             "workers": 2,
             "threads": 1,
+            "cache_bytes": 0,
         }
         (tmp_path / "run/run.json").write_text(json.dumps(run))
         context = f"hostname=127.0.0.1:port={port}:task_id=a:worker_id=3:logdir=/tmp"

@@ -9,7 +9,7 @@ import pytest
 from job_helpers import done_of, wait_for, workers_of
 
 import gp_arrays as gpa
-from gp_arrays.train.tiles import TILES
+from gp_arrays.model.cache import CACHE
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
@@ -80,7 +80,7 @@ def test_every_region_is_that_of_one_pass(raw, tmp_path, make, margin):
     rng = np.random.default_rng(1)
     for number in range(50):
         if number % 10 == 0:
-            TILES.clear()
+            CACHE.clear()
         low = [int(rng.integers(0, n)) for n in array.shape]
         # small ones and large ones, at odd places
         high = [min(n, a + int(rng.integers(1, 40))) for a, n in zip(low, array.shape, strict=True)]
@@ -115,7 +115,7 @@ def test_blocks_are_checked_with_as_many_threads(tmp_path):
     workers = gpa.Workers(threads=3)
     result = gpa.materialize(config, tmp_path / "out.zarr", num_workers=1, progress=False, workers=workers)
     assert (gpa.open_zarr(tmp_path / "out.zarr", "out")[:] == 3).all()
-    TILES.clear()
+    CACHE.clear()
     assert gpa.check_blocks(result.state, 4, trust=True).wrong == ()
     assert torch.get_num_threads() == 2
 

@@ -85,6 +85,7 @@ def test_what_will_not_pass_is_reported_at_once(server: DVIDServer, pauses: list
 
 
 def test_a_reply_that_asks_for_a_pause_gets_it(server: DVIDServer, pauses: list[float], monkeypatch: Any) -> None:
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", "0")
     array = array_of(server)
     for header, pause in (("7", 7.0), ("3600", LONGEST_DELAY)):
         server.faults.append(503)
@@ -234,6 +235,7 @@ def test_the_token_stands_nowhere(
     server: DVIDServer, monkeypatch: pytest.MonkeyPatch, caplog: Any, tmp_path: Any, pauses: list[float]
 ) -> None:
     monkeypatch.setenv("DVID_TOKEN", SECRET)
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", "0")
     caplog.set_level(logging.DEBUG)
     config = gpa.DVIDArrayConfig("raw", (server.url, server.root, "raw"))
     array = config.array()

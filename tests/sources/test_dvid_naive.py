@@ -40,13 +40,16 @@ def server(monkeypatch: Patch) -> Any:
         yield running
 
 
+@pytest.mark.parametrize("kept", ["0", "1000000000"])
 @pytest.mark.parametrize("name", CASES)
-def test_the_reader_is_right(server: DVIDServer, name: str) -> None:
+def test_the_reader_is_right(server: DVIDServer, monkeypatch: Patch, name: str, kept: str) -> None:
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", kept)
     CASES[name][0](server)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_naive_reader_is_not(server: DVIDServer, monkeypatch: Patch, name: str) -> None:
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", "0")
     check, naive = CASES[name]
     naive(monkeypatch)
     with pytest.raises((AssertionError, pytest.fail.Exception, gpa.GpArraysError, LookupError)):
@@ -180,13 +183,13 @@ def voxels_are_taken_for_big_endian(patch: Patch) -> None:
 
 @case(geometry)
 def z_is_taken_for_the_fastest_axis(patch: Patch) -> None:
-    read = dvid._read_piece
+    read = dvid._read_raw
 
     def naive(url: str, instance: Any, piece: Any, query: Any, out: Any, origin: Any) -> None:
         read(url, instance, piece, query, out, origin)
         out[...] = out.ravel().reshape(out.shape, order="F")  # the test reads one piece
 
-    patch.setattr(dvid, "_read_piece", naive)
+    patch.setattr(dvid, "_read_raw", naive)
 
 
 def colours(server: DVIDServer) -> None:
@@ -339,12 +342,12 @@ def single_block(server: DVIDServer) -> None:
 
 @case(single_block)
 def a_single_block_is_asked_for_as_it_is(patch: Patch) -> None:
-    read = dvid._read_piece
+    read = dvid._read_raw
 
     def naive(url: str, instance: Any, *rest: Any) -> None:
         read(url, attrs.evolve(instance, kind="labelarray"), *rest)
 
-    patch.setattr(dvid, "_read_piece", naive)
+    patch.setattr(dvid, "_read_raw", naive)
 
 
 # 6: scales of grey values

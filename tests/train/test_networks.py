@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
+from gp_arrays.model.cache import CACHE
 from gp_arrays.train.predict import scaled
-from gp_arrays.train.tiles import TILES
 
 torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
@@ -34,7 +34,7 @@ def assert_regions_equal(array, count=20):
     for _ in range(count):
         low = [int(rng.integers(0, n)) for n in array.shape]
         box = tuple(slice(a, int(rng.integers(a + 1, n + 1))) for a, n in zip(low, array.shape, strict=True))
-        TILES.clear()
+        CACHE.clear()
         np.testing.assert_array_equal(array[box], whole[box])
     return whole
 

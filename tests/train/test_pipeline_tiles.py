@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
+from gp_arrays.model.cache import CACHE
 from gp_arrays.train.pipeline_array import PipelineArrayConfig
-from gp_arrays.train.tiles import TILES
 
 
 def pooled(data, margin=2):
@@ -48,7 +48,7 @@ def test_any_region_gives_the_same(raw, changes):
     for _ in range(50):
         low = [int(rng.integers(0, n)) for n in array.shape]
         box = tuple(slice(a, int(rng.integers(a + 1, n + 1))) for a, n in zip(low, array.shape, strict=True))
-        TILES.clear()
+        CACHE.clear()
         np.testing.assert_array_equal(array[box], whole[box])
 
 
@@ -155,5 +155,5 @@ def test_a_stock_predict_node(tmp_path):
         result = networks.unet()(torch.from_numpy(data[np.newaxis, np.newaxis, :30, :30, :32]))[0].numpy()
     assert result.shape == whole.shape
     np.testing.assert_allclose(whole, result, atol=1e-6)
-    TILES.clear()
+    CACHE.clear()
     np.testing.assert_array_equal(array[:, 3:8, 11:20, 1:22], whole[:, 3:8, 11:20, 1:22])

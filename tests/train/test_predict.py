@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch", reason="the torch extra is not installed")
 
 import networks  # noqa: E402
 
+from gp_arrays.model.cache import CACHE  # noqa: E402
 from gp_arrays.train.network import Network  # noqa: E402
 from gp_arrays.train.predict import PredictArrayConfig  # noqa: E402
-from gp_arrays.train.tiles import TILES  # noqa: E402
 
 V = 4
 CONTEXT = (5 * V,) * 3
@@ -77,7 +77,7 @@ def test_any_region_gives_the_same(raw, options):
     for _ in range(20):
         low = [int(rng.integers(0, n)) for n in array.shape[1:]]
         box = tuple(slice(a, int(rng.integers(a + 1, n + 1))) for a, n in zip(low, array.shape[1:], strict=True))
-        TILES.clear()
+        CACHE.clear()
         np.testing.assert_array_equal(array[(slice(None), *box)], whole[(slice(None), *box)])
 
 
@@ -100,7 +100,7 @@ def test_the_last_tile_is_moved_inward_by_whole_strides(raw):
 
 def test_a_tile_is_computed_once(raw, monkeypatch):
     config, _ = raw
-    TILES.clear()
+    CACHE.clear()
     array = predicted(config).array()
     runs = []
     run = Network.run
@@ -109,7 +109,7 @@ def test_a_tile_is_computed_once(raw, monkeypatch):
         array[:, z]
     assert len(runs) == 8
     monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", "0")
-    TILES.clear()
+    CACHE.clear()
     array[:, 0], array[:, 1]
     assert len(runs) == 8 + 4 + 4
 
