@@ -25,6 +25,7 @@ from .chunk_files import (
 from .documents import Node
 from .keys import N5, ChunkKeys
 from .n5_blocks import decode_block
+from .tensorstore_arrays import TensorStoreArray
 
 MAJOR = int(zarr.__version__.split(".")[0])
 
@@ -82,10 +83,14 @@ class ArrayFiles:
         except FileNotFoundError:
             value = self._read_again(path, start, stop)
         if value is None:
-            self.misses = next(self._count)
+            self.note_absent()
         elif (start, stop) == (0, None):
             require_whole(value, self._in_blosc)
         return value
+
+    def note_absent(self) -> None:
+        """A chunk was absent, or may have been."""
+        self.misses = next(self._count)
 
     def _read_again(self, path: str, start: int, stop: int | None) -> bytes | None:
         """Read a chunk that was not found: it is absent only if no file has its key, nor the key that others give it."""
@@ -177,7 +182,11 @@ if MAJOR == 2:
 
         Without ``write_empty`` chunks that are fill value throughout are left out.
         """
-        require_format(node.format, root / node.path)
+        if node.format == 3:
+            if writable:
+                require_format(node.format, root / node.path)
+            files = ArrayFiles(root, node)
+            return TensorStoreArray(files, node), files
         store = CheckedStore(str(root))
         store.files = ArrayFiles(root, node)
         array = zarr.Array(

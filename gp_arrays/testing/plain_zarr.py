@@ -68,7 +68,7 @@ def write_plain_zarr(
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
             "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
-            "fill_value": fill_value,
+            "fill_value": bool(fill_value) if data.dtype == bool else fill_value,
             "attributes": dict(attributes),
         }
         (folder / "zarr.json").write_text(json.dumps(document))

@@ -90,12 +90,23 @@ def stored(folder: Path) -> tuple[dict[str, Any], Any]:
     """The attributes of a stored array, and all of its voxels."""
     if (folder / "attributes.json").exists():
         return {}, read_n5(folder)
-    v3 = folder / "zarr.json"
-    if v3.exists():
-        attributes = json.loads(v3.read_text())["attributes"]
-    else:
-        attributes = json.loads((folder / ".zattrs").read_text())
-    return attributes, np.asarray(zarr.open(str(folder), mode="r")[...])
+    if (folder / "zarr.json").exists():
+        document = json.loads((folder / "zarr.json").read_text())
+        return document["attributes"], plain_v3(folder, document)
+    return json.loads((folder / ".zattrs").read_text()), np.asarray(zarr.open(str(folder), mode="r")[...])
+
+
+def plain_v3(folder: Path, document: dict[str, Any]) -> Any:
+    """All voxels of an uncompressed array of Zarr v3, which zarr 2 does not read."""
+    size = document["chunk_grid"]["configuration"]["chunk_shape"]
+    data = np.full(document["shape"], document["fill_value"], document["data_type"])
+    for index in itertools.product(*(range(-(-n // c)) for n, c in zip(data.shape, size, strict=True))):
+        path = folder / "c" / "/".join(map(str, index))
+        if path.exists():
+            place = data[tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, size, strict=True))]
+            chunk = np.fromfile(path, data.dtype.newbyteorder("<")).reshape(size)
+            place[...] = chunk[tuple(map(slice, place.shape))]
+    return data
 
 
 @naive(ZarrArrayConfig)

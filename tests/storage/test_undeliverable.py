@@ -20,7 +20,7 @@ from gp_arrays.testing import write_plain_zarr
 
 DATA = np.arange(1, 65, dtype=np.uint8).reshape(4, 4, 4)
 PLAIN = {"voxel_size": [1, 1, 1]}
-LAYOUTS = {"dots": {"separator": "."}, "folders": {}, **({"v3": {"zarr_format": 3}} if 3 in FORMATS else {})}
+LAYOUTS = {"dots": {"separator": "."}, "folders": {}, "v3": {"zarr_format": 3}}
 CHUNK = {"dots": "1.0.1", "folders": "1/0/1", "v3": "c/1/0/1"}
 
 
