@@ -49,7 +49,7 @@ def _steps(values: Any, path: str) -> tuple[Fraction, Fraction]:
     digits = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
     noise = Fraction(float(digits)) * 4 * max(abs(first), abs(last)) + step / 10**9
     expected = float(first) + float(step) * np.arange(len(values))
-    if np.abs(values.astype(float) - expected).max() > max(float(noise), float(step) / 1000):
+    if not np.abs(values.astype(float) - expected).max() <= max(float(noise), float(step) / 1000):  # also of NaN
         raise ValueError(f"coordinates {path} are not evenly spaced")
     return shortest_near(step, noise / (len(values) - 1) + step / 10**9), first
 

@@ -1,0 +1,661 @@
+"""Stores with the documents that people's tools write: what their arrays are, with literals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gp_arrays as gpa
+from gp_arrays.storage.dialects import DIALECTS
+
+SPACE = {"type": "space", "unit": "micrometer"}
+
+
+def array_v2(*shape: int, dtype: str = "|u1") -> dict[str, Any]:
+    document = {"zarr_format": 2, "shape": shape, "chunks": shape, "dtype": dtype, "order": "C"}
+    return {**document, "compressor": None, "fill_value": 0, "filters": None}
+
+
+def array_v3(*shape: int, names: Sequence[str | None] | None = None, **attributes: Any) -> dict[str, Any]:
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "data_type": "uint8",
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": [{"name": "bytes"}],
+        "attributes": attributes,
+        **({} if names is None else {"dimension_names": names}),
+    }
+
+
+def group_v3(**attributes: Any) -> dict[str, Any]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+
+
+def write(root: Path, documents: Mapping[str, Any]) -> Path:
+    """A store of documents by their paths; groups of Zarr v2 need no document of their own."""
+    for path, document in documents.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(document if isinstance(document, str) else json.dumps(document))
+        if path.endswith(".zattrs") and not any(
+            f"{path.removesuffix('.zattrs')}.zarray" == other for other in documents
+        ):
+            (file.parent / ".zgroup").write_text('{"zarr_format": 2}')
+    return root
+
+
+def opened(root: Path, dataset: str, unit: str = "nm", **fields: Any) -> gpa.Array:
+    return gpa.ZarrArrayConfig("a", root, dataset, **fields).array(unit=unit)
+
+
+def dialect_of(array: gpa.Array) -> str | None:
+    (step,) = array.plan.steps
+    assert step.opened is not None
+    return step.opened.dialect
+
+
+def scale(*values: float) -> dict[str, Any]:
+    return {"type": "scale", "scale": values}
+
+
+def translation(*values: float) -> dict[str, Any]:
+    return {"type": "translation", "translation": values}
+
+
+def level(path: str, *transformations: dict[str, Any]) -> dict[str, Any]:
+    return {"path": path, "coordinateTransformations": transformations}
+
+
+# what tools write, and what it means: begin, voxel size (both in nm) and axes
+STORES: dict[str, tuple[dict[str, Any], str, tuple[Any, Any, str], str]] = {
+    # iohub: upper case, a channel and a time axis of one entry, noise of arithmetic
+    "iohub": (
+        {
+            ".zattrs": {
+                "multiscales": [
+                    {
+                        "version": "0.4",
+                        "axes": [
+                            {"name": "T", "type": "time", "unit": "second"},
+                            {"name": "C", "type": "channel"},
+                            *({"name": name, **SPACE} for name in "ZYX"),
+                        ],
+                        "datasets": [
+                            level("0", scale(1, 1, 0.40000000000000004, 0.1, 0.1)),
+                            level("1", scale(1, 1, 0.40000000000000004, 0.2, 0.2)),
+                        ],
+                        "name": "0",
+                        "coordinateTransformations": [{"type": "identity"}],
+                    }
+                ],
+                "omero": {"version": "0.4", "id": 1, "channels": [{"label": "DAPI"}, {"label": "GFP"}]},
+            },
+            "0/.zarray": array_v2(1, 2, 3, 4, 6),
+            "1/.zarray": array_v2(1, 2, 3, 2, 3),
+        },
+        "1",
+        ((0, 0, 0), (400, 200, 200), "czyx"),
+        "OME-NGFF 0.4 or 0.5",
+    ),
+    # ome-zarr-py given one translation: it stands at every level
+    "ome-zarr-py": (
+        {
+            ".zattrs": {
+                "multiscales": [
+                    {
+                        "version": "0.4",
+                        "axes": [{"name": name, **SPACE} for name in "zyx"],
+                        "datasets": [
+                            level("0", scale(0.04, 0.004, 0.004), translation(4, 0.4, 0.8)),
+                            level("1", scale(0.04, 0.008, 0.008), translation(4, 0.4, 0.8)),
+                        ],
+                        "name": "/",
+                    }
+                ]
+            },
+            "0/.zarray": array_v2(3, 4, 6),
+            "1/.zarray": array_v2(3, 2, 3),
+        },
+        "1",
+        ((4000, 400, 800), (40, 8, 8), "zyx"),
+        "OME-NGFF 0.4 or 0.5",
+    ),
+    "NGFF 0.5": (
+        {
+            "zarr.json": group_v3(
+                ome={
+                    "version": "0.5",
+                    "multiscales": [
+                        {
+                            "axes": [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"],
+                            "datasets": [
+                                level("s0", scale(40, 4, 4), translation(0, 0, 80)),
+                                level("s1", scale(40, 8, 8), translation(0, 2, 82)),
+                            ],
+                        }
+                    ],
+                }
+            ),
+            "s0/zarr.json": array_v3(3, 4, 6),
+            "s1/zarr.json": array_v3(3, 2, 3),
+        },
+        "s1",
+        ((0, 0, 80), (40, 8, 8), "zyx"),
+        "OME-NGFF 0.4 or 0.5",
+    ),
+    # ngff-zarr: one sequence for each level, from its path to the coordinate system
+    "NGFF 0.6": (
+        {
+            "zarr.json": group_v3(
+                ome={
+                    "version": "0.6",
+                    "multiscales": [
+                        {
+                            "name": "image",
+                            "coordinateSystems": [
+                                {
+                                    "name": "intrinsic",
+                                    "axes": [{"name": "c", "type": "channel"}, *({"name": n, **SPACE} for n in "zyx")],
+                                }
+                            ],
+                            "datasets": [
+                                {
+                                    "path": path,
+                                    "coordinateTransformations": [
+                                        {
+                                            "type": "sequence",
+                                            "input": {"path": path},
+                                            "output": {"name": "intrinsic"},
+                                            "transformations": [scale(1, *size), translation(0, *start)],
+                                        }
+                                    ],
+                                }
+                                for path, size, start in (
+                                    ("scale0/image", (0.04, 0.004, 0.004), (1, 0, 0)),
+                                    ("scale1/image", (0.04, 0.008, 0.008), (1, 0.002, 0.002)),
+                                )
+                            ],
+                        }
+                    ],
+                    "omero": {"channels": [{"label": "em", "color": "ffffff"}, {"label": "er", "color": "ff0000"}]},
+                }
+            ),
+            "scale0/image/zarr.json": array_v3(2, 3, 4, 6, names=["c", "z", "y", "x"]),
+            "scale1/image/zarr.json": array_v3(2, 3, 2, 3, names=["c", "z", "y", "x"]),
+        },
+        "scale1/image",
+        ((1000, 0, 0), (40, 8, 8), "czyx"),
+        "OME-NGFF 0.6",
+    ),
+    # the specification's own example: the image leads from one system to the next
+    "NGFF 0.6, two systems": (
+        {
+            "zarr.json": group_v3(
+                ome={
+                    "version": "0.6.dev2",
+                    "multiscales": [
+                        {
+                            "coordinateSystems": [
+                                {"name": name, "axes": [{"name": axis, **SPACE} for axis in "yx"]}
+                                for name in ("physical", "intrinsic")
+                            ],
+                            "datasets": [
+                                {
+                                    "path": "0",
+                                    "coordinateTransformations": [{**scale(1, 1), "input": "0", "output": "intrinsic"}],
+                                }
+                            ],
+                            "coordinateTransformations": [{**scale(10, 5), "input": "intrinsic", "output": "physical"}],
+                        }
+                    ],
+                }
+            ),
+            "0/zarr.json": array_v3(4, 6),
+        },
+        "0",
+        ((0, 0), (10_000, 5000), "yx"),
+        "OME-NGFF 0.6",
+    ),
+    # the array of each level carries what its group does
+    "Paintera": (
+        {
+            "raw/.zattrs": {"painteraData": {"type": "raw"}},
+            "raw/data/.zattrs": {"multiScale": True, "resolution": [4.0, 4.0, 40.0], "offset": [8.0, 16.0, 400.0]},
+            "raw/data/s0/.zarray": array_v2(3, 4, 6),
+            "raw/data/s0/.zattrs": {"resolution": [4.0, 4.0, 40.0], "offset": [8.0, 16.0, 400.0]},
+            "raw/data/s1/.zarray": array_v2(3, 2, 3),
+            "raw/data/s1/.zattrs": {
+                "resolution": [4.0, 4.0, 40.0],
+                "offset": [8.0, 16.0, 400.0],
+                "downsamplingFactors": [2.0, 2.0, 1.0],
+            },
+        },
+        "raw/data/s1",
+        ((400, 16, 8), (40, 8, 8), "zyx"),
+        "Paintera or pybdv",
+    ),
+    "Paintera, offsets of centres": (
+        {
+            "data/.zattrs": {"multiScale": True, "resolution": [4, 4, 40], "offset": [8, 16, 400], "unit": "um"},
+            "data/s1/.zarray": array_v2(3, 2, 3),
+            "data/s1/.zattrs": {"downsamplingFactors": [2, 2, 1], "offset": [10, 18, 400]},
+        },
+        "data/s1",
+        ((400_000, 16_000, 8000), (40_000, 8000, 8000), "zyx"),
+        "Paintera or pybdv",
+    ),
+    "pybdv": (
+        {
+            "setup0/.zattrs": {"downsamplingFactors": [[1, 1, 1], [2, 2, 1]], "dataType": "uint8"},
+            "setup0/timepoint0/.zattrs": {"multiScale": True, "resolution": [4.0, 5.0, 40.0]},
+            "setup0/timepoint0/s0/.zarray": array_v2(3, 4, 6),
+            "setup0/timepoint0/s0/.zattrs": {"downsamplingFactors": [1, 1, 1]},
+            "setup0/timepoint0/s1/.zarray": array_v2(3, 2, 3),
+            "setup0/timepoint0/s1/.zattrs": {"downsamplingFactors": [2, 2, 1]},
+        },
+        "setup0/timepoint0/s1",
+        ((0, 0, 0), (40, 10, 8), "zyx"),
+        "Paintera or pybdv",
+    ),
+    "n5-viewer": (
+        {
+            "c0/s0/.zarray": array_v2(3, 4, 6),
+            "c0/s0/.zattrs": {"pixelResolution": {"unit": "um", "dimensions": [0.004, 0.004, 0.04]}},
+            "c0/s1/.zarray": array_v2(3, 2, 3),
+            "c0/s1/.zattrs": {
+                "pixelResolution": {"unit": "um", "dimensions": [0.004, 0.004, 0.04]},
+                "downsamplingFactors": [2, 2, 1],
+            },
+        },
+        "c0/s1",
+        ((0, 0, 0), (40, 8, 8), "zyx"),
+        "n5-viewer",
+    ),
+    "n5-viewer, of the group": (
+        {
+            ".zattrs": {"pixelResolution": [4, 4, 40], "scales": [[1, 1, 1], [2, 2, 1]]},
+            "c0/s1/.zarray": array_v2(3, 2, 3),
+        },
+        "c0/s1",
+        ((0, 0, 0), (40, 8, 8), "zyx"),
+        "n5-viewer",
+    ),
+    "COSEM, of the array alone": (
+        {
+            "em/.zattrs": {},
+            **{
+                f"em/{path}": document
+                for number, factor, start in ((0, 1, 0), (1, 2, 2))
+                for path, document in (
+                    (f"s{number}/.zarray", array_v2(4 // factor, 4 // factor, 8 // factor)),
+                    (
+                        f"s{number}/.zattrs",
+                        {
+                            "transform": {
+                                "axes": ["z", "y", "x"],
+                                "scale": [4 * factor] * 3,
+                                "translate": [start] * 3,
+                                "units": ["nm"] * 3,
+                            },
+                            "pixelResolution": {"dimensions": [4 * factor] * 3, "unit": "nm"},
+                        },
+                    ),
+                )
+            },
+        },
+        "em/s1",
+        ((0, 0, 0), (8, 8, 8), "zyx"),
+        "COSEM",
+    ),
+    "TensorStore": (
+        {
+            "zarr.json": array_v3(
+                2, 3, 4, 6, names=["c", "z", "y", "x"], dimension_units=[None, "40 nm", "4e-9 m", "nm"]
+            )
+        },
+        "",
+        ((0, 0, 0), (40, 4, 1), "czyx"),
+        "TensorStore",
+    ),
+    "TensorStore, channels last and without names": (
+        {"zarr.json": array_v3(3, 4, 6, 2, dimension_units=["40 nm", "4 nm", "4 nm", None])},
+        "",
+        ((0, 0, 0), (40, 4, 4), "czyx"),
+        "TensorStore",
+    ),
+    "funlib.persistence": (
+        {
+            ".zarray": array_v2(2, 3, 4, 6),
+            ".zattrs": {
+                "offset": [400, 16, 8],
+                "voxel_size": [40, 4, 4],
+                "axis_names": ["c^", "z", "y", "x"],
+                "units": ["nm", "nm", "nm"],
+                "types": ["channel", "space", "space", "space"],
+            },
+        },
+        "",
+        ((400, 16, 8), (40, 4, 4), "czyx"),
+        "funlib.persistence or DaCapo",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_geometry(tmp_path: Path, name: str) -> None:
+    documents, dataset, (begin, voxel_size, axes), dialect = STORES[name]
+    array = opened(write(tmp_path, documents), dataset)
+    assert (tuple(array.roi.begin), tuple(array.voxel_size), "".join(array.axes)) == (begin, voxel_size, axes)
+    assert dialect_of(array) == dialect
+
+
+def coordinates(values: Any, **attributes: Any) -> dict[str, Any]:
+    """An array of coordinates, uncompressed, as one chunk."""
+    data = np.asarray(values)
+    return {".zarray": array_v2(*data.shape, dtype=data.dtype.str), ".zattrs": attributes, "0": data.tobytes()}
+
+
+def write_xarray(root: Path, axes: Mapping[str, Any], dims: Sequence[str], shape: Sequence[int]) -> Path:
+    write(root, {"raw/.zarray": array_v2(*shape), "raw/.zattrs": {"_ARRAY_DIMENSIONS": list(dims)}, ".zattrs": {}})
+    for name, (values, unit) in axes.items():
+        for file, content in coordinates(values, _ARRAY_DIMENSIONS=[name], units=unit).items():
+            path = root / name / file
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return root
+
+
+@pytest.mark.parametrize("dtype", ["<f8", "<f4", "<i8"])
+def test_coordinates_of_xarray_are_centres(tmp_path: Path, dtype: str) -> None:
+    z, y, x = np.arange(3) * 40 + 420, np.arange(4) * 4 + 2, np.arange(6) * 4 + 2
+    axes = {"z": (z.astype(dtype), "nm"), "y": (y.astype(dtype), "nm"), "x": (x.astype(dtype), "nanometer")}
+    array = opened(write_xarray(tmp_path, axes, "zyx", (3, 4, 6)), "raw")
+    assert (tuple(array.roi.begin), tuple(array.voxel_size)) == ((400, 0, 0), (40, 4, 4))
+    assert dialect_of(array) == "xarray"
+    # both given: the coordinates are not even read
+    (tmp_path / "z" / "0").write_bytes(b"")
+    assert opened(tmp_path, "raw", voxel_size=(1, 1, 1), offset=(0, 0, 0)).roi.shape == (3, 4, 6)
+
+
+def test_coordinates_with_the_noise_of_arithmetic(tmp_path: Path) -> None:
+    """Fractions of a micrometer, as numpy computes them in float32: steps are 5.24 nm."""
+    x = (np.arange(2000) * np.float32(0.00524) + np.float32(0.00262)).astype("<f4")
+    axes = {"y": (np.linspace(0.05, 9.95, 100), "um"), "x": (x, "um")}
+    array = opened(write_xarray(tmp_path, axes, "cyx", (2, 100, 2000)), "raw", unit="pm")
+    assert (tuple(array.roi.begin), tuple(array.voxel_size)) == ((0, 0), (100_000, 5240))
+    assert array.axes == ("c", "y", "x")
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([0.0, 4, 9, 12], "coordinates x are not evenly spaced"),
+        ([12.0, 8, 4, 0], "not ascending"),
+        ([4.0, 4, 4, 4], "not ascending"),
+        ([0.0, 4, np.nan, 12], "not evenly spaced"),
+        ([np.nan, 4, 8, 12], "not a length"),
+    ],
+)
+def test_coordinates_that_are_no_grid_are_refused(tmp_path: Path, values: Any, found: str) -> None:
+    root = write_xarray(tmp_path, {"y": (np.arange(3.0), "nm"), "x": (values, "nm")}, "yx", (3, 4))
+    with pytest.raises(gpa.StoreError, match=f"^a: .*{found}.*`voxel_size=`"):
+        opened(root, "raw")
+    assert opened(root, "raw", voxel_size=(4, 4)).voxel_size == (4, 4)
+
+
+XML = """<?xml version="1.0" encoding="UTF-8"?>
+<SpimData version="0.2">
+  <BasePath type="relative">.</BasePath>
+  <SequenceDescription>
+    <ImageLoader format="bdv.n5" version="1.0"><n5 type="relative">em.n5</n5></ImageLoader>
+    <ViewSetups>
+      <ViewSetup><id>0</id><size>6 4 3</size>
+        <voxelSize><unit>micrometer</unit><size>0.004 0.005 0.04</size></voxelSize></ViewSetup>
+      <ViewSetup><id>1</id><size>6 4 3</size>
+        <voxelSize><unit>nm</unit><size>8.0 8.0 8.0</size></voxelSize></ViewSetup>
+    </ViewSetups>
+  </SequenceDescription>
+  <ViewRegistrations>
+    <ViewRegistration timepoint="0" setup="0">
+      <ViewTransform type="affine"><affine>AFFINE</affine></ViewTransform>
+    </ViewRegistration>
+  </ViewRegistrations>
+</SpimData>
+"""
+FACTORS = [[1, 1, 1], [2, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("affine", "begin"),
+    [
+        ("0.004 0.0 0.0 0.0 0.0 0.005 0.0 0.0 0.0 0.0 0.04 0.0", (0, 0, 0)),
+        ("0.004 0.0 0.0 0.8 0.0 0.005 0.0 1.0 0.0 0.0 0.04 4.0", (4000, 1000, 800)),
+        # in voxels of the smallest size
+        ("1 0 0 200 0 1.25 0 250 0 0 10 1000", (4000, 1000, 800)),
+    ],
+)
+def test_sizes_from_the_xml_of_bigdataviewer(tmp_path: Path, affine: str, begin: tuple[int, ...]) -> None:
+    (tmp_path / "em.xml").write_text(XML.replace("AFFINE", affine))
+    (tmp_path / "other.xml").write_text("<html/>")
+    documents = {
+        "setup0/.zattrs": {"downsamplingFactors": FACTORS, "dataType": "uint8"},
+        "setup0/timepoint0/s1/.zarray": array_v2(3, 2, 3),
+        "setup1/timepoint0/s0/.zarray": array_v2(3, 4, 6),
+        "setup1/timepoint0/s0/.zattrs": {"downsamplingFactors": [1, 1, 1]},
+        "setup2/timepoint0/s0/.zarray": array_v2(3, 4, 6),
+        "setup2/timepoint0/s0/.zattrs": {"downsamplingFactors": [1, 1, 1]},
+    }
+    root = write(tmp_path / "em.n5", documents)
+    array = opened(root, "setup0/timepoint0/s1")
+    assert (tuple(array.roi.begin), tuple(array.voxel_size)) == (begin, (40, 10, 8))
+    assert dialect_of(array) == "BigDataViewer's XML"
+    assert opened(root, "setup1/timepoint0/s0").voxel_size == (8, 8, 8)
+    with pytest.raises(gpa.StoreError, match="no ViewSetup 2"):
+        opened(root, "setup2/timepoint0/s0")
+    (tmp_path / "em.xml").unlink()
+    # its factors alone are seen and not understood
+    with pytest.raises(gpa.StoreError, match="not understood.*downsamplingFactors.*`voxel_size=`"):
+        opened(root, "setup1/timepoint0/s0")
+    assert opened(root, "setup1/timepoint0/s0", voxel_size=(8, 4, 4)).voxel_size == (8, 4, 4)
+
+
+def test_an_xml_that_turns_or_is_damaged(tmp_path: Path) -> None:
+    root = write(
+        tmp_path / "em.n5",
+        {
+            "setup0/timepoint0/s0/.zarray": array_v2(3, 4, 6),
+            "setup0/timepoint0/s0/.zattrs": {"downsamplingFactors": [1, 1, 1]},
+        },
+    )
+    for text, found in (
+        (XML.replace("AFFINE", "1 0.5 0 0 0 1 0 0 0 0 1 0"), "does more than scale and translate"),
+        (XML.replace("AFFINE", "1 0 0 9 0 1 0 0 0 0 1 0"), "whose scale is not that of voxelSize"),
+        (XML[:300] + "em.n5", "cannot read the XML beside the store"),
+        (XML.replace("0.004 0.005 0.04", "fine"), "not a length"),
+    ):
+        (tmp_path / "em.xml").write_text(text)
+        with pytest.raises(gpa.StoreError, match=f"{found}.*`voxel_size=`"):
+            opened(root, "setup0/timepoint0/s0")
+        assert opened(root, "setup0/timepoint0/s0", voxel_size=(4, 4, 4), offset=(0, 0, 8)).roi.begin == (0, 0, 8)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "names"),
+    [
+        (None, (1, 2, 3, 8, 8), "czyx"),
+        (None, (3, 8, 8), "zyx"),
+        (["z", "y", "x"], (3, 8, 8), "zyx"),
+        (["c", "y", "x"], (2, 8, 8), "cyx"),
+    ],
+)
+def test_the_first_versions_of_ngff_have_no_sizes(
+    tmp_path: Path, axes: list[str] | None, shape: tuple[int, ...], names: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = {"version": "0.3", "datasets": [{"path": "0"}, {"path": "1"}]}
+    small = (*shape[:-2], 4, 4)
+    root = write(
+        tmp_path,
+        {
+            ".zattrs": {"multiscales": [image if axes is None else {**image, "axes": axes}]},
+            "0/.zarray": array_v2(*shape),
+            "1/.zarray": array_v2(*small),
+        },
+    )
+    fine, coarse = opened(root, "0"), opened(root, "1")
+    assert "".join(fine.axes) == "".join(coarse.axes) == names
+    assert set(fine.voxel_size) == {1}
+    assert coarse.voxel_size[-2:] == (2, 2)
+    assert coarse.roi == fine.roi
+    assert "no voxel size: 1 nm assumed" in caplog.text
+    config = gpa.ZarrArrayConfig("a", root, "0")
+    assert config.verify() == (True, "ok, but a: no voxel size: 1 nm assumed")
+    sizes = [40] * len(fine.voxel_size)
+    assert config.with_fields(voxel_size=sizes).verify() == (True, "ok")
+
+
+def test_no_geometry_at_all_is_said(tmp_path: Path) -> None:
+    config = gpa.ZarrArrayConfig("a", write(tmp_path, {".zarray": array_v2(3, 4, 6), ".zattrs": {"note": "x"}}), "")
+    assert config.verify() == (True, "ok, but a: no voxel size: 1 nm assumed")
+    assert config.with_fields(unit="um").verify() == (True, "ok, but a: no voxel size: 1 um assumed")
+
+
+BAD = [
+    # two keys that do not agree
+    ({"resolution": [40, 4, 4], "voxel_size": [4, 4, 40]}, "voxel_size .*contradicts resolution"),
+    ({"voxel_size": [4, 4, 4], "pixelResolution": [8, 8, 8]}, "contradict each other.*n5-viewer"),
+    ({"voxel_size": [4, 4, 4], "units": ["nm"] * 3, "dimension_units": ["4 um"] * 3}, "contradict each other"),
+    ({"voxel_size": [4, 4, 4], "axis_names": ["z", "y", "x"], "axistags": 5}, "TypeError.*`axes=`"),
+    # keys that nobody is known to write
+    ({"voxelSize": [4, 4, 4]}, "not understood; found voxelSize"),
+    ({"pixel_size_nm": {"x": 4, "y": 4, "z": 40}}, "not understood; found pixel_size_nm"),
+    ({"spacing": [4, 4, 4], "note": 1}, "not understood; found spacing"),
+    ({"scale": 4.0}, "not understood; found scale"),
+    ({"downsamplingFactors": [2, 2, 1]}, "not understood; found downsamplingFactors"),
+    # malformed
+    ({"voxel_size": "large"}, "malformed geometry"),
+    ({"voxel_size": []}, "malformed geometry"),
+    ({"voxel_size": {"x": 4}}, "malformed geometry"),
+    ({"voxel_size": 4}, "malformed geometry"),
+    ({"voxel_size": [4, float("nan"), 4]}, "malformed geometry: not a length"),
+    ({"voxel_size": [4, True, 4]}, "malformed geometry: not a length"),
+    ({"voxel_size": [[4], [4], [4]]}, "malformed geometry: not a length"),
+    ({"voxel_size": [4, 4, 4, 4, 4]}, "malformed geometry"),
+    ({"voxel_size": [4, 4, 4], "units": ["second"] * 3}, "not a unit of length"),
+    ({"voxel_size": [4, 4, 4], "units": 5}, "malformed geometry"),
+    ({"pixelResolution": {"unit": "nm"}}, "no 'dimensions'"),
+    ({"pixelResolution": [4, 4, 4], "downsamplingFactors": [2, 2]}, "malformed geometry"),
+    ({"transform": {"axes": ["z", "y", "x"], "scale": [1, 2]}}, "malformed geometry"),
+    ({"transform": 5}, "malformed geometry"),
+    ({"dimension_units": ["4 parsec"] * 3}, "not a unit of length"),
+    ({"dimension_units": 7}, "malformed geometry"),
+]
+
+
+@pytest.mark.parametrize(("attributes", "found"), BAD)
+def test_what_is_not_understood_is_an_error_that_overrides_cure(
+    tmp_path: Path, attributes: dict[str, Any], found: str
+) -> None:
+    root = write(tmp_path, {"a/.zarray": array_v2(3, 4, 6), "a/.zattrs": attributes})
+    with pytest.raises(gpa.StoreError, match=f"^a: {'(?s:.*)'}{found}") as caught:
+        opened(root, "a")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    if "axes=" not in found:
+        assert "`voxel_size=`" in str(caught.value)
+        assert "`offset=`" in str(caught.value)
+    array = opened(root, "a", voxel_size=(40, 4, 4), offset=(0, 0, 8), axes=("z", "y", "x"))
+    assert (array.roi.begin, array.voxel_size) == ((0, 0, 8), (40, 4, 4))
+    assert opened(root, "a", voxel_size=(40, 4, 4), axes=("z", "y", "x")).voxel_size == (40, 4, 4)
+
+
+IMAGES = [
+    ({"datasets": [level("0", {"type": "affine", "affine": []})], "axes": ["y", "x"]}, "transformation 'affine'"),
+    ({"datasets": [level("0", {"type": "rotation"})], "axes": ["y", "x"]}, "transformation 'rotation'"),
+    ({"datasets": [level("0", scale(1, 2, 3))], "axes": ["y", "x"]}, "malformed geometry"),
+    ({"datasets": [level("0", {"type": "scale", "path": "s"})], "axes": ["y", "x"]}, "no 'scale'"),
+    ({"datasets": [level("0", {"scale": [1, 2]})], "axes": ["y", "x"]}, "no 'type'"),
+    ({"datasets": [{"path": "0"}], "axes": [{"name": "y"}, {"name": "x"}]}, "no 'coordinateTransformations'"),
+    ({"datasets": [level("0", scale(1, 2))], "axes": [{"type": "space"}] * 2}, "no 'name'"),
+    (
+        {
+            "datasets": [level("0", {**scale(1, 2), "output": "a"})],
+            "coordinateSystems": [{"name": "a", "axes": [{"name": "y"}, {"name": "x"}]}],
+            "coordinateTransformations": [{"type": "rotation", "input": "a", "output": "b"}],
+        },
+        "no 'b'|transformation 'rotation'",
+    ),
+    (
+        {
+            "datasets": [level("0", {**scale(1, 2), "output": "a"})],
+            "coordinateSystems": [{"name": "a", "axes": [{"name": "y"}, {"name": "x"}]}],
+            "coordinateTransformations": [{**scale(2, 2), "input": "a", "output": name} for name in "bc"],
+        },
+        "2 coordinate transformations from 'a'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("image", "found"), IMAGES)
+def test_malformed_images_are_errors_that_overrides_cure(tmp_path: Path, image: dict[str, Any], found: str) -> None:
+    root = write(tmp_path, {".zattrs": {"multiscales": [image]}, "0/.zarray": array_v2(4, 6)})
+    with pytest.raises(gpa.StoreError, match=f"^a: .*({found}).*`voxel_size=`"):
+        opened(root, "0")
+    array = opened(root, "", voxel_size=(4, 4), offset=(0, 8), axes=("y", "x"))
+    assert (array.roi.begin, array.voxel_size) == ((0, 8), (4, 4))
+    # without an offset it is not silently 0
+    good, text = gpa.ZarrArrayConfig("a", root, "0", voxel_size=(4, 4), axes=("y", "x")).verify()
+    assert good
+    assert text == "ok, but a: no offset that can be read: 0 assumed"
+
+
+def test_dialects_that_agree_are_one(tmp_path: Path) -> None:
+    """What `materialize` writes speaks several dialects; one without a unit takes that of the others."""
+    attributes = {"voxel_size": [40, 4.000000001, 4], "offset": [0, 0, 8], "dimension_units": ["40 um", "4 um", "4 um"]}
+    array = opened(write(tmp_path, {".zarray": array_v2(3, 4, 6), ".zattrs": attributes}), "", unit="pm")
+    assert (array.roi.begin[2], array.voxel_size[0]) == (8_000_000, 40_000_000)
+    assert dialect_of(array) == "funlib.persistence or DaCapo"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "axes", "names"),
+    [
+        ({"channel_names": ["a", "b"]}, "cyx", ("a", "b")),
+        ({"channel_names": ["a", "a"]}, "cyx", ("0", "1")),
+        ({"channel_names": ["a"]}, "cyx", ("0", "1")),
+        ({"channel_names": ["a", None]}, "cyx", ("0", "1")),
+        ({}, "cyx", ("0", "1")),
+    ],
+)
+def test_names_of_channels_that_select_takes(
+    tmp_path: Path, attributes: Any, axes: str, names: tuple[str, ...]
+) -> None:
+    attributes = {**attributes, "voxel_size": [4, 4], "axis_names": list(axes)}
+    config = gpa.ZarrArrayConfig("a", write(tmp_path, {".zarray": array_v2(2, 4, 6), ".zattrs": attributes}), "")
+    (config.file_name / "0.0.0").write_bytes(np.repeat(np.arange(2, dtype=np.uint8), 24).tobytes())
+    assert config.array().channels == names
+    for number, name in enumerate(names):
+        selected = gpa.SelectArrayConfig("s", config, channels=[name]).array()
+        assert (selected[:] == number).all()
+
+
+@pytest.mark.parametrize("place", ["omero", "ome"])
+def test_names_of_channels_in_omero(tmp_path: Path, place: str) -> None:
+    documents, dataset, _, _ = STORES["iohub" if place == "omero" else "NGFF 0.6"]
+    config = gpa.ZarrArrayConfig("a", write(tmp_path, documents), dataset)
+    names = ("DAPI", "GFP") if place == "omero" else ("em", "er")
+    assert config.array().channels == names
+    assert gpa.SelectArrayConfig("s", config, channels=[names[1]]).array().channels == names[1:]
+
+
+def test_every_dialect_is_named_once() -> None:
+    names = [dialect.name for dialect in DIALECTS]
+    assert len(set(names)) == len(names)
