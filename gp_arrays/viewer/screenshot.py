@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ComputeError, StoreError
-from .volume import Volume
+from .volume import volumes_of
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 #: Software rendering, and no access to the network.
@@ -116,8 +116,7 @@ def _next_picture(viewer: Any, process: subprocess.Popen[bytes], begun: float, t
 
 def problems(viewer: Any) -> list[str]:
     """The messages of all failures in the volumes of a viewer so far."""
-    volumes = list(viewer.volume_manager.volumes.values())
-    return sorted({text for volume in volumes if isinstance(volume, Volume) for text in volume.problems})
+    return sorted({text for volume in volumes_of(viewer) for text in volume.problems})
 
 
 def save(viewer: Any, path: Path, size: tuple[int, int], timeout: float) -> None:

@@ -16,6 +16,7 @@ from ..model.base import ArrayConfig
 from ..model.fields import to_path
 from . import screenshot, server
 from .layers import bounds, box_layer, layers_of, screen_space
+from .volume import volumes_of
 
 #: The number of screen pixels that a small array fills at first.
 PIXELS = 360
@@ -36,6 +37,8 @@ class View:
         self.viewer = server.make_viewer(host, port)
         with self.viewer.txn() as state:
             _fill(state, self.rows)
+        for volume in volumes_of(self.viewer):
+            volume.on_failure = self._show_failure
         self.url: str = self.viewer.get_viewer_url()
         _open.append(self)
         if not quiet:
@@ -46,6 +49,11 @@ class View:
     def arrays(self) -> dict[str, Array]:
         """The arrays that are shown, by the names of their layers."""
         return {_label(row, name): array for row, arrays in self.rows.items() for name, array in arrays.items()}
+
+    def _show_failure(self, cause: str, text: str) -> None:
+        """Show a message in the browser, where chunks that failed look like background."""
+        with self.viewer.config_state.txn() as config:
+            config.status_messages[cause] = text
 
     def serve(self) -> None:
         """Wait until Ctrl-C, then close the view even if voxels are being computed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,6 +49,9 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         )
         #: The messages of all failures so far.
         self.problems: list[str] = []
+        #: Called with a key and the message of the first failure of each cause.
+        self.on_failure: Callable[[str, str], None] = lambda cause, text: None
+        self._causes: set[str] = set()
         self._lock = threading.Lock()
 
     def get_encoded_subvolume(
@@ -78,17 +81,30 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
             return np.ascontiguousarray(data.astype(self.shown, casting="unsafe", copy=False))
 
     def _report(self, error: Exception) -> None:
-        """Log a failure with its path in the tree. Each text is logged once, since many chunks fail alike."""
+        """Log a failure with its path in the tree. Each text is logged once, and each cause passed on once.
+
+        A cause is the problem and where in the tree it is: a store that is away fails every chunk.
+        """
         text = str(error.at(self.array.name) if isinstance(error, GpArraysError) else f"{self.array.name}: {error!r}")
         with self._lock:
             if text in self.problems:
                 return
             self.problems.append(text)
+            cause = text.partition("; found")[0]
+            new = cause not in self._causes
+            self._causes.add(cause)
+        if new:
+            self.on_failure(cause, text)
         logger.error("%s", text, exc_info=None if isinstance(error, GpArraysError) else error)
 
     def get_object_mesh(self, object_id: int) -> bytes:
         """Refuses: a mesh would need every voxel of the array."""
         raise local_volume.MeshesNotSupportedForVolume
+
+
+def volumes_of(viewer: neuroglancer.Viewer) -> list[Volume]:
+    """The volumes of all layers of a viewer."""
+    return [volume for volume in list(viewer.volume_manager.volumes.values()) if isinstance(volume, Volume)]
 
 
 def space(array: Array, mixed: bool) -> neuroglancer.CoordinateSpace:

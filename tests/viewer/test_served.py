@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -138,3 +139,28 @@ def test_a_failing_request_is_logged_with_its_path_and_the_viewer_stays_up(
     (record,) = [record for record in caplog.records if record.name.startswith("gp_arrays.viewer")]
     assert record.getMessage().startswith("norm > raw: cannot read; found chunk 1/0/0 of ")
     assert served(view, "norm", (0, 0, 0), (64, 64, 64)).shape == (64, 64, 64)
+
+
+def test_each_cause_of_failures_is_shown_in_the_browser_once(tmp_path: Path, show: Callable[..., View]) -> None:
+    store = tmp_path / "a.zarr"
+    array = gpa.create_zarr(store, "raw", gpa.Roi((0, 0), (192, 64)), (1, 1), "uint8", chunks=(64, 64))
+    array[:] = 7
+    for name in ("0/0", "1/0"):
+        (store / "raw" / name).write_bytes(b"damaged")
+    view = show({"raw": gpa.ZarrArrayConfig("raw", store, "raw")})
+    assert dict(view.viewer.config_state.state.status_messages) == {}
+
+    def fail(row: int) -> None:
+        with pytest.raises(urllib.error.HTTPError) as failed:
+            served(view, "raw", (64 * row, 0), (64 * row + 64, 64))
+        failed.value.close()
+
+    fail(0)
+    fail(1)
+    (message,) = view.viewer.config_state.state.status_messages.values()
+    assert message.startswith("raw: cannot read; found chunk 0/0 of ")
+    shutil.rmtree(store)
+    fail(2)
+    first, second = view.viewer.config_state.state.status_messages.values()
+    assert first == message
+    assert second.startswith("raw: the array has vanished since it was opened")
