@@ -11,7 +11,9 @@ from typing import Any
 #: Modules and the names that they give to users.
 _NAMES = {
     ".errors": ("ComputeError", "ConfigError", "GpArraysError", "RequestError", "StoreError", "TreeError"),
-    ".jobs": ("Storage", "Workers", "check_blocks", "finish", "materialize", "status"),
+    ".jobs.progress": ("check_blocks", "finish", "status"),
+    ".jobs.run": ("materialize",),
+    ".jobs.settings": ("Storage", "Workers"),
     ".model.array": ("Array",),
     ".model.cache": ("set_cache_bytes",),
     ".model.base": ("ArrayConfig", "PointwiseConfig", "SourceConfig"),

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from ..errors import StoreError
-from ..jobs import materialize
+from ..jobs.run import materialize
 from ..model.array import Array
 from ..model.explain import describe
 from ..sources.zarr_ import ZarrArrayConfig

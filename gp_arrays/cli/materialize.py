@@ -11,11 +11,12 @@ import click
 from funlib.geometry import Roi
 
 from ..errors import ConfigError
-from ..jobs import Storage, Workers, check_blocks
-from ..jobs import finish as finish_outputs
-from ..jobs import materialize as write
-from ..jobs import status as read_status
+from ..jobs.progress import check_blocks
+from ..jobs.progress import finish as finish_outputs
+from ..jobs.progress import status as read_status
 from ..jobs.pyramid import METHODS
+from ..jobs.run import materialize as write
+from ..jobs.settings import Storage, Workers
 from ..model.fields import to_bytes
 from ..storage.create import COMPRESSORS
 from .tree import TREE, UNIT, pick

@@ -1,20 +1,29 @@
-"""Materialization: the arrays of a tree written to disk, block by block, at any size."""
+"""Materialization: the arrays of a tree written to disk, block by block, at any size.
 
-from .result import Cost, Failed, Result
-from .run import materialize
-from .settings import Storage, Workers
-from .status import Checked, Status, check_blocks, finish, status
+Names are imported when they are first used: a worker needs few of these modules, and each worker imports them anew.
+"""
 
-__all__ = [
-    "Checked",
-    "Cost",
-    "Failed",
-    "Result",
-    "Status",
-    "Storage",
-    "Workers",
-    "check_blocks",
-    "finish",
-    "materialize",
-    "status",
-]
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "Checked": ".progress",
+    "Cost": ".result",
+    "Failed": ".result",
+    "Result": ".result",
+    "Status": ".progress",
+    "Storage": ".settings",
+    "Workers": ".settings",
+    "check_blocks": ".progress",
+    "finish": ".progress",
+    "materialize": ".run",
+    "status": ".progress",
+}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)
