@@ -62,6 +62,7 @@ def get(url: str) -> bytes:
 
 def main() -> None:
     size = int(sys.argv[1]) if len(sys.argv) > 1 else 512
+    gpa.set_cache_bytes(0)  # each read asks the server again
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     process = context.Process(target=serve, args=(size, theirs), daemon=True)
