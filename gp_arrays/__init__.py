@@ -57,6 +57,7 @@ _TYPES = {
     "NumpyArrayConfig": (".sources.numpy_", "NumpySource"),
     "OnesArrayConfig": (".transforms.ones", "Ones"),
     "PipelineArrayConfig": (".train.pipeline_array", "PipelineArray"),
+    "PrecomputedArrayConfig": (".sources.precomputed", "PrecomputedSource"),
     "RelabelArrayConfig": (".transforms.relabel", "Relabel"),
     "PredictArrayConfig": (".train.predict", "Predict"),
     "ResampledArrayConfig": (".transforms.resample", "Resample"),

@@ -32,6 +32,7 @@ from .sources.dummy import DummyArrayConfig as DummyArrayConfig
 from .sources.dvid import DVIDArrayConfig as DVIDArrayConfig
 from .sources.hdf5 import HDF5ArrayConfig as HDF5ArrayConfig
 from .sources.numpy_ import NumpyArrayConfig as NumpyArrayConfig
+from .sources.precomputed import PrecomputedArrayConfig as PrecomputedArrayConfig
 from .sources.stores import create_zarr as create_zarr
 from .sources.stores import open_zarr as open_zarr
 from .sources.tiff import TiffArrayConfig as TiffArrayConfig
@@ -332,6 +333,23 @@ class PipelineArray(gp.BatchFilter):  # type: ignore[misc]
         axes: Sequence[str] | None = None,
     ) -> None: ...
 
+class PrecomputedSource(gp.BatchProvider):  # type: ignore[misc]
+    """A scale of a volume in Neuroglancer's precomputed format, in a folder or behind a URL."""
+
+    def __init__(
+        self,
+        key: gp.ArrayKey,
+        file_name: Any,
+        scale: Any = 0,
+        voxel_size: Any = None,
+        offset: Any = None,
+        unit: Any = None,
+        interpolatable: Any = None,
+        storage_options: Any = None,
+        *,
+        tree_unit: Any = None,
+    ) -> None: ...
+
 class Predict(gp.BatchFilter):  # type: ignore[misc]
     """What a torch network predicts from an array, computed in whole tiles on one grid."""
 
@@ -502,6 +520,8 @@ __all__ = [
     "PipelineArray",
     "PipelineArrayConfig",
     "PointwiseConfig",
+    "PrecomputedArrayConfig",
+    "PrecomputedSource",
     "Predict",
     "PredictArrayConfig",
     "RandomLocationInMask",

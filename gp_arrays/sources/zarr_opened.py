@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,8 +25,8 @@ from ..storage.journal import MARK, Mark, Unfinished
 from ..storage.keys import N5
 from ..storage.labels import channel_names, declared_labels
 from ..storage.listing import list_chunks, require_readable_chunks
-from ..storage.pyramids import pyramid_at, pyramid_of
-from ..units import DEFAULT_UNIT, decimal_text
+from ..storage.pyramids import level_of_size, pyramid_at, pyramid_of
+from ..units import DEFAULT_UNIT
 
 if TYPE_CHECKING:
     from .zarr_ import ZarrArrayConfig
@@ -252,19 +251,8 @@ def _find_array(config: ZarrArrayConfig) -> Node:
 
 
 def _level_of_size(config: ZarrArrayConfig, nodes: Sequence[Node], wanted: VoxelSize) -> Node:
-    """The level with the largest voxels that are on no axis larger than is wanted. Raises StoreError."""
+    """The level that a wanted voxel size picks. Raises StoreError."""
     unit = config.unit or config.tree_unit or DEFAULT_UNIT
     override = Override(axes=config.axes, unit=config.unit)
-    sizes = [[size.to(unit) for size in read_geometry(config.file_name, node, override).voxel_size] for node in nodes]
-    most = [length.to(unit) for length in wanted.lengths] * (len(sizes[0]) if len(wanted.lengths) == 1 else 1)
-    if len(most) != len(sizes[0]):
-        raise StoreError(
-            "scale is not one length per spatial axis", found=str(wanted), allowed=f"{len(sizes[0])} lengths, or one"
-        )
-    fitting = [number for number, size in enumerate(sizes) if all(a <= b for a, b in zip(size, most, strict=True))]
-    if not fitting:
-        levels = [f"{number}: ({', '.join(map(decimal_text, size))})" for number, size in enumerate(sizes)]
-        raise StoreError(
-            "no level has voxels of that size or smaller", found=str(wanted), allowed=f"{', '.join(levels)} {unit}"
-        )
-    return nodes[max(fitting, key=lambda number: math.prod(sizes[number]))]
+    sizes = [read_geometry(config.file_name, node, override).voxel_size for node in nodes]
+    return nodes[level_of_size(sizes, wanted, unit)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import attrs
 
 from ..errors import StoreError, quoted
+from ..model.fields import VoxelSize
+from ..units import Quantity, decimal_text
 from .documents import Node, ancestors, read_node
 
 #: How the levels of a pyramid are named where no metadata list them.
@@ -86,3 +89,26 @@ def _numbered(root: Path, group: str) -> Iterator[str]:
 
 def _is_smaller(shape: Sequence[int], other: Sequence[int]) -> bool:
     return tuple(shape) != tuple(other) and all(a <= b for a, b in zip(shape, other, strict=True))
+
+
+def level_of_size(sizes: Sequence[Sequence[Quantity]], wanted: VoxelSize, unit: str) -> int:
+    """The number of the level with the largest voxels that are on no axis larger than is wanted.
+
+    Args:
+        sizes: The voxel size of each level.
+        wanted: The voxel size that is wanted.
+        unit: Of bare lengths.
+
+    Raises:
+        StoreError: All levels have larger voxels, or ``wanted`` does not have a length for each axis.
+    """
+    levels = [[length.to(unit) for length in size] for size in sizes]
+    dims = len(levels[0])
+    most = [length.to(unit) for length in wanted.lengths] * (dims if len(wanted.lengths) == 1 else 1)
+    if len(most) != dims:
+        raise StoreError("scale is not one length per spatial axis", str(wanted), f"{dims} lengths, or one")
+    fitting = [number for number, size in enumerate(levels) if all(a <= b for a, b in zip(size, most, strict=True))]
+    if not fitting:
+        texts = [f"{number}: ({', '.join(map(decimal_text, size))})" for number, size in enumerate(levels)]
+        raise StoreError("no level has voxels of that size or smaller", str(wanted), f"{', '.join(texts)} {unit}")
+    return max(fitting, key=lambda number: math.prod(levels[number]))

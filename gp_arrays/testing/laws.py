@@ -33,7 +33,7 @@ from .processes import digest, read_in_fork, read_in_spawned
 from .stored import with_stored_sources
 
 #: Metadata documents of a store; all other files hold chunks.
-DOCUMENTS = frozenset([".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json", "attributes.json"])
+DOCUMENTS = frozenset([".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json", "attributes.json", "info"])
 
 
 def random_roi(rng: np.random.Generator, array: Any) -> Roi:
@@ -218,17 +218,22 @@ class ArrayTypeLaws:
 class StoredSourceLaws(ArrayTypeLaws):
     """The laws, and law 8 in full, of a type that reads chunks from a folder ``file_name``.
 
-    ``chunk_files`` and ``fill_of`` know Zarr; override them for another format.
+    ``folder_of``, ``chunk_files`` and ``fill_of`` know Zarr; override them for another format.
     """
+
+    def folder_of(self, config: Any) -> Path:
+        """The folder of its metadata and chunks."""
+        return Path(config.file_name, config.dataset)
 
     def chunk_files(self, config: Any) -> list[Path]:
         """The files of its chunks."""
-        folder = Path(config.file_name, config.dataset)
-        return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in DOCUMENTS)
+        return sorted(
+            path for path in self.folder_of(config).rglob("*") if path.is_file() and path.name not in DOCUMENTS
+        )
 
     def fill_of(self, config: Any) -> Any:
         """The value of voxels whose chunk is absent."""
-        folder = Path(config.file_name, config.dataset)
+        folder = self.folder_of(config)
         document = next(path for path in (folder / "zarr.json", folder / ".zarray") if path.exists())
         return json.loads(document.read_text())["fill_value"]
 
@@ -246,7 +251,7 @@ class StoredSourceLaws(ArrayTypeLaws):
     def test_lost_metadata_are_an_error(self, copies: Sequence[Any]) -> None:
         for config in copies:
             array = config.array()
-            for path in [*self.chunk_files(config), *Path(config.file_name, config.dataset).glob("*")]:
+            for path in [*self.chunk_files(config), *self.folder_of(config).glob("*")]:
                 if path.is_file() and path.exists():
                     path.unlink()
             with pytest.raises(StoreError, match=config.name):

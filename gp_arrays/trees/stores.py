@@ -11,6 +11,7 @@ from ..model.base import SourceConfig
 from ..model.config import field_names
 from ..model.fields import is_url
 from ..sources.hdf5 import HDF5ArrayConfig
+from ..sources.precomputed import PrecomputedArrayConfig
 from ..sources.tiff import TiffArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
 from ..storage.documents import datasets, find_node, read_node
@@ -23,7 +24,7 @@ _FILES: dict[bytes, type[SourceConfig]] = {
     b"\x89HDF\r\n\x1a\n": HDF5ArrayConfig,
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG"), TiffArrayConfig),
 }
-_READ = "a store (Zarr, N5), an HDF5, TIFF or PNG file, a pattern such as 'slices/*.tif', or a tree file"
+_READ = "a store (Zarr, N5, precomputed), an HDF5, TIFF or PNG file, a pattern such as 'slices/*.tif', or a tree file"
 
 #: Documents that a group or an array of a store has.
 _DOCUMENTS = (".zgroup", ".zarray", "zarr.json", "attributes.json")
@@ -52,6 +53,9 @@ def configs_of_store(location: Path) -> dict[str, SourceConfig]:
     """
     if not location.exists() and re.search(r"[*?[]", str(location)) and not is_url(location):
         return {location.parent.name or "slices": TiffArrayConfig(location.parent.name or "slices", location)}
+    if str(location).startswith("precomputed:") or (location / "info").is_file():
+        name = re.split(r"\W", location.name)[0] or "volume"
+        return {name: PrecomputedArrayConfig(name, location)}
     root, dataset = split_location(location)
     if root.is_file():
         return _configs_of_file(root, dataset)

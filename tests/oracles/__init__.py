@@ -3,7 +3,18 @@
 Importing this package registers them all: an oracle for each type, and how random trees come to have it.
 """
 
-from . import appended, dvid_trees, hdf5_trees, labels, resampled, simple, simple_trees, targets, tiff_trees
+from . import (
+    appended,
+    dvid_trees,
+    hdf5_trees,
+    labels,
+    precomputed_trees,
+    resampled,
+    simple,
+    simple_trees,
+    targets,
+    tiff_trees,
+)
 from .trees import Grown, Pool, growing, grows, trees
 
 __all__ = [
@@ -15,6 +26,7 @@ __all__ = [
     "grows",
     "hdf5_trees",
     "labels",
+    "precomputed_trees",
     "resampled",
     "simple",
     "simple_trees",

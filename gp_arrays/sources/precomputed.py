@@ -1,0 +1,178 @@
+"""Volumes in Neuroglancer's precomputed format."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..errors import ConfigError, StoreError, quoted
+from ..model import fields
+from ..model.base import SourceConfig
+from ..model.fields import VoxelSize
+from ..model.meta import CHANNEL, Axis, interpolatable
+from ..model.opened import Opened
+from ..storage.precomputed import Info, Scale, read_box, read_chunk, read_info, require_encoding
+from ..storage.precomputed_files import Files
+from ..storage.pyramids import level_of_size
+from ..units import DEFAULT_UNIT, Quantity, without_noise
+
+
+def to_volume(value: Any) -> Path:
+    """attrs converter: a path or URL, with or without Neuroglancer's name of the format."""
+    path = str(fields.to_path(value))
+    return Path(re.sub(r"^precomputed:/*(?=[a-z0-9+]+:|/)|\|neuroglancer-precomputed:?$", "", path))
+
+
+def to_scale(value: Any) -> int | str | VoxelSize:
+    """attrs converter: as ``fields.to_scale``; a text may also be the key of a scale."""
+    return value if isinstance(value, str) and value else fields.to_scale(value)
+
+
+@attrs.frozen(eq=False, repr=False)
+class PrecomputedArrayConfig(SourceConfig):
+    """A scale of a volume in Neuroglancer's precomputed format, in a folder or behind a URL.
+
+    Axes are z, y, x, several channels an axis ``c`` before them. Chunks are raw, ``compressed_segmentation``,
+    JPEG, PNG or JPEG XL, in files of their own or in shards. Voxel size and offset are those that the volume says, in
+    nanometers; what is given here wins. Chunks that are not there are 0. Chunks that are images need
+    ``pip install 'gp_arrays[tiff]'``.
+
+    Args:
+        name: The array's name.
+        file_name: The folder, or a URL such as ``"gs://bucket/volume"`` or ``"https://..."``; a prefix
+            ``precomputed://`` makes no difference.
+        scale: Its number, 0 the finest, or its key, such as ``"16_16_40"``. A voxel size, such as ``"16 nm"`` or one
+            length per axis, is the scale with the largest voxels that are no larger on any axis.
+        voxel_size, offset: One length per axis; the offset is the corner of the first voxel.
+        unit: The unit of the lengths, bare ones here and those of the volume.
+        interpolatable: Overrides that images of floats and integers up to 16 bits are and segmentations are not.
+        storage_options: Of fsspec, for a URL.
+
+    Raises:
+        StoreError: No volume is there; it is malformed, or in an encoding that is not read; a chunk is damaged.
+
+    >>> import gp_arrays as gpa, numpy as np, json, pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> scale = {"key": "4_4_40", "size": [4, 3, 2], "resolution": [4, 4, 40], "encoding": "raw"}
+    >>> scale |= {"chunk_sizes": [[64, 64, 64]], "voxel_offset": [0, 0, 10]}
+    >>> info = {"type": "image", "data_type": "uint8", "num_channels": 1, "scales": [scale]}
+    >>> _ = (folder / "info").write_text(json.dumps(info))
+    >>> (folder / "4_4_40").mkdir()
+    >>> _ = (folder / "4_4_40" / "0-4_0-3_10-12").write_bytes(bytes(range(24)))
+    >>> raw = gpa.PrecomputedArrayConfig("raw", folder).array()
+    >>> raw
+    <gp_arrays.Array 'raw' uint8[2, 3, 4] axes=z,y,x roi=[400:480, 0:12, 0:16] voxel_size=(40, 4, 4) nm>
+    >>> raw[1, 1:, :2]
+    array([[16, 17],
+           [20, 21]], dtype=uint8)
+    """
+
+    file_name: Path = attrs.field(converter=to_volume)
+    scale: int | str | VoxelSize = attrs.field(default=0, converter=to_scale)
+    voxel_size: tuple[Quantity, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths, validator=fields.positive_lengths
+    )
+    offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
+    unit: str | None = attrs.field(default=None, converter=fields.to_unit)
+    interpolatable: bool | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_bool))
+    storage_options: dict[str, Any] | None = attrs.field(default=None, converter=fields.to_options)
+
+    def open(self, mode: str | None = None) -> PrecomputedOpened:
+        files = Files(self.file_name, self.storage_options or {})
+        return PrecomputedOpened(self, files, read_info(files))
+
+
+class PrecomputedOpened(Opened):
+    """An opened volume: what it says of itself is asked for when it is opened, its voxels when they are read."""
+
+    spatial_axes = ("z", "y", "x")
+    dialect = "Neuroglancer precomputed"
+
+    def __init__(self, config: PrecomputedArrayConfig, files: Files, info: Info) -> None:
+        self._config, self._files, self._info = config, files, info
+        self._scale = scale = _find_scale(config, info)
+        self.place = f"{files}/{scale.key}"
+        require_encoding(info, scale)
+        self.nonspatial = (Axis(CHANNEL, info.channels),) if info.channels > 1 else ()
+        leads = tuple(axis.size for axis in self.nonspatial)
+        self.shape, self.chunks = (*leads, *scale.size), (*leads, *scale.chunk)
+        self.codec = scale.encoding
+        self.dtype = info.dtype.newbyteorder("=")
+        sizes = _in_unit(config.voxel_size, config.unit) or _voxel_size(scale, config.unit)
+        corner = tuple(Quantity(s.value * b, s.unit) for s, b in zip(sizes, scale.begin, strict=False))
+        self.voxel_size, self.offset = without_noise(sizes, _in_unit(config.offset, config.unit) or corner)
+        declared = interpolatable(self.dtype) and not info.is_labels
+        self.interpolatable = declared if config.interpolatable is None else config.interpolatable
+        self.attrs = {}
+
+    def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        channels = index[0] if self.nonspatial else slice(0, 1)
+        box = (channels, *index[len(self.nonspatial) :])
+        voxels, complete = read_box(self._files, self._info, self._scale, box)
+        if not complete:
+            self._require_unchanged()
+        return (voxels if self.nonspatial else voxels[0]).astype(self.dtype, copy=False)
+
+    def _require_unchanged(self) -> None:
+        """Raises StoreError unless the volume is still what it was: chunks that are not there are 0."""
+        if read_info(self._files) != self._info:
+            raise StoreError("the volume has changed since it was opened", found=self.place)
+
+    def notices_damage(self) -> bool:
+        return self._scale.has_checksums
+
+    def coarser(self) -> Sequence[PrecomputedOpened]:
+        config, own = self._config, self._scale
+        if config.voxel_size or config.offset:
+            return ()  # the scales do not lie where the array does
+        later = self._info.scales[self._info.scales.index(own) + 1 :]
+        return [PrecomputedOpened(config.with_fields(scale=scale.key), self._files, self._info) for scale in later]
+
+    def chunk_of(self, index: Sequence[int]) -> tuple[str, str]:
+        spatial = index[len(self.nonspatial) :]
+        position = tuple(i // n for i, n in zip(spatial, self._scale.chunk, strict=True))
+        present = read_chunk(self._files, self._scale, position) is not None
+        return self._scale.chunk_key(position), "present" if present else "absent: 0"
+
+    def fingerprint(self) -> str:
+        return hashlib.blake2b(f"{self.place} {self._info}".encode(), digest_size=16).hexdigest()
+
+
+def _voxel_size(scale: Scale, unit: str | None) -> tuple[Quantity, ...]:
+    """The voxel size that a scale states. Raises StoreError."""
+    try:
+        sizes = tuple(Quantity.parse(size, unit or DEFAULT_UNIT) for size in scale.resolution)
+    except ConfigError:
+        sizes = ()
+    if not sizes or any(size.value <= 0 for size in sizes):
+        found = f"resolution {quoted(scale.resolution[::-1])} of scale {scale.key!r}"
+        raise StoreError("cannot understand the voxel size", found, "`voxel_size=` overrides it")
+    return sizes
+
+
+def _find_scale(config: PrecomputedArrayConfig, info: Info) -> Scale:
+    """The scale that a config names by number, key or voxel size. Raises StoreError."""
+    wanted, keys = config.scale, [scale.key for scale in info.scales]
+    if isinstance(wanted, str) and wanted.strip("/") in keys:
+        return info.scales[keys.index(wanted.strip("/"))]
+    try:
+        wanted = fields.to_scale(wanted)
+        if isinstance(wanted, VoxelSize):
+            sizes = [_voxel_size(scale, config.unit) for scale in info.scales]
+            wanted = level_of_size(sizes, wanted, config.unit or config.tree_unit or DEFAULT_UNIT)
+    except ConfigError:  # a text that is no length
+        wanted = -1
+    if not 0 <= wanted < len(keys):
+        allowed = f"0 to {len(keys) - 1}, {', '.join(keys)}, or a voxel size"
+        raise StoreError("there is no such scale", quoted(config.scale), allowed)
+    return info.scales[wanted]
+
+
+def _in_unit(lengths: tuple[Quantity, ...] | None, unit: str | None) -> tuple[Quantity, ...] | None:
+    return None if lengths is None else tuple(Quantity(each.value, each.unit or unit) for each in lengths)
