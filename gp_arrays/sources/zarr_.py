@@ -19,10 +19,12 @@ from .zarr_opened import ZarrOpened
 class ZarrArrayConfig(SourceConfig):
     """A chunked array in a store on disk: Zarr v2, v3 or N5, which is read only.
 
-    Roi, voxel size, unit and axes come from the array's attributes (``voxel_size`` or
-    ``resolution``, ``offset``, ``axis_names``, ``units``; COSEM ``transform``) or from the
-    OME-NGFF pyramid that it is a level of; what is given here wins. Channels and
-    other non-spatial axes are moved first. Singleton non-spatial axes of pyramids are dropped.
+    Voxel size, offset, unit and axes come from its metadata, in each dialect of
+    ``gp_arrays.storage.dialects``: funlib.persistence and DaCapo, OME-NGFF 0.1 to 0.6, COSEM, Paintera, pybdv,
+    n5-viewer, TensorStore, xarray, an XML file of BigDataViewer. ``gp-arrays info`` says which. What is
+    given here wins, also over metadata that are malformed, contradict each other or are not understood,
+    which are errors. Where nothing says a voxel size, it is 1 nm, with a warning.
+    Channels and other non-spatial axes are moved first. Those of one entry are left out in pyramids.
 
     Args:
         name: The array's name.

@@ -659,3 +659,99 @@ def test_names_of_channels_in_omero(tmp_path: Path, place: str) -> None:
 def test_every_dialect_is_named_once() -> None:
     names = [dialect.name for dialect in DIALECTS]
     assert len(set(names)) == len(names)
+
+
+def pyramid(root: Path, *sizes: Sequence[float], unit: str = "nanometer") -> Path:
+    """Levels s0, s1, ... of voxel sizes along z, y, x."""
+    axes = [{"name": name, "type": "space", "unit": unit} for name in "zyx"]
+    levels = [level(f"s{number}", scale(*size)) for number, size in enumerate(sizes)]
+    arrays = {
+        f"em/s{number}/.zarray": array_v2(16 >> number, 16 >> number, 16 >> number) for number in range(len(sizes))
+    }
+    return write(root, {"em/.zattrs": {"multiscales": [{"axes": axes, "datasets": levels}]}, **arrays})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("16 nm", (40, 16, 16)),
+        ("40 nm", (40, 16, 16)),
+        ("0.04 um", (40, 16, 16)),
+        (["40 nm", "15 nm", "15 nm"], (40, 8, 8)),
+        ([40, 8, 8], (40, 8, 8)),
+        (gpa.Coordinate(40, 4, 7), (40, 4, 4)),
+        (["1 um", 16, 16], (40, 16, 16)),
+        ("1 mm", (40, 16, 16)),
+        (0, (40, 4, 4)),
+        (2, (40, 16, 16)),
+        (2.0, (40, 16, 16)),
+        (None, (40, 4, 4)),
+    ],
+)
+def test_a_level_by_its_voxel_size(tmp_path: Path, wanted: Any, expected: tuple[int, ...]) -> None:
+    if wanted == "16 nm":
+        expected = (16, 16, 16)
+        root = pyramid(tmp_path, (8, 8, 8), (16, 16, 16), (32, 32, 32))
+    else:
+        root = pyramid(tmp_path, (40, 4, 4), (40, 8, 8), (40, 16, 16))
+    config = gpa.ZarrArrayConfig("a", root, "em", scale=wanted)
+    assert config.array().voxel_size == expected
+    for file in ("tree.toml", "tree.yaml", "tree.json"):
+        config.to_toml(tmp_path / file)
+        loaded = gpa.ZarrArrayConfig.from_toml(tmp_path / file)
+        assert loaded == config
+        assert loaded.array().voxel_size == expected
+
+
+def test_a_level_by_bare_numbers_is_in_the_unit_of_the_tree(tmp_path: Path) -> None:
+    root = pyramid(tmp_path, (5.24, 4, 4), (10.48, 8, 8), (20.96, 16, 16))
+    config = gpa.ZarrArrayConfig("a", root, "em", scale=[10480, 8000, 8000])
+    assert config.array(unit="pm").voxel_size == (10480, 8000, 8000)
+    (tmp_path / "tree.toml").write_text(
+        'unit = "pm"\n[a]\n__type__ = "ZarrArrayConfig"\nfile_name = "."\ndataset = "em"\nscale = [10480, 8000, 8000]\n'
+    )
+    assert gpa.load_tree(tmp_path / "tree.toml")["a"].array().voxel_size == (10480, 8000, 8000)
+    # in nm all levels are far below it: the coarsest one
+    with pytest.raises(gpa.TreeError, match='set unit = "pm"'):
+        config.array()
+    assert gpa.ZarrArrayConfig("a", root, "em", scale="10.48 nm").array(unit="pm").voxel_size[0] == 10480
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (
+            "3 nm",
+            r"no level has voxels of that size or smaller; found 3 nm; allowed: 0: \(40, 4, 4\), 1: \(40, 8, 8\) nm",
+        ),
+        ([39, 100, 100], "no level has voxels of that size"),
+        ([40, 4], "scale is not one length per spatial axis; found 40, 4; allowed: 3 lengths, or one"),
+        (2, "the pyramid has no such scale; found 2; allowed: 0 to 1"),
+        (-1, "the pyramid has no such scale"),
+    ],
+)
+def test_levels_that_there_are_not(tmp_path: Path, wanted: Any, message: str) -> None:
+    root = pyramid(tmp_path, (40, 4, 4), (40, 8, 8))
+    with pytest.raises(gpa.StoreError, match=f"^a: {message}"):
+        gpa.ZarrArrayConfig("a", root, "em", scale=wanted).array()
+
+
+@pytest.mark.parametrize(
+    "wanted", ["", "fine", "-4 nm", "0 nm", [], [4, 0, 4], [4, "x", 4], True, 2.5, {"z": 4}, "4 parsec"]
+)
+def test_what_is_no_scale(wanted: Any) -> None:
+    with pytest.raises(gpa.ConfigError, match="scale"):
+        gpa.ZarrArrayConfig("a", "a.zarr", "em", scale=wanted)
+
+
+@pytest.mark.parametrize("name", ["Paintera", "pybdv", "n5-viewer"])
+def test_groups_of_numbered_levels_are_pyramids(tmp_path: Path, name: str) -> None:
+    documents, dataset, (begin, size, _), _ = STORES[name]
+    root, group = write(tmp_path, documents), dataset.removesuffix("/s1")
+    (root / group / ".zgroup").write_text('{"zarr_format": 2}')
+    for scale_ in (1, f"{size[0]} nm"):
+        array = opened(root, group, scale=scale_)
+        assert (tuple(array.roi.begin), tuple(array.voxel_size)) == (begin, size)
+    (step,) = opened(root, group).plan.steps
+    assert step.opened is not None
+    assert [tuple(int(each.to("nm")) for each in coarse.voxel_size) for coarse in step.opened.coarser()] == [size]
