@@ -54,6 +54,8 @@ ONLY_IN = {
     "urllib3": {"storage"},
     "tifffile": {"storage"},
     "h5py": {"storage"},
+    "fsspec": {"storage"},
+    "aiohttp": {"storage"},
 }
 
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}

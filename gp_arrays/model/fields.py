@@ -160,7 +160,7 @@ def to_dtype(value: Any) -> np.dtype[Any] | None:
     return dtype
 
 
-def is_url(path: Path) -> bool:
+def is_url(path: str | Path) -> bool:
     """Whether a path was given as a URL, of whose slashes a path keeps one."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.:-]+:(/|$)", str(path)) is not None
 

@@ -26,6 +26,7 @@ from ..storage.annotations import (
 from ..storage.dialects import GEOMETRY_KEYS
 from ..storage.documents import Node, find_node, read_node, require_on_disk
 from ..storage.pyramids import multiscales_of
+from ..storage.remote import StorePath
 from ..units import Quantity
 from .zarr_ import ZarrArrayConfig
 from .zarr_opened import ZarrOpened
@@ -131,7 +132,7 @@ class _ClassOpened(ZarrOpened):
         return node
 
 
-def require_crop(root: Path, dataset: str) -> None:
+def require_crop(root: StorePath, dataset: str) -> None:
     """Raises StoreError where the group of a crop that was opened is not there any more."""
     if read_node(root, dataset) is None:
         raise StoreError("the crop has vanished since it was opened", found=f"{root}/{dataset}")

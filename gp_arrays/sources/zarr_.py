@@ -1,4 +1,4 @@
-"""Arrays on disk of Zarr v2, v3 and N5, alone or as a level of a pyramid."""
+"""Arrays of Zarr v2, v3 and N5, on disk and remote, alone or as a level of a pyramid."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import attrs
 from ..model import fields
 from ..model.base import SourceConfig
 from ..model.plan import MODES
+from ..model.urls import Url, to_store, to_store_options
 from ..units import Quantity
 from .zarr_opened import ZarrOpened
 
 
 @attrs.frozen(eq=False, repr=False)
 class ZarrArrayConfig(SourceConfig):
-    """A chunked array in a store on disk: Zarr v2, v3 or N5, which is read only.
+    """A chunked array in a store on disk or at a URL: Zarr v2, v3 or N5, which is read only.
 
     Voxel size, offset, unit and axes come from its metadata, in each dialect of
     ``gp_arrays.storage.dialects``: funlib.persistence and DaCapo, OME-NGFF 0.1 to 0.6, COSEM, Paintera, pybdv,
@@ -28,15 +29,15 @@ class ZarrArrayConfig(SourceConfig):
 
     Args:
         name: The array's name.
-        file_name: The store's folder.
+        file_name: The store's folder, or a URL that fsspec reads: ``s3://``, ``gs://``, ``https://``, ...
         dataset: The array's path in it, or that of a pyramid.
         snap_to_grid: The roi shrinks to multiples of it, one length per spatial axis.
         axes: Names of all axes in the store's order (of N5 in the reverse, z first), where its metadata do not say.
         mode: ``"r"``, or ``"r+"`` (``"a"``) to write. No mode creates or erases.
         scale: The level, where ``dataset`` is a pyramid: its number, by default 0, the finest. A voxel size, such as
             ``"16 nm"`` or one length per spatial axis, is the level with the largest voxels that are no larger on any axis.
-        storage_options: For documents that carry them: a store on disk has none, and opening it
-            refuses any but an empty table.
+        storage_options: Options of fsspec for the URL, such as ``{"anon": True}``. Never secrets, which belong
+            in the environment or in fsspec's own configuration. A store on disk has none.
         voxel_size, offset: One length per spatial axis; the offset is a voxel corner.
         unit: The unit of the lengths, bare ones here and those of the metadata.
         interpolatable: Overrides the rule by dtype and declared labels.
@@ -50,7 +51,7 @@ class ZarrArrayConfig(SourceConfig):
            [7]], dtype=uint8)
     """
 
-    file_name: Path = attrs.field(converter=fields.to_path)
+    file_name: Path | Url = attrs.field(converter=to_store)
     dataset: str = attrs.field(converter=fields.to_text)
     snap_to_grid: tuple[Quantity, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
@@ -60,7 +61,7 @@ class ZarrArrayConfig(SourceConfig):
     scale: int | fields.VoxelSize | None = attrs.field(
         default=None, converter=attrs.converters.optional(fields.to_scale)
     )
-    storage_options: dict[str, Any] | None = attrs.field(default=None, converter=fields.to_options)
+    storage_options: dict[str, Any] | None = attrs.field(default=None, converter=to_store_options)
     voxel_size: tuple[Quantity, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-import os
+import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from ..model.fields import VoxelSize
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened, Stored
 from ..storage.checksums import codec_text, have_checksums
+from ..storage.chunk_files import is_there
 from ..storage.create import update_attributes
 from ..storage.dialects import GEOMETRY_KEYS
-from ..storage.documents import Node, datasets, find_node, read_node, require_on_disk
+from ..storage.documents import Node, datasets, find_node, read_node
 from ..storage.engine import open_array
 from ..storage.fingerprint import fingerprint
 from ..storage.geometry import Override, read_geometry
@@ -26,6 +28,7 @@ from ..storage.keys import N5
 from ..storage.labels import channel_names, declared_labels
 from ..storage.listing import list_chunks, require_readable_chunks
 from ..storage.pyramids import level_of_size, pyramid_at, pyramid_of
+from ..storage.remote import BELIEVED, RemotePath, StorePath, is_listable, store_path
 from ..units import DEFAULT_UNIT
 
 if TYPE_CHECKING:
@@ -36,16 +39,10 @@ class ZarrOpened(Opened):
     """An opened Zarr array. Its metadata are read when it is opened, its voxels when they are asked for."""
 
     def __init__(self, config: ZarrArrayConfig, writable: bool) -> None:
-        require_on_disk(config.file_name)
-        if config.storage_options:
-            raise StoreError(
-                "a store on disk takes no storage_options",
-                found=", ".join(config.storage_options),
-                allowed="none, or an empty table",
-            )
         self._config = config
-        self.root = config.file_name
-        self.node = node = _find_array(config)
+        self._looked = -math.inf
+        self.root = store_path(config.file_name, config.storage_options)
+        self.node = node = _find_array(self.root, config)
         self.place = f"{self.root}/{node.path}"
         if writable and node.format == N5:
             raise StoreError("N5 is read, not written", found=self.place, allowed='mode "r"')
@@ -116,7 +113,7 @@ class ZarrOpened(Opened):
             raise
         except Exception as error:  # zarr and the codecs have errors of many types
             raise StoreError("cannot read", found=self._explain(index, error)) from error
-        if files.misses != before:
+        if files.misses != before and (self.unfinished is not None or self._is_due()):
             mark = Mark.of(self._look_again())
             if mark is not None and not (self.unfinished is not None and self.unfinished.is_that_of(mark)):
                 # a job has begun to write the array anew since it was opened
@@ -125,6 +122,14 @@ class ZarrOpened(Opened):
             if self.unfinished is not None:
                 self.unfinished.require_present()
         return data.transpose(self._axes_in_store()).astype(self.dtype, copy=False)
+
+    def _is_due(self) -> bool:
+        """Whether to read the metadata again because chunks are absent: not each time in a remote store."""
+        now = time.monotonic()
+        if isinstance(self.root, RemotePath) and now - self._looked <= BELIEVED:
+            return False
+        self._looked = now
+        return True
 
     def _look_again(self) -> Node:
         """Its metadata as they are now. Raises StoreError unless the array is still what it was when it was opened.
@@ -187,7 +192,7 @@ class ZarrOpened(Opened):
         return ("its chunks carry no checksum: a flipped bit in them is not noticed",)
 
     def folders(self) -> Sequence[Path]:
-        return (self.root / self.node.path,)
+        return (self.root / self.node.path,) if isinstance(self.root, Path) else ()
 
     def coarser(self) -> Sequence[ZarrOpened]:
         """The coarser levels of the pyramid that the array is a level of."""
@@ -207,6 +212,8 @@ class ZarrOpened(Opened):
     def stored(self) -> Stored | None:
         if self.unfinished is not None and not self.unfinished.finished:
             return None  # chunks that are absent now may still be written
+        if not is_listable(self.root):
+            return None
         size = self.node.shards or self.node.chunks
         assert size is not None
         fill = (self.node.document or {}).get("fill_value")
@@ -225,18 +232,18 @@ class ZarrOpened(Opened):
         assert stored is not None
         assert self.node.keys is not None
         key = self.node.keys.key([p // c for p, c in zip(position, stored, strict=True)])
-        present = os.path.lexists(self.root / self.node.path / key)
+        present = is_there(self.root / self.node.path / key)
         return key, "present" if present else "absent: fill value"
 
 
-def _find_array(config: ZarrArrayConfig) -> Node:
-    root, dataset, scale = config.file_name, config.dataset.strip("/"), config.scale
+def _find_array(root: StorePath, config: ZarrArrayConfig) -> Node:
+    dataset, scale = config.dataset.strip("/"), config.scale
     node = find_node(root, dataset)
     pyramid = None if node.is_array else pyramid_at(root, node)
     if pyramid is not None:
         nodes = [find_node(root, f"{dataset}/{level}".strip("/")) for level in pyramid.levels]
         if isinstance(scale, VoxelSize):
-            return _level_of_size(config, nodes, scale)
+            return _level_of_size(root, config, nodes, scale)
         if not 0 <= (scale or 0) < len(nodes):
             raise StoreError("the pyramid has no such scale", found=scale, allowed=f"0 to {len(nodes) - 1}")
         return nodes[scale or 0]
@@ -250,9 +257,9 @@ def _find_array(config: ZarrArrayConfig) -> Node:
     return node
 
 
-def _level_of_size(config: ZarrArrayConfig, nodes: Sequence[Node], wanted: VoxelSize) -> Node:
+def _level_of_size(root: StorePath, config: ZarrArrayConfig, nodes: Sequence[Node], wanted: VoxelSize) -> Node:
     """The level that a wanted voxel size picks. Raises StoreError."""
     unit = config.unit or config.tree_unit or DEFAULT_UNIT
     override = Override(axes=config.axes, unit=config.unit)
-    sizes = [read_geometry(config.file_name, node, override).voxel_size for node in nodes]
+    sizes = [read_geometry(root, node, override).voxel_size for node in nodes]
     return nodes[level_of_size(sizes, wanted, unit)]

@@ -9,8 +9,12 @@ import math
 import os
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
+
+from .remote import RemoteEntry, RemotePath, StorePath
 
 #: A chunk in Blosc's format begins with that many bytes; the last four tell how many it has in all.
 BLOSC_HEADER = 16
@@ -30,17 +34,32 @@ REMEMBERED = 1
 MAX_FOLDERS, MAX_NAMES = 256, 2000
 
 
-def read_file(path: Path) -> bytes | None:
-    """The bytes of a file, None if nothing is there.
+def read_file(path: StorePath, start: int = 0, stop: int | None = None) -> bytes | None:
+    """The bytes of a file, or of a key in a remote store, from ``start`` to ``stop``; None if nothing is there.
+
+    A negative ``start`` counts from the end.
 
     Raises:
         OSError: Something is there that cannot be read: a link whose target is missing (also
-            in place of a folder above), a folder, a named pipe, a file that may not be read.
+            in place of a folder above), a folder, a named pipe, a file that may not be read. Or a
+            remote store does not say whether anything is there.
     """
+    if isinstance(path, RemotePath):
+        return path.read(start, stop)
     try:
-        return read_existing_file(path)
+        return read_existing_file(path, start, stop)
     except FileNotFoundError:
-        return read_unless_absent(path)
+        return read_unless_absent(path, start, stop)
+
+
+def scan(folder: StorePath) -> AbstractContextManager[Iterator[os.DirEntry[str] | RemoteEntry]]:
+    """What is in a folder, or below a key of a remote store, as ``os.scandir`` gives it. Raises OSError."""
+    return nullcontext(folder.entries()) if isinstance(folder, RemotePath) else os.scandir(folder)
+
+
+def is_there(path: StorePath) -> bool:
+    """True if there is something of that name, be it a link whose target is missing. Raises OSError."""
+    return path.exists() if isinstance(path, RemotePath) else os.path.lexists(path)
 
 
 def read_existing_file(path: str | Path, start: int = 0, stop: int | None = None) -> bytes:

@@ -24,6 +24,7 @@ from .documents import Node, error_text, read_json, to_fill_value
 from .engine import DOCUMENTS, FORMATS
 from .files import replace_file, writing
 from .keys import N5
+from .remote import StorePath
 
 #: How chunks are compressed, as metadata of Zarr v2 and of v3 say it.
 _CODECS_V2: dict[str, dict[str, Any] | None] = {
@@ -151,7 +152,7 @@ def require_dataset_path(dataset: str) -> None:
         raise ConfigError("not a path in a store", found=quoted(dataset), allowed='such as "labels/neurons"')
 
 
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+def _write_json(path: StorePath, document: Mapping[str, Any]) -> None:
     replace_file(path, json.dumps(document, indent=4), problem="cannot create")
 
 
@@ -255,7 +256,7 @@ def _exchange(new: Path, old: Path) -> None:
         raise
 
 
-def require_one_format(root: Path, path: str, format: int) -> None:
+def require_one_format(root: StorePath, path: str, format: int) -> None:
     """Raises StoreError where a store is of the other format: readers would miss a part of it."""
     parts = path.split("/") if path else []
     for i in range(len(parts) + 1):
@@ -270,7 +271,7 @@ def require_one_format(root: Path, path: str, format: int) -> None:
             )
 
 
-def remove_attribute(root: Path, node: Node, key: str) -> None:
+def remove_attribute(root: StorePath, node: Node, key: str) -> None:
     """Take an attribute off an array or group, where it has it. Raises StoreError."""
     document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")
     content = read_json(document) or {}
@@ -279,7 +280,7 @@ def remove_attribute(root: Path, node: Node, key: str) -> None:
         _write_json(document, content)
 
 
-def update_attributes(root: Path, node: Node, attributes: Mapping[str, Any]) -> None:
+def update_attributes(root: StorePath, node: Node, attributes: Mapping[str, Any]) -> None:
     """Add attributes to an array or group. Raises ConfigError for those that JSON cannot hold, StoreError."""
     require_json(attributes)
     document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")

@@ -1,11 +1,10 @@
-"""Metadata documents of a local store, Zarr v2 and v3 and N5, read without opening an array."""
+"""Metadata documents of Zarr v2 and v3 and of N5, read without opening an array."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import numpy as np
 from ..errors import StoreError, nearest, quoted
 from ..model.fields import is_url
 from . import n5
-from .chunk_files import read_file
+from .chunk_files import is_there, read_file, scan
 from .keys import N5, ChunkKeys, keys_v2, keys_v3
+from .remote import AccessError, StorePath, is_listable
 
 #: How many datasets are looked at to name the nearest ones in an error.
 LISTED = 2000
@@ -54,12 +54,14 @@ class Node:
         return self.shape is not None
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: StorePath) -> dict[str, Any] | None:
     """A JSON object, None where there is no such file. Raises StoreError where it is unreadable."""
     try:
         data = read_file(path)
     except NotADirectoryError:
         return None
+    except StoreError:
+        raise
     except (OSError, ValueError) as error:
         # a ValueError is a name that no file can have
         raise StoreError("cannot read metadata", found=error_text(path, error)) from error
@@ -82,28 +84,31 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def error_text(path: Path, error: Exception) -> str:
+def error_text(path: StorePath, error: Exception) -> str:
     """What an error says of a path, which its own words may name already."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text if str(path) in text else f"{path}: {text}"
 
 
-def read_node(root: Path, path: str) -> Node | None:
+def read_node(root: StorePath, path: str) -> Node | None:
     """The array or group at a path, None where there is none."""
     folder = root / path if path else root
-    document = read_json(folder / "zarr.json")
-    if document is not None:
-        return _node_v3(document, path, folder)
-    document = read_json(folder / ".zarray")
-    if document is not None:
-        return _array_v2(document, path, folder)
-    if read_json(folder / ".zgroup") is not None:
-        return Node(path, 2, read_json(folder / ".zattrs") or {})
-    document = read_json(folder / n5.ATTRIBUTES)
-    return None if document is None else _node_n5(document, path, folder)
+    refused: AccessError | None = None
+    for name in ("zarr.json", ".zarray", ".zgroup", n5.ATTRIBUTES):
+        try:
+            document = read_json(folder / name)
+        except AccessError as error:
+            # what is not there is refused too in a bucket that may not be listed: another name may be there
+            refused = error
+            continue
+        if document is not None:
+            return _node_of(name, document, path, folder)
+    if refused is not None:
+        raise refused
+    return None
 
 
-def _node_n5(attributes: dict[str, Any], path: str, folder: Path) -> Node:
+def _node_n5(attributes: dict[str, Any], path: str, folder: StorePath) -> Node:
     own = {key: value for key, value in attributes.items() if key not in n5.OWN_KEYS}
     if "dimensions" not in attributes:
         return Node(path, N5, own)
@@ -121,7 +126,17 @@ def _node_n5(attributes: dict[str, Any], path: str, folder: Path) -> Node:
     return Node(path, N5, own, shape, dtype, chunks, chunks, keys, document)
 
 
-def _array_v2(document: dict[str, Any], path: str, folder: Path) -> Node:
+def _node_of(name: str, document: dict[str, Any], path: str, folder: StorePath) -> Node:
+    if name == "zarr.json":
+        return _node_v3(document, path, folder)
+    if name == ".zarray":
+        return _array_v2(document, path, folder)
+    if name == n5.ATTRIBUTES:
+        return _node_n5(document, path, folder)
+    return Node(path, 2, read_json(folder / ".zattrs") or {})
+
+
+def _array_v2(document: dict[str, Any], path: str, folder: StorePath) -> Node:
     with _well_formed(folder / ".zarray"):
         shape, dtype = _shape(document["shape"]), _dtype(document["dtype"])
         chunks = _chunk_shape(document["chunks"], shape)
@@ -132,7 +147,7 @@ def _array_v2(document: dict[str, Any], path: str, folder: Path) -> Node:
     return Node(path, 2, read_json(folder / ".zattrs") or {}, shape, dtype, chunks, chunks, keys, document)
 
 
-def _node_v3(document: dict[str, Any], path: str, folder: Path) -> Node:
+def _node_v3(document: dict[str, Any], path: str, folder: StorePath) -> Node:
     with _well_formed(folder / "zarr.json"):
         attributes = dict(document.get("attributes") or {})
         if document["node_type"] == "group":
@@ -151,7 +166,7 @@ def _node_v3(document: dict[str, Any], path: str, folder: Path) -> Node:
 
 
 @contextlib.contextmanager
-def _well_formed(document: Path) -> Iterator[None]:
+def _well_formed(document: StorePath) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, OverflowError) as error:
@@ -211,7 +226,7 @@ def require_on_disk(path: Path) -> None:
         raise StoreError("not a folder", found=str(path), allowed="a store on a local disk")
 
 
-def find_node(root: Path, path: str) -> Node:
+def find_node(root: StorePath, path: str) -> Node:
     """The array or group at a path. Raises StoreError that names the nearest existing ones."""
     try:
         return _find_node(root, path)
@@ -222,62 +237,75 @@ def find_node(root: Path, path: str) -> Node:
         raise StoreError("cannot look into the store", found=f"{path!r} in {str(root)[:200]!r}: {error}") from error
 
 
-def _find_node(root: Path, path: str) -> Node:
+def _find_node(root: StorePath, path: str) -> Node:
+    if isinstance(root, Path):
+        _require_folder(root)
+    node = read_node(root, path)
+    if node is None:
+        known = list(datasets(root))
+        none = "the store holds no arrays" if is_listable(root) else "the path of an array: a web server lists none"
+        near = nearest(path, known) or ", ".join(known[:8]) or none
+        raise StoreError("no such dataset", found=f"{path!r} in {root}", allowed=near)
+    return node
+
+
+def _require_folder(root: Path) -> None:
+    """Raises StoreError where no store can be."""
     if not root.exists():
         siblings = [p.name for p in root.parent.iterdir()] if root.parent.is_dir() else []
         near = nearest(root.name, siblings)
         raise StoreError("no such store", found=str(root), allowed=near and f"{root.parent} has {near}")
     if not root.is_dir():
         raise StoreError("not a Zarr store on disk", found=f"{root} is a file", allowed="a folder")
-    node = read_node(root, path)
-    if node is None:
-        known = list(datasets(root))
-        near = nearest(path, known) or ", ".join(known[:8]) or "the store holds no arrays"
-        raise StoreError("no such dataset", found=f"{path!r} in {root}", allowed=near)
-    return node
 
 
-def what_is_there(root: Path, dataset: str) -> str | None:
+def what_is_there(root: StorePath, dataset: str) -> str | None:
     """ "array" or "group" where a dataset is, or None. Raises StoreError where it cannot be one."""
-    if root.exists() and not root.is_dir():
+    if isinstance(root, Path) and root.exists() and not root.is_dir():
         raise StoreError("not a folder", found=str(root), allowed="a folder for the store")
     node = read_node(root, dataset)
     folder = root / dataset
     if node is None:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise StoreError("there is something that is not a Zarr array", found=str(folder))
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), scan(folder) as entries:
+            if any(True for _ in entries):
+                raise StoreError("there is something that is not a Zarr array", found=str(folder))
         return None
     return "array" if node.is_array else "group"
 
 
-def datasets(root: Path, limit: int = LISTED, below: str = "") -> Iterator[str]:
+def datasets(root: StorePath, limit: int = LISTED, below: str = "") -> Iterator[str]:
     """Paths of the arrays in a store, or below a path in it, nearest first; it looks at no chunk."""
+    if not is_listable(root):
+        return
     frontier, looked = [below], 0
     for path in frontier:
         looked += 1
         if looked > limit:
             return
         folder = root / path if path else root
-        if (folder / ".zarray").exists() or _is_array_v3(folder) or _is_array_n5(folder):
+        if is_there(folder / ".zarray") or _is_array_v3(folder) or _is_array_n5(folder):
             yield path
             continue
         try:
-            # a hidden folder is one that a stopped program has left
-            names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+            with scan(folder) as entries:
+                # a hidden folder is one that a stopped program has left
+                names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        except StoreError:
+            raise
         except OSError:
             continue
         frontier.extend(f"{path}/{name}" if path else name for name in names)
 
 
-def _is_array_v3(folder: Path) -> bool:
+def _is_array_v3(folder: StorePath) -> bool:
     return bool(_entry(folder / "zarr.json", "node_type") == "array")
 
 
-def _is_array_n5(folder: Path) -> bool:
+def _is_array_n5(folder: StorePath) -> bool:
     return _entry(folder / n5.ATTRIBUTES, "dimensions") is not None
 
 
-def _entry(path: Path, key: str) -> Any:
+def _entry(path: StorePath, key: str) -> Any:
     """An entry of a metadata document, None if there is no such entry or no readable document."""
     try:
         return (read_json(path) or {}).get(key)
@@ -285,7 +313,7 @@ def _entry(path: Path, key: str) -> Any:
         return None
 
 
-def ancestors(root: Path, path: str) -> Iterator[tuple[Node, str]]:
+def ancestors(root: StorePath, path: str) -> Iterator[tuple[Node, str]]:
     """The groups above a path, nearest first, each with the rest of the path below it."""
     parts = path.split("/") if path else []
     for i in range(len(parts) - 1, -1, -1):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import socket
 import threading
-import time
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -17,15 +15,12 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ..errors import GpArraysError, StoreError
+from .retries import ATTEMPTS, METADATA_ATTEMPTS, asked_to_wait, pause
 
 #: Seconds to connect, and between two parts of a reply.
 TIMEOUT = (3.05, 120)
 #: Requests of one process to one server at the same time.
 CONNECTIONS = 4
-#: How often a request is sent before its failure is reported, and the seconds before the second time; then twice that.
-ATTEMPTS, METADATA_ATTEMPTS, FIRST_DELAY = 6, 3, 0.25
-#: The longest pause between two attempts, also where the server asks for a longer one.
-LONGEST_DELAY = 10.0
 #: Replies of a server that is busy or restarts. All others are final.
 RETRIED = (429, 502, 503)
 #: The environment variable that holds the token of servers which want one.
@@ -171,8 +166,7 @@ def fetch(url: str, consume: Callable[[Body], None], gunzip: bool = False, attem
     failure: StoreError | None = None
     wait = 0.0
     for attempt in range(attempts):
-        if failure is not None:
-            time.sleep(max(wait, FIRST_DELAY * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)))
+        pause(attempt, wait)
         wait = 0.0
         try:
             with session().get(url, stream=True, timeout=TIMEOUT, allow_redirects=False) as response:
@@ -184,7 +178,7 @@ def fetch(url: str, consume: Callable[[Body], None], gunzip: bool = False, attem
                 failure = _refusal(response, url)
                 if response.status_code not in RETRIED:
                     raise failure
-                wait = _asked_to_wait(response)
+                wait = asked_to_wait(response.headers)
         except StoreError as error:
             if error is failure:
                 raise
@@ -252,12 +246,6 @@ def _refusal(response: Any, url: str) -> StoreError:
         allowed = f"a valid token in the environment variable {TOKEN}"
     kind = NoSuchInstance if "invalid data instance name" in text else StoreError
     return kind(f"the DVID server replies {status} {response.reason or ''}".rstrip(), f"{text!r} for {url}", allowed)
-
-
-def _asked_to_wait(response: Any) -> float:
-    """The seconds that a ``Retry-After`` header asks for, within bounds."""
-    text = response.headers.get("Retry-After", "")
-    return min(float(text), LONGEST_DELAY) if re.fullmatch(r"\d{1,9}", text) else 0.0
 
 
 def _dropped(error: Exception) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import math
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from .chunk_files import (
 from .documents import Node
 from .keys import N5, ChunkKeys
 from .n5_blocks import decode_block
+from .remote import BELIEVED, RemotePath, StorePath
+from .remote_zarr import RemoteStore
 from .tensorstore_arrays import TensorStoreArray
 
 MAJOR = int(zarr.__version__.split(".")[0])
@@ -43,9 +46,9 @@ class ArrayFiles:
     is there but cannot be read is an error, and absent ones are counted.
     """
 
-    def __init__(self, root: Path, node: Node) -> None:
+    def __init__(self, root: StorePath, node: Node) -> None:
         assert node.keys is not None
-        self.root, self.keys, self.other_rules = str(root), node.keys, node.keys.others()
+        self.root, self.keys, self.other_rules = root, node.keys, node.keys.others()
         self.folder = str(root / node.path)
         self.prefix = f"{node.path}/" if node.path else ""
         self._names = FolderNames(self.folder)
@@ -62,31 +65,34 @@ class ArrayFiles:
         """The bytes under a key, None if nothing is there. Raises OSError if they cannot be read."""
         if key in self._document:
             return self._document[key]
-        path = f"{self.root}/{key}"
         if key.endswith(DOCUMENTS):
-            return read_file(Path(path))
+            return read_file(self.root / key)
         if self._blocks is not None:
             return self._read_block(key)
-        return self._read_chunk(path, start, stop)
+        return self._read_chunk(key, start, stop)
 
     def _read_block(self, key: str) -> bytes | None:
         """The bytes of an N5 block as zarr asks for them: by the key of a Zarr chunk, without header and codec."""
         index = ChunkKeys(self.keys.ndim, "/").index(key.removeprefix(self.prefix))
         assert index is not None
         assert self._blocks is not None
-        data = self._read_chunk(f"{self.folder}/{self.keys.key(index)}")
+        data = self._read_chunk(f"{self.prefix}{self.keys.key(index)}")
         return None if data is None else decode_block(data, self._blocks, index)
 
-    def _read_chunk(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
-        try:
-            value: bytes | None = read_existing_file(path, start, stop)
-        except FileNotFoundError:
-            value = self._read_again(path, start, stop)
+    def _read_chunk(self, key: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        value = self._bytes_of(key, start, stop)
         if value is None:
             self.note_absent()
         elif (start, stop) == (0, None):
             require_whole(value, self._in_blosc)
         return value
+
+    def _bytes_of(self, key: str, start: int, stop: int | None) -> bytes | None:
+        path = f"{self.root}/{key}"
+        try:
+            return read_existing_file(path, start, stop)
+        except FileNotFoundError:
+            return self._read_again(path, start, stop)
 
     def note_absent(self) -> None:
         """A chunk was absent, or may have been."""
@@ -113,6 +119,30 @@ class ArrayFiles:
             raise IsADirectoryError(f"a folder, not a file: {path}")
 
 
+class RemoteFiles(ArrayFiles):
+    """The keys of one array in a remote store, as zarr asks for them."""
+
+    root: RemotePath
+    _looked = -math.inf
+
+    def _bytes_of(self, key: str, start: int, stop: int | None) -> bytes | None:
+        value = (self.root / key).read(start, stop)
+        if value is None and time.monotonic() - self._looked > BELIEVED:
+            self._look_for_others(key.removeprefix(self.prefix))
+            self._looked = time.monotonic()
+        return value
+
+    def _look_for_others(self, key: str) -> None:
+        """Raises OSError if something has one of the keys that others give an absent chunk."""
+        index = self.keys.index(key)
+        if index is None:
+            return
+        for rule in self.other_rules:
+            other = self.root / f"{self.prefix}{rule.key(index)}"
+            if other.exists():
+                raise OSError(f"it is there under a key of another kind: {other}")
+
+
 def _served(node: Node) -> dict[str, Any]:
     """The metadata document that zarr gets: it also tells what the one on disk leaves to the reader or writer."""
     assert node.document is not None
@@ -135,6 +165,11 @@ def _in_blosc(node: Node) -> bool:
     if node.format == 3:
         return bool(document["codecs"][-1].get("name") == "blosc")
     return node.format == 2 and (document.get("compressor") or {}).get("id") == "blosc"
+
+
+def files_of(root: StorePath, node: Node) -> ArrayFiles:
+    """The files of an array on disk, or its keys in a remote store."""
+    return ArrayFiles(root, node) if isinstance(root, Path) else RemoteFiles(root, node)
 
 
 if MAJOR == 2:
@@ -177,18 +212,18 @@ if MAJOR == 2:
         def get_config(self) -> Any:
             return self.codec.get_config()
 
-    def open_array(root: Path, node: Node, writable: bool, write_empty: bool = True) -> tuple[Any, ArrayFiles]:
+    def open_array(root: StorePath, node: Node, writable: bool, write_empty: bool = True) -> tuple[Any, ArrayFiles]:
         """The zarr array of a node, and its files.
 
         Without ``write_empty`` chunks that are fill value throughout are left out.
         """
         if node.format == 3:
-            if writable:
+            if writable or not isinstance(root, Path):
                 require_format(node.format, root / node.path)
-            files = ArrayFiles(root, node)
+            files = files_of(root, node)
             return TensorStoreArray(files, node), files
-        store = CheckedStore(str(root))
-        store.files = ArrayFiles(root, node)
+        store = CheckedStore(str(root)) if isinstance(root, Path) else RemoteStore(root, writable)
+        store.files = files_of(root, node)
         array = zarr.Array(
             store, path=node.path, read_only=not writable, cache_attrs=False, write_empty_chunks=write_empty
         )
@@ -200,8 +235,9 @@ if MAJOR == 2:
         return array, store.files
 
 else:
-    from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
     from zarr.core.buffer import default_buffer_prototype
+
+    from .remote_zarr import bounds
 
     class CheckedStore(zarr.storage.LocalStore):  # type: ignore[misc, no-redef]
         """The files of an array, for zarr 3.
@@ -215,23 +251,18 @@ else:
             return await asyncio.to_thread(self.get_sync, key, prototype=prototype, byte_range=byte_range)
 
         def get_sync(self, key: str, *, prototype: Any = None, byte_range: Any = None) -> Any:
-            start, stop = 0, None
-            if isinstance(byte_range, RangeByteRequest):
-                start, stop = byte_range.start, byte_range.end
-            elif isinstance(byte_range, OffsetByteRequest):
-                start = byte_range.offset
-            elif isinstance(byte_range, SuffixByteRequest):
-                start = -byte_range.suffix
-            value = self.files.read(key, start, stop)
+            value = self.files.read(key, *bounds(byte_range))
             return None if value is None else (prototype or default_buffer_prototype()).buffer.from_bytes(value)
 
-    def open_array(root: Path, node: Node, writable: bool, write_empty: bool = True) -> tuple[Any, ArrayFiles]:
+    def open_array(root: StorePath, node: Node, writable: bool, write_empty: bool = True) -> tuple[Any, ArrayFiles]:
         """The zarr array of a node, and its files.
 
         Without ``write_empty`` chunks that are fill value throughout are left out.
         """
-        store = CheckedStore(root, read_only=not writable)
-        store.files = ArrayFiles(root, node)
+        store: Any = (
+            CheckedStore(root, read_only=not writable) if isinstance(root, Path) else RemoteStore(root, writable)
+        )
+        store.files = files_of(root, node)
         array = zarr.open_array(
             store=store,
             path=node.path,
@@ -242,7 +273,7 @@ else:
         return array, store.files
 
 
-def require_format(format: int | str, place: Path) -> None:
+def require_format(format: int | str, place: StorePath) -> None:
     """Raises StoreError for a format that the installed zarr does not have."""
     if format == 3 and format not in FORMATS:
         raise StoreError(

@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from ..errors import GpArraysError, StoreError
+from .remote import RemotePath, StorePath
 
 
 @contextlib.contextmanager
@@ -27,14 +28,17 @@ def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
         raise StoreError(problem, found=f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def replace_file(path: Path, content: str | bytes, durable: bool = False, problem: str = "cannot write") -> None:
-    """Write a file at once: a reader sees the old one or the new one, and nothing else is left.
+def replace_file(path: StorePath, content: str | bytes, durable: bool = False, problem: str = "cannot write") -> None:
+    """Write a file, or what has a key in a remote store, at once: a reader sees the old one or the new one, and nothing else is left.
 
     The new file has the mode of the old one, else the usual one of new files; a link stays
     a link, to the new file. With ``durable`` all this also holds after a power failure.
     Raises StoreError, whose first words are ``problem``.
     """
     data = content.encode() if isinstance(content, str) else content
+    if isinstance(path, RemotePath):
+        path.write(data)
+        return
     with writing(path, problem):
         target = Path(os.path.realpath(path))
         temporary = target.with_name(f".{target.name[:200]}-{uuid.uuid4().hex}")

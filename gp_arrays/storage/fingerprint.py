@@ -10,19 +10,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .documents import Node
+from .remote import RemotePath, StorePath
 
 #: How many folders of chunks are looked at; a store with more is known by the first ones.
 FOLDERS = 2000
 DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", "attributes.json")
 
 
-def fingerprint(root: Path, node: Node) -> str:
+def fingerprint(root: StorePath, node: Node) -> str:
     """A digest of where an array is, its documents and the times at which its folders changed.
 
     Chunks are written beside their place and moved there, which changes the time of their
     folder: so a rewritten chunk is noticed in any of the folders that are looked at.
     """
     folder = root / node.path
+    if isinstance(folder, RemotePath):
+        # when chunks were written is not told without a request for each
+        return hashlib.blake2b(
+            json.dumps([str(folder), node.document, node.attrs]).encode(), digest_size=16
+        ).hexdigest()
     said: list[object] = [str(folder.resolve())]
     for path in (*(folder / name for name in DOCUMENTS), folder, *_chunk_folders(folder, node)):
         try:
@@ -38,7 +44,8 @@ def _chunk_folders(folder: Path, node: Node) -> Iterator[Path]:
     stored = node.shards or node.chunks
     if node.shape is None or node.keys is None or not stored:
         return
-    folder = node.keys.folder(folder)
+    if node.keys.prefix and node.keys.separator == "/":
+        folder /= node.keys.prefix
     yield folder
     if node.keys.separator != "/":
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,6 +17,7 @@ from .dialects.lengths import Lengths, lengths_of
 from .dialects.reading import AS_STORED, X_FIRST, Described, Dialect, Level, Reading
 from .documents import Node
 from .keys import N5
+from .remote import StorePath
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Geometry:
     assumed: tuple[str, ...] = ()
 
 
-def read_geometry(root: Path, node: Node, override: Override | None = None) -> Geometry:
+def read_geometry(root: StorePath, node: Node, override: Override | None = None) -> Geometry:
     """The geometry of an array, from its attributes, the groups that it lies in and what is beside it.
 
     Args:

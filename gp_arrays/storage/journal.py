@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import StoreError
 from .documents import Node, read_json, read_node
 from .files import reserve_file
+from .remote import RemotePath, StorePath
 
 #: What a record says of a block. LEFT has no block: the worker has nothing more to do.
 STARTED, DONE, FAILED, LEFT = 1, 2, 3, 4
@@ -175,24 +176,31 @@ class Mark:
     def document(self) -> Mapping[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in attrs.asdict(self).items()}
 
-    def folder(self, array: Path) -> Path | None:
-        """The state of the job that writes the array in a folder; None where it is not there, or is another store's."""
-        parts = Path(self.dataset).parts
-        # the array may be opened through a link, or as a part of a group
-        for place in (array.resolve(), array.absolute()):
-            if place.parts[len(place.parts) - len(parts) :] != parts:
-                continue
-            store = Path(*place.parts[: len(place.parts) - len(parts)])
-            folder = store.with_name(f"{store.name}{STATES}") / self.state
+    def folder(self, array: StorePath) -> Path | None:
+        """The state of the job that writes an array; None where it is not there, or is another store's."""
+        for store in self._stores(array):
+            folder = Path(f"{store}{STATES}") / self.state
             try:
                 job = read_json(folder / "job.json")
             except StoreError:
                 continue
             # a state elsewhere is that of one store alone: of a copy it would tell what is done in the original
             beside = not Path(self.state).is_absolute()
-            if job is not None and job.get("id") == self.job and (beside or Path(str(job.get("root"))) == store):
+            if job is not None and job.get("id") == self.job and (beside or job.get("root") == str(store)):
                 return folder
         return None
+
+    def _stores(self, array: StorePath) -> Iterator[StorePath]:
+        """The stores that an array may be the output of."""
+        if isinstance(array, RemotePath):
+            if f"/{array.url}".endswith(f"/{self.dataset}"):
+                yield RemotePath(array.url.removesuffix(self.dataset).rstrip("/"), array.options)
+            return
+        parts = Path(self.dataset).parts
+        # the array may be opened through a link, or as a part of a group
+        for path in (array.resolve(), array.absolute()):
+            if path.parts[len(path.parts) - len(parts) :] == parts:
+                yield Path(*path.parts[: len(path.parts) - len(parts)])
 
     def readable(self, folder: Path) -> Grid:
         """Which blocks may be read: done, or known to be empty."""
@@ -203,7 +211,7 @@ class Mark:
 class Unfinished:
     """Watches an output whose job was not done when it was opened, and sees the job finish."""
 
-    def __init__(self, root: Path, node: Node, mark: Mark) -> None:
+    def __init__(self, root: StorePath, node: Node, mark: Mark) -> None:
         self.root, self.path, self.mark = root, node.path, mark
         self.finished = False
         self._folder = mark.folder(root / node.path)
@@ -211,7 +219,7 @@ class Unfinished:
         self._readable: Grid = np.zeros(mark.grid, bool)
 
     @classmethod
-    def of(cls, root: Path, node: Node) -> Unfinished | None:
+    def of(cls, root: StorePath, node: Node) -> Unfinished | None:
         """None for an array that is finished, or that no job wrote."""
         mark = Mark.of(node)
         return None if mark is None else cls(root, node, mark)

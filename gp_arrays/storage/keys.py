@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import attrs
 
 from ..errors import StoreError
+from .chunk_files import scan
+from .remote import StorePath, is_listable
 
 #: The format of N5 containers, beside 2 and 3 of Zarr.
 N5 = "n5"
@@ -56,7 +56,7 @@ class ChunkKeys:
         index = self.in_order(tuple(map(int, numbers))) if len(numbers) == self.ndim else None
         return index if index is not None and self.key(index) == key else None
 
-    def folder(self, array: Path) -> Path:
+    def folder(self, array: StorePath) -> StorePath:
         """The folder in which the keys begin, given the folder of the array."""
         return array / self.prefix if self.prefix and self.separator == "/" else array
 
@@ -80,7 +80,7 @@ class ChunkKeys:
 NUMBER = ChunkKeys(1, ".")
 
 
-def keys_v2(document: Mapping[str, Any], folder: Path, ndim: int) -> ChunkKeys:
+def keys_v2(document: Mapping[str, Any], folder: StorePath, ndim: int) -> ChunkKeys:
     """The rule of an array in Zarr v2. Its keys on disk tell it where the metadata do not."""
     separator = document.get("dimension_separator")
     if separator is None:
@@ -103,16 +103,20 @@ def keys_v3(document: Mapping[str, Any], ndim: int) -> ChunkKeys:
     return ChunkKeys(ndim, separator, "c" if name == "default" else "", 3)
 
 
-def _separator_on_disk(folder: Path, ndim: int) -> str:
+def _separator_on_disk(folder: StorePath, ndim: int) -> str:
+    if not is_listable(folder):
+        return "."  # the default; where chunks are absent, the other keys are looked for
     flat, nested = ChunkKeys(ndim, "."), ChunkKeys(ndim, "/")
     separators = set()
     try:
-        with os.scandir(folder) as entries:
+        with scan(folder) as entries:
             for entry in islice(entries, LOOKED_AT):
                 if flat.index(entry.name) is not None:
                     separators.add(".")
                 elif nested.begins(entry.name):
                     separators.add("/")
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError("cannot list chunks", found=f"{folder}: {error.strerror}") from error
     if len(separators) > 1:

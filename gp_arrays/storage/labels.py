@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from .documents import Node, ancestors
 from .pyramids import level_paths, multiscales_of
+from .remote import StorePath
 
 _LABEL_PATH = re.compile(r"(^|[/_.\-])labels?([/_.\-]|$)")
 _LABEL_KEYS = ("labels", "image-label", "annotation_type")
 
 
-def declared_labels(root: Path, node: Node) -> bool:
+def declared_labels(root: StorePath, node: Node) -> bool:
     """Whether a store says that an array holds labels."""
     if _LABEL_PATH.search(node.path.lower()):
         return True
@@ -33,7 +33,7 @@ def declared_labels(root: Path, node: Node) -> bool:
     return False
 
 
-def channel_names(root: Path, node: Node) -> tuple[str, ...] | None:
+def channel_names(root: StorePath, node: Node) -> tuple[str, ...] | None:
     """Names of the channels of an array: of its own attributes, else of ``omero`` beside its pyramid; or None."""
     names = node.attrs.get("channel_names")
     for group, below in ancestors(root, node.path):

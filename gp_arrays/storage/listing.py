@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StoreError
-from .chunk_files import find_obstacle
+from .chunk_files import find_obstacle, scan
 from .documents import Node, error_text, read_node
 from .keys import LOOKED_AT, NUMBER, ChunkKeys
+from .remote import RemoteEntry, RemotePath, StorePath
 
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -21,7 +22,7 @@ Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 MOST_CHUNKS = 2**19
 
 
-def list_chunks(root: Path, node: Node, most: int = MOST_CHUNKS) -> tuple[Indices, int]:
+def list_chunks(root: StorePath, node: Node, most: int = MOST_CHUNKS) -> tuple[Indices, int]:
     """Where chunks (shards, where there are any) exist: indices, one row for each, and what they count.
 
     They count boxes of that many chunks along each axis: 1, and 2, 4 and so on where there are more than
@@ -50,21 +51,23 @@ def list_chunks(root: Path, node: Node, most: int = MOST_CHUNKS) -> tuple[Indice
     return indices, factor
 
 
-def list_some_chunks(root: Path, node: Node, count: int) -> Iterator[tuple[int, ...]]:
+def list_some_chunks(root: StorePath, node: Node, count: int) -> Iterator[tuple[int, ...]]:
     """Indices of at most ``count`` chunks that exist. Raises StoreError."""
     return islice(_chunks(root, node), count)
 
 
-def require_readable_chunks(root: Path, node: Node) -> None:
+def require_readable_chunks(root: StorePath, node: Node) -> None:
     """Raises StoreError if one of the first chunks cannot be read. Looks at names, kinds and permissions alone."""
     assert node.keys is not None
+    if isinstance(root, RemotePath):
+        return  # it would take a request for each
     for index in list_some_chunks(root, node, LOOKED_AT):
         path = root / node.path / node.keys.key(index)
         if not os.access(path, os.R_OK):
             raise StoreError("cannot read a chunk", found=f"{path} may not be read")
 
 
-def _chunks(root: Path, node: Node) -> Iterator[tuple[int, ...]]:
+def _chunks(root: StorePath, node: Node) -> Iterator[tuple[int, ...]]:
     assert node.keys is not None
     assert node.shape is not None
     stored = node.shards or node.chunks
@@ -81,7 +84,7 @@ def _chunks(root: Path, node: Node) -> Iterator[tuple[int, ...]]:
             yield index
 
 
-def _below(folder: Path, keys: ChunkKeys, depth: int, above: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+def _below(folder: StorePath, keys: ChunkKeys, depth: int, above: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """The numbers in the keys of chunks in a folder, nested ``depth`` times; 0 for one folder of all."""
     level = NUMBER if depth else keys
     for entry in _entries(folder):
@@ -98,7 +101,7 @@ def _below(folder: Path, keys: ChunkKeys, depth: int, above: tuple[int, ...]) ->
             yield from _below(folder / entry.name, keys, depth - 1, above + index)
 
 
-def _is_expected(entry: os.DirEntry[str], nested: bool) -> bool:
+def _is_expected(entry: os.DirEntry[str] | RemoteEntry, nested: bool) -> bool:
     """True for a folder where chunks are nested, else for a file."""
     try:
         return entry.is_dir() if nested else entry.is_file()
@@ -106,7 +109,7 @@ def _is_expected(entry: os.DirEntry[str], nested: bool) -> bool:
         return False
 
 
-def _require_own_key(keys: ChunkKeys, folder: Path, name: str) -> None:
+def _require_own_key(keys: ChunkKeys, folder: StorePath, name: str) -> None:
     if any(rule.begins(name) for rule in keys.others()):
         raise StoreError(
             "a chunk is stored under a key of another kind",
@@ -115,13 +118,15 @@ def _require_own_key(keys: ChunkKeys, folder: Path, name: str) -> None:
         )
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: StorePath) -> Iterator[os.DirEntry[str] | RemoteEntry]:
     """What is in a folder; nothing where it is not there. Raises StoreError."""
     try:
-        with os.scandir(folder) as entries:
+        with scan(folder) as entries:
             yield from entries
+    except StoreError:
+        raise
     except FileNotFoundError:
-        obstacle = find_obstacle(folder)
+        obstacle = find_obstacle(folder) if isinstance(folder, Path) else None
         if obstacle is not None:
             raise StoreError("cannot list chunks", found=obstacle) from None
     except OSError as error:

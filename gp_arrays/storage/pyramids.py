@@ -6,7 +6,6 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,6 +14,7 @@ from ..errors import StoreError, quoted
 from ..model.fields import VoxelSize
 from ..units import Quantity, decimal_text
 from .documents import Node, ancestors, read_node
+from .remote import StorePath
 
 #: How the levels of a pyramid are named where no metadata list them.
 LEVEL = re.compile(r"s(\d+)")
@@ -51,7 +51,7 @@ class Pyramid:
         return paths[paths.index(path) + 1 :]
 
 
-def pyramid_at(root: Path, group: Node) -> Pyramid | None:
+def pyramid_at(root: StorePath, group: Node) -> Pyramid | None:
     """The pyramid that a group is, or None.
 
     Where its attributes list none, the arrays ``s0``, ``s1`` and so on in it are the levels, each smaller than the last.
@@ -61,7 +61,7 @@ def pyramid_at(root: Path, group: Node) -> Pyramid | None:
     return Pyramid(group.path, levels) if levels else None
 
 
-def pyramid_of(root: Path, path: str) -> Pyramid | None:
+def pyramid_of(root: StorePath, path: str) -> Pyramid | None:
     """The pyramid that an array is a level of, or None."""
     for group, below in ancestors(root, path):
         for image in multiscales_of(group):
@@ -75,7 +75,7 @@ def pyramid_of(root: Path, path: str) -> Pyramid | None:
     return None
 
 
-def _numbered(root: Path, group: str) -> Iterator[str]:
+def _numbered(root: StorePath, group: str) -> Iterator[str]:
     finer: tuple[int, ...] | None = None
     for number in itertools.count():
         node = read_node(root, f"{group}/s{number}".strip("/"))

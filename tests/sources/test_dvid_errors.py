@@ -13,8 +13,8 @@ import pytest
 import requests
 
 import gp_arrays as gpa
-from gp_arrays.storage import dvid_http
-from gp_arrays.storage.dvid_http import FIRST_DELAY, LONGEST_DELAY
+from gp_arrays.storage import dvid_http, retries
+from gp_arrays.storage.retries import FIRST_DELAY, LONGEST_DELAY
 from gp_arrays.testing import DVIDServer
 
 SECRET = "s3cret-t0ken"
@@ -24,7 +24,7 @@ SECRET = "s3cret-t0ken"
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that would have been waited between attempts."""
     waited: list[float] = []
-    monkeypatch.setattr(dvid_http.time, "sleep", waited.append)
+    monkeypatch.setattr(retries.time, "sleep", waited.append)
     return waited
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.sources import dvid as source
-from gp_arrays.storage import dvid, dvid_http, dvid_versions
+from gp_arrays.storage import dvid, dvid_http, dvid_versions, retries
 from gp_arrays.testing import DVIDServer
 
 Patch = pytest.MonkeyPatch
@@ -35,7 +35,7 @@ def case(check: Callable[[DVIDServer], None]) -> Callable[[Callable[[Patch], Non
 
 @pytest.fixture
 def server(monkeypatch: Patch) -> Any:
-    monkeypatch.setattr(dvid_http, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(retries, "FIRST_DELAY", 0.001)
     with DVIDServer() as running:
         yield running
 

@@ -187,8 +187,6 @@ def test_outputs_at_urls_are_refused(tmp_path, monkeypatch, url):
     with pytest.raises(gpa.StoreError, match="local disk"):
         gpa.materialize(config, url, "a", num_workers=1)
     with pytest.raises(gpa.StoreError, match="local disk"):
-        gpa.open_zarr(url, "a")
-    with pytest.raises(gpa.StoreError, match="local disk"):
         gpa.materialize(config, "o.zarr", "a", num_workers=1, state=url)
     with pytest.raises(gpa.StoreError, match="local disk"):
         gpa.dense_table(config, f"{url}/table.npy")

@@ -9,7 +9,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ...errors import StoreError
-from ...model.fields import is_url
 from ...units import Quantity
 from .n5 import factors_of, times
 from .reading import X_FIRST, Described, Dialect, Level, Reading
@@ -25,7 +24,7 @@ LOOKED_AT = 100
 
 def _beside(described: Described) -> Reading | None:
     match = next(filter(None, (pattern.fullmatch(described.node.path) for pattern in PATHS)), None)
-    if match is None or is_url(described.root):
+    if match is None or not isinstance(described.root, Path):
         return None
     document = _document(described.root)
     if document is None:

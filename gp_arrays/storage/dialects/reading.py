@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 
 from ..documents import Node, ancestors
+from ..remote import StorePath
 
 #: What the positions of a dialect mark: the corner of the first voxel, its centre, or its corner at the finest
 #: level of a pyramid and centres at the others.
@@ -25,13 +25,13 @@ class Described:
     ``attrs`` are its attributes, without those that another dialect has understood.
     """
 
-    root: Path
+    root: StorePath
     node: Node
     attrs: Mapping[str, Any]
     groups: Sequence[tuple[Node, str]]
 
     @classmethod
-    def of(cls, root: Path, node: Node) -> Described:
+    def of(cls, root: StorePath, node: Node) -> Described:
         return cls(root, node, node.attrs, tuple(ancestors(root, node.path)))
 
     @property

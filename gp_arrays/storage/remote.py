@@ -1,0 +1,371 @@
+"""Keys of remote stores, read and written through fsspec: what may pass is tried again, all else is an error.
+
+A store that says "not found" is believed. Nothing else means that a key is absent: refused access, a server that does
+not reply or breaks off are errors that name the URL, without the secrets that it or a reply may hold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import quote
+
+import attrs
+
+from ..errors import GpArraysError, StoreError
+from ..model.urls import Url, without_secrets
+from .retries import ATTEMPTS, asked_to_wait, pause
+
+T = TypeVar("T")
+
+#: Seconds to connect, between two parts of a reply, and for all of it.
+CONNECT, SILENCE, LONGEST = 10.0, 30.0, 600.0
+#: Replies of a server that is busy or restarts.
+PASSING = (408, 429, 500, 502, 503, 504)
+REFUSED = (401, 403)
+#: Errors of the libraries below fsspec, by the names of their classes or of those above: failures of a connection ...
+_LOST = frozenset(
+    [
+        "ConnectionError",
+        "TimeoutError",
+        "ClientConnectionError",
+        "ClientPayloadError",
+        "HTTPClientError",
+        "IncompleteRead",
+        "IncompleteReadError",
+        "ResponseStreamingError",
+        "ProtocolError",
+        "ContentLengthError",
+        "TransferEncodingError",
+    ]
+)
+#: ... that do not pass: a wrong certificate, a host that there is not.
+_FINAL = frozenset(
+    ["ClientSSLError", "SSLError", "ClientConnectorDNSError", "gaierror", "ProxyConnectionError", "InvalidURL"]
+)
+#: Seconds for which it is believed that an array of which chunks are absent is still there.
+BELIEVED = 10.0
+#: The extra that reads a kind of URL.
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
+
+_filesystems: dict[tuple[str, ...], Any] = {}
+_lock = threading.Lock()
+# those of a parent process: kept, as closing them could wait for its thread, which a forked process does not have
+_inherited: list[Any] = []
+
+
+class AccessError(StoreError):
+    """The store refuses access: perhaps because nothing has that key."""
+
+
+class Truncated(ConnectionError):
+    """A reply that ended too early."""
+
+
+def _forget_filesystems() -> None:
+    """A forked process has neither the thread of its parent's event loop nor may it use its connections."""
+    global _filesystems, _lock
+    _inherited.append(_filesystems)
+    _filesystems, _lock = {}, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_filesystems)
+
+
+@attrs.frozen(repr=False)
+class RemotePath:
+    """A key in a remote store, or what several keys begin with. It is read as paths on disk are.
+
+    Args:
+        url: The URL, without a slash at its end.
+        options: Of the fsspec file system; without secrets.
+    """
+
+    url: str
+    options: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    def __truediv__(self, key: str) -> RemotePath:
+        if not key:
+            return self
+        first, chain, rest = self.url.partition("::")
+        if first.startswith(("http://", "https://")):
+            key = quote(key)
+        slash = "" if first.endswith("/") else "/"
+        return attrs.evolve(self, url=f"{first}{slash}{key}{chain}{rest}")
+
+    def joinpath(self, *parts: str) -> RemotePath:
+        return self / "/".join(parts)
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __repr__(self) -> str:
+        return f"RemotePath({self.url!r})"
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL."""
+        return self.url.partition("::")[0].rpartition("/")[2] or self.url.rpartition("/")[2]
+
+    @property
+    def listable(self) -> bool:
+        """False for a web server: pages that name other pages are no lists of keys."""
+        return not self.url.startswith(("http://", "https://"))
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes | None:
+        """The bytes from ``start`` to ``stop``, None if the store says that nothing has this key.
+
+        A negative ``start`` counts from the end. Raises StoreError, also where there are fewer bytes up to ``stop``.
+        """
+        if stop is not None and 0 <= stop <= start:
+            return b"" if self.exists() else None
+        try:
+            if start > 0 and stop is None:
+                # a server that ignores ranges is then noticed by the length of its reply
+                stop = int(self._do("read", "info")["size"])
+            whole = (start, stop) == (0, None)
+
+            def fetch(filesystem: Any, path: str) -> bytes:
+                data = _call(filesystem, "cat_file", path, start=None if whole else start, end=stop)
+                return _cut(data, start, stop)
+
+            return self._tried("read", fetch)
+        except FileNotFoundError:
+            return None
+
+    def write(self, data: bytes) -> None:
+        """Store bytes under this key, all of them or none. Raises StoreError."""
+        try:
+            self._do("write", "pipe_file", data)
+        except FileNotFoundError as error:
+            raise self._error("write", error) from None
+
+    def remove_key(self) -> None:
+        """Remove what has this key, and nothing else. Raises StoreError."""
+        try:
+            self._do("remove", "rm_file")
+        except FileNotFoundError:
+            return
+
+    def remove(self) -> None:
+        """Remove this key and those below it, where there are any. Raises StoreError."""
+
+        def remove(filesystem: Any, path: str) -> None:
+            _call(filesystem, "rm", path, recursive=True)
+
+        try:
+            self._tried("remove", remove)
+        except FileNotFoundError:
+            return
+
+    def exists(self) -> bool:
+        """True if something has this key, or keys below it. Raises StoreError."""
+        try:
+            self._do("look for", "info")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def entries(self) -> Iterator[RemoteEntry]:
+        """What is below, as ``os.scandir`` gives it. Raises StoreError."""
+        if not self.listable:
+            raise StoreError("a web server lists no keys", found=self.url, allowed="the path of an array in the store")
+
+        def entries(filesystem: Any, path: str) -> list[RemoteEntry]:
+            return [
+                RemoteEntry(entry["name"].rstrip("/").rpartition("/")[2], str(self), entry["type"] == "directory")
+                for entry in _call(filesystem, "ls", path, detail=True)
+                # some programs store an empty object in place of a folder
+                if entry["name"].strip("/") != path.strip("/")
+            ]
+
+        try:
+            yield from self._tried("list", entries)
+        except FileNotFoundError:
+            return
+
+    def _do(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self._tried(what, lambda filesystem, path: _call(filesystem, method, path, *args, **kwargs))
+
+    def _tried(self, what: str, action: Callable[[Any, str], T]) -> T:
+        """What an action gives, tried again where it failed for a reason that may pass.
+
+        Raises:
+            FileNotFoundError: The store says that nothing is there.
+            StoreError: For all else.
+        """
+        failure: Exception = OSError()
+        for attempt in range(ATTEMPTS):
+            pause(attempt, asked_to_wait(getattr(failure, "headers", None) or {}))
+            try:
+                return action(*_filesystem(self.url, self.options))
+            except (FileNotFoundError, StoreError):
+                raise
+            except Exception as error:  # each protocol has a library with errors of its own
+                failure = error
+                if not _may_pass(error):
+                    raise self._error(what, error) from None
+        raise self._error(what, failure, f", {ATTEMPTS} times")
+
+    def _error(self, what: str, error: Exception, times: str = "") -> StoreError:
+        status = _status(error)
+        cause = _cause(error, status)
+        found = f"{self.url}: {cause}{times}"
+        if status in REFUSED or "Credentials" in type(error).__name__:
+            return AccessError(
+                "the store refuses access",
+                found=found,
+                allowed="credentials in the environment or in fsspec's configuration (or anon = true in storage_options "
+                "of a public bucket); a bucket that may not be listed answers so where nothing is stored too",
+            )
+        return StoreError(f"cannot {what} what is in the store", found=found)
+
+
+@attrs.frozen
+class RemoteEntry:
+    """A key in a remote store, or what several keys begin with: with the names of ``os.DirEntry``."""
+
+    name: str
+    above: str
+    is_folder: bool
+
+    @property
+    def path(self) -> str:
+        return f"{self.above}/{self.name}"
+
+    def is_dir(self) -> bool:
+        return self.is_folder
+
+    def is_file(self) -> bool:
+        return not self.is_folder
+
+
+#: Where a store is: a folder, or a URL.
+StorePath: TypeAlias = Path | RemotePath
+
+
+def is_listable(path: StorePath) -> bool:
+    """True if the keys in a store can be listed."""
+    return not isinstance(path, RemotePath) or path.listable
+
+
+def store_path(store: Path | Url, options: Mapping[str, Any] | None) -> StorePath:
+    """Where the store of a config is. Raises StoreError for options that it does not take."""
+    if isinstance(store, Url):
+        return RemotePath(store.text, options or {})
+    if options:
+        raise StoreError(
+            "a store on disk takes no storage_options", found=", ".join(options), allowed="none, or an empty table"
+        )
+    return store
+
+
+def _cut(data: bytes, start: int, stop: int | None) -> bytes:
+    """The bytes that were asked for, where the server may have sent all. Raises Truncated for fewer."""
+    if stop is None:
+        return data[start:] if start < 0 else data
+    if len(data) > stop - start:
+        data = data[start:stop]
+    if len(data) < stop - start:
+        raise Truncated(f"{len(data)} bytes of {stop - start}")
+    return data
+
+
+def _call(filesystem: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a method of a file system, within bounds of time where it is asynchronous."""
+    if not getattr(filesystem, "async_impl", False):
+        return getattr(filesystem, method)(*args, **kwargs)
+    from fsspec.asyn import sync
+
+    return sync(filesystem.loop, getattr(filesystem, f"_{method}"), *args, timeout=LONGEST, **kwargs)
+
+
+def _filesystem(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    """The file system of a URL, made once a process, and the path in it. Raises StoreError."""
+    first, chain, rest = url.partition("::")
+    protocol, _, below = first.partition("://")
+    key = (protocol, below.partition("/")[0], rest, json.dumps(options, sort_keys=True, default=repr))
+    with _lock:
+        if key not in _filesystems:
+            _filesystems[key] = _new_filesystem(url, protocol, {} if chain else _defaults(protocol, options), options)
+        filesystem = _filesystems[key]
+    return filesystem, filesystem._strip_protocol(first)
+
+
+def _new_filesystem(url: str, protocol: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    from fsspec.asyn import sync
+    from fsspec.core import url_to_fs
+
+    try:
+        filesystem, _ = url_to_fs(url, **{**options, **defaults})
+        if protocol in ("http", "https", "s3", "s3a"):
+            # now, as two threads that read first would each make one
+            sync(filesystem.loop, filesystem.set_session, timeout=LONGEST)
+    except ImportError as error:
+        extra = _EXTRAS.get(protocol)
+        raise StoreError(
+            f"a package that reads {protocol}:// is not installed",
+            found=url,
+            allowed=str(error) if extra is None else f"pip install 'gp_arrays[{extra}]'",
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise StoreError("cannot open the URL", found=f"{url}: {without_secrets(str(error))}") from None
+    if "s3" in protocol:
+        filesystem.retries = 1  # ours are enough
+    return filesystem
+
+
+def _defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that bound the time of a request, leave repetitions to us, and remember no listings."""
+    if protocol in ("http", "https"):
+        from aiohttp import ClientTimeout
+
+        timeout = ClientTimeout(total=None, sock_connect=CONNECT, sock_read=SILENCE)
+        return {"client_kwargs": {"timeout": timeout, **options.get("client_kwargs", {})}}
+    if protocol in ("s3", "s3a"):
+        bounds = {"connect_timeout": CONNECT, "read_timeout": SILENCE, "retries": {"max_attempts": 0}}
+        return {"config_kwargs": {**bounds, **options.get("config_kwargs", {})}, "use_listings_cache": False}
+    return {"use_listings_cache": False} if protocol in ("gs", "gcs") else {}
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it was raised for."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, GpArraysError):  # the caller may handle one of ours
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _status(error: Exception) -> int | None:
+    """The status of the server's reply, where there was one."""
+    for cause in _chain(error):
+        response = getattr(cause, "response", None)
+        if isinstance(response, Mapping):
+            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        else:
+            found = getattr(cause, "status", None) or getattr(cause, "code", None)
+        if isinstance(found, int):
+            return found
+    return 403 if isinstance(error, PermissionError) else None
+
+
+def _may_pass(error: Exception) -> bool:
+    """True for a lost connection, a reply that ends too early, no reply in time, and a busy server."""
+    names = {kind.__name__ for cause in _chain(error) for kind in type(cause).__mro__}
+    status = _status(error)
+    return status in PASSING if status is not None else bool(names & _LOST) and not names & _FINAL
+
+
+def _cause(error: Exception, status: int | None) -> str:
+    text = without_secrets(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    if status is None:
+        return text
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status}, {text}"
