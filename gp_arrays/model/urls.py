@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -76,11 +75,11 @@ def to_store(value: Any) -> Path | Url:
     >>> to_store("gs://bucket/a.zarr"), to_store("file:///data/a.zarr")
     ('gs://bucket/a.zarr', PosixPath('/data/a.zarr'))
     """
-    if not isinstance(value, (str, os.PathLike)):
-        return to_path(value)  # raises
-    text = str(value)
-    if not is_url(text):
+    if isinstance(value, Url):
+        return value
+    if not isinstance(value, (str, Path)) or not is_url(value):
         return to_path(value)
+    text = str(value)
     # a path keeps one of two slashes
     text = re.sub(r"(^|::)([A-Za-z][\w+.-]+):/(?!/)", r"\1\2://", text)
     if re.match(r"(file|local)://", text):
