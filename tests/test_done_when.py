@@ -99,8 +99,7 @@ def store(tmp_path_factory):
     create("channels", num_channels=2)
     create("fractional")
     attributes = root / "fractional" / ".zattrs"
-    document = json.loads(attributes.read_text())
-    attributes.write_text(json.dumps({**document, "voxel_size": [5.24, 4], "resolution": [5.24, 4]}))
+    attributes.write_text(json.dumps({"voxel_size": [5.24, 4], "resolution": [5.24, 4]}))
     return root
 
 

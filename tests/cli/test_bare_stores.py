@@ -173,7 +173,12 @@ def test_errors_say_what_is_read(store, tmp_path, capsys, place, message, comman
 
 def test_view_shows_a_store(store, capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr(View, "serve", lambda self: shown.append({n: str(a.unit) for n, a in self.arrays.items()}))
+
+    def serve(view):
+        shown.append({name: str(array.unit) for name, array in view.arrays.items()})
+        view.close()
+
+    monkeypatch.setattr(View, "serve", serve)
     assert call(capsys, "view", "a.zarr/em/raw")[0] == 0
     assert shown == [{"raw": "pm"}]
 
