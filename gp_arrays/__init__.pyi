@@ -454,7 +454,7 @@ class TiffSource(gp.BatchProvider):  # type: ignore[misc]
     ) -> None: ...
 
 class ZarrSource(gp.BatchProvider):  # type: ignore[misc]
-    """A chunked array in a store on disk: Zarr v2, v3 or N5, which is read only."""
+    """A chunked array in a store on disk or at a URL: Zarr v2, v3 or N5, which is read only."""
 
     def __init__(
         self,

@@ -20,7 +20,8 @@ import numpy as np
 from ..errors import ConfigError, StoreError, quoted
 from ..model.fields import is_path
 from . import n5
-from .documents import Node, error_text, read_json, to_fill_value
+from .document_values import to_fill_value
+from .documents import Node, error_text, read_json
 from .engine import DOCUMENTS, FORMATS
 from .files import replace_file, writing
 from .keys import N5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from ..errors import StoreError, nearest, quoted
 from ..model.fields import is_url
 from . import n5
 from .chunk_files import is_there, read_file, scan
+from .document_values import to_chunk_shape, to_fill_value, to_shape, to_voxel_dtype
 from .keys import N5, ChunkKeys, keys_v2, keys_v3
+from .other_formats import NotRead, file_format, folder_format
 from .remote import AccessError, StorePath, is_listable
 
 #: How many datasets are looked at to name the nearest ones in an error.
 LISTED = 2000
-#: No axis has as many voxels, and no chunk: indices and addresses are 64-bit integers.
-LONGEST = 2**60
 
 
 @attrs.frozen
@@ -112,16 +111,10 @@ def _node_n5(attributes: dict[str, Any], path: str, folder: StorePath) -> Node:
     own = {key: value for key, value in attributes.items() if key not in n5.OWN_KEYS}
     if "dimensions" not in attributes:
         return Node(path, N5, own)
-    if attributes.get("isLabelMultiset"):
-        raise StoreError(
-            "N5 label multisets are not read",
-            found=str(folder),
-            allowed="an array of uint64 labels, to which Paintera's conversion helper turns them",
-        )
     with _well_formed(folder / n5.ATTRIBUTES):
         document = n5.document_v2(attributes)
-        shape, dtype = _shape(document["shape"]), _dtype(document["dtype"])
-        chunks = _chunk_shape(document["chunks"], shape)
+        shape, dtype = to_shape(document["shape"]), to_voxel_dtype(document["dtype"])
+        chunks = to_chunk_shape(document["chunks"], shape)
         keys = ChunkKeys(len(shape), "/", "", N5)
     return Node(path, N5, own, shape, dtype, chunks, chunks, keys, document)
 
@@ -138,8 +131,8 @@ def _node_of(name: str, document: dict[str, Any], path: str, folder: StorePath) 
 
 def _array_v2(document: dict[str, Any], path: str, folder: StorePath) -> Node:
     with _well_formed(folder / ".zarray"):
-        shape, dtype = _shape(document["shape"]), _dtype(document["dtype"])
-        chunks = _chunk_shape(document["chunks"], shape)
+        shape, dtype = to_shape(document["shape"]), to_voxel_dtype(document["dtype"])
+        chunks = to_chunk_shape(document["chunks"], shape)
         to_fill_value(document.get("fill_value"), dtype)
         if document.get("order", "C") not in ("C", "F"):
             raise ValueError(f"order {document['order']!r}")
@@ -152,14 +145,14 @@ def _node_v3(document: dict[str, Any], path: str, folder: StorePath) -> Node:
         attributes = dict(document.get("attributes") or {})
         if document["node_type"] == "group":
             return Node(path, 3, attributes)
-        shape, dtype = _shape(document["shape"]), _dtype(document["data_type"])
+        shape, dtype = to_shape(document["shape"]), to_voxel_dtype(document["data_type"])
         grid = document["chunk_grid"]
         if grid["name"] != "regular":
-            raise ValueError(f"chunk_grid {grid['name']!r}: only regular ones are read")
-        chunks = shards = _chunk_shape(grid["configuration"]["chunk_shape"], shape)
+            raise NotRead(f"a {grid['name']} chunk grid", "a copy with a regular grid, as xarray or zarr writes it")
+        chunks = shards = to_chunk_shape(grid["configuration"]["chunk_shape"], shape)
         for codec in document["codecs"]:
             if codec["name"] == "sharding_indexed":
-                chunks = _chunk_shape(codec["configuration"]["chunk_shape"], shape)
+                chunks = to_chunk_shape(codec["configuration"]["chunk_shape"], shape)
         to_fill_value(document.get("fill_value"), dtype)
         keys = keys_v3(document, len(shape))
     return Node(path, 3, attributes, shape, dtype, chunks, shards, keys, document)
@@ -169,55 +162,11 @@ def _node_v3(document: dict[str, Any], path: str, folder: StorePath) -> Node:
 def _well_formed(document: StorePath) -> Iterator[None]:
     try:
         yield
+    except NotRead as error:
+        raise StoreError(f"{error.what} is not read", found=str(document), allowed=error.remedy) from None
     except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, OverflowError) as error:
         text = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise StoreError("metadata of the array is malformed", found=f"{text} in {document}") from None
-
-
-def _shape(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or any(type(value) is not int or not 0 <= value < LONGEST for value in values):
-        raise ValueError(f"{values!r} is not a list of lengths")
-    return tuple(values)
-
-
-def _chunk_shape(values: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    chunks = _shape(values)
-    if len(chunks) != len(shape) or 0 in chunks or math.prod(chunks) >= LONGEST:
-        raise ValueError(f"chunks {values} of an array of shape {list(shape)}")
-    return chunks
-
-
-def _dtype(value: Any) -> np.dtype[Any]:
-    if not isinstance(value, str) or not value.isprintable():
-        raise TypeError(f"dtype {value!r}")
-    dtype: np.dtype[Any] = np.dtype(value)
-    if dtype.kind not in "buif" or dtype.itemsize > 8:
-        raise TypeError(f"dtype {value}: only bool, integers and floats up to 64 bits are voxels")
-    return dtype
-
-
-def to_fill_value(value: Any, dtype: np.dtype[Any]) -> bool | int | float:
-    """The fill value of an array, as its metadata give it or as a user does. Raises ValueError.
-
-    >>> to_fill_value("NaN", np.dtype("f4")), to_fill_value(None, np.dtype("u1"))
-    (nan, 0)
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, str) and dtype.kind == "f":
-        if value.startswith("0x"):  # the bits of the number, in Zarr v3
-            return float(np.array(int(value, 16), f"u{dtype.itemsize}").view(dtype))
-        return float(value)
-    if value is None:
-        value = 0
-    if not isinstance(value, (bool, int, float)):
-        raise ValueError(f"fill_value {value!r}")
-    if dtype.kind == "f":
-        return float(value)
-    lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if value != value or not lowest <= value <= highest or value != int(value):
-        raise ValueError(f"fill_value {value} in an array of {dtype}")
-    return bool(value) if dtype.kind == "b" else int(value)
 
 
 def require_on_disk(path: Path) -> None:
@@ -242,6 +191,9 @@ def _find_node(root: StorePath, path: str) -> Node:
         _require_folder(root)
     node = read_node(root, path)
     if node is None:
+        other = isinstance(root, Path) and (folder_format(root / path) or folder_format(root))
+        if other:
+            raise StoreError("not a Zarr store", found=f"{root / path} is {other.name}", allowed=other.remedy)
         known = list(datasets(root))
         none = "the store holds no arrays" if is_listable(root) else "the path of an array: a web server lists none"
         near = nearest(path, known) or ", ".join(known[:8]) or none
@@ -256,7 +208,9 @@ def _require_folder(root: Path) -> None:
         near = nearest(root.name, siblings)
         raise StoreError("no such store", found=str(root), allowed=near and f"{root.parent} has {near}")
     if not root.is_dir():
-        raise StoreError("not a Zarr store on disk", found=f"{root} is a file", allowed="a folder")
+        other = file_format(root)
+        name, remedy = (other.name, other.remedy) if other else ("a file", "a folder")
+        raise StoreError("not a Zarr store on disk", found=f"{root} is {name}", allowed=remedy)
 
 
 def what_is_there(root: StorePath, dataset: str) -> str | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .other_formats import NotRead
+
 #: The file that holds all metadata of an array or group.
 ATTRIBUTES = "attributes.json"
 
@@ -21,7 +23,7 @@ DTYPES = tuple(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 3
 
 
 def document_v2(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata document that an array would have in Zarr v2. Raises KeyError, TypeError, ValueError.
+    """The metadata document that an array would have in Zarr v2. Raises NotRead, KeyError, TypeError, ValueError.
 
     >>> document = document_v2({"dimensions": [7, 5], "blockSize": [4, 2], "dataType": "uint16",
     ...     "compression": {"type": "gzip", "useZlib": True}})
@@ -29,13 +31,15 @@ def document_v2(attributes: Mapping[str, Any]) -> dict[str, Any]:
     ([5, 7], [2, 4], '>u2', {'id': 'zlib'})
     """
     dtype = attributes["dataType"]
+    if attributes.get("isLabelMultiset"):
+        raise NotRead("an array of label multisets", "labels as uint64, which Paintera exports")
     if dtype not in DTYPES:
-        raise ValueError(f"dataType {dtype!r}: only {', '.join(DTYPES)} are voxels")
+        raise NotRead(f"dataType {dtype!r}", f"a copy as one of {', '.join(DTYPES)}")
     compression = attributes.get("compression", attributes.get("compressionType", "raw"))
     options = compression if isinstance(compression, dict) else {"type": compression}
     name = options["type"]
     if name not in ("raw", *CODECS):
-        raise ValueError(f"compression {name!r}: only raw, {', '.join(CODECS)} are read")
+        raise NotRead(f"compression {name!r}", f"a copy with one of raw, {', '.join(CODECS)}")
     codec = "zlib" if name == "gzip" and options.get("useZlib") else CODECS.get(name)
     return {
         "zarr_format": 2,

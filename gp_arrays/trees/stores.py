@@ -16,14 +16,12 @@ from ..sources.tiff import TiffArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
 from ..storage.documents import datasets, find_node, read_node
 from ..storage.hdf5 import list_datasets
+from ..storage.other_formats import file_format, folder_format
 from ..storage.pyramids import pyramid_of
 from ..units import DEFAULT_UNIT, Quantity, coarsest_unit
 
-#: How a file begins, and the type of array that reads it.
-_FILES: dict[bytes, type[SourceConfig]] = {
-    b"\x89HDF\r\n\x1a\n": HDF5ArrayConfig,
-    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG"), TiffArrayConfig),
-}
+#: The types of arrays that read files, by their names.
+_TYPES: dict[str, type[SourceConfig]] = {kind.__name__: kind for kind in (HDF5ArrayConfig, TiffArrayConfig)}
 _READ = "a store (Zarr, N5, precomputed), an HDF5, TIFF or PNG file, a pattern such as 'slices/*.tif', or a tree file"
 
 #: Documents that a group or an array of a store has.
@@ -61,7 +59,9 @@ def configs_of_store(location: Path) -> dict[str, SourceConfig]:
         return _configs_of_file(root, dataset)
     paths = _arrays_below(root, dataset)
     if not paths:
-        raise StoreError("the store holds no arrays", found=str(location), allowed=_READ)
+        other = folder_format(location)
+        found, remedy = (f"{location} is {other.name}", other.remedy) if other else (str(location), _READ)
+        raise StoreError("the store holds no arrays", found=found, allowed=remedy)
     return {name: ZarrArrayConfig(name, root, path) for name, path in _names(paths, root).items()}
 
 
@@ -92,9 +92,8 @@ def _has_metadata(folder: Path) -> bool:
 
 
 def _configs_of_file(path: Path, dataset: str) -> dict[str, SourceConfig]:
-    with path.open("rb") as file:
-        start = file.read(8)
-    kind = next((kind for magic, kind in _FILES.items() if start.startswith(magic)), None)
+    other = file_format(path)
+    kind = _TYPES.get((other and other.reader) or "")
     if kind is HDF5ArrayConfig:
         shapes = {
             name: shape
@@ -105,7 +104,8 @@ def _configs_of_file(path: Path, dataset: str) -> dict[str, SourceConfig]:
             raise StoreError("no datasets of voxels there", found=f"{path}/{dataset}")
         return {name: HDF5ArrayConfig(name, path, inner) for name, inner in _names(_volumes(shapes), path).items()}
     if kind is None or dataset:
-        raise StoreError("not a store that is read", found=str(path / dataset), allowed=_READ)
+        name, remedy = (f" is {other.name}", other.remedy) if other else ("", _READ)
+        raise StoreError("not a store that is read", found=f"{path / dataset}{name}", allowed=remedy)
     return {path.stem: TiffArrayConfig(path.stem, path)}
 
 

@@ -140,7 +140,7 @@ def test_flipped_bits_in_gzip_are_errors_or_change_nothing(tmp_path, bit):
         ({"blockSize": [4, 2]}, "chunks"),
         ({"blockSize": [4, 2, 0]}, "chunks"),
         ({"dimensions": "7, 5, 3"}, "is not a list of lengths"),
-        ({"isLabelMultiset": True}, "label multisets are not read"),
+        ({"isLabelMultiset": True}, "label multisets is not read"),
     ],
 )
 def test_metadata_that_are_not_read_are_named(tmp_path, change, message):
