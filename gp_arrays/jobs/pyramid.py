@@ -76,7 +76,6 @@ def level_roots(pass_: Pass, root: Path) -> dict[str, ArrayConfig]:
         root,
         level.below,
         offset=(0,) * dims,
-        unit=output.meta.unit,
         interpolatable=level.method == "mean",
         axes=output.meta.axes,
     )
