@@ -115,7 +115,7 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
         said.append(command(words, expected=1 if words[0] == "status" else 0))  # so that labels are not complete
     dry, both, pyramid, status, difference = said
     assert "16 blocks to do" in dry
-    assert "nothing was made" in dry
+    assert "nothing was written" in dry
     assert "normalized, masks: 16 of 16 blocks done;" in both
     assert "labels/s0, labels/s1" in pyramid
     assert "masks: 16 of 16 blocks done" in status

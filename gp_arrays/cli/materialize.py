@@ -68,14 +68,14 @@ def to_shape(text: str) -> tuple[int, ...]:
 @click.argument("names", nargs=-1, required=True, metavar="NAME... OUT")
 @click.option("--dataset", help="Path of a single output in OUT; the array's name by default.")
 @click.option("--num-workers", default=2, show_default=True, type=click.IntRange(min=1))
-@click.option("--roi", type=to_roi, metavar="BEGIN:END,...", help="Where to work, grown to whole blocks.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there and begin anew.")
+@click.option("--roi", type=to_roi, metavar="BEGIN:END,...", help="The region to write, enlarged to complete blocks.")
+@click.option("--overwrite", is_flag=True, help="Replace existing outputs and start from the beginning.")
 @click.option("--chunks", type=to_shape, metavar="N,...", help="Voxels of a chunk.")
 @click.option(
     "--shards",
     type=to_shape,
     metavar="N,...",
-    help="Voxels of a shard: whole chunks that are stored in one file. Zarr v3 only.",
+    help="Voxels of a shard: complete chunks that are stored in one file. Zarr v3 only.",
 )
 @click.option("--block", type=to_shape, metavar="N,...", help="Shape of a block, in the tree's unit.")
 @click.option(
@@ -84,9 +84,9 @@ def to_shape(text: str) -> tuple[int, ...]:
 @click.option("--compressor", default="zstd", show_default=True, type=click.Choice(COMPRESSORS))
 @click.option("--zarr-format", default="2", show_default=True, type=click.Choice(["2", "3"]))
 @click.option("--pyramid", type=click.Choice(["auto", *METHODS]), help="Write OME-NGFF pyramids.")
-@click.option("--skip-empty", is_flag=True, help="Leave out chunks that are 0 throughout.")
+@click.option("--skip-empty", is_flag=True, help="Do not write chunks that are 0 everywhere.")
 @click.option(
-    "--mask", help="Array of TREE in the same world coordinates; blocks where it is 0 throughout are left out."
+    "--mask", help="Array of TREE in the same world coordinates; blocks where it is 0 everywhere are left out."
 )
 @click.option("--retries", default=2, show_default=True, type=click.IntRange(min=0))
 @click.option(
@@ -111,7 +111,9 @@ def to_shape(text: str) -> tuple[int, ...]:
     type=click.IntRange(min=1),
     help="Threads of the libraries that a worker uses.",
 )
-@click.option("--state", type=click.Path(path_type=Path), help="Folder for what is done; beside OUT by default.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="Folder for the records of the job; beside OUT by default."
+)
 @click.option(
     "--worker-command",
     help='What starts a worker, such as "srun -c 2 {worker}". {slot} in it is its number, from 0: that of a GPU, say.',
@@ -121,8 +123,8 @@ def to_shape(text: str) -> tuple[int, ...]:
     help="Address that workers of --worker-command reach this machine by, and the only one that is listened at; "
     "by default the one that other machines know it by.",
 )
-@click.option("--accept-changed", is_flag=True, help="Go on although files or stores it is made from have changed.")
-@click.option("--dry-run", is_flag=True, help="Tell what it would cost and make nothing.")
+@click.option("--accept-changed", is_flag=True, help="Resume although files or source stores have changed.")
+@click.option("--dry-run", is_flag=True, help="Report what it would cost and write nothing.")
 @click.option(
     "--check", type=click.IntRange(min=1), metavar="N", help="Compute N random blocks again afterwards and compare."
 )
@@ -150,7 +152,7 @@ def materialize(
 ) -> int:
     """Write arrays NAME... of TREE to the Zarr store OUT, block by block.
 
-    Exit code 1 where a block failed; the same command again does what is missing.
+    Exit code 1 if a block failed. The same command again does the missing blocks.
     """
     *wanted, out = names
     if not wanted:
@@ -190,14 +192,14 @@ def materialize(
 def status(store: Path, state: Path | None, check: int | None, trust: bool) -> int:
     """Show how many blocks of OUT are done, failed and missing.
 
-    Exit code 1 where any is not done, or where --check finds one stored otherwise.
+    Exit code 1 if any is not done, or if --check finds one that differs from the stored voxels.
     """
     code = 0
-    for found in read_status(store, state):
-        click.echo(str(found))
-        code = code or int(found.missing + found.failed > 0)
+    for job in read_status(store, state):
+        click.echo(str(job))
+        code = code or int(job.missing + job.failed > 0)
         if check is not None:
-            checked = check_blocks(found.folder, check, trust=trust)
+            checked = check_blocks(job.folder, check, trust=trust)
             click.echo(str(checked))
             code = code or int(bool(checked.wrong))
     return code
@@ -208,7 +210,7 @@ def status(store: Path, state: Path | None, check: int | None, trust: bool) -> i
 @click.argument("dataset", required=False)
 @click.option("--accept-absent", is_flag=True, help="Read blocks that were never written as empty from now on.")
 def finish(store: Path, dataset: str | None, accept_absent: bool) -> int:
-    """Declare outputs of OUT finished whose job will not be run again."""
+    """Mark outputs of OUT as finished whose job will not be run again."""
     names = finish_outputs(store, dataset, accept_absent)
-    click.echo(f"finished: {', '.join(names)}" if names else "nothing there is unfinished")
+    click.echo(f"finished: {', '.join(names)}" if names else "nothing is unfinished there")
     return 0

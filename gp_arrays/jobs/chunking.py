@@ -1,4 +1,4 @@
-"""Chunks and blocks that suit an array: whole tiles, where it is computed in tiles."""
+"""Default chunks and blocks of an array: if it is computed in tiles, blocks of complete tiles."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..storage.chunks import CHUNK
 
-#: Chunks are not made smaller than so many voxels along an axis to fit into tiles that begin elsewhere.
+#: The fewest voxels of a chunk along an axis. Tiles that begin at other positions are not divided further.
 SMALLEST_CHUNK = 16
 
 
 def tile_below(plan: Plan, outputs: Iterable[int]) -> Region | None:
-    """A tile of the grid that some steps of a plan are computed in, in world units; the largest of several."""
+    """The tile, in world units, that some steps of a plan are computed in; of several the largest."""
     tiles: list[Region | None] = []
     for step in plan.steps:
         own = step.config.first_tile(step.meta, step.source_metas)
@@ -42,8 +42,8 @@ def _chunk_of_tile(meta: Meta, tile: Region, axis: int) -> int:
         return CHUNK
     # chunks begin where the array does, which may be in the middle of a tile
     both = math.gcd(length, meta.region.begin[axis] - tile.begin[axis])
-    within = 1 if both % voxel_size else _divisor(both // voxel_size)
-    return within if within >= SMALLEST_CHUNK else _divisor(length // voxel_size)
+    size = 1 if both % voxel_size else _divisor(both // voxel_size)
+    return size if size >= SMALLEST_CHUNK else _divisor(length // voxel_size)
 
 
 def _divisor(count: int) -> int:
@@ -56,15 +56,17 @@ def _divisor(count: int) -> int:
     return min(divisors, key=lambda divisor: max(divisor / CHUNK, CHUNK / divisor))
 
 
-def whole_tiles(region: Region, chunk: Sequence[int], tile: Region | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Where the first block of a region begins, and the smallest block: whole chunks, and whole tiles where both meet.
+def smallest_block(
+    region: Region, chunk: Sequence[int], tile: Region | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where the first block of a region begins, and the smallest block: complete chunks, and complete tiles if possible.
 
     Args:
         region: The outputs' extent; a chunk begins where it does.
         chunk: The shape of a chunk.
         tile: A tile of their grid.
 
-    >>> whole_tiles(Region((20,), (200,)), (10,), Region((0,), (40,)))
+    >>> smallest_block(Region((20,), (200,)), (10,), Region((0,), (40,)))
     ((0,), (40,))
     """
     begins, shape = [], []

@@ -33,7 +33,7 @@ from ..trees.tree import parse_tree
 from .geometry import Output, Pass
 from .pyramid import level_roots
 
-#: The attribute that says where voxels come from.
+#: The attribute of an output that describes where its voxels come from.
 PROVENANCE = "gp_arrays"
 JOB = "job.json"
 #: Of the job document. A state that another version wrote is refused.
@@ -58,8 +58,8 @@ class Job:
         modules: What has to be imported for the tree, apart from this package.
         passes: Those of levels of pyramids stand after those that they read.
         compared: What must be the same when the job goes on.
-        files: For each array of the tree what its files and functions say, by their names.
-        stores: For each source what its store says of itself.
+        files: For each array of the tree the digests of its files and functions, by their names.
+        stores: For each source where it lies, and the metadata of its store.
         accepted: Changes of files and stores that a user has accepted, in words.
     """
 
@@ -90,6 +90,7 @@ class Job:
 _CONVERTER = cattrs.Converter(unstruct_collection_overrides={tuple: list})
 _CONVERTER.register_unstructure_hook(Roi, lambda roi: [list(map(int, roi.begin)), list(map(int, roi.shape))])
 _CONVERTER.register_structure_hook(Roi, lambda value, _: Roi(*value))
+_CONVERTER.register_unstructure_hook(Path, str)
 _CONVERTER.register_unstructure_hook(Coordinate, lambda value: list(map(int, value)))
 _CONVERTER.register_structure_hook(Coordinate, lambda value, _: Coordinate(value))
 _CONVERTER.register_unstructure_hook_func(
@@ -141,13 +142,13 @@ def read(folder: Path) -> Job:
 
 
 def job_of(node: Node | None) -> str | None:
-    """The id of the job that made an array or group, None where none did."""
+    """The id of the job that writes an array or group, None if no job does."""
     origin = None if node is None else node.attrs.get(PROVENANCE)
     return str(origin["job"]) if isinstance(origin, Mapping) and "job" in origin else None
 
 
 def store_of(folder: Path, job: Job) -> Path:
-    """The store of a job: the one beside the state, as both may have been moved, else the one that the job names."""
+    """The store of a job: the one beside the state, because both may have been moved, else the one that the job names."""
     base = folder.parent
     beside = base.with_name(base.name.removesuffix(STATES))
     if beside != base and any(job_of(read_node(beside, name)) == job.id for name in job.datasets):
@@ -159,7 +160,7 @@ def store_of(folder: Path, job: Job) -> Path:
 
 
 def with_stored_voxels(roots: Mapping[str, ArrayConfig]) -> dict[str, ArrayConfig]:
-    """The trees, whose voxels in memory are named by what they hold and stand in files of the state folder."""
+    """The trees, with voxels in memory replaced by files of the state folder that are named by a digest."""
 
     def stored(config: Any) -> Any:
         if not isinstance(config, NumpyArrayConfig):

@@ -51,8 +51,8 @@ def estimate(prepared: Prepared, schedule: Schedule, workers: int, seed: int = 0
                 # all that it is computed from, and nothing around it
                 rate, reads = trial.measure_level(pass_), math.prod(pass_.level.factors)
                 meta = pass_.outputs[0].meta
-                held = meta.bytes_of(pass_.block_of(0).intersect(meta.region))
-                needed = BASE_MEMORY + round(2 * held * (1 + reads))
+                size_of_block = meta.bytes_of(pass_.block_of(0).intersect(meta.region))
+                needed = BASE_MEMORY + round(2 * size_of_block * (1 + reads))
             read += round(reads * size)
             memory = max(memory, needed)
             seconds += rate * size / workers
@@ -77,7 +77,7 @@ def estimate(prepared: Prepared, schedule: Schedule, workers: int, seed: int = 0
 
 
 def written_bytes(pass_: Pass, output: Output, blocks: np.ndarray[Any, Any]) -> int:
-    """Bytes of an output's voxels within some blocks of a pass, given as a bool grid."""
+    """Bytes of an output's voxels within some blocks of a pass. ``blocks`` is a bool grid."""
     assert output.meta.dtype is not None
     return pass_.voxels(output, blocks) * output.meta.dtype.itemsize
 

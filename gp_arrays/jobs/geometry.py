@@ -1,4 +1,4 @@
-"""Which blocks a job has: whole chunks of every output, within a memory budget."""
+"""The blocks of a job: each holds complete chunks of every output and fits into the memory of a worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..model.fields import to_block
 from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..model.tasks import make_tasks
-from .chunking import default_chunks, tile_below, whole_tiles
+from .chunking import default_chunks, smallest_block, tile_below
 
 #: Bytes that a worker may hold, by default.
 MEMORY = 2 * 1024**3
@@ -38,7 +38,7 @@ class Output:
 
     Attributes:
         dataset: Its path in the store, and its name in the plan.
-        meta: What it is.
+        meta: Its extent, voxel size, axes and dtype.
         chunks: In voxels, of all axes.
         shards: What is written at once where chunks lie in shards, in voxels, else None.
     """
@@ -56,7 +56,7 @@ class Output:
 
     @property
     def buffer(self) -> int:
-        """Bytes of a whole chunk, or shard, which is encoded as a whole however little of it there is."""
+        """Bytes of a chunk, or shard. It is encoded completely even where only a part of it lies in the array."""
         dtype = self.meta.dtype
         return math.prod(self.shards or self.chunks) * (1 if dtype is None else dtype.itemsize)
 
@@ -69,7 +69,7 @@ class Level:
         after: The name of the pass below.
         below: The dataset below, which that pass writes.
         factors: By how much the level is coarser along each spatial axis.
-        method: How a voxel is made of those below it.
+        method: How a voxel is computed from those below it.
     """
 
     after: str
@@ -118,15 +118,15 @@ class Pass:
         return tuple(slice(min(n, max(0, (b - o) // s)), max(0, min(n, -((o - e) // s)))) for b, e, o, s, n in spans)
 
     def voxels(self, output: Output, blocks: np.ndarray[Any, Any]) -> int:
-        """How many voxels of an output lie within some blocks, given as a bool grid."""
-        found: Any = blocks
-        whole = output.meta.region
-        # those of a block are the product of their numbers along each axis, so no block is looked at by itself
+        """How many voxels of an output lie within some blocks. ``blocks`` is a bool grid."""
+        counts: Any = blocks
+        extent = output.meta.region
+        # the voxels of a block are the product of its lengths, so the axes are summed one after another
         for axis, count in enumerate(self.grid):
             begins = self.begin[axis] + np.arange(count, dtype=np.int64) * self.block[axis]
-            lengths = np.minimum(begins + self.block[axis], whole.end[axis]) - np.maximum(begins, whole.begin[axis])
-            found = np.tensordot(np.maximum(lengths, 0) // int(output.meta.voxel_size[axis]), found, (0, 0))
-        return int(found) * math.prod(axis.size for axis in output.meta.nonspatial or ())
+            lengths = np.minimum(begins + self.block[axis], extent.end[axis]) - np.maximum(begins, extent.begin[axis])
+            counts = np.tensordot(np.maximum(lengths, 0) // int(output.meta.voxel_size[axis]), counts, (0, 0))
+        return int(counts) * math.prod(axis.size for axis in output.meta.nonspatial or ())
 
     def block_of(self, number: int) -> Region:
         """The box of a block by its number, which counts along the last axis first."""
@@ -155,7 +155,7 @@ def file_name(datasets: Sequence[str]) -> str:
 
 
 def coincide(a: Output, b: Output) -> bool:
-    """Whether the chunks of two outputs begin at the same places, so that one pass serves both."""
+    """True if the chunk grids of two outputs coincide, so that one pass can write both."""
     return (
         a.unit == b.unit
         and all((p - q) % u == 0 for p, q, u in zip(a.meta.region.begin, b.meta.region.begin, a.unit, strict=True))
@@ -168,25 +168,25 @@ def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block
 
     Args:
         plan: The compiled tree.
-        outputs: Their chunks begin at the same places.
+        outputs: Their chunk grids coincide.
         memory: What a worker may hold, in bytes.
-        block: The shape of a block, in world units or as lengths with units, where it is given; by default
-            whole tiles, where an output is computed in tiles.
+        block: The shape of a block, in world units or as lengths with units. By default about 128 voxels along each
+            axis; complete tiles if an output is computed in tiles.
 
     Raises:
-        ConfigError: A block that is no whole number of chunks.
-        TreeError: A single chunk that does not fit into the memory.
+        ConfigError: The block does not hold complete chunks.
+        TreeError: A single chunk does not fit into the memory.
     """
     unit = outputs[0].unit
-    whole = outputs[0].meta.region
+    extent = outputs[0].meta.region
     for output in outputs[1:]:
-        whole = whole.union(output.meta.region)
+        extent = extent.union(output.meta.region)
     # a grid over all outputs begins where the first chunk of any of them does, or the tile that holds it
     tile = tile_below(plan, [plan.outputs[output.dataset] for output in outputs])
-    begin, least = whole_tiles(whole, unit, tile)
+    begin, least = smallest_block(extent, unit, tile)
 
     def blocks_of(shape: Sequence[int], begin: tuple[int, ...] = begin) -> Pass:
-        grid = tuple(-((b - e) // s) for b, e, s in zip(begin, whole.end, shape, strict=True))
+        grid = tuple(-((b - e) // s) for b, e, s in zip(begin, extent.end, shape, strict=True))
         return Pass(file_name([o.dataset for o in outputs]), tuple(outputs), begin, tuple(shape), grid)
 
     if block is not None:
@@ -194,7 +194,7 @@ def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block
         if len(block) != len(unit) or any(b <= 0 or b % u for b, u in zip(block, unit, strict=True)):
             raise ConfigError("a block must be whole chunks", found=block, allowed=f"multiples of {unit}")
         in_tiles = all(b % n == 0 for b, n in zip(block, least, strict=True))
-        pass_ = blocks_of(block, begin if in_tiles else whole.begin)
+        pass_ = blocks_of(block, begin if in_tiles else extent.begin)
         _require_memory(plan, pass_, memory)
         return pass_
     pass_ = blocks_of(least)
@@ -219,7 +219,7 @@ def block_bytes(plan: Plan, pass_: Pass) -> int:
     middle = pass_.region([n // 2 for n in pass_.grid])
     parts = pass_.wanted(middle)
     wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
-    # outputs are written one after another, while the voxels of all are held
+    # outputs are written one after another, while the voxels of all are in memory
     writing = sum(output.meta.bytes_of(part) for output, part in parts) + max(output.buffer for output in pass_.outputs)
     return BASE_MEMORY + max(make_tasks(plan, wanted).peak_bytes(), writing)
 
@@ -228,13 +228,13 @@ def no_memory(
     problem: str, needed: int, what: str, memory: int, path: tuple[str, ...], remedy: str = "smaller chunks or blocks"
 ) -> TreeError:
     """The error for ``what``, which needs more than a worker may hold."""
-    found, held = sizes_apart(needed, memory)
+    needed_text, memory_text = sizes_apart(needed, memory)
     least = f"more than {size_text(BASE_MEMORY)}, which a worker takes before any voxel"
     return TreeError(
         f"{problem} does not fit into a worker's memory",
-        found=f"{found} for {what}",
+        found=f"{needed_text} for {what}",
         path=path,
-        allowed=f"{held}; {least if memory <= BASE_MEMORY else f'{remedy}, or more memory'}",
+        allowed=f"{memory_text}; {least if memory <= BASE_MEMORY else f'{remedy}, or more memory'}",
     )
 
 
@@ -253,7 +253,7 @@ def _require_memory(plan: Plan, pass_: Pass, memory: int, tile: Region | None = 
         names = ", ".join(output.dataset for output in pass_.outputs)
         blocks, remedy = "a block", "smaller chunks or blocks"
         if tile is not None:
-            blocks, remedy = "a block of whole tiles and whole chunks", "a smaller tile_size"
+            blocks, remedy = "a block of complete tiles and complete chunks", "a smaller tile_size"
             suits = default_chunks(pass_.outputs[0].meta, tile)
             if block_bytes(plan, attrs.evolve(pass_, block=tile.shape)) <= memory:
                 remedy = f"chunks that divide the tile, such as {suits}"

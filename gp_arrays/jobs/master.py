@@ -1,4 +1,4 @@
-"""Runs the missing blocks of a job, pass by pass, and says how it went. "Done" is what workers recorded, and nothing else."""
+"""Runs the missing blocks of a job, pass by pass. A block is done if a worker recorded it, and not otherwise."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..errors import StoreError
 from ..model.cache import total_bytes
 from ..storage.files import replace_file, writing
 from ..storage.journal import LEFT, STARTED, Grid
+from . import document
 from .document import Job
 from .geometry import Pass
 from .outputs import mark_outputs
@@ -36,7 +37,7 @@ LOOK = 0.2
 EVERY = 60.0
 #: How often in a row a scheduler may end without one more block done or failed.
 IN_VAIN = 2
-#: What is known of the workers of a scheduler that its master has ended.
+#: The outcome of a scheduler that its master has ended.
 ENDED_HERE = {"lost": 0, "abandoned": False, "error": ""}
 
 logger = logging.getLogger(__name__)
@@ -198,7 +199,7 @@ class Run:
             pause = max(LOOK, 20 * (time.monotonic() - began))
 
     def note_progress(self, records: Records) -> bool:
-        """True, with the reason kept, if too many failures were recorded with no block done between them."""
+        """True if too many failures were recorded with no block done between them; then ``stopped`` has the reason."""
         done, failed = int((records.done > 0).sum()), int(records.failed.sum())
         if done != self._done:
             self._done, self._failed = done, failed
@@ -227,21 +228,21 @@ class Run:
                     note = notes[pass_.name, block]
                     path, reason = tuple(note["path"]), note["error"]
                 elif records.failed[block]:
-                    reason = f"why could not be kept in {self.state.folder}; is its disk full?"
+                    reason = f"the reason could not be written to {self.state.folder}; is its disk full?"
                 elif records.started[block]:
                     reason = "its worker died, or took longer than the block timeout, each time"
                 else:
-                    reason = "daisy called it done, but no worker has recorded it"
+                    reason = "daisy reported it as done, but no worker recorded it"
                 yield Failed(tuple(output.dataset for output in pass_.outputs), pass_.block_of(block).roi, path, reason)
 
 
 def terminal_size() -> dict[str, Any]:
-    """What tqdm has to be told of a terminal: on one that says its width is 0 it would show nothing."""
+    """Options for tqdm, which shows nothing on a terminal whose width is reported as 0."""
     return {"ncols": shutil.get_terminal_size((80, 20)).columns, "nrows": 20} if sys.stderr.isatty() else {}
 
 
 def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, progress: bool) -> Result:
-    """Do what is missing. Raises KeyboardInterrupt, or what else stopped it, once what is done is kept."""
+    """Run the missing blocks. What stops it, such as KeyboardInterrupt, is raised after all records are saved."""
     started = time.monotonic()
     run = Run(job, root, state, schedule, crew, progress)
     interrupted: BaseException | None = None
@@ -273,7 +274,7 @@ def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, 
     )
     try:
         mark_outputs(job, state)
-        summary = {**result.document(), "threads": crew.limits.threads}
+        summary = {**document.plain(result), "threads": crew.limits.threads}
         replace_file(state.folder / SUMMARY, json.dumps(summary, indent=1))
     except StoreError as error:
         # the blocks are done all the same; a disk may be full

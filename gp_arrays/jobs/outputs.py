@@ -40,12 +40,12 @@ from .pyramid import multiscale
 from .settings import Storage
 from .state import CREATED, State, state_base
 
-#: Libraries whose versions are kept with the voxels.
+#: Libraries whose versions are written into the attributes of an output.
 LIBRARIES = ("gp_arrays", "gunpowder", "daisy", "numpy", "scipy", "zarr", "numcodecs")
 
 
 def array_attributes(meta: Meta, provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The attributes of an output: where it is, those of its sources, where its voxels come from."""
+    """The attributes of an output: its geometry, the attributes of its sources, its provenance."""
     channel = meta.channel_axis
     names = None if channel is None else channel.labels
     return {
@@ -89,9 +89,9 @@ def save_job(prepared: Prepared, state: State) -> None:
 
 
 def make_outputs(prepared: Prepared, state: State) -> None:
-    """Make the arrays and groups of a job in place of what is there, and keep the job: all, or nothing.
+    """Create the arrays and groups of a job, which replace earlier ones, and save the job: all of it or nothing.
 
-    They are made in hidden folders. So whatever fails, earlier outputs and their state are there as before.
+    They are created in hidden folders and then renamed. If anything fails, earlier outputs and their state are unchanged.
     """
     root, job = prepared.root, prepared.job
     folders = {name: Path(os.path.realpath(root / name)) for name in job.datasets}
@@ -131,7 +131,7 @@ def make_outputs(prepared: Prepared, state: State) -> None:
 
 
 def _make_hidden(prepared: Prepared, state: State, name: str, folder: Path) -> None:
-    """Make what becomes one dataset of the user, an array or a pyramid, in a folder."""
+    """Create one dataset of the user, an array or a pyramid, in a hidden folder."""
     job, layout = prepared.job, prepared.layout
     in_memory = any(isinstance(config, NumpyArrayConfig) for config in all_configs(prepared.roots.values()))
     tree = None if in_memory else job.tree
@@ -171,7 +171,7 @@ def _pyramid_attributes(prepared: Prepared, name: str) -> dict[str, Any]:
 
 
 def mark_of(job: Job, state: State, pass_: Pass, output: Output) -> Mapping[str, Any]:
-    """The attribute of an output that says that its job is not done, and where its state is."""
+    """The attribute that marks an output as unfinished and names the state of its job."""
     # beside the store, both can be moved together
     beside = state.folder.parent == state_base(Path(job.root))
     folder = state.folder.name if beside else str(state.folder)
@@ -206,7 +206,7 @@ class Writer:
         self.root, self.dataset, self.meta, self.job = root, dataset, meta, job
         node = read_node(root, dataset)
         if node is None or not node.is_array or node.shape != meta.shape or node.dtype != meta.dtype:
-            raise StoreError("the output is not what the job says", found=f"{root}/{dataset}")
+            raise StoreError("the output does not have the shape and dtype of the job", found=f"{root}/{dataset}")
         self.node = node
         self.array, _ = open_array(root, node, True, write_empty=not skip_empty)
 
@@ -221,7 +221,7 @@ class Writer:
         ):
             raise StoreError("the output has vanished or changed", found=f"{self.root}/{self.dataset}")
         if self.job is not None and job_of(now) != self.job:
-            raise StoreError("the output is another job's by now", found=f"{self.root}/{self.dataset}")
+            raise StoreError("the output belongs to another job now", found=f"{self.root}/{self.dataset}")
 
     def _index(self, region: Region) -> tuple[slice, ...]:
         begin, voxel_size = self.meta.region.begin, self.meta.voxel_size
@@ -232,11 +232,11 @@ class Writer:
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """The voxels of a region, as they are stored."""
-        found: np.ndarray[Any, Any] = np.asarray(self.array[self._index(region)])
-        return found
+        voxels: np.ndarray[Any, Any] = np.asarray(self.array[self._index(region)])
+        return voxels
 
     def write(self, region: Region, values: np.ndarray[Any, Any]) -> None:
-        """Write the voxels of a region, whole chunks of it. Raises StoreError."""
+        """Write the voxels of a region, which holds complete chunks. Raises StoreError."""
         self.require_there()
         try:
             self.array[self._index(region)] = values

@@ -1,4 +1,4 @@
-"""What is at the place of an output: nothing, what an earlier run of the job wrote, or what must not be touched."""
+"""Checks before a run: the job is the same as before, and no array of somebody else is at the path of an output."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def require_same(before: Job, job: Job, root: Path, accept_changed: bool) -> Job
     for dataset in job.outputs:
         if job_of(read_node(root, dataset)) != before.id:
             raise StoreError(
-                "an output is not the one that the job made",
+                "an output was not created by this job",
                 found=f"{root}/{dataset}",
                 allowed="overwrite starts anew",
             )
@@ -114,7 +114,7 @@ def require_free(state: State, root: Path, datasets: Sequence[str], overwrite: b
         root: The store.
         datasets: What the user named.
         overwrite: True if arrays may be replaced.
-        begun: The id of a job that was killed while it made its outputs: what it has left may be replaced.
+        begun: The id of a job that was killed while it created its outputs, which may be replaced.
     """
     for dataset in datasets:
         there = what_is_there(root, dataset)
@@ -142,7 +142,7 @@ def _require_idle(state: State, root: Path, dataset: str) -> None:
 
 
 def _is_ours(root: Path, dataset: str, overwrite: bool) -> bool:
-    """True if a group is a pyramid that a job made, with nothing else in it, and may be replaced."""
+    """True if a group is a pyramid that a job wrote, holds nothing else, and may be replaced."""
     node = read_node(root, dataset)
     inside = [path.name for path in (root / dataset).iterdir() if path.is_dir()]
     levels = all(name[:1] == "s" and name[1:].isdigit() for name in inside)

@@ -45,10 +45,10 @@ class Prepared:
 
 
 def pyramid_method(layout: Layout, dataset: str, plan: Plan) -> str | None:
-    """How the pyramid of a dataset is made; None where it becomes none."""
-    asked = _of(layout.pyramid, dataset)
-    if asked != "auto":
-        return None if asked is None else str(asked)
+    """How the levels of a dataset are computed; None if it has no pyramid."""
+    method = _of(layout.pyramid, dataset)
+    if method != "auto":
+        return None if method is None else str(method)
     step = plan.steps[plan.outputs[dataset]]
     return method_for(step.meta, step.config)
 
@@ -57,11 +57,11 @@ def _of(value: Any, dataset: str) -> Any:
     return value.get(dataset) if isinstance(value, Mapping) else value
 
 
-def outputs_of(plan: Plan, layout: Layout, asked: Mapping[str, str]) -> list[Output]:
-    """The outputs of a plan. ``asked`` gives the dataset that the user named for each."""
+def outputs_of(plan: Plan, layout: Layout, named: Mapping[str, str]) -> list[Output]:
+    """The outputs of a plan. ``named`` has for each the dataset that the user named."""
     outputs = []
     for dataset, step in plan.outputs.items():
-        meta, name = plan.steps[step].meta, asked[dataset]
+        meta, name = plan.steps[step].meta, named[dataset]
         chunks, shards = _of(layout.chunks, name), _of(layout.storage.shards, name)
         if chunks is None:
             inner = default_chunks(meta, tile_below(plan, [step]))
@@ -93,7 +93,7 @@ def prepare(root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: La
         roots: The tree, by dataset.
         plan: That tree compiled.
         layout: How outputs are cut and stored.
-        before: The same job as an earlier run described it: its blocks are kept.
+        before: The same job as an earlier run described it. Its blocks are used again.
     """
     groups = {name: method for name in roots if (method := pyramid_method(layout, name, plan)) is not None}
     for what, named in (("chunks", layout.chunks), ("shards", layout.storage.shards), ("pyramid", layout.pyramid)):
@@ -110,9 +110,9 @@ def prepare(root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: La
         passes.append(plan_pass(plan, group, layout.memory, block))
     for base in list(passes):
         for output in base.outputs:
-            asked = written[output.dataset]
-            if asked in groups:
-                passes += plan_levels(base, output, asked, groups[asked], layout.memory)
+            name = written[output.dataset]
+            if name in groups:
+                passes += plan_levels(base, output, name, groups[name], layout.memory)
     stored = document.with_stored_voxels(roots)
     modules = document.modules_of(roots.values())
     document.require_importable(modules)
@@ -128,7 +128,7 @@ def prepare(root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: La
         modules=modules,
         passes=tuple(passes),
         compared=document.plain(compared(plan, stored, passes, layout, groups)),
-        files={step.config.name: said for step in plan.steps if (said := step.config.fingerprints())},
+        files={step.config.name: files for step in plan.steps if (files := step.config.fingerprints())},
         stores=document.plain(stores_of(plan)),
         accepted=() if before is None else before.accepted,
     )
@@ -136,12 +136,12 @@ def prepare(root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: La
 
 
 def _block_before(before: Job | None, outputs: Sequence[Output]) -> tuple[int, ...] | None:
-    """The block of an earlier run, where its pass has the same outputs and the block still is whole chunks."""
-    cut = [(o.dataset, o.chunks, o.shards) for o in outputs]
+    """The block of an earlier run, if its pass has the same outputs and the block still holds complete chunks."""
+    storage = [(o.dataset, o.chunks, o.shards) for o in outputs]
     for pass_ in () if before is None else before.passes:
-        if [(o.dataset, o.chunks, o.shards) for o in pass_.outputs] == cut:
-            whole = all(b % u == 0 for b, u in zip(pass_.block, outputs[0].unit, strict=True))
-            return pass_.block if whole else None
+        if [(o.dataset, o.chunks, o.shards) for o in pass_.outputs] == storage:
+            complete = all(b % u == 0 for b, u in zip(pass_.block, outputs[0].unit, strict=True))
+            return pass_.block if complete else None
     return None
 
 
@@ -178,7 +178,7 @@ def compared(
 
 
 def stores_of(plan: Plan) -> dict[str, Any]:
-    """What the stores of a plan's sources say of themselves."""
+    """Where the sources of a plan lie, and the metadata of their stores."""
     stores = {}
     for step in plan.steps:
         opened = step.opened

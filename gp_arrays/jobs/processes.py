@@ -4,7 +4,7 @@ This file is the script of both, so it needs the standard library alone, and dai
 
 daisy prints past Python, installs signal handlers, and ends with the process on a message that it does not understand.
 In a process of its own that concerns nobody else: the master starts another scheduler for the blocks that are not
-recorded as done. A launcher takes the place of daisy's helper: it lasts as long as its worker, ends one that is stuck
+recorded as done. A launcher is what daisy starts as a worker: it lasts as long as its worker, ends one that is stuck
 or whose master has ended, and tells by its exit code whether the worker left by itself.
 """
 
@@ -32,10 +32,10 @@ from typing import Any
 #: recorded that it left, that a block may take beyond its timeout, and that a worker may take to end once it has left.
 LOOK, ASKED, LATE, GRACE, LEAVE = 0.2, 3.0, 5.0, 3.0, 10.0
 
-#: Seconds until launchers that were told to end are ended, which takes them less.
+#: Seconds until launchers are killed after they were asked to end, which normally takes them less.
 PATIENCE = 6.0
 
-#: The layout of a record in a journal, and what it says; ``storage.journal`` writes them.
+#: The layout of a record in a journal, and two kinds of records; ``storage.journal`` writes them.
 RECORD = struct.Struct("<QII")
 STARTED, LEFT = 1, 4
 
@@ -66,7 +66,7 @@ class Scheduler:
 
     def __init__(self, state: Path, log: Path) -> None:
         # the scheduler and its launchers hold one end of this pipe, and nobody else: once they are gone, it is closed
-        self._gone, held = os.pipe()
+        self._gone, write_end = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__, "schedule", str(state)],
             stdin=subprocess.PIPE,
@@ -74,9 +74,9 @@ class Scheduler:
             stderr=subprocess.PIPE,
             # a Ctrl-C in the terminal is for the master to handle
             start_new_session=True,
-            pass_fds=(held,),
+            pass_fds=(write_end,),
         )
-        os.close(held)
+        os.close(write_end)
         # not the file itself: a full disk would end the scheduler at its next message
         self._keeper = threading.Thread(target=_keep_messages, args=(self._process.stderr, log), daemon=True)
         self._keeper.start()
@@ -88,7 +88,7 @@ class Scheduler:
         return self._process.returncode is not None
 
     def end(self) -> dict[str, Any] | None:
-        """End the scheduler and its launchers. Returns what it said of its workers, None where it was stopped or broke down."""
+        """End the scheduler and its launchers. Returns what it reported of its workers, None if it was killed or broke down."""
         process = self._process
         with process:
             assert process.stdin is not None
@@ -148,7 +148,7 @@ def schedule(state: str) -> None:
 
 def _end_with_master() -> None:
     """End this process once its master has closed the other end of the pipe, or has ended."""
-    # not sys.stdin, whose lock would be held when the interpreter ends
+    # not sys.stdin: the interpreter could not end while this thread has its lock
     while os.read(0, 1):
         pass
     os._exit(1)

@@ -1,4 +1,4 @@
-"""How far the jobs of a store are, whether their blocks are stored as computed, and the end of an unfinished one."""
+"""How far the jobs of a store are, whether stored blocks are right, and how an unfinished output is finished."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Status:
     Attributes:
         folder: Of its state.
         datasets: What it writes.
-        blocks: How many blocks the whole job has, whatever the roi of its runs.
+        blocks: How many blocks the job has, whatever the roi of its runs.
         done: How many are done.
         failed: How many failed in the last run and are not done.
         empty: How many others are known to be empty.
@@ -56,7 +56,7 @@ class Status:
             f"{', '.join(self.datasets)}: {self.done} of {self.blocks} blocks done, {self.empty} known to be empty, "
             f"{self.failed} failed, {self.missing} missing"
         )
-        text += "; its outputs are gone, or another job's by now" if self.replaced else ""
+        text += "; its outputs are gone or belong to another job now" if self.replaced else ""
         return text if self.running is None else f"{text}; at work: {self.running}"
 
 
@@ -76,7 +76,7 @@ def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, .
         raise StoreError(
             "no job has written there",
             found=f"{path}, state {base}",
-            allowed="a store that materialize made; state= where its state lies elsewhere",
+            allowed="a store that materialize wrote; state= if its state lies elsewhere",
         )
     return tuple(_of(State(folder)) for folder in folders)
 
@@ -138,13 +138,13 @@ def finish(path: str | Path, dataset: str | None = None, accept_absent: bool = F
 
 @attrs.frozen
 class Checked:
-    """Blocks that were computed again: how many, and which of them are stored otherwise."""
+    """Blocks that were computed again: how many, and which of them differ from the stored voxels."""
 
     blocks: int
     wrong: tuple[tuple[str, Roi], ...]
 
     def __str__(self) -> str:
-        lines = [f"{self.blocks} blocks computed again, {len(self.wrong)} stored otherwise"]
+        lines = [f"{self.blocks} blocks computed again, {len(self.wrong)} differ from the stored voxels"]
         lines += [f"  {name} {Region.of(roi)}" for name, roi in self.wrong[:10]]
         return "\n".join(lines)
 
@@ -170,23 +170,16 @@ def check_blocks(folder: str | Path, count: int, seed: int | None = None, trust:
     document.require_trust(job, trust)
     choice = random.Random(seed)
     done = [np.flatnonzero(state.done(pass_)) for pass_ in job.passes]
-    ends = np.cumsum([len(blocks) for blocks in done])
-    total = int(ends[-1])
-    loaded: dict[str, document.Work] = {}
+    which, numbers = np.repeat(range(len(done)), list(map(len, done))), np.concatenate(done)
+    chosen = sorted(choice.sample(range(numbers.size), min(count, numbers.size)))
+    works = {i: document.load(state.folder, job, job.passes[i].name) for i in np.unique(which[chosen]).tolist()}
     wrong = []
-    # by number, as there may be too many blocks to list
-    numbers = sorted(choice.sample(range(total), min(count, total)))
-    for number in numbers:
-        which = int(np.searchsorted(ends, number, side="right"))
-        pass_ = job.passes[which]
-        if pass_.name not in loaded:
-            loaded[pass_.name] = document.load(state.folder, job, pass_.name)
-        work = loaded[pass_.name]
-        # counted back from where its pass ends
+    for i, number in zip(which[chosen].tolist(), numbers[chosen].tolist(), strict=True):
+        work = works[i]
         with thread_count(state.threads):
-            blocks = work.evaluate(pass_.block_of(int(done[which][number - int(ends[which])])))
+            blocks = work.evaluate(work.pass_.block_of(number))
         for output, part, voxels in blocks:
             stored = Writer(work.root, output.dataset, output.meta).read(part)
             if not np.array_equal(stored, voxels, equal_nan=voxels.dtype.kind == "f"):
                 wrong.append((output.dataset, part.roi))
-    return Checked(len(numbers), tuple(wrong))
+    return Checked(len(chosen), tuple(wrong))

@@ -1,4 +1,4 @@
-"""Coarser levels of an output, each computed blockwise from the one below, and what says so."""
+"""Coarser levels of an output, each computed blockwise from the one below, and their OME-NGFF attributes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..transforms.resample import ResampledArrayConfig
 from ..units import Quantity
 from .geometry import BASE_MEMORY, Level, Output, Pass, file_name, no_memory
 
-#: How a voxel of a level is made of those below it.
+#: How a voxel of a level is computed from those below it.
 METHODS = ("mean", "mode", "nearest")
 MOST_LEVELS = 12
 #: Names of units as OME-NGFF wants them.
@@ -29,7 +29,7 @@ _UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "cent
 class LevelConfig(ResampledArrayConfig):
     """A level of a pyramid: coarser by 1 or 2 along each axis, and it holds all of the level below.
 
-    So its last voxel on an axis may reach beyond that. It is made of the voxels below that there are: repeating the
+    So its last voxel on an axis may reach beyond that. It is computed from the voxels below that exist: repeating the
     last one where a second is missing changes neither their mean nor their mode.
     """
 
@@ -49,7 +49,7 @@ def method_for(meta: Meta, config: ArrayConfig) -> str:
 
 
 def factors(meta: Meta, chunks: Sequence[int]) -> tuple[int, ...] | None:
-    """By how much the next level is coarser along each spatial axis; None where a chunk holds all.
+    """By how much the next level is coarser along each spatial axis; None if one chunk holds the level.
 
     Axes that are already coarser than the others wait until these have caught up.
     """
@@ -57,10 +57,10 @@ def factors(meta: Meta, chunks: Sequence[int]) -> tuple[int, ...] | None:
     if all(n <= c for n, c in zip(meta.spatial_shape, spatial, strict=True)):
         return None
     finest = min(int(v) for v, n in zip(meta.voxel_size, meta.spatial_shape, strict=True) if n > 1)
-    found = tuple(
+    steps = tuple(
         2 if n > 1 and 2 * int(v) <= 3 * finest else 1 for v, n in zip(meta.voxel_size, meta.spatial_shape, strict=True)
     )
-    return found if any(f > 1 for f in found) else None
+    return steps if any(step > 1 for step in steps) else None
 
 
 def level_roots(pass_: Pass, root: Path) -> dict[str, ArrayConfig]:
@@ -122,8 +122,8 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
         pass_ = _pass(stored, base, Level(after.name, below.dataset, by, method))
         # what a block reads and holds, and as much again while it works
         region = pass_.region((0,) * meta.dims)
-        held = 2 * (below.meta.bytes_of(region) + meta.bytes_of(region))
-        needed = BASE_MEMORY + max(held, meta.bytes_of(region) + stored.buffer)
+        twice = 2 * (below.meta.bytes_of(region) + meta.bytes_of(region))
+        needed = BASE_MEMORY + max(twice, meta.bytes_of(region) + stored.buffer)
         if needed > memory:
             raise no_memory("a block of a pyramid's level", needed, f"{pass_.block} {meta.unit}", memory, (name,))
         levels.append(pass_)

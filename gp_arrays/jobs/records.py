@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 @attrs.frozen(eq=False)
 class Records:
-    """What the journals of a run say of one pass.
+    """What the workers of a run recorded of one pass.
 
     Attributes:
         started, failed, done: How often each block was.

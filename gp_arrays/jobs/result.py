@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 from funlib.geometry import Roi
@@ -53,7 +51,7 @@ class Cost:
         if self.seconds is not None:
             workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
             lines.append(f"{_time(self.seconds)} with {workers}, plus some seconds in which they start")
-        lines.append("nothing was made")
+        lines.append("nothing was written")
         return "\n".join(lines)
 
 
@@ -156,23 +154,3 @@ class Result:
         if not self.ok:
             lines.append(f"  logs: {self.logs}; the same command again does only what is missing")
         return "\n".join(lines)
-
-    def document(self) -> dict[str, Any]:
-        """The summary as plain data."""
-        values: Mapping[str, Any] = attrs.asdict(self, recurse=False)
-        return {
-            **{key: value for key, value in values.items() if key != "cost"},
-            "path": str(self.path),
-            "state": str(self.state),
-            "logs": str(self.logs),
-            "failed": [
-                {
-                    "outputs": f.outputs,
-                    "begin": list(f.roi.begin),
-                    "end": list(f.roi.end),
-                    "path": f.path,
-                    "error": f.error,
-                }
-                for f in self.failed
-            ],
-        }

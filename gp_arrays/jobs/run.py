@@ -1,4 +1,4 @@
-"""``materialize``: checks, makes the outputs or goes on with them, and runs the blocks."""
+"""``materialize``: checks the request, creates the outputs or resumes them, and runs the blocks."""
 
 from __future__ import annotations
 
@@ -61,30 +61,31 @@ def materialize(
 ) -> Result:
     """Write arrays of a tree to a Zarr store, block by block, in worker processes.
 
-    Everything is checked before anything is made. Blocks are whole chunks, so no two
-    workers write one chunk. A block that fails is tried again, then reported; the others
-    finish. What is done is remembered beside the store (``out.zarr.gp_arrays``): the same
-    call again does only what is missing, also after this process or a worker was
-    killed, and refuses where the tree, the geometry, the files that it depends on or what stores say of themselves
-    (their voxels are not compared) has changed since. Store and state may be moved or copied
-    together. Until every block is done the outputs are marked as unfinished: voxels that are not written yet
-    are an error to whoever reads them. After a power failure also the last minute is done again: its voxels may not
-    have reached the disk.
+    Everything is checked before anything is written. A block holds complete chunks, so no two workers write the same
+    chunk. A block that fails is tried again, then reported; the other blocks are done all the same.
+
+    Which blocks are done is recorded beside the store (``out.zarr.gp_arrays``). The same call again does only the
+    missing ones, also after this process or a worker was killed. It is refused if the tree, the geometry, a file that
+    decides the voxels or the metadata of a source store has changed since (voxels of stores are not compared). Store
+    and state may be moved or copied together. After a power failure the blocks of the last minute are done again,
+    because their voxels may not have reached the disk.
+
+    Until every block is done the outputs are marked as unfinished: reading voxels that are not written yet is an error.
 
     Workers import what the tree needs. A script that defines array types or functions of its own calls this under
     ``if __name__ == "__main__":``, as for multiprocessing.
 
     Args:
         configs: One array config, or several by the dataset that each becomes. Those whose
-            chunks begin at the same places are computed together.
+            chunk grids coincide are computed together.
         path: The store's folder.
         dataset: The path in it of a single output; by default the array's name.
         num_workers: How many worker processes.
-        roi: Where to work, grown to whole blocks: a Roi in world units, or
+        roi: The region to write, enlarged to complete blocks: a Roi in world units, or
             ``[[offset], [shape]]``. The extent of the outputs is that of the arrays, so a
-            later call may do the rest.
-        overwrite: True replaces outputs that are there, and begins anew.
-        unit: The unit of the tree; by default what its file says, else nm.
+            later call may write the rest.
+        overwrite: True replaces existing outputs and starts from the beginning.
+        unit: The unit of the tree; by default that of its file, else nm.
         progress: True shows a bar.
         chunks: In voxels; one shape, or one for each dataset. Axes before the spatial ones
             may be left out.
@@ -93,32 +94,31 @@ def materialize(
         pyramid: ``"auto"``, ``"mean"``, ``"mode"`` or ``"nearest"``, or one for each dataset: the
             dataset becomes an OME-NGFF group (0.4 in Zarr v2, 0.5 in v3) with levels ``s0``, ``s1``, ...
             ``"auto"`` takes the mean of intensities, the mode of labels, the nearest of masks.
-        skip_empty: True leaves chunks unwritten that are 0 throughout. Blocks that are made from
-            absent chunks alone are not even computed, where the array types allow that
-            conclusion.
-        mask: An array in the same world coordinates; blocks where it is 0 throughout are left out.
-        state: A folder for what the job remembers (in ``out.zarr.gp_arrays`` within), instead of
-            one beside the store.
+        skip_empty: True does not write chunks that are 0 everywhere. Blocks whose sources are all absent chunks are not
+            even computed, if the array types prove that they are 0.
+        mask: An array in the same world coordinates. Blocks where it is 0 everywhere are left out.
+        state: A folder for the records of the job (in its subfolder ``out.zarr.gp_arrays``), instead of the one beside
+            the store.
         worker_command: What starts a worker elsewhere, such as ``"srun -c 2 {worker}"``; run by
             ``sh``. It must last as long as its worker (``sbatch --wait``, ``bsub -K``). ``{slot}`` in it is the
             worker's number among those at work, 0 to ``num_workers - 1``: a GPU, say. Without a command each worker
             sees one of the GPUs of this machine, in turn. Store, state and sources are on disks that both see.
         host: The address that workers elsewhere reach this machine by, and the only one at which it listens for them.
             Without ``worker_command`` nobody but this machine is listened to (127.0.0.1).
-        dry_run: Make nothing; tell what it would cost, from a few blocks that are computed
-            and written to a temporary folder.
+        dry_run: True writes nothing to the store and reports what the job would cost, from a few blocks that are
+            computed and written to a temporary folder.
         workers: How often failed blocks are tried again, how long a block may take, when to give up, and how many
             threads a worker uses.
         storage: Compressor, Zarr format and shards.
-        accept_changed: True goes on although files or stores have changed since blocks were done, and keeps that in the
-            job document.
+        accept_changed: True resumes although files or stores have changed since blocks were done. The job document
+            lists these changes.
 
     Returns:
         Counts, failed blocks, and ``ok``: True if every block is done. With ``dry_run=True`` also ``cost``.
 
     Raises:
-        ConfigError, TreeError, StoreError: Before anything is made.
-        KeyboardInterrupt: Ctrl-C. What is done is kept; blocks at work are done again by the next call.
+        ConfigError, TreeError, StoreError: Before anything is written.
+        KeyboardInterrupt: Ctrl-C. Blocks that are done stay done; the others are done by the next call.
 
     >>> import gp_arrays as gpa, numpy as np, tempfile
     >>> ids = gpa.NumpyArrayConfig("ids", data=np.arange(64, dtype=np.uint8).reshape(8, 8), voxel_size=(4, 4))
@@ -150,8 +150,8 @@ def materialize(
     if own.folder.is_relative_to(root):
         raise StoreError("the state cannot lie in the store", found=str(own.folder), allowed="another folder as state")
     own.require_ours()
-    # a dry run makes nothing, so it works beside a run and on a disk that cannot be written
-    with contextlib.nullcontext() if dry_run else own.locked(list(roots)):
+    # a dry run writes nothing there, so it works beside a run and on a disk that cannot be written
+    with contextlib.nullcontext() if dry_run else own.locked():
         require_own(own, root, beside=state is None)
         before = document.read(own.folder) if own.created and not overwrite else None
         prepared = prepare(root, roots, plan, layout, before)
@@ -181,7 +181,7 @@ def materialize(
 
 
 def _begin(prepared: Prepared, state: State, overwrite: bool, begun: str | None) -> None:
-    """Make the outputs of a job that has none yet."""
+    """Create the outputs of a job that has none yet."""
     root, datasets = prepared.root, prepared.job.datasets
     with writing(root):
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +207,7 @@ def _estimated(prepared: Prepared, schedule: Schedule, num_workers: int, state: 
 
 
 def note(schedule: Schedule, state: State) -> None:
-    """Keep what a schedule knows of blocks that are empty, or have to be done again."""
+    """Save which blocks a schedule knows to be empty, or has to do again."""
     for pass_ in schedule.passes:
         chosen, active = schedule.chosen[pass_.name], schedule.active[pass_.name]
         state.keep(EMPTY, pass_.name, np.where(chosen, ~active, state.empty(pass_)))

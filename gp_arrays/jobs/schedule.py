@@ -99,10 +99,10 @@ def make_schedule(passes: Sequence[Pass], roi: Roi | None, active: Mapping[str, 
             stale[pass_.name] = chosen[pass_.name] & actives[pass_.name] & ~before[pass_.name]
         else:
             below = next(other for other in passes if other.name == pass_.level.after)
-            # what is made from blocks that are only done now has to be made again
+            # a block of a level is out of date once a block below it is written again
             stale[pass_.name] = over(pass_, below, stale[below.name], np.any)
             before[pass_.name] &= ~stale[pass_.name]
-            # a block of a level waits for a run that completes all that it is made from
+            # a block of a level waits for the run that completes all blocks below it
             ready = chosen[below.name] | before[below.name] | ~actives[below.name]
             chosen[pass_.name] = over(pass_, below, ready, np.all)
             actives[pass_.name] = over(pass_, below, actives[below.name], np.any)
@@ -110,7 +110,7 @@ def make_schedule(passes: Sequence[Pass], roi: Roi | None, active: Mapping[str, 
 
 
 def over(pass_: Pass, below: Pass, grid: Grid, combine: Callable[..., Any]) -> Grid:
-    """For each block of a pass what ``combine`` says of those blocks of another that it covers."""
+    """For each block of a pass the result of ``combine`` over the blocks of the pass ``below`` that it covers."""
     for axis, count in enumerate(pass_.grid):
         rows = []
         for i in range(count):
@@ -131,7 +131,7 @@ def voxels_of(pass_: Pass, blocks: Grid) -> int:
 def not_empty(plan: Plan, pass_: Pass) -> Grid:
     """Which blocks of a pass may hold anything but 0, as a bool grid; no voxel is read.
 
-    A block is empty if all that it is made from lies in absent chunks and such
+    A block is empty if all its sources are absent chunks there, and such
     voxels give 0. Boxes of blocks are halved until each is empty or a single block, so
     the cost grows with the blocks that are not, rather than with all.
     """
@@ -170,11 +170,11 @@ def within_mask(plan: Plan, pass_: Pass) -> Grid:
     near = chunks_below(plan, known)
 
     def look(box: Box, near: Near) -> Near | None:
-        # whole voxels of the mask, those at the edges included
+        # complete voxels of the mask, those at the edges included
         part = _box(pass_, box).snap([int(v) for v in meta.voxel_size], meta.origin).intersect(meta.region)
-        found = None if part.empty else near_chunks(plan, [(index, part)], near, known) if provable else near
-        if found is not None and all(b - a == 1 for a, b in box) and not evaluate(plan, [(index, part)])[0].any():
+        chunks = None if part.empty else near_chunks(plan, [(index, part)], near, known) if provable else near
+        if chunks is not None and all(b - a == 1 for a, b in box) and not evaluate(plan, [(index, part)])[0].any():
             return None
-        return found
+        return chunks
 
     return _marked(pass_, search(pass_.grid, near, look))

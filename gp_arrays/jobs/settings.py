@@ -1,4 +1,4 @@
-"""What a user asks for: workers and their limits, how outputs are cut into blocks, how they are stored."""
+"""What a user can choose: workers and their limits, blocks and chunks of outputs, how they are stored."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigError
-from ..storage.create import COMPRESSORS
-from ..storage.engine import FORMATS
+from ..storage.create import require_encoding
 from .geometry import MEMORY
 
 
@@ -83,12 +82,12 @@ class Crew:
 
 
 def _require_host(host: str) -> None:
-    """Raises ConfigError for what is no address of this machine: nothing could listen there."""
+    """Raises ConfigError if the host is not an address of this machine: nothing could listen there."""
     try:
         addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = addresses[0]
-        with socket.socket(family, kind, protocol) as tried:
-            tried.bind(address)
+        with socket.socket(family, kind, protocol) as listener:
+            listener.bind(address)
     except (OSError, ValueError) as error:
         raise ConfigError(
             "the host is no address of this machine",
@@ -104,7 +103,7 @@ class Storage:
     Attributes:
         compressor: ``"zstd"``, ``"blosc"``, ``"gzip"`` or ``"none"``.
         zarr_format: 2, or 3 where the installed zarr has it.
-        shards: In voxels, whole chunks that are stored in one file; one shape, or one for each dataset. Zarr v3 only.
+        shards: In voxels: complete chunks that are stored in one file; one shape, or one for each dataset. Zarr v3 only.
     """
 
     compressor: str = "zstd"
@@ -112,26 +111,19 @@ class Storage:
     shards: Any = None
 
     def __attrs_post_init__(self) -> None:
-        if self.compressor not in COMPRESSORS:
-            raise ConfigError("unknown compressor", found=repr(self.compressor), allowed=", ".join(COMPRESSORS))
-        if self.zarr_format not in FORMATS:
-            raise ConfigError(
-                "a Zarr format that the installed zarr does not write",
-                found=repr(self.zarr_format),
-                allowed=", ".join(map(str, FORMATS)),
-            )
+        require_encoding(self.compressor, self.zarr_format)
 
 
 @attrs.frozen
 class Layout:
-    """How outputs are cut and stored, as asked for; None where it is left open.
+    """The blocks, chunks and storage of outputs as the user asks for them; None for the default.
 
     Attributes:
         chunks: In voxels; one shape, or one for each dataset.
         block: In world units.
         memory: What a worker may hold, in bytes.
         pyramid: ``"auto"``, a method, or a method for each dataset that becomes a pyramid.
-        skip_empty: True if chunks that are fill value throughout stay unwritten.
+        skip_empty: True if chunks that hold only the fill value are not written.
         storage: How outputs are stored.
     """
 

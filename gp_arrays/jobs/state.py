@@ -75,15 +75,6 @@ def busy(who: str) -> StoreError:
     return StoreError("another run is at work on these outputs", found=who, allowed="one run at a time")
 
 
-def overlap(some: Sequence[str], others: Sequence[str]) -> bool:
-    """True if a dataset of one job is, holds or lies in one of another."""
-    return any(_holds(a, b) or _holds(b, a) for a in some for b in others)
-
-
-def _holds(outer: str, inner: str) -> bool:
-    return not outer or outer == inner or inner.startswith(f"{outer}/")
-
-
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Wait until no other process is within this for the same folder."""
@@ -110,7 +101,7 @@ class State:
 
     @property
     def created(self) -> bool:
-        """True if all its outputs were made."""
+        """True if all its outputs were created."""
         return (self.folder / CREATED).exists()
 
     def require_ours(self) -> None:
@@ -123,11 +114,11 @@ class State:
             )
 
     @contextlib.contextmanager
-    def locked(self, datasets: Sequence[str]) -> Iterator[None]:
-        """Keep masters of jobs with the same outputs out; the lock ends with this process, however it ends.
+    def locked(self) -> Iterator[None]:
+        """Keep other masters of the job out; the lock ends with this process, however it ends.
 
-        Afterwards a folder in which no job is kept is removed.
-        Raises StoreError that says who holds it.
+        Masters of other jobs with the same outputs see it by the marks of these outputs. Afterwards the folder is
+        removed if no job is in it. Raises StoreError that names who is at work.
         """
         path = self.folder / LOCK
         self._new_folders = [parent for parent in self.folder.parents if not parent.exists()]
@@ -135,29 +126,17 @@ class State:
             cleaning.callback(self._remove_if_empty)
             with writing(path):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with alone_in(self.folder.parent):
-                    file = lock.enter_context(path.open("a+b", buffering=0))
-                    try:
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError:
-                        # the folder is another run's
-                        cleaning.pop_all()
-                        raise busy(self.holder() or str(path)) from None
-                    self._require_no_other(datasets)
-                    now = time.strftime("%Y-%m-%d %H:%M:%S")
-                    file.truncate(0)
-                    who = f"process {os.getpid()} on {socket.gethostname()} since {now}"
-                    file.write(f"{who}\n{json.dumps(list(datasets))}".encode())
+                file = lock.enter_context(path.open("a+b", buffering=0))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    # the folder is another run's
+                    cleaning.pop_all()
+                    raise busy(self.holder() or str(path)) from None
+                file.truncate(0)
+                now = time.strftime("%Y-%m-%d %H:%M:%S")
+                file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
             yield
-
-    def _require_no_other(self, datasets: Sequence[str]) -> None:
-        """Raises StoreError where another job of the same store that shares an output is at work."""
-        for folder in self.folder.parent.iterdir():
-            other = State(folder)
-            if folder != self.folder and (who := other.holder()) is not None:
-                with contextlib.suppress(ValueError, IndexError):
-                    if overlap(datasets, json.loads((folder / LOCK).read_text(encoding="utf-8").splitlines()[1])):
-                        raise busy(who)
 
     def clear(self) -> None:
         """Forget everything but the lock."""
@@ -177,8 +156,7 @@ class State:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except BlockingIOError:
-            lines = (self.folder / LOCK).read_text(encoding="utf-8").splitlines()
-            return lines[0] if lines else str(self.folder / LOCK)
+            return (self.folder / LOCK).read_text(encoding="utf-8") or str(self.folder / LOCK)
         return None
 
     def _remove_if_empty(self) -> None:
@@ -187,7 +165,7 @@ class State:
             self.remove()
 
     def remove(self) -> None:
-        """Remove the folder, and those above it that were made for it and hold nothing else."""
+        """Remove the folder, and the folders above it that were created for it and are empty now."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
         for parent in dict.fromkeys([self.folder.parent, *self._new_folders]):
@@ -210,7 +188,7 @@ class State:
     def announce(self, run: dict[str, Any], todo: Grid) -> None:
         """Say which run is at work and what it has to do: workers of others write nothing from now on.
 
-        Only this user may read it, as it says how workers reach the scheduler. Raises StoreError.
+        Only this user may read it, because it tells how workers reach the scheduler. Raises StoreError.
         """
         folder = self.folder / RUN
         with writing(folder):

@@ -70,14 +70,7 @@ class NewArray:
     axes: Sequence[str] | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.compressor not in COMPRESSORS:
-            raise ConfigError("unknown compressor", found=quoted(self.compressor), allowed=", ".join(COMPRESSORS))
-        if self.format not in FORMATS:
-            raise ConfigError(
-                "a Zarr format that the installed zarr does not write",
-                found=quoted(self.format),
-                allowed=", ".join(map(str, FORMATS)),
-            )
+        require_encoding(self.compressor, self.format)
         try:
             to_fill_value(self.fill_value, self.dtype)
         except (ValueError, OverflowError) as error:
@@ -133,6 +126,18 @@ class NewArray:
             "index_location": "end",
         }
         return [{"name": "sharding_indexed", "configuration": sharding}]
+
+
+def require_encoding(compressor: str, format: int) -> None:
+    """Raises ConfigError for a compressor or a Zarr format that cannot be written."""
+    if compressor not in COMPRESSORS:
+        raise ConfigError("unknown compressor", found=quoted(compressor), allowed=", ".join(COMPRESSORS))
+    if format not in FORMATS:
+        raise ConfigError(
+            "a Zarr format that the installed zarr does not write",
+            found=quoted(format),
+            allowed=", ".join(map(str, FORMATS)),
+        )
 
 
 def require_json(attributes: Any) -> None:

@@ -227,9 +227,9 @@ def _read_note(path: Path) -> dict[str, Any]:
     """What `write_dense_table` noted at the end of the file, {} for other files."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - 1024, 0))
-        _, found, rest = file.read().rpartition(_NOTE)
+        _, separator, rest = file.read().rpartition(_NOTE)
     try:
-        note: dict[str, Any] = json.loads(_NOTE + rest) if found else {}
+        note: dict[str, Any] = json.loads(_NOTE + rest) if separator else {}
     except ValueError:
         return {}
     return note
@@ -260,7 +260,7 @@ def _write(path: Path, column: Path, parts: Iterable[Ids]) -> None:
             file.write(part.astype("<u8").tobytes())
     rows = column.stat().st_size // 8
     with path.open("wb") as file, column.open("rb") as ids:
-        # whole columns, one after the other: each can be searched where it is, in the file
+        # one column after the other: each can be searched in the file without a copy
         header = {"descr": "<u8", "fortran_order": True, "shape": (rows, 2)}
         np.lib.format.write_array_header_1_0(file, header)
         shutil.copyfileobj(ids, file, 2**20)
@@ -268,7 +268,7 @@ def _write(path: Path, column: Path, parts: Iterable[Ids]) -> None:
             file.write(np.arange(start + 1, min(start + ROWS_AT_A_TIME, rows) + 1, dtype="<u8").tobytes())
     columns = np.load(path, mmap_mode="r")
     largest, digest, is_sorted = _check(columns[:, 0], columns[:, 1])
-    # whole seconds and in the past, so that any file system keeps it and no later change has it
+    # an even number of seconds, which any file system stores exactly, and past, so that a later change has another
     written = (time.time_ns() // 2_000_000_000 - 1) * 2_000_000_000
     note = {"rows": rows, "largest": largest, "hash": digest, "sorted": is_sorted, "written": written}
     with path.open("ab") as file:

@@ -24,11 +24,11 @@ from .documents import Node, read_json, read_node
 from .files import reserve_file
 from .remote import RemotePath, StorePath
 
-#: What a record says of a block. LEFT has no block: the worker has nothing more to do.
+#: The kinds of records. LEFT is of no block: the worker has nothing more to do.
 STARTED, DONE, FAILED, LEFT = 1, 2, 3, 4
 RECORD = struct.Struct("<QII")
 RECORDS: Any = np.dtype([("block", "<u8"), ("kind", "<u4"), ("check", "<u4")])
-#: Bytes of a journal that are reserved when it is made, so that the blocks at work can be recorded on a full disk.
+#: Bytes of a journal that are reserved when it is created, so that the blocks at work can be recorded on a full disk.
 RESERVED = 256 * RECORD.size
 
 JOURNALS = "journals"
@@ -114,7 +114,7 @@ def machine_restarted(state: Path) -> bool:
 
 
 def read_bitmap(state: Path, kind: str, name: str, grid: Sequence[int]) -> Grid:
-    """A bool grid that the master keeps of a pass; nothing is True where the file is missing or damaged."""
+    """A bool grid that the master saved of a pass; all False if the file is missing or damaged."""
     count = math.prod(grid)
     try:
         packed = np.frombuffer((state / kind / name).read_bytes(), np.uint8)
@@ -215,7 +215,7 @@ class Unfinished:
         self.root, self.path, self.mark = root, node.path, mark
         self.finished = False
         self._folder = mark.folder(root / node.path)
-        # blocks that are done stay done, so only "not done" is asked anew
+        # blocks that are done stay done, so the journals are read again only for others
         self._readable: Grid = np.zeros(mark.grid, bool)
 
     @classmethod
@@ -225,7 +225,7 @@ class Unfinished:
         return None if mark is None else cls(root, node, mark)
 
     def is_that_of(self, mark: Mark) -> bool:
-        """True if a mark says of the array what was known of it."""
+        """True if a mark is the one that this array had when it was opened."""
         return not self.finished and mark == self.mark
 
     def require_done(self, index: Sequence[slice | int]) -> None:

@@ -1,4 +1,4 @@
-"""Tables that give the ids of a whole array the results 1, 2, 3, ..."""
+"""Tables that give all ids of an array the results 1, 2, 3, ..."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Ids = np.ndarray[Any, Any]
 
 #: Voxels that each thread reads at once.
 BLOCK = 2**21
-#: Ids that are held in memory; more are kept in files until the end.
+#: Ids in memory; more are written to temporary files until the end.
 IDS_IN_MEMORY = 2**23
 
 
@@ -45,7 +45,7 @@ def dense_table(config: ArrayConfig, path: str | Path, num_workers: int = 1, uni
         config: Integer ids, never averaged, with or without channels.
         path: A file that ends in ``.npy``. One that was there is replaced when the new one is complete.
         num_workers: Blocks that are read at a time, each by a thread.
-        unit: The unit of the tree; by default what its file says, else nm.
+        unit: The unit of the tree; by default that of its file, else nm.
 
     Returns:
         The absolute path of the table, uint64 of shape (number of ids, 2).
@@ -108,7 +108,7 @@ def _ids_of(plan: Plan, index: int, region: Region) -> Ids:
 
 
 def _distinct(parts: Iterable[Ids], folder: Path) -> Iterator[Ids]:
-    """All ids of some sorted parts, sorted, each once; what does not fit in memory is kept in ``folder``."""
+    """All ids of some sorted parts, sorted, each once; what does not fit in memory goes to files in ``folder``."""
     files: list[Ids] = []
     ids, new, count = np.empty(0, np.uint64), [], 0
     for part in parts:

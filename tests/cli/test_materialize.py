@@ -105,11 +105,11 @@ def test_several_arrays_their_status_check_and_difference(tree, capsys):
     assert run(["status", str(out)]) == 1
     assert "big, ids: 1 of 6 blocks done, 0 known to be empty, 0 failed, 5 missing" in capsys.readouterr().out
     assert run([*command, "--check", "3"]) == 0
-    assert "3 blocks computed again, 0 stored otherwise" in capsys.readouterr().out
+    assert "3 blocks computed again, 0 differ from the stored voxels" in capsys.readouterr().out
     assert run(["diff", f"{out}/ids", str(tree.parent / "in.zarr/ids")]) == 0
     gpa.open_zarr(out, "ids", mode="r+")[3:4, 5:6] = 7
     assert run(["status", str(out), "--check", "100"]) == 1
-    assert "6 blocks computed again, 1 stored otherwise" in capsys.readouterr().out
+    assert "6 blocks computed again, 1 differ from the stored voxels" in capsys.readouterr().out
     assert run(["diff", f"{out}/ids", str(tree.parent / "in.zarr/ids")]) == 1
     said = capsys.readouterr().out
     assert "1 of 1536 voxels differ, within [6:8, 10:12]" in said

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.jobs.chunking import default_chunks, tile_below, whole_tiles
+from gp_arrays.jobs.chunking import default_chunks, smallest_block, tile_below
 from gp_arrays.jobs.geometry import plan_pass
 from gp_arrays.jobs.prepare import Layout, group_outputs, outputs_of
 from gp_arrays.model.meta import Region
@@ -29,7 +29,7 @@ def only_pass(config, **layout):
 @pytest.mark.parametrize(
     ("tile", "chunks"), [((40, 160), (40, 80)), ((67, 134), (67, 67)), ((96, 64), (48, 64)), ((300, 12), (60, 12))]
 )
-def test_chunks_divide_the_tile_and_blocks_are_whole_tiles(tile, chunks):
+def test_chunks_divide_the_tile_and_blocks_are_smallest_block(tile, chunks):
     output, made = only_pass(tiled((700, 600), tile))
     assert output.chunks == chunks
     assert made.begin == (8, -4)
@@ -102,7 +102,7 @@ def test_the_tile_of_several_is_the_largest():
     ],
 )
 def test_the_first_block(begin, chunk, tile, expected):
-    (first,), (shape,) = whole_tiles(Region((begin,), (400,)), (chunk,), Region((tile[0],), (tile[1],)))
+    (first,), (shape,) = smallest_block(Region((begin,), (400,)), (chunk,), Region((tile[0],), (tile[1],)))
     if expected[1] % 40 == 0:
         assert (begin - first) % chunk == 0
         assert (first - tile[0]) % 40 == 0
@@ -113,7 +113,7 @@ def test_the_first_block(begin, chunk, tile, expected):
 
 def test_chunks_that_suit_are_named_above_the_memory():
     tree = tiled((9000, 9000), (1000, 1000))
-    with pytest.raises(gpa.TreeError, match=r"whole tiles and whole chunks.*such as \(50, 50\)"):
+    with pytest.raises(gpa.TreeError, match=r"complete tiles and complete chunks.*such as \(50, 50\)"):
         only_pass(tree, chunks=(999, 999), memory=300 * 2**20)
     with pytest.raises(gpa.TreeError, match="a smaller tile_size, or more memory"):
         only_pass(tree, memory=260 * 2**20)

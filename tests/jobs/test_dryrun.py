@@ -34,10 +34,10 @@ def test_bytes_written_are_exact(tmp_path):
     config = gpa.NumpyArrayConfig("a", data=data)
     options = {"chunks": (16, 16, 16), "block": (16, 16, 16), "dry_run": True, "progress": False}
     cost = gpa.materialize(config, tmp_path / "out.zarr", pyramid="mean", **options).cost
-    # s3, of 8^3, is one chunk
-    assert cost.written == 70**3 + 35**3 + 17**3 + 8**3
-    # a level reads what it is made of, without the last plane where that makes no voxel
-    assert cost.read == 70**3 + 70**3 + 34**3 + 16**3
+    # levels round up; s3, of 9^3, is one chunk
+    assert cost.written == 70**3 + 35**3 + 18**3 + 9**3
+    # a voxel of a level counts as computed from two along each axis
+    assert cost.read == 70**3 + 70**3 + 36**3 + 18**3
     cost = gpa.materialize(config, tmp_path / "out.zarr", roi=gpa.Roi((60, 0, 20), (10, 10, 10)), **options).cost
     # z from 48 to 70, y from 0 to 16, x from 16 to 32
     assert (cost.blocks, cost.written, cost.read) == (2, 22 * 16 * 16, 22 * 16 * 16)
@@ -124,7 +124,7 @@ def test_how_it_is_said():
         "reads 10 B, writes 2 GiB, about 1 MiB stored",
         "about 256 MiB of memory a worker",
         "less than a second with 1 worker, plus some seconds in which they start",
-        "nothing was made",
+        "nothing was written",
     ]
     assert "about 3 seconds with 4 workers, plus" in str(attrs.evolve(cost, seconds=3.2, workers=4))
     assert "about 2.5 hours" in str(attrs.evolve(cost, seconds=9000))
