@@ -204,7 +204,14 @@ class ZarrOpened(Opened):
             return ()
         level = functools.partial(config.with_fields, scale=None, snap_to_grid=None)
         opened = [ZarrOpened(level(dataset=path), False) for path in pyramid.coarser(self.node.path)]
-        return [o for o in opened if (o.dtype, o.nonspatial) == (self.dtype, self.nonspatial)]
+        return [o for o in opened if self._is_finer(o)]
+
+    def _is_finer(self, other: ZarrOpened) -> bool:
+        """True if another level has the same axes and dtype, and larger voxels: one that states no size may be any."""
+        if (other.dtype, other.nonspatial, other.spatial_axes) != (self.dtype, self.nonspatial, self.spatial_axes):
+            return False
+        pairs = [(a.to("m"), b.to("m")) for a, b in zip(self.voxel_size, other.voxel_size, strict=True)]
+        return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
     def fingerprint(self) -> str:
         return fingerprint(self.root, self.node)
@@ -238,8 +245,7 @@ class ZarrOpened(Opened):
 
 def _find_array(root: StorePath, config: ZarrArrayConfig) -> Node:
     dataset, scale = config.dataset.strip("/"), config.scale
-    node = find_node(root, dataset)
-    pyramid = None if node.is_array else pyramid_at(root, node)
+    pyramid = pyramid_at(root, dataset)
     if pyramid is not None:
         nodes = [find_node(root, f"{dataset}/{level}".strip("/")) for level in pyramid.levels]
         if isinstance(scale, VoxelSize):
@@ -247,6 +253,7 @@ def _find_array(root: StorePath, config: ZarrArrayConfig) -> Node:
         if not 0 <= (scale or 0) < len(nodes):
             raise StoreError("the pyramid has no such scale", found=scale, allowed=f"0 to {len(nodes) - 1}")
         return nodes[scale or 0]
+    node = find_node(root, dataset)
     if not node.is_array:
         inside = [path for path in datasets(root) if not dataset or path.startswith(f"{dataset}/")]
         raise StoreError("a group, not an array", found=f"{dataset!r} in {root}", allowed=", ".join(inside[:8]) or None)

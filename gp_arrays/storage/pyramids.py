@@ -51,14 +51,17 @@ class Pyramid:
         return paths[paths.index(path) + 1 :]
 
 
-def pyramid_at(root: StorePath, group: Node) -> Pyramid | None:
-    """The pyramid that a group is, or None.
+def pyramid_at(root: StorePath, path: str) -> Pyramid | None:
+    """The pyramid whose levels are below a path, or None.
 
-    Where its attributes list none, the arrays ``s0``, ``s1`` and so on in it are the levels, each smaller than the last.
+    Where no attributes list them, the arrays ``s0``, ``s1`` and so on are levels, each smaller than the last.
     """
-    images = multiscales_of(group)
-    levels = level_paths(images[0]) if images else list(_numbered(root, group.path))
-    return Pyramid(group.path, levels) if levels else None
+    group = read_node(root, path)
+    if group is not None and group.is_array:
+        return None
+    images = multiscales_of(group) if group is not None else ()
+    levels = level_paths(images[0]) if images else list(_numbered(root, path))
+    return Pyramid(path, levels) if levels else None
 
 
 def pyramid_of(root: StorePath, path: str) -> Pyramid | None:
@@ -68,10 +71,11 @@ def pyramid_of(root: StorePath, path: str) -> Pyramid | None:
             levels = level_paths(image)
             if below in levels:
                 return Pyramid(group.path, levels)
-        if LEVEL.fullmatch(below):
-            levels = list(_numbered(root, group.path))
-            if below in levels:
-                return Pyramid(group.path, levels)
+    parent, _, name = path.rpartition("/")
+    if LEVEL.fullmatch(name):
+        levels = list(_numbered(root, parent))
+        if name in levels:
+            return Pyramid(parent, levels)
     return None
 
 

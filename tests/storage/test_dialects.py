@@ -36,6 +36,12 @@ def array_v3(*shape: int, names: Sequence[str | None] | None = None, **attribute
     }
 
 
+def array_n5(*dimensions: int, **attributes: Any) -> dict[str, Any]:
+    """Of N5, whose lists are along x, y, z."""
+    own = {"dimensions": dimensions, "blockSize": dimensions, "dataType": "uint8", "compression": {"type": "raw"}}
+    return {**own, **attributes}
+
+
 def group_v3(**attributes: Any) -> dict[str, Any]:
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
@@ -331,6 +337,61 @@ STORES: dict[str, tuple[dict[str, Any], str, tuple[Any, Any, str], str]] = {
         "",
         ((0, 0, 0), (40, 4, 4), "czyx"),
         "TensorStore",
+    ),
+    "funlib.persistence in N5": (
+        {"a/attributes.json": array_n5(6, 4, 3, resolution=[4, 5, 40], offset=[8, 16, 400])},
+        "a",
+        ((400, 16, 8), (40, 5, 4), "zyx"),
+        "funlib.persistence or DaCapo",
+    ),
+    "TensorStore in N5": (
+        {
+            "attributes.json": array_n5(
+                6, 4, 3, axes=["x", "y", "z"], units=["nm", "nm", "um"], resolution=[4.0, 5.0, 0.04]
+            )
+        },
+        "",
+        ((0, 0, 0), (40, 5, 4), "zyx"),
+        "funlib.persistence or DaCapo",
+    ),
+    "Paintera in N5": (
+        {
+            "raw/attributes.json": {"painteraData": {"type": "raw"}},
+            "raw/data/attributes.json": {"multiScale": True, "resolution": [4, 5, 40], "offset": [8, 16, 400]},
+            "raw/data/s0/attributes.json": array_n5(6, 4, 3, resolution=[4, 5, 40], offset=[8, 16, 400]),
+            "raw/data/s1/attributes.json": array_n5(3, 2, 3, downsamplingFactors=[2, 2, 1]),
+        },
+        "raw/data/s1",
+        ((400, 16, 8), (40, 10, 8), "zyx"),
+        "Paintera or pybdv",
+    ),
+    # the groups of N5 need no document
+    "n5-viewer in N5": (
+        {
+            "c0/s0/attributes.json": array_n5(6, 4, 3, pixelResolution=[4, 5, 40]),
+            "c0/s1/attributes.json": array_n5(3, 2, 3, pixelResolution=[4, 5, 40], downsamplingFactors=[2, 2, 1]),
+        },
+        "c0/s1",
+        ((0, 0, 0), (40, 10, 8), "zyx"),
+        "n5-viewer",
+    ),
+    "COSEM in N5": (
+        {
+            "em/attributes.json": {
+                "multiscales": [
+                    {
+                        "datasets": [
+                            {"path": f"s{n}", "transform": {"axes": ["z", "y", "x"], "scale": size, "translate": at}}
+                            for n, size, at in ((0, [40, 5, 4], [0, 0, 0]), (1, [40, 10, 8], [0, 2.5, 2]))
+                        ]
+                    }
+                ]
+            },
+            "em/s1/attributes.json": array_n5(3, 2, 3, pixelResolution={"dimensions": [8, 10, 40], "unit": "nm"}),
+        },
+        "em/s1",
+        ((0, 0, 0), (40, 10, 8), "zyx"),
+        "COSEM",
     ),
     "funlib.persistence": (
         {
@@ -744,11 +805,12 @@ def test_what_is_no_scale(wanted: Any) -> None:
         gpa.ZarrArrayConfig("a", "a.zarr", "em", scale=wanted)
 
 
-@pytest.mark.parametrize("name", ["Paintera", "pybdv", "n5-viewer"])
+@pytest.mark.parametrize("name", ["Paintera", "pybdv", "n5-viewer", "n5-viewer in N5"])
 def test_groups_of_numbered_levels_are_pyramids(tmp_path: Path, name: str) -> None:
     documents, dataset, (begin, size, _), _ = STORES[name]
     root, group = write(tmp_path, documents), dataset.removesuffix("/s1")
-    (root / group / ".zgroup").write_text('{"zarr_format": 2}')
+    if "N5" not in name:
+        (root / group / ".zgroup").write_text('{"zarr_format": 2}')
     for scale_ in (1, f"{size[0]} nm"):
         array = opened(root, group, scale=scale_)
         assert (tuple(array.roi.begin), tuple(array.voxel_size)) == (begin, size)
