@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import StoreError, quoted
 from ..model.cache import CACHE
-from .precomputed_codecs import ENCODINGS, decode
+from .precomputed_codecs import ENCODINGS, SUFFIXES, decode, uncompressed
 from .precomputed_files import Files
 from .precomputed_shards import Sharding, chunk_number, chunk_ranges, minishard_range
 
@@ -27,8 +27,6 @@ Voxels = np.ndarray[Any, Any]
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 #: The dtypes that an encoding is for, where it is not for all.
 DTYPES_OF = {"compressed_segmentation": ("uint32", "uint64"), "jpeg": ("uint8",), "png": ("uint8", "uint16")}
-#: Endings of files that writers compress and say so in the name.
-SUFFIXES = ("", ".gz")
 #: Files that one read asks a server for at the same time.
 CONNECTIONS = 16
 
@@ -100,11 +98,11 @@ class Info:
 
 def read_info(files: Files) -> Info:
     """What a volume says of itself, by one request. Raises StoreError."""
-    data = next((data for suffix in SUFFIXES if (data := files.read(f"info{suffix}")) is not None), None)
+    data = _read_file(files, "info")
     if data is None:
         raise StoreError("no precomputed volume", found=f"no file 'info' in {files}")
     try:
-        return parse_info(json.loads(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data))
+        return parse_info(json.loads(uncompressed(data)))
     except StoreError as error:
         raise StoreError(error.problem, f"{error.found} in {files}/info", error.allowed) from None
     except KeyError as error:
@@ -247,8 +245,7 @@ def read_box(files: Files, info: Info, scale: Scale, box: Sequence[slice]) -> tu
 def read_chunk(files: Files, scale: Scale, position: Sequence[int]) -> bytes | None:
     """The bytes of a chunk, None if it is not there."""
     if scale.sharding is None:
-        key = scale.chunk_key(position)
-        return next((data for suffix in SUFFIXES if (data := files.read(key + suffix)) is not None), None)
+        return _read_file(files, scale.chunk_key(position))
     number = chunk_number(position, scale.grid)
     shard, minishard = scale.sharding.locate(number)
     file = f"{scale.key}/{scale.sharding.file_name(shard)}"
@@ -258,6 +255,15 @@ def read_chunk(files: Files, scale: Scale, position: Sequence[int]) -> bytes | N
         return None
     data = _read_part(files, file, *map(int, ranges[1:, found[0]]))
     return gzip.decompress(data) if scale.sharding.data_gzip else data
+
+
+def _read_file(files: Files, key: str) -> bytes | None:
+    """The bytes of a file, which on a disk may have the name of a compression after its own; None if it is not there."""
+    for suffix in SUFFIXES if files.on_disk else ("",):
+        data = files.read(key + suffix)
+        if data is not None:
+            return uncompressed(data, suffix) if suffix else data
+    return None
 
 
 def _ranges(files: Files, sharding: Sharding, file: str, place: tuple[int, int]) -> Voxels:

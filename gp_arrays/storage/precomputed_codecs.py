@@ -19,7 +19,29 @@ IMAGES = {"jpeg": "jpeg8_decode", "png": "png_decode", "jxl": "jpegxl_decode"}
 ENDINGS = {"jpeg": b"\xff\xd9", "png": b"IEND\xaeB`\x82"}
 ENCODINGS = ("raw", "compressed_segmentation", *IMAGES)
 
-GZIP = b"\x1f\x8b\x08"
+#: Endings of the names of files that are compressed once more, as cloud-volume does on a disk.
+SUFFIXES = ("", ".gz", ".br", ".zstd")
+_GZIP, _ZSTD = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"
+
+
+def uncompressed(data: bytes, suffix: str = "") -> bytes:
+    """The bytes of a file without the compression around all of it: what they begin with tells it, or the file's name."""
+    if data.startswith(_GZIP):
+        return gzip.decompress(data)
+    if data.startswith(_ZSTD):
+        from numcodecs.zstd import Zstd
+
+        return bytes(Zstd().decode(data))
+    return _imagecodecs("brotli").brotli_decode(data) if suffix == ".br" else data
+
+
+def _imagecodecs(wanted: str) -> Any:
+    try:
+        import imagecodecs
+    except ModuleNotFoundError:
+        allowed = "pip install 'gp_arrays[tiff]', which brings imagecodecs"
+        raise StoreError("cannot decode", wanted, allowed) from None
+    return imagecodecs
 
 
 def decode(
@@ -33,7 +55,7 @@ def decode(
     """The voxels of a part of a chunk.
 
     Args:
-        data: As stored, or compressed once more with gzip, which some writers do to every file.
+        data: As stored, or compressed once more with gzip or zstd.
         encoding: One of ``ENCODINGS``.
         shape: Of the chunk: channels, z, y, x.
         dtype: Of the voxels, little-endian.
@@ -45,8 +67,8 @@ def decode(
         StoreError: imagecodecs is not installed.
     """
     size = math.prod(shape) * dtype.itemsize
-    if data.startswith(GZIP) and not (encoding == "raw" and len(data) == size):
-        data = gzip.decompress(data)
+    if encoding != "raw" or len(data) != size:
+        data = uncompressed(data)
     if encoding == "raw":
         if len(data) != size:
             raise ValueError(f"{len(data)} bytes instead of {size}")
@@ -59,14 +81,9 @@ def decode(
 
 def _image(data: bytes, encoding: str, shape: Sequence[int], dtype: np.dtype[Any]) -> Voxels:
     """A chunk stored as one image, whose rows are those of all planes and whose colours are channels."""
-    try:
-        import imagecodecs
-    except ModuleNotFoundError:
-        allowed = "pip install 'gp_arrays[tiff]', which brings imagecodecs"
-        raise StoreError("cannot decode", encoding, allowed) from None
     if not data.rstrip(b"\0").endswith(ENDINGS.get(encoding, b"")):
         raise ValueError("the image is truncated")  # the decoder would make up the rest
-    image: Voxels = getattr(imagecodecs, IMAGES[encoding])(data)
+    image: Voxels = getattr(_imagecodecs(encoding), IMAGES[encoding])(data)
     channels, *spatial = shape
     colours = image.shape[2] if image.ndim == 3 else 1
     if (image.dtype, colours, image.size) != (dtype.newbyteorder("="), channels, math.prod(shape)):

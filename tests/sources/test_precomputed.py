@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from oracles.precomputed_trees import SHARDING, write_volume
@@ -97,15 +98,28 @@ def test_jpeg_is_what_tensorstore_reads(tmp_path: Path, channels: int) -> None:
     assert abs(array[:].astype(int) - data.squeeze()).mean() < 20
 
 
-@pytest.mark.parametrize("ending", ["", ".gz"])
-def test_files_may_be_compressed_once_more(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize(
+    ("compress", "ending"),
+    [
+        (gzip.compress, ""),
+        (gzip.compress, ".gz"),
+        (imagecodecs.brotli_encode, ".br"),
+        (imagecodecs.zstd_encode, ".zstd"),
+        (imagecodecs.zstd_encode, ""),
+    ],
+)
+def test_files_may_be_compressed_once_more(tmp_path: Path, compress: Any, ending: str) -> None:
     data = random(9, 11, 13)
     config = volume(tmp_path, data)
     for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
         content = path.read_bytes()
         path.unlink()
-        path.with_name(path.name + ending).write_bytes(gzip.compress(content))
+        path.with_name(path.name + ending).write_bytes(compress(content))
     assert np.array_equal(config.array()[:], data)
+    (path,) = tmp_path.rglob("*/0-6_0-5_0-4*")
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(gpa.StoreError, match="chunk 1_1_1/0-6_0-5_0-4 of"):
+        config.array()[:]
 
 
 def test_scales_are_picked_by_number_or_key(tmp_path: Path) -> None:
