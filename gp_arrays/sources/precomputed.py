@@ -17,16 +17,19 @@ from ..model.base import SourceConfig
 from ..model.fields import VoxelSize
 from ..model.meta import CHANNEL, Axis, interpolatable
 from ..model.opened import Opened
-from ..storage.precomputed import Info, Scale, read_box, read_chunk, read_info, require_encoding
-from ..storage.precomputed_files import Files
+from ..model.urls import Url, to_store, to_store_options
+from ..storage.precomputed import read_box, read_chunk, read_info
+from ..storage.precomputed_info import Info, Scale, require_encoding
 from ..storage.pyramids import level_of_size
+from ..storage.remote import StorePath, store_path
 from ..units import DEFAULT_UNIT, Quantity, without_noise
 
 
-def to_volume(value: Any) -> Path:
-    """attrs converter: a path or URL, with or without Neuroglancer's name of the format."""
-    path = str(fields.to_path(value))
-    return Path(re.sub(r"^precomputed:/*(?=[a-z0-9+]+:|/)|\|neuroglancer-precomputed:?$", "", path))
+def to_volume(value: Any) -> Path | Url:
+    """attrs converter: a path or URL, with or without the name of the format that Neuroglancer puts there."""
+    if isinstance(value, (str, Path)):
+        value = re.sub(r"^precomputed:/*(?=[a-z0-9+]+:|/)|/?\|neuroglancer-precomputed:?$", "", str(value))
+    return to_store(value)
 
 
 def to_scale(value: Any) -> int | str | VoxelSize:
@@ -52,7 +55,8 @@ class PrecomputedArrayConfig(SourceConfig):
         voxel_size, offset: One length per axis; the offset is the corner of the first voxel.
         unit: The unit of the lengths, bare ones here and those of the volume.
         interpolatable: Overrides that images of floats and integers up to 16 bits are and segmentations are not.
-        storage_options: Of fsspec, for a URL.
+        storage_options: Options of fsspec for the URL, such as ``{"anon": True}``. Never secrets, which belong into
+            the environment or fsspec's own configuration.
 
     Raises:
         StoreError: No volume is there; it is malformed, or in an encoding that is not read; a chunk is damaged.
@@ -73,7 +77,7 @@ class PrecomputedArrayConfig(SourceConfig):
            [20, 21]], dtype=uint8)
     """
 
-    file_name: Path = attrs.field(converter=to_volume)
+    file_name: Path | Url = attrs.field(converter=to_volume)
     scale: int | str | VoxelSize = attrs.field(default=0, converter=to_scale)
     voxel_size: tuple[Quantity, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
@@ -81,11 +85,11 @@ class PrecomputedArrayConfig(SourceConfig):
     offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     unit: str | None = attrs.field(default=None, converter=fields.to_unit)
     interpolatable: bool | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_bool))
-    storage_options: dict[str, Any] | None = attrs.field(default=None, converter=fields.to_options)
+    storage_options: dict[str, Any] | None = attrs.field(default=None, converter=to_store_options)
 
     def open(self, mode: str | None = None) -> PrecomputedOpened:
-        files = Files(self.file_name, self.storage_options or {})
-        return PrecomputedOpened(self, files, read_info(files))
+        root = store_path(self.file_name, self.storage_options)
+        return PrecomputedOpened(self, root, read_info(root))
 
 
 class PrecomputedOpened(Opened):
@@ -94,11 +98,13 @@ class PrecomputedOpened(Opened):
     spatial_axes = ("z", "y", "x")
     dialect = "Neuroglancer precomputed"
 
-    def __init__(self, config: PrecomputedArrayConfig, files: Files, info: Info) -> None:
-        self._config, self._files, self._info = config, files, info
+    def __init__(self, config: PrecomputedArrayConfig, root: StorePath, info: Info) -> None:
+        self._config, self._root, self._info = config, root, info
         self._scale = scale = _find_scale(config, info)
-        self.place = f"{files}/{scale.key}"
+        self.place = f"{root}/{scale.key}"
         require_encoding(info, scale)
+        self._has_folder = self._find_folder()
+        self.assumed = () if self._has_folder else ("none of its chunks is there: all voxels are 0",)
         self.nonspatial = (Axis(CHANNEL, info.channels),) if info.channels > 1 else ()
         leads = tuple(axis.size for axis in self.nonspatial)
         self.shape, self.chunks = (*leads, *scale.size), (*leads, *scale.chunk)
@@ -114,14 +120,18 @@ class PrecomputedOpened(Opened):
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         channels = index[0] if self.nonspatial else slice(0, 1)
         box = (channels, *index[len(self.nonspatial) :])
-        voxels, complete = read_box(self._files, self._info, self._scale, box)
+        voxels, complete = read_box(self._root, self._info, self._scale, box)
         if not complete:
             self._require_unchanged()
         return (voxels if self.nonspatial else voxels[0]).astype(self.dtype, copy=False)
 
+    def _find_folder(self) -> bool:
+        """Whether there is a folder for the chunks of the scale; behind a URL there are no folders."""
+        return not isinstance(self._root, Path) or (self._root / self._scale.key).is_dir()
+
     def _require_unchanged(self) -> None:
         """Raises StoreError unless the volume is still what it was: chunks that are not there are 0."""
-        if read_info(self._files) != self._info:
+        if read_info(self._root) != self._info or self._find_folder() != self._has_folder:
             raise StoreError("the volume has changed since it was opened", found=self.place)
 
     def notices_damage(self) -> bool:
@@ -132,12 +142,12 @@ class PrecomputedOpened(Opened):
         if config.voxel_size or config.offset:
             return ()  # the scales do not lie where the array does
         later = self._info.scales[self._info.scales.index(own) + 1 :]
-        return [PrecomputedOpened(config.with_fields(scale=scale.key), self._files, self._info) for scale in later]
+        return [PrecomputedOpened(config.with_fields(scale=scale.key), self._root, self._info) for scale in later]
 
     def chunk_of(self, index: Sequence[int]) -> tuple[str, str]:
         spatial = index[len(self.nonspatial) :]
         position = tuple(i // n for i, n in zip(spatial, self._scale.chunk, strict=True))
-        present = read_chunk(self._files, self._scale, position) is not None
+        present = read_chunk(self._root, self._scale, position) is not None
         return self._scale.chunk_key(position), "present" if present else "absent: 0"
 
     def fingerprint(self) -> str:

@@ -263,9 +263,34 @@ def test_an_info_that_is_not_understood_is_named(tmp_path: Path, changes: Any, s
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"null", b"[" * 10**5])
 def test_an_info_that_is_no_table_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "info").write_bytes(content)
-    with pytest.raises(gpa.StoreError, match="^volume: malformed info; found .*/info") as caught:
+    with pytest.raises(gpa.StoreError, match="^volume: (malformed info|cannot read); found .*/info") as caught:
         gpa.PrecomputedArrayConfig("volume", tmp_path).array()
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a" / "info").mkdir(parents=True)
+    with pytest.raises(gpa.StoreError, match="^volume: cannot read; found .*/a/info.*a directory"):
+        gpa.PrecomputedArrayConfig("volume", tmp_path / "a").array()
+    array = volume(tmp_path / "b", random(4, 4, 4), (4, 4, 4)).array()
+    chunk = tmp_path / "b" / "1_1_1" / "0-4_0-4_0-4"
+    chunk.unlink()
+    chunk.symlink_to(tmp_path / "nothing")
+    with pytest.raises(
+        gpa.StoreError, match="^volume: cannot read; found chunk 1_1_1/.*a link whose target is missing"
+    ):
+        array[:]
+
+
+def test_a_scale_whose_folder_goes_is_an_error(tmp_path: Path) -> None:
+    config = volume(tmp_path, random(4, 4, 4) + 1)
+    array = config.array()
+    (tmp_path / "1_1_1").rename(tmp_path / "elsewhere")
+    with pytest.raises(gpa.StoreError, match="^volume: the volume has changed since it was opened; found .*1_1_1"):
+        array[:]
+    empty = config.array()
+    assert empty.plan.steps[0].opened.assumed == ("none of its chunks is there: all voxels are 0",)
+    assert not empty[:].any()
 
 
 def test_what_other_programs_leave_out_or_add_is_fine(tmp_path: Path) -> None:
