@@ -15,8 +15,8 @@ def labels(tmp_path):
     rng = np.random.default_rng(7)
     data = rng.integers(0, 5, (40, 30, 50)).astype(np.uint64)
     roi = gpa.Roi((400, 0, -80), (160, 240, 400))
-    made = gpa.create_zarr(tmp_path / "in.zarr", "ids", roi, (4, 8, 8), "uint64", chunks=(16, 16, 16))
-    made[:] = data
+    array = gpa.create_zarr(tmp_path / "in.zarr", "ids", roi, (4, 8, 8), "uint64", chunks=(16, 16, 16))
+    array[:] = data
     return gpa.ZarrArrayConfig("ids", tmp_path / "in.zarr", "ids"), data
 
 

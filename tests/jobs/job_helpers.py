@@ -19,9 +19,9 @@ def wait_for(condition, seconds=60):
     """Wait until something is so; a bound for tests, not a measurement."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
+        value = condition()
+        if value:
+            return value
         time.sleep(0.02)
     raise AssertionError("it did not come about in time")
 
@@ -36,12 +36,12 @@ def alive(pid):
 
 def children(parent):
     """The child processes of a process."""
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         words = text_of(path).rpartition(")")[2].split()
         if words[1:2] == [str(parent)]:
-            found.append(int(path.parent.name))
-    return found
+            pids.append(int(path.parent.name))
+    return pids
 
 
 def text_of(path):
@@ -54,13 +54,13 @@ def text_of(path):
 
 def workers_of(state):
     """Process numbers of the workers of a job, on this machine."""
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         words = text_of(path).split("\0")
         # not the shell that starts one
         if words[1:4] == ["-m", "gp_arrays.jobs.worker", str(state)]:
-            found.append(int(path.parent.name))
-    return [pid for pid in found if alive(pid)]
+            pids.append(int(path.parent.name))
+    return [pid for pid in pids if alive(pid)]
 
 
 def done_of(state, name, grid):

@@ -27,14 +27,14 @@ def test_a_job_from_its_cost_to_its_check(labels, tmp_path):
 
     part = gpa.materialize(masks_of(config), out, roi=gpa.Roi((400, 0, -80), (4, 8, 8)), **CUT)
     assert (part.blocks, part.done) == (1, 1)
-    (found,) = status(out)
-    assert (found.blocks, found.done, found.failed, found.missing, found.running) == (24, 1, 0, 23, None)
+    (job,) = status(out)
+    assert (job.blocks, job.done, job.failed, job.missing, job.running) == (24, 1, 0, 23, None)
     cost = gpa.materialize(masks_of(config), out, dry_run=True, **CUT).cost
     assert (cost.blocks, cost.before) == (23, 1)
 
     result = gpa.materialize(masks_of(config), out, **CUT)
-    (found,) = status(out)
-    assert (found.done, found.missing) == (24, 0)
+    (job,) = status(out)
+    assert (job.done, job.missing) == (24, 0)
     assert check_blocks(result.state, 100).wrong == ()
     assert check_blocks(result.state, 100).blocks == 24
     assert check_blocks(result.state, 5, seed=1).blocks == 5
@@ -72,14 +72,14 @@ def test_where_two_trees_part(labels, tmp_path):
     other = gpa.BinarizeArrayConfig("others", config, groupings=[("one", [1]), ("two", [2])])
     gpa.materialize(masks_of(config), out, **CUT)
     gpa.materialize(other, out, **CUT)
-    found = compare(gpa.open_zarr(out, "masks"), gpa.open_zarr(out, "others"))
-    assert found.count == (data == 4).sum()
-    place = tuple(np.argwhere(data == 4)[0].tolist())
-    assert found.first == tuple(o + i * v for o, i, v in zip((400, 0, -80), place, (4, 8, 8), strict=True))
-    assert found.values == (1, 0)
+    difference = compare(gpa.open_zarr(out, "masks"), gpa.open_zarr(out, "others"))
+    assert difference.count == (data == 4).sum()
+    position = tuple(np.argwhere(data == 4)[0].tolist())
+    assert difference.first == tuple(o + i * v for o, i, v in zip((400, 0, -80), position, (4, 8, 8), strict=True))
+    assert difference.values == (1, 0)
 
 
-#: Around where floats have no room for every integer, and where integer types end.
+#: Around the limits of integer types, and where floats cannot hold every integer.
 NUMBERS = [
     0,
     1,
@@ -103,13 +103,13 @@ FLOATS = [*map(float, NUMBERS), 2.0**64, 0.5, -0.5, -0.0, 7.25, float("nan"), fl
 
 
 def held(values, dtype):
-    """Those of the values that a dtype has room for, rounded where it is a float."""
+    """Those of the values that a dtype can hold, rounded if it is a float."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             return np.array(values, "f8").astype(dtype)
     limits = np.iinfo(dtype)
-    whole = [int(value) for value in values if abs(value) < 1e30 and value == int(value)]
-    return np.array([value for value in whole if limits.min <= value <= limits.max], dtype)
+    integers = [int(value) for value in values if abs(value) < 1e30 and value == int(value)]
+    return np.array([value for value in integers if limits.min <= value <= limits.max], dtype)
 
 
 @pytest.mark.parametrize("first", ["u1", "i4", "u4", "i8", "u8", "f2", "f4", "f8"])
@@ -120,17 +120,17 @@ def test_values_are_compared_exactly_whatever_their_dtypes(first, second):
     one, other = a.repeat(len(b)).reshape(len(a), len(b)), np.tile(b, (len(a), 1))
     # Python compares integers with floats exactly
     want = [[x != y and not (x != x and y != y) for y in b.tolist()] for x in a.tolist()]
-    found = compare(gpa.NumpyArrayConfig("a", data=one).array(), gpa.NumpyArrayConfig("b", data=other).array())
-    assert found.count == sum(map(sum, want))
+    difference = compare(gpa.NumpyArrayConfig("a", data=one).array(), gpa.NumpyArrayConfig("b", data=other).array())
+    assert difference.count == sum(map(sum, want))
     assert unequal(one, other).tolist() == want
 
 
 def test_what_differs_by_one_where_floats_do_not_tell():
     many = gpa.NumpyArrayConfig("many", data=np.array([[2**53 + 1, 4]], np.uint64)).array()
     rounded = gpa.NumpyArrayConfig("rounded", data=np.array([[2**53, 4]], np.float64)).array()
-    found = compare(many, rounded)
-    assert (found.count, found.total, found.values) == (1, 2, (9007199254740993, 9007199254740992.0))
-    assert str(found).splitlines()[:3] == [
+    difference = compare(many, rounded)
+    assert (difference.count, difference.total, difference.values) == (1, 2, (9007199254740993, 9007199254740992.0))
+    assert str(difference).splitlines()[:3] == [
         "1 of 2 voxels differ, within [0:1, 0:1]",
         "first at 0,0: 9007199254740993 and 9007199254740992.0",
         "dtypes differ: uint64 and float64",

@@ -30,10 +30,10 @@ def only_pass(config, **layout):
     ("tile", "chunks"), [((40, 160), (40, 80)), ((67, 134), (67, 67)), ((96, 64), (48, 64)), ((300, 12), (60, 12))]
 )
 def test_chunks_divide_the_tile_and_blocks_are_smallest_block(tile, chunks):
-    output, made = only_pass(tiled((700, 600), tile))
+    output, pass_ = only_pass(tiled((700, 600), tile))
     assert output.chunks == chunks
-    assert made.begin == (8, -4)
-    assert all(block % (4 * size) == 0 for block, size in zip(made.block, tile, strict=True))
+    assert pass_.begin == (8, -4)
+    assert all(block % (4 * size) == 0 for block, size in zip(pass_.block, tile, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -47,29 +47,29 @@ def test_chunks_divide_the_tile_and_blocks_are_smallest_block(tile, chunks):
 )
 def test_what_is_computed_from_tiles_has_their_blocks(above):
     config = above(tiled((400, 400), (80, 80)))
-    output, made = only_pass(config)
+    output, pass_ = only_pass(config)
     assert all(
         (chunk * int(v)) in (80 * 4, 40 * 4) for chunk, v in zip(output.chunks, output.meta.voxel_size, strict=True)
     )
-    assert all(block % (80 * 4) == 0 for block in made.block)
+    assert all(block % (80 * 4) == 0 for block in pass_.block)
 
 
 def test_a_crop_keeps_blocks_on_the_tiles():
     tree = gpa.CropArrayConfig("crop", tiled((700, 600), (96, 96)), gpa.Roi((8 + 48 * 4, -4 + 32 * 4), (1600, 1600)))
-    output, made = only_pass(tree)
+    output, pass_ = only_pass(tree)
     assert output.chunks == (48, 32)
-    assert made.begin == (8, -4)
-    assert [block % (96 * 4) for block in made.block] == [0, 0]
+    assert pass_.begin == (8, -4)
+    assert [block % (96 * 4) for block in pass_.block] == [0, 0]
     # every voxel is in one block
-    assert made.voxels(output, np.ones(made.grid, bool)) == 400 * 400
+    assert pass_.voxels(output, np.ones(pass_.grid, bool)) == 400 * 400
 
 
 def test_a_crop_within_tiles_that_no_chunk_fits():
     tree = gpa.CropArrayConfig("crop", tiled((700, 600), (96, 96)), gpa.Roi((8 + 5 * 4, -4), (1600, 200)))
-    output, made = only_pass(tree)
+    output, pass_ = only_pass(tree)
     # along the first axis chunks and tiles never meet, along the second one chunk holds all
     assert output.chunks == (48, 48)
-    assert (made.begin[0], made.block[0] % (48 * 4)) == (28, 0)
+    assert (pass_.begin[0], pass_.block[0] % (48 * 4)) == (28, 0)
 
 
 def test_a_voxel_size_that_does_not_divide_the_tile():
@@ -78,8 +78,8 @@ def test_a_voxel_size_that_does_not_divide_the_tile():
 
 
 def test_arrays_without_tiles_have_the_usual_chunks():
-    output, made = only_pass(gpa.NumpyArrayConfig("raw", data=np.zeros((700, 30), np.uint8)))
-    assert (output.chunks, made.begin) == ((64, 30), (0, 0))
+    output, pass_ = only_pass(gpa.NumpyArrayConfig("raw", data=np.zeros((700, 30), np.uint8)))
+    assert (output.chunks, pass_.begin) == ((64, 30), (0, 0))
 
 
 def test_the_tile_of_several_is_the_largest():

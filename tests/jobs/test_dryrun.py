@@ -1,4 +1,4 @@
-"""What a job would cost: exact where it can be, measured elsewhere, and nothing is made."""
+"""What a job would cost: exact if it can be, else measured, and nothing is written."""
 
 import tempfile
 
@@ -51,18 +51,18 @@ def test_bytes_of_several_outputs_are_those_of_their_blocks(labels):
         Output(name, plan.steps[step].meta, chunks)
         for (name, step), chunks in zip(plan.outputs.items(), ((1, 16, 16, 16), (16, 16, 16)), strict=True)
     ]
-    made = plan_pass(plan, outputs, block=(64, 128, 128))
-    blocks = np.random.default_rng(3).random(made.grid) < 0.6
+    pass_ = plan_pass(plan, outputs, block=(64, 128, 128))
+    blocks = np.random.default_rng(3).random(pass_.grid) < 0.6
     assert 0 < blocks.sum() < blocks.size
     for output in outputs:
         expected = sum(
             output.meta.bytes_of(region)
-            for place in np.argwhere(blocks)
-            for other, region in made.wanted(made.region(place.tolist()))
+            for position in np.argwhere(blocks)
+            for other, region in pass_.wanted(pass_.region(position.tolist()))
             if other is output
         )
-        assert written_bytes(made, output, blocks) == expected > 0
-        assert written_bytes(made, output, np.ones(made.grid, bool)) == output.meta.bytes_of(output.meta.region)
+        assert written_bytes(pass_, output, blocks) == expected > 0
+        assert written_bytes(pass_, output, np.ones(pass_.grid, bool)) == output.meta.bytes_of(output.meta.region)
 
 
 @pytest.mark.parametrize("format", FORMATS)

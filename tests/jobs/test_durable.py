@@ -130,9 +130,9 @@ def mounted(tmp_path):
 
     def mount(image):
         subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
-        made = subprocess.run(["mount", "-o", "loop", str(image), str(folder)], capture_output=True, check=False)
-        if made.returncode:
-            pytest.skip(f"no loop devices here: {made.stderr.decode().strip()}")
+        completed = subprocess.run(["mount", "-o", "loop", str(image), str(folder)], capture_output=True, check=False)
+        if completed.returncode:
+            pytest.skip(f"no loop devices here: {completed.stderr.decode().strip()}")
         return folder
 
     yield mount

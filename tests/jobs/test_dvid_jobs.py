@@ -41,8 +41,8 @@ def test_voxels_and_provenance(server, tmp_path):
     written = gpa.open_zarr(tmp_path / "out.zarr", "masks")
     assert written.roi == gpa.Roi((-128, 24, 40), (256, 256, 256))
     assert np.array_equal(written[0], data == 3)
-    said = json.loads((tmp_path / "out.zarr/masks/.zattrs").read_text())["gp_arrays"]
-    assert json.dumps([server.url, server.root, "seg"]) in json.dumps(said["tree"])
+    provenance = json.loads((tmp_path / "out.zarr/masks/.zattrs").read_text())["gp_arrays"]
+    assert json.dumps([server.url, server.root, "seg"]) in json.dumps(provenance["tree"])
 
 
 def test_a_branch_that_moves_is_noticed(server, tmp_path):

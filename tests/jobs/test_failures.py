@@ -29,15 +29,15 @@ def test_workers_that_cannot_start_stop_the_run(labels, tmp_path):
 
 @pytest.mark.slow
 def test_what_a_command_says_is_shown_also_in_a_thread(labels, tmp_path):
-    found = []
+    results = []
     options = {"worker_command": "echo no such partition >&2; false {worker}", "host": "127.0.0.1", **CUT}
     thread = threading.Thread(
-        target=lambda: found.append(gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", **options))
+        target=lambda: results.append(gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", **options))
     )
     thread.start()
     thread.join()
-    assert not found[0].ok
-    assert "exited with code 1: no such partition" in found[0].stopped
+    assert not results[0].ok
+    assert "exited with code 1: no such partition" in results[0].stopped
 
 
 @pytest.mark.slow

@@ -28,23 +28,23 @@ def test_attributes_in_every_dialect(labels, tmp_path, format):
     config, _ = labels
     out = tmp_path / "out.zarr"
     gpa.materialize(masks_of(config), out, "seg/masks", storage=gpa.Storage(zarr_format=format), progress=False)
-    found = attributes(out / "seg/masks")
-    assert found["offset"] == [400, 0, -80]
-    assert found["voxel_size"] == found["resolution"] == [4, 8, 8]
-    assert found["units"] == ["nm", "nm", "nm"]
-    assert found["axis_names"] == ["c^", "z", "y", "x"]
-    assert found["types"] == ["channel", "space", "space", "space"]
-    assert found["_ARRAY_DIMENSIONS"] == ["c", "z", "y", "x"]
-    assert found["dimension_units"] == ["", "4 nm", "8 nm", "8 nm"]
-    assert found["channel_names"] == ["one", "two"]
-    made = found["gp_arrays"]
-    assert made["array"] == "masks"
-    assert made["hash"] == masks_of(config).content
-    assert made["tree"]["masks"]["groupings"] == [["one", [1]], ["two", [2, 4]]]
-    assert made["tree"]["ids"]["dataset"] == "ids"
-    assert made["versions"]["zarr"] == zarr.__version__
-    assert made["interpolatable"] is False
-    assert made["date"].startswith("20")
+    values = attributes(out / "seg/masks")
+    assert values["offset"] == [400, 0, -80]
+    assert values["voxel_size"] == values["resolution"] == [4, 8, 8]
+    assert values["units"] == ["nm", "nm", "nm"]
+    assert values["axis_names"] == ["c^", "z", "y", "x"]
+    assert values["types"] == ["channel", "space", "space", "space"]
+    assert values["_ARRAY_DIMENSIONS"] == ["c", "z", "y", "x"]
+    assert values["dimension_units"] == ["", "4 nm", "8 nm", "8 nm"]
+    assert values["channel_names"] == ["one", "two"]
+    provenance = values["gp_arrays"]
+    assert provenance["array"] == "masks"
+    assert provenance["hash"] == masks_of(config).content
+    assert provenance["tree"]["masks"]["groupings"] == [["one", [1]], ["two", [2, 4]]]
+    assert provenance["tree"]["ids"]["dataset"] == "ids"
+    assert provenance["versions"]["zarr"] == zarr.__version__
+    assert provenance["interpolatable"] is False
+    assert provenance["date"].startswith("20")
     if format == 3:
         assert json.loads((out / "seg/masks/zarr.json").read_text())["dimension_names"] == ["c", "z", "y", "x"]
 
@@ -136,8 +136,8 @@ def test_a_pyramid_of_intensities(tmp_path, format):
         np.testing.assert_array_equal(array[:], voxels)
         assert tuple(array.voxel_size) == (4 * 2**level,) * 3
         assert tuple(array.roi.begin) == (6, 1, 3)
-    found = attributes(out / "em/raw")
-    described = found if format == 2 else found["ome"]
+    values = attributes(out / "em/raw")
+    described = values if format == 2 else values["ome"]
     (image,) = described["multiscales"]
     assert (image if format == 2 else described)["version"] == ("0.4" if format == 2 else "0.5")
     assert image["axes"] == [{"name": axis, "type": "space", "unit": "nanometer"} for axis in "zyx"]
@@ -184,8 +184,8 @@ def test_lengths_with_fractions_are_written_in_nanometers(tmp_path, format):
     raw = gpa.NumpyArrayConfig("raw", np.zeros((16, 16), np.uint8), voxel_size=(40000, 5240), offset=(0, 10480))
     options = {"chunks": (8, 8), "pyramid": "mean", "unit": "pm", "storage": gpa.Storage(zarr_format=format)}
     gpa.materialize(raw, tmp_path / "out.zarr", progress=False, **options)
-    found = attributes(tmp_path / "out.zarr/raw")
-    (image,) = (found if format == 2 else found["ome"])["multiscales"]
+    values = attributes(tmp_path / "out.zarr/raw")
+    (image,) = (values if format == 2 else values["ome"])["multiscales"]
     assert [axis["unit"] for axis in image["axes"]] == ["nanometer"] * 2
     assert [level["coordinateTransformations"] for level in image["datasets"][:2]] == [
         [{"type": "scale", "scale": [40.0, 5.24]}, {"type": "translation", "translation": [0.0, 10.48]}],

@@ -20,9 +20,9 @@ def small_disk(tmp_path):
     folder.mkdir()
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root mounts a small disk")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
-    if made.returncode:
-        pytest.skip(f"no tmpfs here: {made.stderr.decode().strip()}")
+    completed = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if completed.returncode:
+        pytest.skip(f"no tmpfs here: {completed.stderr.decode().strip()}")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
@@ -60,7 +60,7 @@ SMALL = {"chunks": (16, 16, 16), "block": (32, 32, 32), "progress": False}
 
 
 def fill(disk):
-    """Take all the room of a disk, to the last page."""
+    """Fill a disk to the last page."""
     for size in (64 * 1024, 4096, 1):
         for i in itertools.count():
             try:
@@ -69,7 +69,7 @@ def fill(disk):
                 (disk / f"filler-{size}-{i}").unlink(missing_ok=True)
                 break
             if size == 1 and i > 2000:
-                raise AssertionError("a file of one byte takes no room there")
+                raise AssertionError("a file of one byte takes no space there")
 
 
 @pytest.mark.slow
@@ -123,11 +123,11 @@ def test_the_disk_of_the_state_fills_while_blocks_are_done(small_disk, raw, tmp_
         wait_for((tmp_path / "gate.reached").exists)
         fill(small_disk)
         gate.touch()
-        said, errors = started.communicate(timeout=120)
+        output, errors = started.communicate(timeout=120)
     finally:
         started.kill()
     # journals have space of their own from the start
-    assert (started.returncode, said) == (0, "8 8\n"), errors
+    assert (started.returncode, output) == (0, "8 8\n"), errors
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "b")[:], data)
     assert done_of(small_disk / "state/out.zarr.gp_arrays/b", "b", (2, 2, 2)).all()
 

@@ -63,11 +63,11 @@ def test_one_of_two_hosts_is_cut_off(hosts, tmp_path):
     )
     start.chmod(0o755)
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
-    found = {}
+    running = {}
 
     def cut():
         wait_for(lambda: done_of(state, "masks", (12, 8, 8)).sum() > 20 and len(workers_of(state)) == 2)
-        found["workers"] = workers_of(state)
+        running["workers"] = workers_of(state)
         ip("link", "set", hosts[0][-13:], "down")
 
     thread = threading.Thread(target=cut)
@@ -87,4 +87,4 @@ def test_one_of_two_hosts_is_cut_off(hosts, tmp_path):
     assert result.failed == ()
     assert set((tmp_path / "hosts").read_text().split()) == set(hosts)
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data % 2 == 1).astype(np.uint8))
-    wait_for(lambda: not any(map(alive, found["workers"])))
+    wait_for(lambda: not any(map(alive, running["workers"])))

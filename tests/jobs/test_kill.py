@@ -123,8 +123,8 @@ def test_ctrl_c_stops_cleanly(tree, tmp_path, one_process):
         wait_for(lambda: not any(map(alive, workers)))
     finally:
         master.kill()
-        said = master.communicate()[1].decode()
-    assert "KeyboardInterrupt" in said
+        errors = master.communicate()[1].decode()
+    assert "KeyboardInterrupt" in errors
     assert 0 < done(state).sum() < done(state).size
     result = gpa.materialize(gpa.load_tree(tree)["masks"], out, chunks=(8, 8, 8), block=(8, 8, 8), progress=False)
     assert result.ok

@@ -1,4 +1,4 @@
-"""Workers that are started by a command: in which forms, what is said where it fails, and what ends it."""
+"""Workers that are started by a command: its forms, the message if it fails, and what ends it."""
 
 import json
 import os
@@ -112,18 +112,18 @@ def test_a_command_is_what_a_shell_takes(labels, tmp_path, command):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         ("no-such-program {worker}", "exited with code 127: sh: .*no-such-program.*not found"),
         ("echo 'srun: error: no such partition' >&2; false {worker}", "code 1: srun: error: no such partition"),
     ],
 )
-def test_what_a_command_says_is_shown(labels, tmp_path, command, said):
+def test_what_a_command_says_is_shown(labels, tmp_path, command, message):
     result = gpa.materialize(
         masks_of(labels[0]), tmp_path / "out.zarr", worker_command=command, host="127.0.0.1", **CUT
     )
     assert not result.ok
-    assert re.search(said, result.stopped)
+    assert re.search(message, result.stopped)
     assert not any("Traceback" in path.read_text() for path in result.logs.rglob("*.err"))
 
 
@@ -145,7 +145,7 @@ def test_a_command_that_does_not_wait_is_given_up(labels, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"worker_command": "sh -c 'exec {worker}"}, "no shell takes the worker command.*No closing quotation"),
         ({"host": "nohost.invalid"}, "the host is no address of this machine; found 'nohost.invalid'"),
@@ -153,8 +153,8 @@ def test_a_command_that_does_not_wait_is_given_up(labels, tmp_path):
         ({"host": "192.0.2.1", "worker_command": "{worker}"}, "no address of this machine; found '192.0.2.1'"),
     ],
 )
-def test_what_cannot_start_workers_is_said_before_anything_is_made(labels, tmp_path, options, said):
-    with pytest.raises(gpa.ConfigError, match=said):
+def test_what_cannot_start_workers_is_refused_before_anything_is_written(labels, tmp_path, options, message):
+    with pytest.raises(gpa.ConfigError, match=message):
         gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", **options, **CUT)
     assert [path.name for path in tmp_path.iterdir()] == ["in.zarr"]
 
@@ -190,7 +190,7 @@ def launched(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("records", "command", "code", "said"),
+    ("records", "command", "code", "message"),
     [
         pytest.param([], "true {worker}", 1, "returned before its worker had ended", marks=pytest.mark.slow),
         pytest.param([STARTED, DONE], "true {worker}", 1, "sbatch --wait", marks=pytest.mark.slow),
@@ -200,12 +200,12 @@ def launched(tmp_path):
         ([], "exit 3; {worker}", 3, ""),
     ],
 )
-def test_what_became_of_a_worker_whose_command_returned(launched, tmp_path, records, command, code, said):
+def test_what_became_of_a_worker_whose_command_returned(launched, tmp_path, records, command, code, message):
     journal = Journal(tmp_path / "journals/a/r.3")
     for kind in records:
         journal.add(kind, 5)
     process = launched(command)
-    assert said in process.communicate(timeout=60)[1]
+    assert message in process.communicate(timeout=60)[1]
     assert process.returncode == code
 
 
@@ -275,8 +275,8 @@ def test_ctrl_c_in_the_terminal_lets_workers_leave(master, command):
     process, state = master(command)
     workers, commands = workers_of(state), group_of(state)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert "of 32 blocks are done" in said
+    _, message = process.communicate(timeout=60)
+    assert "of 32 blocks are done" in message
     assert not any(map(alive, [*workers, *commands]))
     # blocks at work were written, and nobody was killed
     logs = [path.read_text() for path in (state / "logs").rglob("*.err")]

@@ -75,8 +75,8 @@ def one_pass(data, margin):
 def test_every_region_is_that_of_one_pass(raw, tmp_path, make, margin):
     source, data = raw
     array = make(source, tmp_path).array()
-    whole = array[:]
-    np.testing.assert_allclose(whole, one_pass(data, margin), atol=1e-6)
+    all_voxels = array[:]
+    np.testing.assert_allclose(all_voxels, one_pass(data, margin), atol=1e-6)
     rng = np.random.default_rng(1)
     for number in range(50):
         if number % 10 == 0:
@@ -85,7 +85,7 @@ def test_every_region_is_that_of_one_pass(raw, tmp_path, make, margin):
         # small ones and large ones, at odd places
         high = [min(n, a + int(rng.integers(1, 40))) for a, n in zip(low, array.shape, strict=True)]
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        np.testing.assert_array_equal(array[box], whole[box])
+        np.testing.assert_array_equal(array[box], all_voxels[box])
 
 
 @pytest.mark.parametrize("make", [predicted, stock])

@@ -23,12 +23,12 @@ CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_
 def test_only_what_failed_is_done_again(labels, tmp_path):
     config, data = labels
     broken = tmp_path / "in.zarr/ids/1/0/0"
-    whole = broken.read_bytes()
-    broken.write_bytes(whole[:20])
+    content = broken.read_bytes()
+    broken.write_bytes(content[:20])
     first = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
     assert (first.done, first.ok) == (23, False)
     before = stamps(tmp_path / "out.zarr/masks")
-    broken.write_bytes(whole)
+    broken.write_bytes(content)
     second = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
     assert (second.blocks, second.done, second.before, second.failed) == (24, 24, 23, ())
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "masks")[0], (data == 1).astype(np.uint8))
@@ -67,10 +67,10 @@ def test_blocks_of_an_earlier_run_are_kept(labels, tmp_path):
 def finished(tmp_path_factory):
     """A job that is done, for tests that are refused: none of them may change it."""
     folder = tmp_path_factory.mktemp("finished")
-    made = gpa.create_zarr(
+    array = gpa.create_zarr(
         folder / "in.zarr", "ids", gpa.Roi((0, 0, 0), (128, 256, 256)), (4, 8, 8), "uint64", chunks=(16, 16, 16)
     )
-    made[:] = np.random.default_rng(1).integers(0, 5, (32, 32, 32)).astype(np.uint64)
+    array[:] = np.random.default_rng(1).integers(0, 5, (32, 32, 32)).astype(np.uint64)
     ids = gpa.ZarrArrayConfig("ids", folder / "in.zarr", "ids")
     assert gpa.materialize(masks_of(ids), folder / "out.zarr", **CUT).ok
     return folder, ids

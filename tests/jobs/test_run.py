@@ -1,4 +1,4 @@
-"""Materialization through daisy: whole jobs with real worker processes."""
+"""Materialization through daisy: complete jobs with real worker processes."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def test_outputs_of_one_grid_share_a_pass_and_others_do_not(labels, tmp_path):
         gpa.open_zarr(tmp_path / "out.zarr", "volumes/masks")[0], (data == 1).astype(np.uint8)
     )
     job = json.loads((result.state / "job.json").read_text())
-    assert [[o["dataset"] for o in made["outputs"]] for made in job["passes"]] == [
+    assert [[o["dataset"] for o in pass_["outputs"]] for pass_ in job["passes"]] == [
         ["volumes/masks", "volumes/ids"],
         ["fine"],
     ]
@@ -75,8 +75,8 @@ def test_a_second_run_says_what_is_done_and_no_rate(tmp_path):
     again = gpa.materialize(config, out, num_workers=1, progress=False)
     assert str(again) == f"{out}: a: 1 of 1 blocks done, 1 of them before"
     # what is there is looked at from the top of the package
-    (found,) = gpa.status(out)
-    assert (found.done, found.missing) == (1, 0)
+    (job,) = gpa.status(out)
+    assert (job.done, job.missing) == (1, 0)
     assert gpa.check_blocks(again.state, 1).wrong == ()
     assert gpa.compare(gpa.open_zarr(out, "a"), config.array()).count == 0
 

@@ -50,13 +50,13 @@ def listening(pid):
             continue
         if target.startswith("socket:["):
             sockets.add(target[8:-1])
-    found = []
+    addresses = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
             columns = line.split()
             if columns[3] == "0A" and columns[9] in sockets:
-                found.append(columns[1].split(":")[0])
-    return found
+                addresses.append(columns[1].split(":")[0])
+    return addresses
 
 
 @pytest.mark.slow
@@ -70,19 +70,19 @@ def test_a_run_listens_to_this_machine_alone_and_tells_how_far_it_is(tmp_path, c
             wait_for(lambda: process.poll() is not None or done_of(state, "out", (32, 1, 1)).any())
             assert process.poll() is None
             addresses = [address for pid in (process.pid, *children(process.pid)) for address in listening(pid)]
-            said_of = [text_of(path) for path in Path("/proc").glob("[0-9]*/cmdline") if str(state) in text_of(path)]
+            commands = [text_of(path) for path in Path("/proc").glob("[0-9]*/cmdline") if str(state) in text_of(path)]
             code = run(["status", str(out)])
         finally:
             process.kill()
     assert addresses
     assert set(addresses) == {"0100007F"}  # 127.0.0.1
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert code == 1
-    assert "of 32 blocks" in said
+    assert "of 32 blocks" in output
     # neither the port nor the run can be seen by others
     run_id = next((state / "logs").iterdir()).name.rpartition("-")[2]
-    assert said_of
-    assert not any(run_id in words or "port" in words for words in said_of)
+    assert commands
+    assert not any(run_id in words or "port" in words for words in commands)
 
 
 COMMAND = """
@@ -114,12 +114,12 @@ def test_sigterm_stops_a_command_as_ctrl_c_does(tmp_path, twice):
             process.terminate()
             if twice:
                 process.terminate()
-            _, said = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 143
-    assert "of 32 blocks are done" in said
-    assert "Traceback" not in said
+    assert "of 32 blocks are done" in errors
+    assert "Traceback" not in errors
     assert not any(map(alive, workers))
     assert 0 < json.loads((state / "summary.json").read_text())["done"] < 32
 
@@ -130,14 +130,14 @@ import numpy as np
 import gp_arrays as gpa
 
 if __name__ == "__main__":
-    said = []
-    signal.signal(signal.SIGTERM, lambda number, frame: said.append(number))
+    received = []
+    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     ones = gpa.OnesArrayConfig("out", gpa.NumpyArrayConfig("zeros", data=np.zeros((8, 8), np.uint8)))
     threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     result = gpa.materialize(ones, sys.argv[1], num_workers=1, chunks=(2, 8), block=(2, 8), progress=False)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gpa.materialize(ones, sys.argv[1], num_workers=1, chunks=(2, 8), block=(2, 8), progress=False, overwrite=True)
-    print(result.ok, len(said), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+    print(result.ok, len(received), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
 """
 
 
@@ -208,16 +208,16 @@ def test_a_bar_on_a_terminal_that_does_not_tell_its_width(tmp_path, width):
     command = [sys.executable, "-m", "gp_arrays", "materialize", "tree.json", "d", "out.zarr", "--num-workers", "1"]
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
-        said = b""
+        output = b""
         try:
             while read := os.read(ours, 1 << 16):
-                said += read
+                output += read
         except OSError:
             # the other end of a terminal is closed
             pass
         os.close(ours)
-    assert process.returncode == 0, said
-    bars = [line for line in said.decode().replace("\n", "\r").split("\r") if "1/1" in line]
+    assert process.returncode == 0, output
+    bars = [line for line in output.decode().replace("\n", "\r").split("\r") if "1/1" in line]
     assert bars
     assert max(map(len, bars)) <= (width or 80)
 
@@ -230,12 +230,12 @@ def test_voxels_of_blocks_at_the_edge_are_those_that_are_there():
         return Output("a", array.array().meta, (1, 1))
 
     outputs = (output((4, 6), (7, 11), (2, 3)), output((12, 0), (5, 9), (4, 6), (3,)))
-    made = Pass("p", outputs, (0, 0), (12, 18), (3, 4))
+    pass_ = Pass("p", outputs, (0, 0), (12, 18), (3, 4))
     rng = np.random.default_rng(1)
-    for blocks in (np.ones(made.grid, bool), rng.random(made.grid) < 0.5, np.zeros(made.grid, bool)):
+    for blocks in (np.ones(pass_.grid, bool), rng.random(pass_.grid) < 0.5, np.zeros(pass_.grid, bool)):
         one_by_one = 0
-        for position in itertools.product(*map(range, made.grid)):
+        for position in itertools.product(*map(range, pass_.grid)):
             if blocks[position]:
-                one_by_one += sum(np.prod(o.meta.shape_of(part)) for o, part in made.wanted(made.region(position)))
-        assert voxels_of(made, blocks) == one_by_one
-    assert voxels_of(made, np.ones(made.grid, bool)) == 7 * 11 + 3 * 5 * 9
+                one_by_one += sum(np.prod(o.meta.shape_of(part)) for o, part in pass_.wanted(pass_.region(position)))
+        assert voxels_of(pass_, blocks) == one_by_one
+    assert voxels_of(pass_, np.ones(pass_.grid, bool)) == 7 * 11 + 3 * 5 * 9

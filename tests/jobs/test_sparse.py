@@ -17,11 +17,11 @@ pytestmark = pytest.mark.usefixtures("one_process")
 @pytest.fixture
 def few(tmp_path):
     """100 x 100 x 100 ids of which the chunks of 10^3 at (2, 3, 4) and (9, 9, 9) exist."""
-    made = gpa.create_zarr(
+    array = gpa.create_zarr(
         tmp_path / "in.zarr", "ids", gpa.Roi((50, 0, 0), (100, 100, 100)), (1, 1, 1), "uint32", chunks=(10, 10, 10)
     )
-    made[20:30, 30:40, 40:50] = 5
-    made[95:100, 95:100, 95:100] = 6
+    array[20:30, 30:40, 40:50] = 5
+    array[95:100, 95:100, 95:100] = 6
     return gpa.ZarrArrayConfig("ids", tmp_path / "in.zarr", "ids")
 
 
@@ -29,8 +29,8 @@ def blocks_of(config, block, chunks=(10, 10, 10), memory=2**31):
     plan = gpa.compile_plan({"out": config})
     meta = plan.steps[plan.outputs["out"]].meta
     chunks = (1,) * (len(meta.shape) - 3) + chunks
-    made = plan_pass(plan, [Output("out", meta, chunks)], memory, block)
-    return plan, made
+    pass_ = plan_pass(plan, [Output("out", meta, chunks)], memory, block)
+    return plan, pass_
 
 
 def positions(grid):
@@ -71,8 +71,8 @@ def test_a_vanished_array_proves_nothing(few, tmp_path):
 
 def test_blocks_over_absent_chunks_are_empty(few):
     groups = [("five", [5]), ("any", [])]
-    plan, made = blocks_of(gpa.BinarizeArrayConfig("out", few, groupings=groups), (20, 20, 20))
-    assert positions(not_empty(plan, made)) == [(1, 1, 2), (4, 4, 4)]
+    plan, pass_ = blocks_of(gpa.BinarizeArrayConfig("out", few, groupings=groups), (20, 20, 20))
+    assert positions(not_empty(plan, pass_)) == [(1, 1, 2), (4, 4, 4)]
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_blocks_over_absent_chunks_are_empty(few):
     ],
 )
 def test_absent_ids_that_give_something_are_not_empty(few, make):
-    plan, made = blocks_of(make(few), (50, 50, 50))
-    assert not_empty(plan, made).all()
+    plan, pass_ = blocks_of(make(few), (50, 50, 50))
+    assert not_empty(plan, pass_).all()
 
 
 def test_context_counts(few):
@@ -94,9 +94,9 @@ def test_context_counts(few):
         "fine", gpa.ZarrArrayConfig("grey", few.file_name, "ids", interpolatable=True), (1, 1, 1), (2, 2, 2), 0
     )
     smooth = gpa.ResampledArrayConfig("out", fine, (2, 2, 2), (1, 1, 1), 1)
-    plan, made = blocks_of(smooth, (10, 10, 10))
+    plan, pass_ = blocks_of(smooth, (10, 10, 10))
     # the chunk at (20:30, 30:40, 40:50) and a voxel of linear interpolation around it
-    grid = not_empty(plan, made)
+    grid = not_empty(plan, pass_)
     assert grid[1:4, 2:5, 3:6].all()
     assert grid[8:, 8:, 8:].all()
     assert grid.sum() == 27 + 8
@@ -104,21 +104,21 @@ def test_context_counts(few):
 
 def test_unknown_sources_are_never_empty():
     memory = gpa.NumpyArrayConfig("memory", data=np.zeros((20, 20, 20), np.uint8))
-    plan, made = blocks_of(gpa.ThresholdArrayConfig("out", memory, 1), (10, 10, 10))
-    assert not_empty(plan, made).all()
+    plan, pass_ = blocks_of(gpa.ThresholdArrayConfig("out", memory, 1), (10, 10, 10))
+    assert not_empty(plan, pass_).all()
 
 
 def test_a_mask_of_another_voxel_size(few):
     data = np.zeros((5, 4, 4), np.uint8)
     data[0, 1, 2] = 1
     mask = gpa.NumpyArrayConfig("mask", data=data, voxel_size=(25, 25, 25), offset=(25, 0, 0))
-    _, made = blocks_of(few, (20, 20, 20))
+    _, pass_ = blocks_of(few, (20, 20, 20))
     # z 25:50 lies before the array; the voxel at (0, 1, 2) too
-    assert positions(within_mask(gpa.compile_plan({"mask": mask}), made)) == []
+    assert positions(within_mask(gpa.compile_plan({"mask": mask}), pass_)) == []
     data[1, 1, 2] = 1
     mask = gpa.NumpyArrayConfig("mask", data=data, voxel_size=(25, 25, 25), offset=(25, 0, 0))
     # world 50:75, 25:50, 50:75: blocks begin at 50, 70; 20, 40; 40, 60
-    assert positions(within_mask(gpa.compile_plan({"mask": mask}), made)) == [
+    assert positions(within_mask(gpa.compile_plan({"mask": mask}), pass_)) == [
         (z, y, x) for z in (0, 1) for y in (1, 2) for x in (2, 3)
     ]
 
@@ -166,13 +166,13 @@ def test_a_mask_of_other_axes_is_refused(few, tmp_path):
 
 def test_a_huge_volume_costs_what_is_in_it(tmp_path):
     side = 100_000
-    made = gpa.create_zarr(
+    array = gpa.create_zarr(
         tmp_path / "in.zarr", "ids", gpa.Roi((0,) * 3, (side,) * 3), (1, 1, 1), "uint64", chunks=(64,) * 3
     )
-    made[64_000:64_064, 6_400:6_464, 0:64] = 3
-    made[99_999:, 99_999:, 99_999:] = 4
+    array[64_000:64_064, 6_400:6_464, 0:64] = 3
+    array[99_999:, 99_999:, 99_999:] = 4
     ids = gpa.ZarrArrayConfig("out", tmp_path / "in.zarr", "ids")
     # 10^15 voxels in 98^3 blocks
-    plan, made = blocks_of(ids, (1024,) * 3, (64, 64, 64), 2**40)
-    assert made.grid == (98, 98, 98)
-    assert positions(not_empty(plan, made)) == [(62, 6, 0), (97, 97, 97)]
+    plan, pass_ = blocks_of(ids, (1024,) * 3, (64, 64, 64), 2**40)
+    assert pass_.grid == (98, 98, 98)
+    assert positions(not_empty(plan, pass_)) == [(62, 6, 0), (97, 97, 97)]

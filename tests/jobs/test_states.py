@@ -69,7 +69,7 @@ def test_a_store_goes_on_where_it_is_now(labels, tmp_path, how, pyramid):
     (tmp_path / "out.zarr").mkdir(exist_ok=True)
     before = {path: path.read_bytes() for path in sorted((tmp_path / "out.zarr").rglob("*")) if path.is_file()}
     state = tmp_path / "new.zarr.gp_arrays/masks"
-    # what is asked of the new place is answered of the new place, also before it is gone on with
+    # the check reads the copy, also before the job is resumed there
     chunk = next(
         path for path in sorted((tmp_path / "new.zarr" / s0).rglob("*")) if path.name.isdigit() and path.is_file()
     )
@@ -95,8 +95,8 @@ def test_a_state_elsewhere_is_of_one_store(labels, tmp_path):
     for overwrite in (False, True):
         with pytest.raises(gpa.StoreError, match="the state is that of another store; found .*one/out.zarr"):
             gpa.materialize(masks_of(config), tmp_path / "two/out.zarr", overwrite=overwrite, **state, **CUT)
-    (found,) = status(tmp_path / "one/out.zarr", tmp_path / "state")
-    assert (found.done, found.missing, found.replaced) == (24, 0, False)
+    (job,) = status(tmp_path / "one/out.zarr", tmp_path / "state")
+    assert (job.done, job.missing, job.replaced) == (24, 0, False)
     # where the store itself has moved, its state goes with it
     (tmp_path / "one/out.zarr").rename(tmp_path / "two/out.zarr")
     assert gpa.materialize(masks_of(config), tmp_path / "two/out.zarr", **state, **CUT).before == 24
@@ -138,7 +138,7 @@ def test_a_job_whose_output_was_replaced_writes_nothing_into_it(labels, tmp_path
     with pytest.raises(gpa.StoreError, match="the output belongs to another job now"):
         writer.write(meta.region, np.ones(meta.shape, np.uint8))
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[:], expected(data))
-    old = next(found for found in status(out) if found.datasets == ("masks",))
+    old = next(job for job in status(out) if job.datasets == ("masks",))
     assert old.replaced
     assert "belong to another job now" in str(old)
 
@@ -162,11 +162,11 @@ def test_datasets_whose_names_look_alike(labels, tmp_path):
     config, _ = labels
     for name in ("x/y", "x.y"):
         assert gpa.materialize(masks_of(config), tmp_path / "out.zarr", name, **CUT).ok
-    assert [found.done for found in status(tmp_path / "out.zarr")] == [24, 24]
+    assert [job.done for job in status(tmp_path / "out.zarr")] == [24, 24]
 
 
 def test_a_mask_that_grows(tmp_path):
-    """Levels of a pyramid are made again where blocks below them were left out at first."""
+    """Levels of a pyramid are computed again if blocks below them were left out at first."""
     grid = gpa.Roi((0, 0, 0), (64, 64, 64))
     gpa.create_zarr(tmp_path / "in.zarr", "raw", grid, (1, 1, 1), "uint8")[:] = 5
     half = gpa.create_zarr(tmp_path / "in.zarr", "half", grid, (1, 1, 1), "uint8")
@@ -175,30 +175,30 @@ def test_a_mask_that_grows(tmp_path):
     options = {"chunks": (16, 16, 16), "block": (16, 16, 16), "pyramid": "mean", "progress": False}
     out = tmp_path / "out.zarr"
     assert gpa.materialize(raw, out, mask=mask, **options).ok
-    (found,) = status(out)
+    (job,) = status(out)
     # 32 of 64 blocks, 4 of 8 above them, and the one above those
-    assert (found.done, found.empty, found.missing) == (32 + 4 + 1, 32 + 4, 0)
+    assert (job.done, job.empty, job.missing) == (32 + 4 + 1, 32 + 4, 0)
     assert gpa.materialize(raw, out, **options).ok
     for level, size in (("s0", 64), ("s1", 32), ("s2", 16)):
         voxels = gpa.open_zarr(out, f"raw/{level}")[:]
         assert voxels.shape == (size,) * 3
         assert (voxels == 5).all(), level
-    (found,) = status(out)
-    assert (found.done, found.empty, found.missing) == (73, 0, 0)
+    (job,) = status(out)
+    assert (job.done, job.empty, job.missing) == (73, 0, 0)
 
 
 def test_what_is_empty_counts_once(tmp_path):
     """Over several runs, by roi and with and without skip_empty."""
-    made = gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0), (64, 64)), (1, 1), "uint8", chunks=(16, 16))
-    made[:16, :16] = 3
+    array = gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0), (64, 64)), (1, 1), "uint8", chunks=(16, 16))
+    array[:16, :16] = 3
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
     options = {"chunks": (16, 16), "block": (16, 16), "progress": False, "num_workers": 1}
     out = tmp_path / "out.zarr"
     counts = []
     for roi, skip in (((0, 0), True), ((16, 0), True), ((32, 0), False), ((48, 0), True), ((0, 0), True)):
         gpa.materialize(raw, out, roi=gpa.Roi(roi, (16, 64)), skip_empty=skip, **options)
-        (found,) = status(out)
-        counts.append((found.done, found.empty, found.missing))
+        (job,) = status(out)
+        counts.append((job.done, job.empty, job.missing))
     assert counts == [(1, 3, 12), (1, 7, 8), (5, 7, 4), (5, 11, 0), (5, 11, 0)]
 
 

@@ -105,18 +105,18 @@ def test_blocks_that_failed_are_not_read_as_zeros(labels, tmp_path):
 
 
 def test_blocks_that_are_known_to_be_empty_are_read(tmp_path):
-    made = gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0), (64, 64)), (1, 1), "uint8", chunks=(16, 16))
-    made[:16, :16] = 3
-    made[48:, 48:] = 4
+    source = gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0), (64, 64)), (1, 1), "uint8", chunks=(16, 16))
+    source[:16, :16] = 3
+    source[48:, 48:] = 4
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
     options = {"chunks": (16, 16), "block": (16, 16), "progress": False, "num_workers": 1, "skip_empty": True}
     assert gpa.materialize(raw, tmp_path / "out.zarr", roi=gpa.Roi((0, 0), (32, 64)), **options).empty == 7
     array = gpa.open_zarr(tmp_path / "out.zarr", "raw")
-    np.testing.assert_array_equal(array[:32], made[:32])
+    np.testing.assert_array_equal(array[:32], source[:32])
     with pytest.raises(gpa.StoreError, match=NOT_YET):
         array[32:]
     assert gpa.materialize(raw, tmp_path / "out.zarr", **options).ok
-    np.testing.assert_array_equal(array[:], made[:])
+    np.testing.assert_array_equal(array[:], source[:])
 
 
 def test_levels_of_an_unfinished_pyramid(tmp_path):
@@ -141,7 +141,7 @@ def test_levels_of_an_unfinished_pyramid(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "dataset", "axes"),
+    ("path", "dataset", "axes"),
     [
         ("out.zarr/em", "raw/s0", None),
         ("out.zarr/em/raw/s0", "", None),
@@ -150,14 +150,14 @@ def test_levels_of_an_unfinished_pyramid(tmp_path):
         ("out.zarr", "em/raw/s0", ("c^", "x")),
     ],
 )
-def test_however_it_is_opened(tmp_path, place, dataset, axes):
+def test_however_it_is_opened(tmp_path, path, dataset, axes):
     gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0), (32, 32)), (1, 1), "uint8", chunks=(16, 16))[:] = 7
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
     options = {"chunks": (16, 16), "block": (16, 16), "progress": False, "pyramid": "mean"}
     assert gpa.materialize(raw, tmp_path / "out.zarr", "em/raw", roi=gpa.Roi((0, 0), (16, 16)), **options).ok
     (tmp_path / "link.zarr").symlink_to(tmp_path / "out.zarr")
     (tmp_path / "level").symlink_to(tmp_path / "out.zarr/em/raw/s0")
-    array = gpa.ZarrArrayConfig("a", tmp_path / place, dataset, axes=axes).array()
+    array = gpa.ZarrArrayConfig("a", tmp_path / path, dataset, axes=axes).array()
     assert (array[:16, :16] == 7).all()
     with pytest.raises(gpa.StoreError, match=f"{NOT_YET}.*1 of 4 blocks done"):
         array[16:]
