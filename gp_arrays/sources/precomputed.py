@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +141,16 @@ class PrecomputedOpened(Opened):
         return self._scale.has_checksums
 
     def coarser(self) -> Sequence[PrecomputedOpened]:
-        config, own = self._config, self._scale
+        config = self._config
         if config.voxel_size or config.offset:
             return ()  # the scales do not lie where the array does
-        later = self._info.scales[self._info.scales.index(own) + 1 :]
-        return [PrecomputedOpened(config.with_fields(scale=scale.key), self._root, self._info) for scale in later]
+        opened = []
+        for scale in self._info.scales:
+            with contextlib.suppress(StoreError):  # a scale that cannot be read is no level
+                opened.append(PrecomputedOpened(config.with_fields(scale=scale.key), self._root, self._info))
+        sizes = [[size.to("m") for size in each.voxel_size] for each in (self, *opened)]
+        larger = [i for i, size in enumerate(sizes) if _is_larger(size, sizes[0])]
+        return [opened[i - 1] for i in sorted(larger, key=lambda i: math.prod(sizes[i]))]
 
     def chunk_of(self, index: Sequence[int]) -> tuple[str, str]:
         spatial = index[len(self.nonspatial) :]
@@ -182,6 +190,10 @@ def _find_scale(config: PrecomputedArrayConfig, info: Info) -> Scale:
         allowed = f"0 to {len(keys) - 1}, {', '.join(keys)}, or a voxel size"
         raise StoreError("there is no such scale", quoted(config.scale), allowed)
     return info.scales[wanted]
+
+
+def _is_larger(size: Sequence[Fraction], other: Sequence[Fraction]) -> bool:
+    return list(size) != list(other) and all(a >= b for a, b in zip(size, other, strict=True))
 
 
 def _in_unit(lengths: tuple[Quantity, ...] | None, unit: str | None) -> tuple[Quantity, ...] | None:

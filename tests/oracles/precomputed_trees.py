@@ -69,7 +69,8 @@ def write_volume(
 def precomputed(config: PrecomputedArrayConfig, naive: Naive) -> Volume:
     info = json.loads((config.file_name / "info").read_text())
     keys = [scale["key"] for scale in info["scales"]]
-    number = keys.index(config.scale) if config.scale in keys else int(config.scale)
+    # only volumes of one scale are asked for a voxel size
+    number = keys.index(config.scale) if config.scale in keys else config.scale if isinstance(config.scale, int) else 0
     kvstore = {"driver": "file", "path": f"{config.file_name}/"}
     spec = {"driver": "neuroglancer_precomputed", "kvstore": kvstore, "scale_index": number}
     data = tensorstore.open(spec).result().read().result().transpose()

@@ -128,13 +128,19 @@ def test_scales_are_picked_by_number_or_key(tmp_path: Path) -> None:
     write_volume(tmp_path, coarse, (4, 4, 4), (80, 4, 4), (1, 0, 0), encoding="png", key="4_4_80")
     for scale in (0, "fine", "40 nm", (79, 4, 4)):
         assert np.array_equal(config.with_fields(scale=scale).array()[:], fine)
-    for scale in (1, "4_4_80", "80 nm", ("1 um", 9, 4.5)):
+    for scale in (1, "4_4_80", "80 nm", ("0.1 um", 9, 4.5)):
         array = config.with_fields(scale=scale).array()
         assert (tuple(array.voxel_size), tuple(array.roi.begin)) == ((80, 4, 4), (80, 0, 0))
         assert np.array_equal(array[:], coarse)
-    assert [each.voxel_size[0].to("nm") for each in config.open().coarser()] == [80]
-    for scale in (2, -1, "4_4_4", "4 parsec"):
-        with pytest.raises(gpa.StoreError, match=rf"^volume: .*no such scale.*{scale}.*0 to 1.*fine, 4_4_80"):
+    write_volume(tmp_path, coarse[:2], (4, 4, 4), (160, 4, 4), key="lossy", encoding="jpeg")
+    write_volume(tmp_path, coarse[:3], (4, 4, 4), (120, 4, 4), key="last")
+    info = (tmp_path / "info").read_text()
+    assert [each.voxel_size[0].to("nm") for each in config.open().coarser()] == [80, 120, 160]
+    assert [each.voxel_size[0].to("nm") for each in config.with_fields(scale="last").open().coarser()] == [160]
+    (tmp_path / "info").write_text(info.replace("jpeg", "fpzip"))
+    assert [each.voxel_size[0].to("nm") for each in config.open().coarser()] == [80, 120]
+    for scale in (4, -1, "4_4_4", "4 parsec"):
+        with pytest.raises(gpa.StoreError, match=rf"^volume: .*no such scale.*{scale}.*0 to 3.*fine, 4_4_80"):
             config.with_fields(scale=scale).array()
     for scale, message in (("39 nm", "no level has voxels of that size.*"), ((80, 4), "not one length")):
         with pytest.raises(gpa.StoreError, match=f"^volume: .*{message}"):
@@ -353,7 +359,7 @@ class TestPrecomputedLaws(StoredSourceLaws):
             if not (folder / name).exists():
                 write_volume(folder / name, data, (2, 3, 4), **fields, **more)
         return [
-            gpa.PrecomputedArrayConfig("raw", folder / "raw"),
+            gpa.PrecomputedArrayConfig("raw", folder / "raw", ["4 nm", 2, 3]),
             gpa.PrecomputedArrayConfig("labels", folder / "labels", "2_2_4", voxel_size=(3, 2, 2), offset=(1, 0, 0)),
             gpa.PrecomputedArrayConfig("colours", folder / "colours", interpolatable=False),
         ]

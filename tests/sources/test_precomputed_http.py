@@ -15,6 +15,7 @@ import pytest
 from oracles.precomputed_trees import SHARDING, write_volume
 
 import gp_arrays as gpa
+from gp_arrays.cli import run
 from gp_arrays.testing import digest, read_in_fork
 
 DATA = np.random.default_rng(8).integers(1, 255, (20, 20, 20), np.uint8)
@@ -75,6 +76,9 @@ def test_a_crop_requests_its_chunks_alone(server: Server, knows_ranges: bool) ->
     files = gpa.PrecomputedArrayConfig("files", f"precomputed://{server.url}/files")
     assert files.verify() == (True, "ok")
     assert server.requests == [("/files/info", None)]
+    server.requests.clear()
+    assert run(["info", f"precomputed://{server.url}/files"]) == 0
+    assert {path for path, _ in server.requests} == {"/files/info"}
     array = files.array()
     server.requests.clear()
     assert np.array_equal(array[8:16, 2:9, :8], DATA[8:16, 2:9, :8])
