@@ -29,7 +29,8 @@ class ZarrArrayConfig(SourceConfig):
 
     Args:
         name: The array's name.
-        file_name: The store's folder, or a URL that fsspec reads: ``s3://``, ``gs://``, ``https://``, ...
+        file_name: The store's folder, a zip file of it (``.zip``, ``.ozx``; read only), or a URL that
+            fsspec reads: ``s3://``, ``gs://``, ``https://``, ...
         dataset: The array's path in it, or that of a pyramid.
         snap_to_grid: The roi shrinks to multiples of it, one length per spatial axis.
         axes: Names of all axes in the store's order (of N5 in the reverse, z first), where its metadata do not say.

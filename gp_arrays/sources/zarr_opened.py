@@ -28,7 +28,8 @@ from ..storage.keys import N5
 from ..storage.labels import channel_names, declared_labels
 from ..storage.listing import list_chunks, require_readable_chunks
 from ..storage.pyramids import level_of_size, pyramid_at, pyramid_of
-from ..storage.remote import BELIEVED, RemotePath, StorePath, is_listable, store_path
+from ..storage.remote import BELIEVED, RemotePath, StorePath, is_listable
+from ..storage.zip_files import ZipPath, locate_store
 from ..units import DEFAULT_UNIT
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ class ZarrOpened(Opened):
     def __init__(self, config: ZarrArrayConfig, writable: bool) -> None:
         self._config = config
         self._looked = -math.inf
-        self.root = store_path(config.file_name, config.storage_options)
+        self.root = locate_store(config.file_name, config.storage_options)
         self.node = node = _find_array(self.root, config)
         self.place = f"{self.root}/{node.path}"
-        if writable and node.format == N5:
-            raise StoreError("N5 is read, not written", found=self.place, allowed='mode "r"')
+        if writable and (node.format == N5 or isinstance(self.root, ZipPath)):
+            what = "N5" if node.format == N5 else "a zip file"
+            raise StoreError(f"{what} is read, not written", found=self.place, allowed='mode "r"')
         assert node.shape is not None
         assert node.dtype is not None
         assert node.chunks is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .documents import Node
 from .remote import RemotePath, StorePath
+from .zip_files import ZipPath
 
 #: How many folders of chunks are looked at; a store with more is known by the first ones.
 FOLDERS = 2000
@@ -25,10 +26,9 @@ def fingerprint(root: StorePath, node: Node) -> str:
     """
     folder = root / node.path
     if isinstance(folder, RemotePath):
-        # when chunks were written is not told without a request for each
-        return hashlib.blake2b(
-            json.dumps([str(folder), node.document, node.attrs]).encode(), digest_size=16
-        ).hexdigest()
+        # when chunks were written is not told without a request for each, but in a zip file
+        place = f"{folder.archive.file} {folder.key}" if isinstance(folder, ZipPath) else str(folder)
+        return hashlib.blake2b(json.dumps([place, node.document, node.attrs]).encode(), digest_size=16).hexdigest()
     said: list[object] = [str(folder.resolve())]
     for path in (*(folder / name for name in DOCUMENTS), folder, *_chunk_folders(folder, node)):
         try:

@@ -14,15 +14,18 @@ from ..sources.hdf5 import HDF5ArrayConfig
 from ..sources.precomputed import PrecomputedArrayConfig
 from ..sources.tiff import TiffArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
+from ..storage.chunk_files import is_there
 from ..storage.documents import datasets, find_node, read_node
 from ..storage.hdf5 import list_datasets
 from ..storage.other_formats import file_format, folder_format
 from ..storage.pyramids import pyramid_of
+from ..storage.remote import StorePath
+from ..storage.zip_files import is_zip, locate_store
 from ..units import DEFAULT_UNIT, Quantity, coarsest_unit
 
 #: The types of arrays that read files, by their names.
 _TYPES: dict[str, type[SourceConfig]] = {kind.__name__: kind for kind in (HDF5ArrayConfig, TiffArrayConfig)}
-_READ = "a store (Zarr, N5, precomputed), an HDF5, TIFF or PNG file, a pattern such as 'slices/*.tif', or a tree file"
+_READ = "a store (Zarr, N5, precomputed; a zip file of one), an HDF5, TIFF or PNG file, a pattern such as 'slices/*.tif', or a tree file"
 
 #: Documents that a group or an array of a store has.
 _DOCUMENTS = (".zgroup", ".zarray", "zarr.json", "attributes.json")
@@ -55,9 +58,9 @@ def configs_of_store(location: Path) -> dict[str, SourceConfig]:
         name = re.split(r"\W", location.name)[0] or "volume"
         return {name: PrecomputedArrayConfig(name, location)}
     root, dataset = split_location(location)
-    if root.is_file():
+    if root.is_file() and not is_zip(root):
         return _configs_of_file(root, dataset)
-    paths = _arrays_below(root, dataset)
+    paths = _arrays_below(locate_store(root, None), dataset)
     if not paths:
         other = folder_format(location)
         found, remedy = (f"{location} is {other.name}", other.remedy) if other else (str(location), _READ)
@@ -109,10 +112,10 @@ def _configs_of_file(path: Path, dataset: str) -> dict[str, SourceConfig]:
     return {path.stem: TiffArrayConfig(path.stem, path)}
 
 
-def _arrays_below(root: Path, dataset: str) -> list[str]:
+def _arrays_below(root: StorePath, dataset: str) -> list[str]:
     """Paths of the arrays of a Zarr store, pyramids in place of their levels."""
     shapes: dict[str, Sequence[int]] = {}
-    if dataset and not (root / dataset).is_dir():
+    if dataset and not is_there(root / dataset):
         find_node(root, dataset)  # its error names the nearest ones
     for path in datasets(root, MOST_ARRAYS, dataset):
         try:
@@ -125,7 +128,7 @@ def _arrays_below(root: Path, dataset: str) -> list[str]:
     return _volumes(shapes)
 
 
-def _pyramid_of(root: Path, path: str, below: str) -> str | None:
+def _pyramid_of(root: StorePath, path: str, below: str) -> str | None:
     """The pyramid that an array is a level of, unless it is above what was asked for."""
     pyramid = pyramid_of(root, path)
     if pyramid is None or (below and not f"{pyramid.group}/".startswith(f"{below}/")):

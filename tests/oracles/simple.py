@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,11 @@ def numpy_(config: NumpyArrayConfig, naive: Naive) -> Volume:
 
 def stored(folder: Path) -> tuple[dict[str, Any], Any]:
     """The attributes of a stored array, and all of its voxels."""
+    archive = next((path for path in folder.parents if path.is_file()), None)
+    if archive is not None:
+        with tempfile.TemporaryDirectory() as unpacked:
+            shutil.unpack_archive(archive, unpacked, "zip")
+            return stored(Path(unpacked) / folder.relative_to(archive))
     if (folder / "attributes.json").exists():
         return {}, read_n5(folder)
     if (folder / "zarr.json").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from oracles.n5_stores import write_n5
 
 import gp_arrays as gpa
-from gp_arrays.testing import StoredSourceLaws
+from gp_arrays.testing import ArrayTypeLaws, StoredSourceLaws, write_plain_zarr
 
 RNG = np.random.default_rng(0)
 
@@ -28,3 +29,21 @@ class TestN5Laws(StoredSourceLaws):
 
     def fill_of(self, config: Any) -> Any:
         return 0
+
+
+class TestZipLaws(ArrayTypeLaws):
+    type = gpa.ZarrArrayConfig
+
+    def configs(self, folder: Path) -> Any:
+        if not (folder / "laws.ozx").exists():
+            store, attributes = folder / "packed", {"voxel_size": [2, 3], "offset": [4, -6]}
+            data = RNG.integers(1, 9, (2, 5, 7)).astype(">i2")
+            write_plain_zarr(store / "two", data[0], (2, 3), attributes, absent=[(0, 1)], fill_value=3)
+            write_n5(store / "five", data, (1, 3, 4), compression="gzip")
+            shutil.make_archive(str(folder / "laws"), "zip", store)
+            (folder / "laws.zip").rename(folder / "laws.ozx")
+            shutil.rmtree(store)
+        return [
+            gpa.ZarrArrayConfig("two", folder / "laws.ozx", "two"),
+            gpa.ZarrArrayConfig("five", folder / "laws.ozx", "five", voxel_size=(2, 3), axes=["c", "y", "x"]),
+        ]
