@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
+from ..errors import StoreError
+from .axes import NONSPATIAL
+from .coordinates import coordinates_beside, dimension_names
 from .documents import Node, ancestors
 from .pyramids import level_paths, multiscales_of
 from .remote import StorePath
@@ -34,15 +38,34 @@ def declared_labels(root: StorePath, node: Node) -> bool:
 
 
 def channel_names(root: StorePath, node: Node) -> tuple[str, ...] | None:
-    """Names of the channels of an array: of its own attributes, else of ``omero`` beside its pyramid; or None."""
-    names = node.attrs.get("channel_names")
+    """Names of the channels of an array, or None.
+
+    They are in its own attributes, in ``omero`` beside its pyramid, or in an array beside it that is named as its
+    axis of channels, as xarray writes them. Names that are not all there, or not all different, are none.
+    """
+    names = node.attrs.get("channel_names") or _names_in_omero(root, node) or _names_along_axis(root, node)
+    if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
+        return tuple(map(str, names)) if len(set(names)) == len(names) else None
+    return None
+
+
+def _names_in_omero(root: StorePath, node: Node) -> list[Any] | None:
     for group, below in ancestors(root, node.path):
-        if names is None and any(below in level_paths(image) for image in multiscales_of(group)):
+        if any(below in level_paths(image) for image in multiscales_of(group)):
             ome = group.attrs.get("ome")
             omero = (ome if isinstance(ome, Mapping) else group.attrs).get("omero")
             channels = omero.get("channels") if isinstance(omero, Mapping) else None
             if isinstance(channels, list):
-                names = [each.get("label") if isinstance(each, Mapping) else None for each in channels]
-    if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
-        return tuple(names) if len(set(names)) == len(names) else None
+                return [each.get("label") if isinstance(each, Mapping) else None for each in channels]
+    return None
+
+
+def _names_along_axis(root: StorePath, node: Node) -> list[Any] | None:
+    for name, length in zip(dimension_names(node) or (), node.shape or (), strict=False):
+        if NONSPATIAL.get(name.lower()) == "c":
+            try:
+                coordinates = coordinates_beside(root, node, name, length)
+            except (StoreError, ValueError):
+                return None  # they may be anything: only texts are names
+            return None if coordinates is None else list(coordinates.values)
     return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 
@@ -817,3 +819,61 @@ def test_groups_of_numbered_levels_are_pyramids(tmp_path: Path, name: str) -> No
     (step,) = opened(root, group).plan.steps
     assert step.opened is not None
     assert [tuple(int(each.to("nm")) for each in coarse.voxel_size) for coarse in step.opened.coarser()] == [size]
+
+
+def fixed_text(codecs: Sequence[str], data: bytes) -> dict[str, Any]:
+    """Two texts along an axis, in the ways in which Zarr v3 holds them."""
+    kind = "string" if "vlen-utf8" in codecs else {"name": "fixed_length_utf32", "configuration": {"length_bytes": 8}}
+    document = array_v3(2, names=["c"])
+    document |= {"data_type": kind, "codecs": [{"name": name} for name in codecs], "fill_value": ""}
+    return {"c/zarr.json": json.dumps(document).encode(), "c/c/0": data}
+
+
+NAMES = np.array(["em", "er"])
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"c/.zarray": json.dumps(array_v2(2, dtype="<U2")).encode(), "c/0": NAMES.tobytes()},
+        {
+            "c/.zarray": json.dumps(
+                {**array_v2(2, dtype="|O"), "filters": [{"id": "vlen-utf8"}], "compressor": {"id": "zlib", "level": 1}}
+            ).encode(),
+            "c/0": zlib.compress(numcodecs.VLenUTF8().encode(NAMES.astype(object))),
+        },
+        fixed_text(["bytes"], NAMES.tobytes()),
+        fixed_text(["bytes", "zstd", "crc32c"], numcodecs.Zstd().encode(NAMES.tobytes()) + b"1234"),
+        fixed_text(["vlen-utf8", "gzip"], numcodecs.GZip().encode(numcodecs.VLenUTF8().encode(NAMES.astype(object)))),
+        # what cannot be read is no name
+        fixed_text(["sharding_indexed"], b""),
+        fixed_text(["bytes", "zstd"], b"damaged"),
+    ],
+)
+def test_names_of_channels_along_their_axis(tmp_path: Path, files: dict[str, bytes]) -> None:
+    known = b"damaged" not in files.values() and b"" not in files.values()
+    axes = {"z": ([0.0, 40.0], "nm")}
+    root = write_xarray(tmp_path, axes, ["c", "z"], (2, 2))
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    array = opened(root, "raw")
+    assert array.channels == (("em", "er") if known else ("0", "1"))
+    assert (array.roi.begin, array.voxel_size) == ((-20,), (40,))
+
+
+def test_sizes_from_the_xml_beside_an_hdf5_file(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "em.xml").write_text(XML.replace("em.n5", "em.h5").replace("AFFINE", "1 0 0 0 0 1 0 0 0 0 1 0"))
+    with h5py.File(tmp_path / "em.h5", "w") as file:
+        file["s00/resolutions"] = np.array([[1, 1, 1], [2, 2, 1]], float)
+        file["s00/subdivisions"] = np.array([[6, 4, 3], [3, 2, 3]])
+        file["t00000/s00/0/cells"] = np.zeros((3, 4, 6), np.int16)
+        file["t00000/s00/1/cells"] = np.zeros((3, 2, 3), np.int16)
+    for level_, size in ((0, (40, 5, 4)), (1, (40, 10, 8))):
+        config = gpa.HDF5ArrayConfig("a", tmp_path / "em.h5", f"t00000/s00/{level_}/cells")
+        assert config.array().voxel_size == size
+        assert config.verify() == (True, "ok")
+    (tmp_path / "em.xml").unlink()
+    with pytest.raises(gpa.StoreError, match="downsamplingFactors.*`voxel_size=`"):
+        config.array()
