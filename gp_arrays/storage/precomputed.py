@@ -27,6 +27,8 @@ Voxels = np.ndarray[Any, Any]
 #: Files that one read asks a server for at the same time.
 CONNECTIONS = 16
 
+#: Fewer voxels than that are decoded by one thread.
+FEW = 2**20
 #: The most bytes of a chunk or an index that are read from a shard; an index that says more is taken as damaged.
 LONGEST = 2**31
 
@@ -87,8 +89,9 @@ def read_box(root: StorePath, info: Info, scale: Scale, box: Sequence[slice]) ->
 
     touched = (range(part.start // c, -(-part.stop // c)) for part, c in zip(box[1:], scale.chunk, strict=True))
     positions = list(itertools.product(*touched))
-    # raw chunks on disk are copied, which threads do not make faster
-    several = CONNECTIONS if not isinstance(root, Path) else 1 if scale.encoding == "raw" else os.cpu_count() or 1
+    # on disk threads make neither copies faster nor the decoding of few voxels
+    alone = scale.encoding == "raw" or out.size < FEW
+    several = CONNECTIONS if not isinstance(root, Path) else 1 if alone else os.cpu_count() or 1
     threads = min(len(positions), several)
     if threads < 2:
         present = [read(position) for position in positions]
