@@ -55,6 +55,8 @@ _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "
 
 _filesystems: dict[tuple[str, ...], Any] = {}
 _lock = threading.Lock()
+# fsspec reads an archive, such as a zip file, through one open file, which threads must not share
+_archive_lock = threading.Lock()
 # those of a parent process: kept, as closing them could wait for its thread, which a forked process does not have
 _inherited: list[Any] = []
 
@@ -69,9 +71,9 @@ class Truncated(ConnectionError):
 
 def _forget_filesystems() -> None:
     """A forked process has neither the thread of its parent's event loop nor may it use its connections."""
-    global _filesystems, _lock
+    global _filesystems, _lock, _archive_lock
     _inherited.append(_filesystems)
-    _filesystems, _lock = {}, threading.Lock()
+    _filesystems, _lock, _archive_lock = {}, threading.Lock(), threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget_filesystems)
@@ -278,9 +280,14 @@ def _cut(data: bytes, start: int, stop: int | None) -> bytes:
 
 def _call(filesystem: Any, method: str, *args: Any, **kwargs: Any) -> Any:
     """Call a method of a file system, within bounds of time where it is asynchronous."""
+    from fsspec.archive import AbstractArchiveFileSystem
+    from fsspec.asyn import sync
+
+    if isinstance(filesystem, AbstractArchiveFileSystem):
+        with _archive_lock:
+            return getattr(filesystem, method)(*args, **kwargs)
     if not getattr(filesystem, "async_impl", False):
         return getattr(filesystem, method)(*args, **kwargs)
-    from fsspec.asyn import sync
 
     return sync(filesystem.loop, getattr(filesystem, f"_{method}"), *args, timeout=LONGEST, **kwargs)
 
