@@ -102,7 +102,7 @@ def to_shape(text: str) -> tuple[int, ...]:
     default=20,
     show_default=True,
     type=click.IntRange(min=1),
-    help="End after so many failures with no block done between them.",
+    help="End after this many failures with no block done between them.",
 )
 @click.option(
     "--threads-per-worker",
@@ -120,7 +120,7 @@ def to_shape(text: str) -> tuple[int, ...]:
 )
 @click.option(
     "--host",
-    help="Address that workers of --worker-command reach this machine by, and the only one that is listened at; "
+    help="Address that workers of --worker-command reach this machine by. Nothing listens at another one; "
     "by default the one that other machines know it by.",
 )
 @click.option("--accept-changed", is_flag=True, help="Resume although files or source stores have changed.")
@@ -186,7 +186,7 @@ def materialize(
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path), metavar="OUT")
-@click.option("--state", type=click.Path(path_type=Path), help="Where the jobs keep what is done, if not beside OUT.")
+@click.option("--state", type=click.Path(path_type=Path), help="Folder for the records of the jobs, if not beside OUT.")
 @click.option("--check", type=click.IntRange(min=1), metavar="N", help="Compute N random blocks again and compare.")
 @click.option("--trust", is_flag=True, help="Let --check import the modules that a job names, wherever they are.")
 def status(store: Path, state: Path | None, check: int | None, trust: bool) -> int:

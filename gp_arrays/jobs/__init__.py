@@ -1,6 +1,6 @@
 """Materialization: the arrays of a tree written to disk, block by block, at any size.
 
-Names are imported when they are first used: a worker needs few of these modules, and each worker imports them anew.
+Names are imported when they are first used: a worker needs few of these modules, and every worker has to import them.
 """
 
 from importlib import import_module

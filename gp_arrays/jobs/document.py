@@ -51,16 +51,16 @@ class Job:
         id: Of the job. Its outputs carry it too.
         root: The store. It may have been moved since, together with the state.
         unit: The unit of the tree.
-        skip_empty: True if chunks that are 0 throughout stay unwritten.
+        skip_empty: True if chunks that are 0 everywhere are not written.
         datasets: The datasets that the user named.
         arrays: For each output that is no level of a pyramid the array of the tree.
         tree: The arrays, as a tree file has them.
         modules: What has to be imported for the tree, apart from this package.
         passes: Those of levels of pyramids stand after those that they read.
-        compared: What must be the same when the job goes on.
+        compared: The description that must be the same when the job is resumed.
         files: For each array of the tree the digests of its files and functions, by their names.
         stores: For each source where it lies, and the metadata of its store.
-        accepted: Changes of files and stores that a user has accepted, in words.
+        accepted: Changes of files and stores that a user has accepted, as text.
     """
 
     version: int
@@ -130,7 +130,7 @@ def read(folder: Path) -> Job:
         raise StoreError(
             "the job was written by another version of gp_arrays",
             found=f"{folder / JOB}: version {version}",
-            allowed=f"version {VERSION}; overwrite starts anew",
+            allowed=f"version {VERSION}; overwrite starts from the beginning",
         )
     try:
         job: Job = _CONVERTER.structure(document, Job)

@@ -24,7 +24,7 @@ from .pyramid import level_roots
 from .result import Cost
 from .schedule import Schedule
 
-#: How many blocks of a pass are measured at most, and for how many seconds one goes on after the first.
+#: The most blocks of a pass that are measured, and the seconds after which no further one is begun.
 MEASURED, SECONDS = 12, 10.0
 
 
@@ -92,7 +92,7 @@ class Trial:
 
     def __init__(self, prepared: Prepared, root: Path) -> None:
         self.prepared, self.root = prepared, root
-        #: Whether blocks can be written: the disk for temporary files may be too small for one.
+        #: True as long as blocks can be written: the disk for temporary files may be too small for one.
         self.writes = True
         self._writers: dict[str, Writer] = {}
         self._bytes: dict[str, int] = {}

@@ -40,7 +40,7 @@ class Output:
         dataset: Its path in the store, and its name in the plan.
         meta: Its extent, voxel size, axes and dtype.
         chunks: In voxels, of all axes.
-        shards: What is written at once where chunks lie in shards, in voxels, else None.
+        shards: In voxels, of all axes; None if chunks do not lie in shards.
     """
 
     dataset: str
@@ -88,7 +88,7 @@ class Pass:
         begin: The corner of the first block, in world units.
         block: The shape of a block.
         grid: How many blocks there are along each axis.
-        level: What it is computed from, where it is a level of a pyramid.
+        level: How it is computed from the pass below if it is a level of a pyramid, else None.
     """
 
     name: str

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """A run of a job: its schedulers, one after another for each pass, and what they and the journals say.
+    """A run of a job: it starts schedulers, one after another for each pass, and follows the journals of the workers.
 
     Args:
         job: The job.
@@ -73,7 +73,7 @@ class Run:
         self._bar: Any = None
 
     def work(self) -> None:
-        """Do what is missing. A pass begins where those below it are recorded."""
+        """Do the missing blocks, pass by pass. Blocks of a level wait until those below them are recorded."""
         self.state.begin()
         with writing(self.logs):
             self.logs.mkdir()
@@ -109,7 +109,7 @@ class Run:
             outcome = self._schedule(pass_, np.flatnonzero(todo))
             if outcome is None:
                 self._broken.append(self._journals)
-                logger.warning("daisy's scheduler broke down, see %s; another one goes on", self.logs)
+                logger.warning("daisy's scheduler broke down, see %s; another one continues", self.logs)
             settled, records = records.settled(retries).sum(), self.records(pass_)
             in_vain = 0 if records.settled(retries).sum() > settled else in_vain + 1
             if outcome is not None and self.stopped is None:
@@ -172,7 +172,7 @@ class Run:
         return outcome if ended else ENDED_HERE
 
     def _watch(self, scheduler: Scheduler, pass_: Pass, todo: Grid) -> bool:
-        """True once a scheduler has ended, False where it waits in vain."""
+        """True once the scheduler has ended, False if it waits although nothing is left to do."""
         settled_at = None
         pause = LOOK
         before = self._bar.n - self._done

@@ -59,7 +59,7 @@ def provenance(plan: Plan, dataset: str, tree: Mapping[str, Any] | None, job: st
     """Where the voxels of an output come from.
 
     The tree as a document (None where voxels in memory are among its sources), the array
-    in it, the digest of what it says, the versions of libraries, the date.
+    in it, its digest, the versions of libraries, the date.
     """
     config = plan.roots[dataset]
     return {
@@ -196,9 +196,9 @@ def mark_outputs(job: Job, state: State) -> None:
 
 
 class Writer:
-    """Writes boxes of one output, and refuses where the array is not what it was when opened.
+    """Writes regions of one output, and raises an error if the array was removed or replaced since it was opened.
 
-    With ``skip_empty`` a chunk that is fill value throughout is left out. ``job`` is the id of
+    With ``skip_empty`` a chunk that holds only the fill value is not written. ``job`` is the id of
     the job whose array it must be; any will do by default.
     """
 

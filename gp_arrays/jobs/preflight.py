@@ -33,14 +33,14 @@ def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
 
 
 def require_same(before: Job, job: Job, root: Path, accept_changed: bool) -> Job:
-    """The job as it goes on where an earlier run of it stopped.
+    """The job as it is resumed after an earlier run.
 
     Raises StoreError, saying what changed, where it is a different one, or where files or stores that decide its voxels
     have changed since its first run and the user does not accept that.
     """
     one, other = before.compared, job.compared
     if one["tree"] != other["tree"] and before.tree != job.tree:
-        # what has changed in words, rather than digests of it
+        # the changed fields rather than two digests
         one, other = {**one, "tree": before.tree}, {**other, "tree": job.tree}
     changed = changes({"files": before.files, "stores": before.stores}, {"files": job.files, "stores": job.stores})
     different = changes(one, other)
@@ -48,20 +48,20 @@ def require_same(before: Job, job: Job, root: Path, accept_changed: bool) -> Job
         raise StoreError(
             "these outputs were written by a different job",
             found=_shown([*changed, *different]),
-            allowed="overwrite starts anew",
+            allowed="overwrite starts from the beginning",
         )
     for dataset in job.outputs:
         if job_of(read_node(root, dataset)) != before.id:
             raise StoreError(
                 "an output was not created by this job",
                 found=f"{root}/{dataset}",
-                allowed="overwrite starts anew",
+                allowed="overwrite starts from the beginning",
             )
     if changed and not accept_changed:
         raise StoreError(
             "files or stores that the job depends on have changed since its blocks were done",
             found=_shown(changed),
-            allowed="--accept-changed (accept_changed=True) goes on with them as they are now; overwrite starts anew",
+            allowed="--accept-changed (accept_changed=True) resumes with them as they are now; overwrite starts from the beginning",
         )
     return attrs.evolve(job, accepted=(*before.accepted, *changed))
 

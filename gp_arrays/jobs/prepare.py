@@ -1,4 +1,4 @@
-"""From what a user asks for to a job: its passes, and what it is compared by when it goes on."""
+"""Makes a job of what a user asks for: its passes, and the description that is compared when it is resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .settings import Layout
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """A job and what is alive of it in the process of its master.
+    """A job, with the objects that only the process of its master has.
 
     Attributes:
         root: The store.
@@ -152,7 +152,7 @@ def compared(
     layout: Layout,
     groups: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What must be the same for one run to go on where another stopped, in words that an error can use."""
+    """The description that must be the same for a job to be resumed, with names that an error can show."""
     outputs = {
         o.dataset: {
             "shape": o.meta.shape,

@@ -29,12 +29,12 @@ class Status:
 
     Attributes:
         folder: Of its state.
-        datasets: What it writes.
+        datasets: The paths of its outputs.
         blocks: How many blocks the job has, whatever the roi of its runs.
         done: How many are done.
         failed: How many failed in the last run and are not done.
         empty: How many others are known to be empty.
-        running: Who is at work, or None.
+        running: The process that is running it, or None.
         replaced: True if what it wrote has been removed or replaced since.
     """
 
@@ -57,7 +57,7 @@ class Status:
             f"{self.failed} failed, {self.missing} missing"
         )
         text += "; its outputs are gone or belong to another job now" if self.replaced else ""
-        return text if self.running is None else f"{text}; at work: {self.running}"
+        return text if self.running is None else f"{text}; running: {self.running}"
 
 
 def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, ...]:
@@ -65,7 +65,7 @@ def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, .
 
     Args:
         path: The store.
-        state: Where its jobs remember what is done, where that is not beside the store.
+        state: The folder for the records of its jobs, if it is not the one beside the store.
 
     Raises:
         StoreError: No job has written there.

@@ -153,7 +153,7 @@ def _coarser(meta: Meta, by: Sequence[int]) -> Meta:
 
 
 def _pass(output: Output, base: Pass, level: Level) -> Pass:
-    # about the box of the finest level's block, so that memory stays what it is there
+    # about the region of a block of the finest level, so that it needs no more memory
     block = tuple(-(-b // u) * u for b, u in zip(base.block, output.unit, strict=True))
     extent = output.meta.region.shape
     grid = tuple(-(-e // b) for e, b in zip(extent, block, strict=True))

@@ -2,7 +2,7 @@
 
 Records and voxels reach the disk when the system sees fit, and in any order. So from time to
 time the journals are read, all that was written is forced to disk, and only then are the blocks
-that the journals named kept as safe. A job that goes on under another start of the machine, or on
+that the journals named saved as safe. A job that is resumed under another start of the machine, or on
 another machine, believes these alone.
 
 Workers elsewhere write to a server's disk: NFS has a file once it is closed, so before its block

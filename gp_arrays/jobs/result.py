@@ -56,7 +56,7 @@ class Cost:
 
 
 def counted(blocks: int) -> str:
-    """So many blocks, in words."""
+    """A count of blocks as text, such as ``1 block``."""
     return "1 block" if blocks == 1 else f"{blocks} blocks"
 
 
@@ -102,7 +102,7 @@ class Result:
         voxels: Of all outputs, written in this run.
         seconds: How long it took.
         workers_lost: How many workers died or were ended because they were stuck.
-        state: The folder in which the job remembers what is done.
+        state: The folder with the records of the job.
         logs: The folder of the logs of this run.
         stopped: Why the run ended before its end, or None.
         cost: What the job would cost, after a dry run; nothing else but counts is set then.
@@ -125,7 +125,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether every block within the roi is done."""
+        """True if every block within the roi is done."""
         return self.done == self.blocks
 
     def __str__(self) -> str:
@@ -152,5 +152,5 @@ class Result:
         if self.stopped:
             lines.append(f"  stopped: {self.stopped}")
         if not self.ok:
-            lines.append(f"  logs: {self.logs}; the same command again does only what is missing")
+            lines.append(f"  logs: {self.logs}; the same call again does only the missing blocks")
         return "\n".join(lines)

@@ -101,7 +101,7 @@ def materialize(
             the store.
         worker_command: What starts a worker elsewhere, such as ``"srun -c 2 {worker}"``; run by
             ``sh``. It must last as long as its worker (``sbatch --wait``, ``bsub -K``). ``{slot}`` in it is the
-            worker's number among those at work, 0 to ``num_workers - 1``: a GPU, say. Without a command each worker
+            worker's number among the running ones, 0 to ``num_workers - 1``: a GPU, say. Without a command each worker
             sees one of the GPUs of this machine, in turn. Store, state and sources are on disks that both see.
         host: The address that workers elsewhere reach this machine by, and the only one at which it listens for them.
             Without ``worker_command`` nobody but this machine is listened to (127.0.0.1).
@@ -169,7 +169,7 @@ def materialize(
             schedule = make_schedule(prepared.job.passes, roi, active, None if before is None else own)
             return _estimated(prepared, schedule, num_workers, own)
         if before is not None:
-            # anew, as store and state may have been moved
+            # again, because store and state may have been moved
             save_job(prepared, own)
             recover(own, prepared.job.passes)
         else:

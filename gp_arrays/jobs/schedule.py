@@ -84,7 +84,7 @@ def make_schedule(passes: Sequence[Pass], roi: Roi | None, active: Mapping[str, 
         passes: Those of pyramids after those they read.
         roi: Where to work; everywhere by default.
         active: Bool grids of the blocks that are not known to be empty, where any are.
-        state: What is done already; nothing by default.
+        state: The records of what is done; None if nothing is.
     """
     chosen: dict[str, Grid] = {}
     actives: dict[str, Grid] = {}
@@ -159,7 +159,7 @@ def _box(pass_: Pass, box: Box) -> Region:
 
 
 def within_mask(plan: Plan, pass_: Pass) -> Grid:
-    """Which blocks of a pass a mask reaches: those where it is not 0 throughout.
+    """The blocks of a pass in which a mask is not 0 everywhere, as a bool grid.
 
     The mask is the one output of its plan. It is read block by block, where its chunks exist.
     """

@@ -21,7 +21,7 @@ class Workers:
     Attributes:
         retries: How often a failed block is tried again.
         timeout: Seconds after which a block counts as stuck and its worker is ended; None for never.
-        max_failed: So many failures with no block done between them end the run.
+        max_failed: The run ends after this many failures with no block done between them.
         threads: How many threads the libraries of a worker may use, torch among them. The voxels of a network may
             differ in their last digits with another number.
     """
@@ -48,7 +48,7 @@ class Crew:
     Attributes:
         count: How many at once.
         command: What starts one elsewhere, with ``{worker}`` for the worker's own command, and ``{slot}`` for its
-            number among those at work, from 0.
+            number among the running ones, from 0.
         host: The address that workers elsewhere reach this machine by.
         limits: What they are allowed.
     """

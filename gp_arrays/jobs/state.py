@@ -32,8 +32,8 @@ CREATED = "created"
 LOCK = "lock"
 
 README = """This folder is the memory of a gp_arrays job: what it writes and which blocks are done.
-Keep it beside the store, and move or copy both together. With it the same `materialize` call goes on where it stopped,
-and an unfinished output can be read as far as it is done. Without it the job would have to begin anew.
+Keep it beside the store, and move or copy both together. With it the same `materialize` call resumes the job,
+and an unfinished output can be read as far as it is done. Without it the job has to start from the beginning.
 
 job.json      the job: the tree, its outputs, how they are cut into blocks
 journals/     what each worker recorded: blocks started, done, failed
@@ -42,7 +42,7 @@ failures/     why blocks failed in the last run
 logs/         what workers and the scheduler printed, a folder for each run
 voxels/       arrays that were in memory
 summary.json  the result of the last run
-lock          held while a run is at work; created: all outputs exist; boot: under which start of the machine
+lock          locked by a running job; created: all outputs exist; boot: under which start of the machine
 """
 
 
@@ -118,7 +118,7 @@ class State:
         """Keep other masters of the job out; the lock ends with this process, however it ends.
 
         Masters of other jobs with the same outputs see it by the marks of these outputs. Afterwards the folder is
-        removed if no job is in it. Raises StoreError that names who is at work.
+        removed if no job is in it. Raises StoreError that names the process that has it.
         """
         path = self.folder / LOCK
         self._new_folders = [parent for parent in self.folder.parents if not parent.exists()]
@@ -149,7 +149,7 @@ class State:
                 entry.unlink()
 
     def holder(self) -> str | None:
-        """Who is at work on the job, or None."""
+        """The process that is running the job, or None."""
         try:
             with (self.folder / LOCK).open("r") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -186,7 +186,7 @@ class State:
             replace_file(self.folder / BOOT, start, durable=True)
 
     def announce(self, run: dict[str, Any], todo: Grid) -> None:
-        """Say which run is at work and what it has to do: workers of others write nothing from now on.
+        """Save which run is running and its blocks: workers of earlier runs write nothing from now on.
 
         Only this user may read it, because it tells how workers reach the scheduler. Raises StoreError.
         """
@@ -199,12 +199,12 @@ class State:
         replace_file(folder / "run.json", json.dumps(run))
 
     def end(self) -> None:
-        """Say that no run is at work: workers that are left over write nothing from now on."""
+        """Remove the description of the run: workers that are left over write nothing from now on."""
         # removing a file needs no space on a full disk
         (self.folder / RUN / "run.json").unlink(missing_ok=True)
 
     def read_run(self) -> dict[str, Any] | None:
-        """The run at work, None where there is none."""
+        """The description of the running run, None if there is none."""
         try:
             run: dict[str, Any] = json.loads((self.folder / RUN / "run.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -212,7 +212,7 @@ class State:
         return run
 
     def done(self, pass_: Pass) -> Grid:
-        """Which blocks of a pass are done, as a bool grid, read anew."""
+        """Which blocks of a pass are done now, as a bool grid."""
         return read_done(self.folder, pass_.name, pass_.grid)
 
     def empty(self, pass_: Pass) -> Grid:
@@ -226,7 +226,7 @@ class State:
         replace_file(self.folder / kind / name, np.packbits(grid).tobytes(), durable)
 
     def fold(self, pass_: Pass, done: Grid) -> None:
-        """Make ``done`` all that is known of a pass, its journals included; not while a run is at work."""
+        """Save ``done`` as all records of a pass and remove its journals; never while the job is running."""
         self.keep(SAFE, pass_.name, done, durable=True)
         # journals go last: who reads them meanwhile reads the bitmap afterwards
         shutil.rmtree(self.folder / JOURNALS / pass_.name, ignore_errors=True)
@@ -238,7 +238,7 @@ class State:
         return None if summary is None else int(summary["threads"])
 
     def failures(self) -> list[dict[str, Any]]:
-        """What workers noted of blocks that failed in the last run, by pass and number; the last note of each counts."""
+        """The notes of workers on blocks that failed in the last run: for each block the last one."""
         notes = {}
         for path in sorted((self.folder / FAILURES).glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

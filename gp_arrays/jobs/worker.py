@@ -28,7 +28,7 @@ from .state import FAILURES, RUN, State
 
 #: Seconds between a failure and the next block, at first and at most: what has vanished may come back.
 PAUSE, LONGEST_PAUSE = 0.05, 2.0
-#: Seconds between two looks whether the run goes on, and that a worker has to leave after it.
+#: Seconds between checks that the run is still running, and until a worker is ended after it.
 OVER = 10.0
 #: Set in workers: a script that they run under another name must not begin a job of its own.
 WORKER = "GP_ARRAYS_WORKER"
@@ -152,7 +152,7 @@ class Worker:
                     pause = min(2 * pause, LONGEST_PAUSE)
 
     def leave(self) -> None:
-        """Let go of everything, and record that this worker left by itself."""
+        """Release the resources of all arrays, and record that this worker left by itself."""
         for step in self.work.plan.steps if "work" in vars(self) else ():
             step.config.release()
         with contextlib.suppress(OSError):

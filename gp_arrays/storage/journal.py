@@ -28,7 +28,7 @@ from .remote import RemotePath, StorePath
 STARTED, DONE, FAILED, LEFT = 1, 2, 3, 4
 RECORD = struct.Struct("<QII")
 RECORDS: Any = np.dtype([("block", "<u8"), ("kind", "<u4"), ("check", "<u4")])
-#: Bytes of a journal that are reserved when it is created, so that the blocks at work can be recorded on a full disk.
+#: Bytes of a journal that are reserved when it is created, so that running blocks can be recorded on a full disk.
 RESERVED = 256 * RECORD.size
 
 JOURNALS = "journals"
@@ -104,7 +104,7 @@ def this_start() -> str | None:
 
 
 def machine_restarted(state: Path) -> bool:
-    """True if this machine was started anew since the last run began: journals may tell of voxels that were lost."""
+    """True if this machine was started again since the last run began: voxels of recorded blocks may be lost."""
     now = this_start()
     try:
         then = (state / BOOT).read_text(encoding="utf-8")
@@ -184,7 +184,7 @@ class Mark:
                 job = read_json(folder / "job.json")
             except StoreError:
                 continue
-            # a state elsewhere is that of one store alone: of a copy it would tell what is done in the original
+            # a state elsewhere belongs to one store: it does not describe a copy of that store
             beside = not Path(self.state).is_absolute()
             if job is not None and job.get("id") == self.job and (beside or job.get("root") == str(store)):
                 return folder
@@ -268,7 +268,7 @@ class Unfinished:
             )
 
     def progress(self) -> str:
-        """How far the job is, in words."""
+        """How far the job is, as text."""
         if self._folder is None:
             return "the state of its job is not there"
         readable = self.mark.readable(self._folder)
