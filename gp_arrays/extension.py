@@ -28,7 +28,7 @@ gp_arrays.errors.ConfigError: scaled: factor: not a number; found 'half'
 """
 
 from .errors import ComputeError, ConfigError, GpArraysError, RequestError, StoreError, TreeError
-from .model.base import ArrayConfig, PointwiseConfig, SourceConfig
+from .model.base import ArrayConfig, OneSourceConfig, PointwiseConfig, SourceConfig
 from .model.checks import common_grid, require_ids, require_integer_ids, require_no_nonspatial_axes
 from .model.config import SOURCE
 from .model.fields import (
@@ -59,6 +59,7 @@ __all__ = [
     "ConfigError",
     "GpArraysError",
     "Meta",
+    "OneSourceConfig",
     "Opened",
     "PointwiseConfig",
     "Quantity",

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import PATH_SEPARATOR, GpArraysError, TreeError
 from .checks import alike
-from .config import Config
+from .config import SOURCE, Config
 from .meta import Block, Meta, Region
 from .opened import Opened
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False, repr=False)
 class ArrayConfig(Config):
-    """Base of all array types: those that are computed from other arrays derive from it at once.
+    """Base of all array types. A type that is computed from several arrays derives from it directly.
 
     A type is declared with ``@attrs.frozen(eq=False, repr=False)``. Its fields are its
     parameters; one that holds arrays has ``metadata=SOURCE``, of ``gp_arrays.model.config``. A
@@ -35,8 +35,9 @@ class ArrayConfig(Config):
       and shape ``meta.shape_of(region)``, non-spatial axes first; the same voxel whatever region
       it is computed in.
 
-    ``examples/own_type.py`` is one in full, ``gp_arrays.testing.ArrayTypeLaws`` tests that it
-    keeps the rules. Where each voxel depends on the same voxel alone, a PointwiseConfig is less.
+    ``examples/own_type.py`` is a complete type, and ``gp_arrays.testing.ArrayTypeLaws`` tests that it keeps the
+    rules. A type that is computed from one array derives from OneSourceConfig, one whose voxels each depend only on
+    the voxel at the same position from PointwiseConfig: both need less code.
     """
 
     abstract: ClassVar[bool] = True
@@ -200,6 +201,61 @@ class SourceConfig(ArrayConfig):
     def open(self, mode: str | None = None) -> Opened:
         """Open it without reading a voxel. Raises StoreError."""
         raise NotImplementedError(f"{type(self).__name__} opens nothing")
+
+
+@attrs.frozen(eq=False, repr=False)
+class OneSourceConfig(ArrayConfig):
+    """Base of the array types that are computed from one other array.
+
+    A type is declared as in ArrayConfig. Its first field is ``source_array_config``, and its rules get that array's
+    meta and block alone: it implements ``infer_from`` and ``compute_from``, and ``context_of`` where a region
+    needs more of the source than itself.
+
+    >>> import gp_arrays as gpa
+    >>> @attrs.frozen(eq=False, repr=False)
+    ... class ReversedArrayConfig(OneSourceConfig):
+    ...     def infer_from(self, source):
+    ...         return source
+    ...
+    ...     def context_of(self, region, meta, source):
+    ...         return source.region
+    ...
+    ...     def compute_from(self, region, meta, block):
+    ...         reversed = Block(block.data[:, ::-1], block.region, block.meta)
+    ...         return reversed.crop(region)
+    >>> raw = gpa.NumpyArrayConfig("raw", data=np.array([[1, 2, 3]], np.uint8))
+    >>> ReversedArrayConfig("reversed", raw).array()[0, :2]
+    array([3, 2], dtype=uint8)
+    """
+
+    abstract: ClassVar[bool] = True
+
+    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
+
+    def infer(self, *sources: Meta) -> Meta:
+        return self.infer_from(sources[0])
+
+    def infer_from(self, source: Meta) -> Meta:
+        """The meta of the result. Raises TreeError where the source does not fit."""
+        raise NotImplementedError(f"{type(self).__name__} states no meta rule")
+
+    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:
+        return [self.context_of(region, meta, sources[0])]
+
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> Region | None:
+        """The region of the source that ``region`` needs; None if no voxel of it is read."""
+        return super().context(region, meta, [source])[0]
+
+    def compute(
+        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
+    ) -> np.ndarray[Any, Any]:
+        (block,) = blocks
+        assert block is not None
+        return self.compute_from(region, meta, block)
+
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+        """The voxels of ``region``, of ``meta.dtype``, from a block that covers its context."""
+        raise NotImplementedError(f"{type(self).__name__} states no kernel")
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -13,9 +13,8 @@ import numpy as np
 
 from ..errors import ComputeError, ConfigError, GpArraysError, TreeError, quoted
 from ..model import fields
-from ..model.base import ArrayConfig
+from ..model.base import OneSourceConfig
 from ..model.cache import CACHE
-from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .functions import code_hashes, file_hash, import_function, to_arguments, to_reference
 from .random_state import keeping_random_states
@@ -36,7 +35,7 @@ def to_files(value: Any) -> tuple[Path, ...]:
 
 
 @attrs.frozen(eq=False, repr=False)
-class PipelineArrayConfig(ArrayConfig):
+class PipelineArrayConfig(OneSourceConfig):
     """What gunpowder nodes compute from an array: ``append(pipeline, source, target, **arguments)``.
 
     The function gets a pipeline that provides the key ``source``, and returns one that also provides ``target``.
@@ -73,7 +72,6 @@ class PipelineArrayConfig(ArrayConfig):
 
     node_name: ClassVar[str] = "PipelineArray"
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     append: str = attrs.field(converter=to_reference)
     context_size: tuple[Any, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     tile_size: tuple[Any, ...] | None = attrs.field(
@@ -114,8 +112,7 @@ class PipelineArrayConfig(ArrayConfig):
     def release(self) -> None:
         close_pipelines()
 
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         import_function(self.append)
         if source.roi is None:
             raise TreeError("appended nodes need a source with bounds", allowed="this node before gp.RandomLocation")
@@ -127,16 +124,11 @@ class PipelineArrayConfig(ArrayConfig):
         interpolatable = dtype.kind == "f" if self.interpolatable is None else self.interpolatable
         return self.sizes.result(source, dtype=dtype, nonspatial=nonspatial, interpolatable=interpolatable)
 
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
-        (source,) = sources
-        return [source.clip(self.sizes.reads(self.sizes.tiles(region.whole(), meta, source), source))]
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> Region:
+        return source.clip(self.sizes.reads(self.sizes.tiles(region.whole(), meta, source), source))
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
-        (block,) = blocks
-        (source,) = sources
-        assert block is not None
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+        source = block.meta
         if self.tile_size is None:
             return self._request(block, region, source)
         target = Block(np.empty(meta.shape_of(region), meta.dtype), region, meta)

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..errors import ComputeError, ConfigError, TreeError, quoted
 from ..model import fields
-from ..model.base import ArrayConfig
+from ..model.base import OneSourceConfig
 from ..model.cache import CACHE
-from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .functions import is_reference, to_arguments, to_reference
 from .network import NetworkFiles, scaled
@@ -59,7 +58,7 @@ def to_model(value: Any) -> str | Path:
 
 
 @attrs.frozen(eq=False, repr=False)
-class PredictArrayConfig(ArrayConfig):
+class PredictArrayConfig(OneSourceConfig):
     """What a torch network predicts from an array, computed in whole tiles on one grid.
 
     The network gets float32 batches of shape ``(batch, channels, *spatial)``, a source without channels as one
@@ -97,7 +96,6 @@ class PredictArrayConfig(ArrayConfig):
         ComputeError: The network fails, or its result has another shape.
     """
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     model: str | Path = attrs.field(converter=to_model)
     checkpoint: Path | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_path))
     tile_size: tuple[Any, ...] | None = attrs.field(
@@ -153,8 +151,7 @@ class PredictArrayConfig(ArrayConfig):
     def fingerprints(self) -> dict[str, str]:
         return self.network.fingerprints()
 
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         _require_input(source)
         context = self.sizes.context(source)
         if any(c % v for c, v in zip(context, source.voxel_size, strict=True)):
@@ -166,14 +163,11 @@ class PredictArrayConfig(ArrayConfig):
         nonspatial = () if self.channels is None else (Axis(CHANNEL, len(self.channels), self.channels),)
         return self.sizes.result(source, dtype=self.dtype, nonspatial=nonspatial, interpolatable=True)
 
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
-        (source,) = sources
-        return [source.clip(self.sizes.reads(self.sizes.tiles(region, meta, source), source))]
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> Region:
+        return source.clip(self.sizes.reads(self.sizes.tiles(region, meta, source), source))
 
-    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
-        (block,) = blocks
-        (source,) = sources
-        assert block is not None
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
+        source = block.meta
         target = Block(np.empty(meta.shape_of(region), meta.dtype), region, meta)
         identity = f"{self.content} {self.network.state()}"
         tiles = self.sizes.tiles(region, meta, source)

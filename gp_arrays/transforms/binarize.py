@@ -10,9 +10,8 @@ import numpy as np
 
 from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
-from ..model.base import ArrayConfig
+from ..model.base import OneSourceConfig
 from ..model.checks import require_ids
-from ..model.config import SOURCE
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 
 Groups = tuple[tuple[str, tuple[int, ...]], ...]
@@ -89,7 +88,7 @@ def require_within(ids: Sequence[int], dtype: np.dtype[Any] | None, what: str) -
 
 
 @attrs.frozen(eq=False, repr=False)
-class BinarizeArrayConfig(ArrayConfig):
+class BinarizeArrayConfig(OneSourceConfig):
     """A uint8 channel for each group of ids: 1 where a voxel carries one of them.
 
     Args:
@@ -112,12 +111,10 @@ class BinarizeArrayConfig(ArrayConfig):
     keeps_constant = True
     is_mask = True
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     groupings: Groups = attrs.field(converter=to_groups)
     background: int = attrs.field(default=0, converter=fields.to_integer)
 
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         require_ids(source, "Binarize")
         require_within([i for _, ids in self.groupings for i in ids], source.dtype, "ids")
         require_within([self.background], source.dtype, "background")
@@ -126,13 +123,9 @@ class BinarizeArrayConfig(ArrayConfig):
             source, dtype=np.uint8, nonspatial=(Axis(CHANNEL, len(names), names),), interpolatable=False
         )
 
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
-        return [region.whole()]
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> Region:
+        return region.whole()
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
-        (source,) = blocks
-        assert source is not None
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
         ((first, last),) = meta.nonspatial_ranges(region)
-        return binarize(source.data, [ids for _, ids in self.groupings[first:last]], self.background)
+        return binarize(block.data, [ids for _, ids in self.groupings[first:last]], self.background)

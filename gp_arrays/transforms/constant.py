@@ -10,8 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..model import fields
-from ..model.base import ArrayConfig
-from ..model.config import SOURCE
+from ..model.base import OneSourceConfig
 from ..model.meta import Block, Meta, Region
 
 
@@ -30,7 +29,7 @@ def smallest_dtype(low: int, high: int) -> np.dtype[Any] | None:
 
 
 @attrs.frozen(eq=False, repr=False)
-class ConstantArrayConfig(ArrayConfig):
+class ConstantArrayConfig(OneSourceConfig):
     """The extent, voxel size and axes of an array, and one value throughout.
 
     No voxel of the source is read.
@@ -52,7 +51,6 @@ class ConstantArrayConfig(ArrayConfig):
     any_nonspatial_axes = True
     is_mask = True
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     constant: int | float = attrs.field(default=1, converter=fields.to_number)
     dtype: np.dtype[Any] | None = attrs.field(default=None, converter=fields.to_dtype)
 
@@ -78,11 +76,11 @@ class ConstantArrayConfig(ArrayConfig):
             raise ConfigError("the constant does not fit 64 bits", found=self.constant)
         return smallest
 
-    def infer(self, *sources: Meta) -> Meta:
-        return attrs.evolve(sources[0], dtype=self.value_dtype(), interpolatable=False, averaged=False)
+    def infer_from(self, source: Meta) -> Meta:
+        return attrs.evolve(source, dtype=self.value_dtype(), interpolatable=False, averaged=False)
 
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[None]:
-        return [None]
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> None:
+        return None
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]

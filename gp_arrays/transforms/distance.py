@@ -11,8 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError, TreeError
 from ..model import fields
-from ..model.base import ArrayConfig
-from ..model.config import SOURCE, Config
+from ..model.base import OneSourceConfig
 from ..model.meta import Block, Meta, Region
 from ..units import Quantity, whole_numbers
 
@@ -56,7 +55,7 @@ def to_reach(value: Any) -> Quantity:
 
 
 @attrs.frozen(eq=False, repr=False)
-class DistanceArrayConfig(ArrayConfig):
+class DistanceArrayConfig(OneSourceConfig):
     """float32: the distance of each voxel to the nearest one with another value, in world units.
 
     Distances go from centre to centre, so the least is a voxel's size, and at most to ``reach``, the value
@@ -78,12 +77,10 @@ class DistanceArrayConfig(ArrayConfig):
 
     supports_channel_subset = True
 
-    source_array_config: Config = attrs.field(metadata=SOURCE)
     reach: Quantity = attrs.field(converter=to_reach)
     output: str = attrs.field(default="boundary", validator=fields.one_of(*OUTPUTS))
 
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         if not source.dims:
             raise TreeError("Distance needs spatial axes", found="none")
         if source.dtype is not None and source.dtype.kind not in "uib":
@@ -105,23 +102,19 @@ class DistanceArrayConfig(ArrayConfig):
             raise TreeError("reach is too large", found=str(self.reach), allowed=f"at most {most} {meta.unit}")
         return reach
 
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> Region:
         # a voxel exactly at reach changes nothing
         far = [(self._reach(meta) - 1) // int(v) * int(v) for v in meta.voxel_size]
-        return [meta.clip(region.grow(far))]
+        return meta.clip(region.grow(far))
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
-        (source,) = blocks
-        assert source is not None
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
         # in the largest unit that divides all voxel sizes, which keeps the squares small
         unit, reach = math.gcd(*map(int, meta.voxel_size)), self._reach(meta)
         limit = (reach // unit + 1) ** 2
         sizes = [int(v) // unit for v in meta.voxel_size]
-        labels = source.data.reshape(-1, *source.data.shape[-meta.dims :])
+        labels = block.data.reshape(-1, *block.data.shape[-meta.dims :])
         squared = np.stack([squared_distance(channel, sizes, limit) for channel in labels])
         values = np.minimum(np.sqrt(squared.astype(np.float64)) * unit, reach).astype(np.float32)
         if self.output == "signed":
             np.negative(values, out=values, where=labels == 0)
-        return Block(values.reshape(source.data.shape), source.region, meta).crop(region)
+        return Block(values.reshape(block.data.shape), block.region, meta).crop(region)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
-from ..model.base import ArrayConfig
-from ..model.config import SOURCE
+from ..model.base import OneSourceConfig
 from ..model.meta import CHANNEL, Block, Meta, Region
 
 
@@ -29,7 +27,7 @@ def logical_or(data: np.ndarray[Any, Any], axis: int | None) -> np.ndarray[Any, 
 
 
 @attrs.frozen(eq=False, repr=False)
-class LogicalOrArrayConfig(ArrayConfig):
+class LogicalOrArrayConfig(OneSourceConfig):
     """uint8: 1 where any channel of an array is not zero, else 0. The channel axis goes.
 
     Args:
@@ -45,19 +43,12 @@ class LogicalOrArrayConfig(ArrayConfig):
     keeps_constant = True
     is_mask = True
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
-
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         nonspatial = source.nonspatial
         if nonspatial is not None:
             nonspatial = tuple(axis for axis in nonspatial if axis.name != CHANNEL)
         return attrs.evolve(source, dtype=np.uint8, nonspatial=nonspatial, interpolatable=False, averaged=False)
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
-        (source,) = blocks
-        assert source is not None
-        names = [axis.name for axis in source.meta.nonspatial or ()]
-        return logical_or(source.data, names.index(CHANNEL) if CHANNEL in names else None)
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+        names = [axis.name for axis in block.meta.nonspatial or ()]
+        return logical_or(block.data, names.index(CHANNEL) if CHANNEL in names else None)

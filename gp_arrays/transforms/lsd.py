@@ -11,9 +11,8 @@ import numpy as np
 
 from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
-from ..model.base import ArrayConfig
+from ..model.base import OneSourceConfig
 from ..model.checks import require_ids
-from ..model.config import SOURCE, Config
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from ..units import Quantity
 
@@ -139,7 +138,7 @@ def to_sigma(value: Any) -> tuple[Quantity, ...]:
 
 
 @attrs.frozen(eq=False, repr=False)
-class LSDArrayConfig(ArrayConfig):
+class LSDArrayConfig(OneSourceConfig):
     """Local shape descriptors, float32 between 0 and 1: what a label is like around each voxel.
 
     In a Gaussian window around the voxel, cut off at three sigma: where the centre of the label's voxels is
@@ -163,12 +162,10 @@ class LSDArrayConfig(ArrayConfig):
     array([0.62, 0.38, 0.  ], dtype=float32)
     """
 
-    source_array_config: Config = attrs.field(metadata=SOURCE)
     sigma: tuple[Quantity, ...] = attrs.field(converter=to_sigma)
     downsample: int = attrs.field(default=1, converter=fields.to_count)
 
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         require_ids(source, "LSD")
         if source.dims not in (2, 3):
             raise TreeError("LSD needs 2 or 3 spatial axes", found=", ".join(source.spatial_axes))
@@ -191,24 +188,20 @@ class LSDArrayConfig(ArrayConfig):
         lengths = self.sigma * meta.dims if len(self.sigma) == 1 else self.sigma
         return [float(length.to(meta.unit)) for length in lengths]
 
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> Region:
         cell, corner = self._cells(meta)
         reach = [radius(sigma, c) * c for sigma, c in zip(self._sigma(meta), cell, strict=True)]
-        return [meta.clip(region.whole().snap(cell, corner).grow(reach))]
+        return meta.clip(region.whole().snap(cell, corner).grow(reach))
 
     def _cells(self, meta: Meta) -> tuple[list[int], tuple[int, ...]]:
         """The size of a coarse voxel, and a corner of the grid of those."""
         corner = (0,) * meta.dims if meta.roi is None else meta.region.begin
         return [self.downsample * int(v) for v in meta.voxel_size], corner
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
-        (source,) = blocks
-        assert source is not None
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
         # the context begins at a corner of a coarse voxel, as does the array
-        coarse = source.data[(slice(None, None, self.downsample),) * meta.dims]
+        coarse = block.data[(slice(None, None, self.downsample),) * meta.dims]
         sizes = [int(v) for v in meta.voxel_size]
-        first = [(b - o) // v for b, o, v in zip(region.begin, source.region.begin, sizes, strict=True)]
-        labels = source.crop(region.whole())
+        first = [(b - o) // v for b, o, v in zip(region.begin, block.region.begin, sizes, strict=True)]
+        labels = block.crop(region.whole())
         return local_shape_descriptors(labels, coarse, first, self.downsample, sizes, self._sigma(meta))

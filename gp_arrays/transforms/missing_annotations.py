@@ -12,9 +12,8 @@ import numpy as np
 
 from ..errors import TreeError
 from ..model import fields
-from ..model.base import ArrayConfig
+from ..model.base import OneSourceConfig
 from ..model.checks import require_ids
-from ..model.config import SOURCE, Config
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 from .binarize import Groups, binarize, require_within, to_groups
 
@@ -119,11 +118,11 @@ def _malformed(path: str, found: Any, allowed: str) -> TreeError:
 
 
 #: Configs whose remarks were logged, so that each is logged once.
-_LOGGED: weakref.WeakSet[Config] = weakref.WeakSet()
+_LOGGED: weakref.WeakSet[OneSourceConfig] = weakref.WeakSet()
 
 
 @attrs.frozen(eq=False, repr=False)
-class MissingAnnotationsMaskConfig(ArrayConfig):
+class MissingAnnotationsMaskConfig(OneSourceConfig):
     """A uint8 channel for each group of ids: 1 where a voxel is usable for the group's loss.
 
     A voxel is usable where its label is above 0; label 0 means that nobody annotated the voxel. If the metadata
@@ -174,12 +173,10 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
     node_name = "MissingAnnotations"
     node_attributes = (LABELS,)
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     groupings: Groups = attrs.field(converter=to_groups)
     sparse: str = attrs.field(default="labelled", validator=fields.one_of(*SPARSE))
 
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         require_ids(source, "MissingAnnotationsMask")
         require_within([i for _, ids in self.groupings for i in ids], source.dtype, "ids")
         self._channels(source)
@@ -218,9 +215,9 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
         ((first, last),) = meta.nonspatial_ranges(region)
         return self._channels(source)[first:last]
 
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> Region | None:
         # of channels that are 0 throughout no voxel is read
-        return [region.whole() if any(group is not False for group in self._wanted(region, meta, sources[0])) else None]
+        return region.whole() if any(group is not False for group in self._wanted(region, meta, source)) else None
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
@@ -228,4 +225,4 @@ class MissingAnnotationsMaskConfig(ArrayConfig):
         (source,) = blocks
         if source is None:
             return np.zeros(meta.shape_of(region), np.uint8)
-        return usable_voxels(source.data, self._wanted(region, meta, sources[0]))
+        return usable_voxels(source.data, self._wanted(region, meta, source.meta))

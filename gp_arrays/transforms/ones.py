@@ -8,13 +8,12 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..model.base import ArrayConfig
-from ..model.config import SOURCE
+from ..model.base import OneSourceConfig
 from ..model.meta import Block, Meta, Region
 
 
 @attrs.frozen(eq=False, repr=False)
-class OnesArrayConfig(ArrayConfig):
+class OnesArrayConfig(OneSourceConfig):
     """bool ones with the extent, voxel size and axes of an array, no voxel of which is read.
 
     Args:
@@ -30,13 +29,11 @@ class OnesArrayConfig(ArrayConfig):
     any_nonspatial_axes = True
     supports_channel_subset = True
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
+    def infer_from(self, source: Meta) -> Meta:
+        return attrs.evolve(source, dtype=np.bool_, interpolatable=False, averaged=False)
 
-    def infer(self, *sources: Meta) -> Meta:
-        return attrs.evolve(sources[0], dtype=np.bool_, interpolatable=False, averaged=False)
-
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[None]:
-        return [None]
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> None:
+        return None
 
     def compute(
         self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ import numpy as np
 
 from ..errors import ComputeError, ConfigError, GpArraysError, TreeError, quoted
 from ..model import fields
-from ..model.base import ArrayConfig
+from ..model.base import OneSourceConfig
 from ..model.checks import require_integer_ids
-from ..model.config import SOURCE
 from ..model.meta import Block, Meta, Region, voxel_text
 from ..storage.id_table import IdTable, table_of_columns, table_of_file
 from .constant import smallest_dtype
@@ -78,7 +77,7 @@ def to_pairs(value: Any) -> Pairs | None:
 
 
 @attrs.frozen(eq=False, repr=False)
-class RelabelArrayConfig(ArrayConfig):
+class RelabelArrayConfig(OneSourceConfig):
     """Ids replaced by those that a table gives: neurons for supervoxels, merges, or 1, 2, 3, ... for large ids.
 
     Each id is looked up once: a result that is itself listed is not looked up again. Id 0 stays 0
@@ -114,7 +113,6 @@ class RelabelArrayConfig(ArrayConfig):
     supports_channel_subset = True
     keeps_constant = True
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     table: Path | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_path))
     mapping: Pairs | None = attrs.field(default=None, converter=to_pairs)
     others: str = attrs.field(default="keep", validator=fields.one_of(*OTHERS))
@@ -145,8 +143,7 @@ class RelabelArrayConfig(ArrayConfig):
         assert self.table is not None
         return table_of_file(self.table)
 
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         require_integer_ids(source, "Relabel")
         table = self._table()
         dtype = self.dtype
@@ -159,11 +156,7 @@ class RelabelArrayConfig(ArrayConfig):
             )
         return attrs.evolve(source, dtype=dtype, interpolatable=False, table=table.hash)
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
-        (block,) = blocks
-        assert block is not None
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
         assert meta.dtype is not None
         labels = np.ascontiguousarray(block.data)
         if labels.dtype.kind == "i" and labels.size and labels.min() < 0:

@@ -13,8 +13,7 @@ from funlib.geometry import Coordinate
 
 from ..errors import ConfigError, TreeError
 from ..model import fields
-from ..model.base import ArrayConfig
-from ..model.config import SOURCE
+from ..model.base import OneSourceConfig
 from ..model.meta import Block, Meta, Region, world_text
 from ..units import Quantity, coarsest_unit, decimal_text
 from .resample_axes import Sampling
@@ -42,7 +41,7 @@ def to_order(value: Any) -> int:
 
 
 @attrs.frozen(eq=False, repr=False)
-class ResampledArrayConfig(ArrayConfig):
+class ResampledArrayConfig(OneSourceConfig):
     """An array at another voxel size: smaller by ``upsample``, larger by ``downsample``, on each spatial axis.
 
     The voxel size becomes ``voxel_size * downsample / upsample``, which must be a whole number. The roi is that of
@@ -80,7 +79,6 @@ class ResampledArrayConfig(ArrayConfig):
 
     node_name = "Resample"
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     upsample: tuple[int, ...] = attrs.field(converter=to_factors)
     downsample: tuple[int, ...] = attrs.field(converter=to_factors)
     interp_order: int = attrs.field(converter=to_order)
@@ -105,8 +103,7 @@ class ResampledArrayConfig(ArrayConfig):
             )
         return tuple(samplings)
 
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         samplings = self.samplings()
         if len(samplings) != source.dims:
             raise TreeError(
@@ -148,8 +145,7 @@ class ResampledArrayConfig(ArrayConfig):
             allowed=f'set unit = "{suits}"' if suits else "factors that divide the voxel size",
         )
 
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
-        (source,) = sources
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> Region:
         first, shape = _wanted(region, meta)
         begin, end = [], []
         for axis, (sampling, corner) in enumerate(zip(self.samplings(), _corner(meta), strict=True)):
@@ -157,16 +153,12 @@ class ResampledArrayConfig(ArrayConfig):
             size = int(source.voxel_size[axis])
             begin.append(corner + low * size)
             end.append(corner + high * size)
-        return [source.clip(Region(tuple(begin), tuple(end), region.nonspatial))]
+        return source.clip(Region(tuple(begin), tuple(end), region.nonspatial))
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
-        (source,), (block,) = sources, blocks
-        assert block is not None
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
         first, shape = _wanted(region, meta)
         start = [
-            (b - c) // int(v) for b, c, v in zip(block.region.begin, _corner(meta), source.voxel_size, strict=True)
+            (b - c) // int(v) for b, c, v in zip(block.region.begin, _corner(meta), block.meta.voxel_size, strict=True)
         ]
         data = block.data.astype(block.data.dtype.newbyteorder("="), copy=False)
         return resample(data, self.samplings(), start, first, shape)

@@ -10,8 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError, TreeError, nearest, quoted
 from ..model import fields
-from ..model.base import ArrayConfig
-from ..model.config import SOURCE
+from ..model.base import OneSourceConfig
 from ..model.entries import span, take
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region
 
@@ -41,7 +40,7 @@ def to_at(value: Any) -> dict[str, int]:
 
 
 @attrs.frozen(eq=False, repr=False)
-class SelectArrayConfig(ArrayConfig):
+class SelectArrayConfig(OneSourceConfig):
     """Some channels, samples or times of an array. The others are not read.
 
     Args:
@@ -64,7 +63,6 @@ class SelectArrayConfig(ArrayConfig):
     keeps_constant = True
     supports_channel_subset = True
 
-    source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
     channels: str | int | tuple[str | int, ...] | None = attrs.field(default=None, converter=to_channels)
     at: dict[str, int] = attrs.field(default=None, converter=to_at)
 
@@ -88,8 +86,7 @@ class SelectArrayConfig(ArrayConfig):
             )
         return [_pick(wanted.get(axis.name, tuple(range(axis.size))), axis) for axis in nonspatial]
 
-    def infer(self, *sources: Meta) -> Meta:
-        (source,) = sources
+    def infer_from(self, source: Meta) -> Meta:
         if source.nonspatial is None:
             return source
         nonspatial = []
@@ -104,17 +101,12 @@ class SelectArrayConfig(ArrayConfig):
         ranges = iter(meta.nonspatial_ranges(region))
         return [(pick,) if isinstance(pick, int) else pick[slice(*next(ranges))] for pick in self.picks(source)]
 
-    def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
-        (source,) = sources
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> Region:
         if source.nonspatial is None:
-            return [region.whole()]
-        return [Region(region.begin, region.end, tuple(map(span, self._entries(region, meta, source))))]
+            return region.whole()
+        return Region(region.begin, region.end, tuple(map(span, self._entries(region, meta, source))))
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
-        (block,) = blocks
-        assert block is not None
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
         data = block.data
         ranges = block.meta.nonspatial_ranges(block.region)
         for axis, entries in enumerate(self._entries(region, meta, block.meta)):
