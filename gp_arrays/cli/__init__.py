@@ -18,7 +18,7 @@ from ..model.fields import is_path
 
 #: Where each command is.
 COMMANDS = {
-    "count": "count",
+    "count": "ids",
     "demo": "demo",
     "init": "init",
     "info": "tree",
@@ -28,7 +28,7 @@ COMMANDS = {
     "diff": "diff",
     "materialize": "materialize",
     "status": "materialize",
-    "table": "table",
+    "table": "ids",
     "finish": "materialize",
     "view": "view",
 }

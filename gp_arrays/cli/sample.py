@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from funlib.geometry import Roi
@@ -12,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from ..errors import StoreError
 from ..model.config import Config
+from ..model.meta import Voxels
 from ..sources.stores import create_zarr
 from ..sources.zarr_ import ZarrArrayConfig
 from ..transforms.binarize import BinarizeArrayConfig
@@ -27,7 +27,7 @@ MITOCHONDRION, NUCLEUS = 1, 2
 STORE, TREE = "sample.zarr", "tree.toml"
 
 
-def make_voxels(shape: tuple[int, ...] = SHAPE, cells: int = 24, seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:
+def make_voxels(shape: tuple[int, ...] = SHAPE, cells: int = 24, seed: int = 1) -> dict[str, Voxels]:
     """Grey values (uint8), cells (uint64, 0 between them) and organelles (uint8) of an invented tissue.
 
     >>> voxels = make_voxels((8, 16, 16), cells=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from ..errors import GpArraysError
 from ..model.config import Config
 from ..model.evaluate import evaluate
-from ..model.meta import Region
+from ..model.meta import Region, Voxels
 from ..model.plan import Plan, compile_plan
 from ..model.tasks import contexts
 from .tree import TREE, UNIT, pick
@@ -79,8 +78,7 @@ def explain_voxel(plan: Plan, index: int, position: tuple[int, ...]) -> tuple[li
 
 def _voxel_at(plan: Plan, index: int, position: tuple[int, ...]) -> Region | None:
     meta = plan.steps[index].meta
-    begin = tuple(o + (p - o) // v * v for p, o, v in zip(position, meta.origin, meta.voxel_size, strict=True))
-    region = Region(begin, tuple(b + v for b, v in zip(begin, meta.voxel_size, strict=True)))
+    region = Region(position, tuple(p + 1 for p in position)).snap([int(v) for v in meta.voxel_size], meta.origin)
     return region if meta.region.contains(region) else None
 
 
@@ -106,7 +104,7 @@ def _values(plan: Plan, index: int, region: Region) -> tuple[list[str], bool]:
     return lines, True
 
 
-def _brief(voxels: np.ndarray[Any, Any]) -> str:
+def _brief(voxels: Voxels) -> str:
     values = voxels.ravel()
     if values.size <= SHOWN:
         return " ".join(str(value) for value in values.tolist())

@@ -1,4 +1,4 @@
-"""``gp-arrays count``: how many voxels each class or id of an array has."""
+"""``gp-arrays count | table``: how many voxels each class or id has, and a table that makes all ids small."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from ..storage.id_table import table_of_file
 from ..train.counting import class_weights
 from ..train.counting import count as count_voxels
+from ..transforms.dense_table import dense_table
 from .tree import TREE, UNIT, pick
 
 
@@ -39,3 +41,19 @@ def count(tree: Path, name: str, num_workers: int, weights: Path | None, top: in
         classes = {str(each): number for each, number in counts.items() if each != 0}
         weights.write_text(json.dumps({"counts": classes, "weights": class_weights(classes)}, indent=1) + "\n")
         click.echo(f"class weights: {weights}")
+
+
+@click.command()
+@TREE
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--num-workers", default=1, show_default=True, help="Blocks that are read at a time.")
+@UNIT
+def table(tree: Path, name: str, path: Path, num_workers: int, unit: str | None) -> None:
+    """Count the ids of array NAME of TREE, and write ids -> 1, 2, 3, ... to PATH, a .npy file.
+
+    The tree can then say small ids: __type__ = "RelabelArrayConfig", source_array_config = NAME, table = PATH.
+    """
+    (config,) = pick(tree, (name,), unit).values()
+    written = dense_table(config, path, num_workers, unit)
+    click.echo(f"{written}: {len(table_of_file(written).ids)} ids")
