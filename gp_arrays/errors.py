@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 PATH_SEPARATOR = " > "
@@ -113,6 +114,21 @@ class GpArraysError(Exception):
         if self.path:
             return self
         return type(self)(self.problem, self.found, self.allowed, path)
+
+
+@contextlib.contextmanager
+def errors_at(*path: str) -> Iterator[None]:
+    """Errors of this library that the block raises get ``path``, if they have no path yet.
+
+    >>> with errors_at("masks", "labels"):
+    ...     raise TreeError("no such dataset")
+    Traceback (most recent call last):
+    gp_arrays.errors.TreeError: masks > labels: no such dataset
+    """
+    try:
+        yield
+    except GpArraysError as error:
+        raise error.at(*path) from None
 
 
 class ConfigError(GpArraysError, ValueError):

@@ -36,9 +36,8 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: What a method of every config or array needs from further right, imported when it is called.
 UPWARD = {
     "model.base": {"trees.document", "trees.tree"},
-    "model.array": {"viewer.layers"},
+    "model.array": {"sources.numpy_", "viewer.layers"},
     "model.registry": {"__init__"},
-    "model.from_numpy": {"sources.numpy_"},
 }
 
 #: Third-party packages that not every user needs, and where alone they may be imported.

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import GpArraysError
 from .cache import reading_once
 from .evaluate import run_step
-from .meta import Block, Meta, Region
+from .meta import Block, Region, Voxels
 from .opened import Stored
 from .plan import Plan, Step
 from .tasks import contexts, make_tasks
@@ -21,7 +21,7 @@ from .tasks import contexts, make_tasks
 T = TypeVar("T")
 
 #: Present chunks, by the step of the source, that may matter to a box of blocks.
-Near = dict[int, np.ndarray[Any, Any]]
+Near = dict[int, Voxels]
 #: The range of blocks along each axis.
 Box = tuple[tuple[int, int], ...]
 
@@ -76,10 +76,10 @@ def near_chunks(
     return {**near, **found} if anything else None
 
 
-def _spatial(step: Step, found: Stored) -> np.ndarray[Any, Any]:
+def _spatial(step: Step, found: Stored) -> Voxels:
     assert step.opened is not None
     lead = len(step.opened.nonspatial)
-    rows: np.ndarray[Any, Any] = np.unique(found.index[:, lead:], axis=0) if lead else found.index
+    rows: Voxels = np.unique(found.index[:, lead:], axis=0) if lead else found.index
     return rows
 
 
@@ -114,11 +114,11 @@ def gives_zero(plan: Plan, output: int, known: Mapping[int, Stored]) -> bool:
 def _constant(plan: Plan, index: int, known: Mapping[int, Stored], value: Any) -> Any:
     """One voxel of a step over absent chunks, with all its channels; None where there is no telling."""
     step = plan.steps[index]
+    region = step.meta.region_at([(0, 1)] * step.meta.dims)
     if step.opened is not None:
-        return np.full(_one(step.meta), known[index].fill, step.meta.dtype) if index in known else None
+        return np.full(step.meta.shape_of(region), known[index].fill, step.meta.dtype) if index in known else None
     if not step.config.keeps_constant:
         return None
-    region = _voxel(step.meta)
     blocks: list[Block | None] = []
     for part, source in zip(contexts(plan, index, region), step.sources, strict=True):
         if part is None:
@@ -132,15 +132,6 @@ def _constant(plan: Plan, index: int, known: Mapping[int, Stored], value: Any) -
         data = np.broadcast_to(below, meta.shape_of(whole))
         blocks.append(Block(Block(data, whole, meta).crop(part), part, meta))
     return run_step(step, region, blocks, lambda: plan.path(index))
-
-
-def _one(meta: Meta) -> tuple[int, ...]:
-    return tuple(axis.size for axis in meta.nonspatial or ()) + (1,) * meta.dims
-
-
-def _voxel(meta: Meta) -> Region:
-    begin = meta.region.begin
-    return Region(begin, tuple(b + int(v) for b, v in zip(begin, meta.voxel_size, strict=True)))
 
 
 def known_chunks(plan: Plan) -> dict[int, Stored]:
@@ -163,12 +154,10 @@ def nonzero_blocks(plan: Plan, index: int, multiple: Sequence[int], limit: int) 
     provable = gives_zero(plan, index, known)
     # where chunks may be absent a smaller region holds less of them
     block = block_shape(plan, index, multiple, limit // 8 if provable else limit)
-    size = tuple(n * int(v) for n, v in zip(block, meta.voxel_size, strict=True))
 
     def region(box: Box) -> Region:
-        corners = list(zip(meta.region.begin, box, size, strict=True))
-        begin = tuple(o + low * s for o, (low, _), s in corners)
-        return Region(begin, tuple(o + high * s for o, (_, high), s in corners)).intersect(meta.region)
+        ranges = [(low * n, high * n) for (low, high), n in zip(box, block, strict=True)]
+        return meta.region_at(ranges).intersect(meta.region)
 
     def look(box: Box, near: Near) -> Near | None:
         return near_chunks(plan, [(index, region(box))], near, known) if provable else near

@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 from funlib.geometry import Coordinate, Roi
 
-from ..errors import RequestError, StoreError, quoted
+from ..errors import RequestError, StoreError, errors_at, quoted
 from .base import ArrayConfig
 from .config import require_config
 from .evaluate import evaluate
 from .export import to_funlib
-from .from_numpy import numpy_config
-from .indexing import Selection, region_inside, region_of, require_memory, select
-from .meta import Block, Meta, Region
+from .indexing import Selection, as_dtype, broadcast, region_inside, region_of, require_memory, select
+from .meta import Block, Meta, Region, Voxels
 from .opened import Opened
 from .plan import Plan, Step, compile_plan
-from .values import as_dtype, broadcast
 
 
 class Array:
@@ -170,13 +168,13 @@ class Array:
             raise StoreError("opened read-only", allowed='mode="r+"', path=(self.name,))
         return opened
 
-    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+    def __getitem__(self, key: Any) -> Voxels:
         if isinstance(key, Roi):
             return self._read(region_inside(key, self.meta, self.name))
         selection = self._select(key)
         if selection.empty:
             return np.zeros(selection.shape, self.dtype)
-        return selection.apply(self._read(selection.region(self.meta)))
+        return selection.apply(self._read(self.meta.region_at(selection.bounds)))
 
     def __setitem__(self, key: Any, values: Any) -> None:
         opened = self._writable_source("cannot be written")
@@ -192,14 +190,14 @@ class Array:
                     allowed="slices with step 1 and integers",
                     path=(self.name,),
                 )
-            region, shape = selection.region(self.meta), selection.shape
+            region, shape = self.meta.region_at(selection.bounds), selection.shape
         values = broadcast(as_dtype(values, self.dtype, self.name), shape, self.name)
         if values.size:
             require_memory(region, self.meta, self.name)
             box = np.ascontiguousarray(values.reshape(self.meta.shape_of(region)))
             opened.write(opened.index_of(region, self.meta, self.unit), box)
 
-    def to_ndarray(self, roi: Roi | None = None, fill_value: Any = None) -> np.ndarray[Any, Any]:
+    def to_ndarray(self, roi: Roi | None = None, fill_value: Any = None) -> Voxels:
         """The voxels of a roi (all by default); where it reaches outside, ``fill_value``.
 
         Without a fill value a roi that reaches outside is a RequestError.
@@ -219,7 +217,7 @@ class Array:
             block.crop(inside)[...] = self._read(inside)
         return block.data
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Voxels:
         if copy is False:
             raise ValueError("the voxels are computed: an array without a copy cannot be had")
         data = self.to_ndarray()
@@ -237,7 +235,7 @@ class Array:
     @classmethod
     def from_numpy(
         cls,
-        data: np.ndarray[Any, Any],
+        data: Voxels,
         roi: Roi | None = None,
         voxel_size: Sequence[Any] | None = None,
         axes: Sequence[str] | None = None,
@@ -254,6 +252,8 @@ class Array:
             name: By default one that no other array has.
             unit: The world unit; nm by default.
         """
+        from ..sources.numpy_ import numpy_config
+
         array = cls(numpy_config(data, roi, voxel_size, axes, name), unit=unit)
         if roi is not None and array.roi != roi:
             raise RequestError("roi, voxel size and shape do not agree", found=f"roi {roi}", allowed=f"{array.roi}")
@@ -285,12 +285,10 @@ class Array:
             f"roi={self.meta.region} voxel_size={tuple(self.voxel_size)} {self.unit}>"
         )
 
-    def _read(self, region: Region) -> np.ndarray[Any, Any]:
+    def _read(self, region: Region) -> Voxels:
         require_memory(region, self.meta, self.name)
         return evaluate(self._plan, [(self._index, region)])[0]
 
     def _select(self, key: Any) -> Selection:
-        try:
+        with errors_at(self.name):
             return select(key, self.shape)
-        except RequestError as error:
-            raise error.at(self.name) from None

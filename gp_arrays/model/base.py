@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import PATH_SEPARATOR, GpArraysError, TreeError
 from .checks import alike
 from .config import SOURCE, Config
-from .meta import Block, Meta, Region
+from .meta import Block, Meta, Region, Voxels
 from .opened import Opened
 
 if TYPE_CHECKING:
@@ -153,9 +153,7 @@ class ArrayConfig(Config):
             for source in sources
         ]
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         """The voxels of ``region``, of ``meta.dtype``, from blocks that cover its context.
 
         A source that ``context`` does not read has None for a block. Blocks are not to
@@ -246,14 +244,12 @@ class OneSourceConfig(ArrayConfig):
         """The region of the source that ``region`` needs; None if no voxel of it is read."""
         return super().context(region, meta, [source])[0]
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         (block,) = blocks
         assert block is not None
         return self.compute_from(region, meta, block)
 
-    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
         """The voxels of ``region``, of ``meta.dtype``, from a block that covers its context."""
         raise NotImplementedError(f"{type(self).__name__} states no kernel")
 
@@ -288,12 +284,10 @@ class PointwiseConfig(ArrayConfig):
     keeps_constant: ClassVar[bool] = True
     any_nonspatial_axes: ClassVar[bool] = True
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         assert meta.dtype is not None
         return self.kernel(meta.dtype, *(block.data for block in blocks if block is not None))
 
-    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def kernel(self, dtype: np.dtype[Any], *sources: Voxels) -> Voxels:
         """The voxels, of ``dtype``, from those of the sources, which are of one spatial shape."""
         raise NotImplementedError(f"{type(self).__name__} states no kernel")

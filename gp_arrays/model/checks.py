@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from ..errors import TreeError
-from .meta import Axis, Meta
+from .meta import CHANNEL, Axis, Meta
 
 
 def alike(one: Sequence[Axis] | None, other: Sequence[Axis] | None) -> bool:
@@ -59,13 +59,26 @@ def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:
     return attrs.evolve(base, roi=None if region is None else region.roi, phase=phase)
 
 
-def require_integer_ids(meta: Meta, what: str) -> None:
-    """Raises TreeError unless the array holds ids: integers, never averaged."""
-    if meta.dtype is not None and meta.dtype.kind not in "ui":
-        raise TreeError(f"{what} reads ids", found=f"dtype {meta.dtype}", allowed="an integer dtype")
+def labels_and_mask(sources: Sequence[Meta], what: str) -> Meta:
+    """The common grid of labels and, where there is a second source, of the mask of where they are known.
+
+    Raises TreeError unless the labels are integer ids and neither has channels.
+    """
+    require_ids(sources[0], what)
+    for mask in sources[1:]:
+        require_no_nonspatial_axes(mask, what)
+    grid = common_grid(sources, ["source_array_config", "mask_array_config"][: len(sources)])
+    return attrs.evolve(grid, attrs=sources[0].attrs if len(sources) == 1 else {})
+
+
+def require_integer_ids(meta: Meta, what: str, masks: bool = False) -> None:
+    """Raises TreeError unless the array holds ids: integers, never averaged. With ``masks`` bool is allowed too."""
+    kinds, allowed = ("uib", "integers or bool") if masks else ("ui", "an integer dtype")
+    if meta.dtype is not None and meta.dtype.kind not in kinds:
+        raise TreeError(f"{what} reads {'labels or masks' if masks else 'ids'}", f"dtype {meta.dtype}", allowed)
     if meta.averaged:
         raise TreeError(
-            f"{what} reads ids, and averaged or interpolated ids are none",
+            f"{what} cannot read ids that were averaged or interpolated",
             found="a source resampled with an order above 0 or by mean",
             allowed='interp_order=0 or downsample_by="mode"',
         )
@@ -85,4 +98,15 @@ def require_no_nonspatial_axes(meta: Meta, what: str) -> None:
             f"{what} takes a source without channels or other non-spatial axes",
             found=f"axes {axes}",
             allowed="spatial axes only; SelectArrayConfig picks one",
+        )
+
+
+def require_channels_only(meta: Meta, what: str) -> None:
+    """Raises TreeError where the array has samples, times or other non-spatial axes beside channels."""
+    others = [axis.name for axis in meta.nonspatial or () if axis.name != CHANNEL]
+    if others:
+        raise TreeError(
+            f"{what} may have channels, and no other non-spatial axis",
+            found=f"axes {', '.join(meta.axes)}",
+            allowed=f"SelectArrayConfig picks one entry of {', '.join(others)}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from funlib.geometry import Roi
 from ..errors import ConfigError, TreeError
 from .array import Array
 from .fields import to_integer
-from .meta import Region
+from .meta import Region, Voxels
 
 #: Voxels that are compared at a time, along each spatial axis.
 BLOCK = 128
@@ -83,31 +84,26 @@ def compare(a: Array, b: Array, block: Sequence[int] | None = None) -> Differenc
     common = a.meta.region.intersect(b.meta.region)
     if common.empty:
         raise TreeError("the arrays do not overlap", found=f"{a.meta.region}, {b.meta.region}")
-    steps = [n * int(v) for n, v in zip(sizes, a.voxel_size, strict=True)]
+    grid, lead = attrs.evolve(a.meta, roi=common.roi), len(a.shape) - a.dims
     count = total = 0
     first: tuple[Any, ...] | None = None
     around: Region | None = None
-    for position in np.ndindex(*[-((o - e) // s) for o, e, s in zip(common.begin, common.end, steps, strict=True)]):
-        begin = tuple(o + i * s for o, i, s in zip(common.begin, position, steps, strict=True))
-        region = Region(begin, tuple(p + s for p, s in zip(begin, steps, strict=True))).intersect(common)
+    for begin in itertools.product(*(range(0, n, size) for n, size in zip(grid.spatial_shape, sizes, strict=True))):
+        region = grid.region_at([(i, i + size) for i, size in zip(begin, sizes, strict=True)]).intersect(common)
         one, other = a[region.roi], b[region.roi]
         differ = unequal(one, other)
         total += differ.size
-        places = np.argwhere(differ)
-        if not len(places):
+        indices = np.argwhere(differ)
+        if not len(indices):
             continue
-        count += len(places)
-        lead = differ.ndim - a.dims
-        low, high = places[:, lead:].min(0), places[:, lead:].max(0) + 1
-        box = Region(
-            tuple(int(p + i * v) for p, i, v in zip(begin, low, a.voxel_size, strict=True)),
-            tuple(int(p + i * v) for p, i, v in zip(begin, high, a.voxel_size, strict=True)),
-        )
+        count += len(indices)
+        part = attrs.evolve(grid, roi=region.roi)
+        spatial = indices[:, lead:]
+        box = part.region_at(list(zip(spatial.min(0), spatial.max(0) + 1, strict=True)))
         around = box if around is None else around.union(box)
         if first is None:
-            at = tuple(places[0].tolist())
-            world = tuple(int(p + i * v) for p, i, v in zip(begin, at[lead:], a.voxel_size, strict=True))
-            first = (world, at[:lead], (one[at].item(), other[at].item()))
+            at = tuple(indices[0].tolist())
+            first = (part.region_at([(i, i) for i in at[lead:]]).begin, at[:lead], (one[at].item(), other[at].item()))
     dtypes = None if a.dtype == b.dtype else (a.dtype, b.dtype)
     if first is None or around is None:
         return Difference(count, total, dtypes=dtypes)
@@ -115,13 +111,13 @@ def compare(a: Array, b: Array, block: Sequence[int] | None = None) -> Differenc
     return Difference(count, total, world, channel, values, around.roi, dtypes)
 
 
-def unequal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def unequal(one: Voxels, other: Voxels) -> Voxels:
     """Where two arrays of one shape have different values, exactly; NaN is equal to NaN.
 
     >>> unequal(np.array([2**53 + 1, 7], "u8"), np.array([2**53, 7], "f8"))
     array([ True, False])
     """
-    differ: np.ndarray[Any, Any]
+    differ: Voxels
     if one.dtype.kind == "f" and other.dtype.kind in "iu":
         one, other = other, one
     if one.dtype.kind in "iu" and one.dtype.itemsize == 8 and other.dtype.kind == "f":

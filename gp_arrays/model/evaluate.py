@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import ComputeError, GpArraysError
-from .meta import Block, Region
+from .meta import Block, Region, Voxels
 from .plan import Plan, Step
 from .tasks import Task, Tasks, make_tasks
 
-Array = np.ndarray[Any, Any]
 
-
-def evaluate(plan: Plan, requests: Sequence[tuple[int, Region]]) -> list[Array]:
+def evaluate(plan: Plan, requests: Sequence[tuple[int, Region]]) -> list[Voxels]:
     """The voxels of some regions of some steps.
 
     Args:
@@ -32,7 +29,7 @@ def evaluate(plan: Plan, requests: Sequence[tuple[int, Region]]) -> list[Array]:
     return run(make_tasks(plan, requests))
 
 
-def run(tasks: Tasks) -> list[Array]:
+def run(tasks: Tasks) -> list[Voxels]:
     """The voxels of the requested regions, as ``evaluate`` returns them.
 
     A result is let go of after the last task that reads it.
@@ -43,7 +40,7 @@ def run(tasks: Tasks) -> list[Array]:
         blocks[task] = _run_task(tasks.plan, task, blocks)
         for source in last_uses[task]:
             del blocks[source]
-    results: list[Array] = []
+    results: list[Voxels] = []
     for part in tasks.results:
         results.append(owned(blocks[part.task].crop(part.region), results))
     return results
@@ -59,7 +56,7 @@ def _run_task(plan: Plan, task: Task, blocks: Mapping[Task, Block]) -> Block:
     return Block(data, task.region, step.meta)
 
 
-def run_step(step: Step, region: Region, blocks: Sequence[Block | None], path: Callable[[], tuple[str, ...]]) -> Array:
+def run_step(step: Step, region: Region, blocks: Sequence[Block | None], path: Callable[[], tuple[str, ...]]) -> Voxels:
     """The voxels of one region of one step: a source is read, any other array type computes.
 
     Tasks and gunpowder nodes come here, and nothing else reads a source or computes.
@@ -99,7 +96,7 @@ def run_step(step: Step, region: Region, blocks: Sequence[Block | None], path: C
         raise ComputeError(f"{type(error).__name__} in {region}: {error}", path=path()) from error
 
 
-def owned(data: Array, others: Iterable[Array] = ()) -> Array:
+def owned(data: Voxels, others: Iterable[Voxels] = ()) -> Voxels:
     """``data``, copied unless it is contiguous, writable and shares no memory with anything."""
     own = data.base is None and data.flags.writeable and data.flags.c_contiguous
     if own and not any(np.may_share_memory(data, other) for other in others):

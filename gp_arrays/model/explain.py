@@ -87,13 +87,8 @@ def _details(plan: Plan, index: int, step: Step, names: list[str]) -> list[str]:
 
 def probe(meta: Meta) -> Region:
     """A block in the middle of an array, on its grid."""
-    extent, begin, end = meta.region, [], []
-    for b, n, v in zip(extent.begin, meta.spatial_shape, meta.voxel_size, strict=True):
-        size = min(n, PROBE)
-        first = b + (n - size) // 2 * v
-        begin.append(int(first))
-        end.append(int(first + size * v))
-    return Region(tuple(begin), tuple(end))
+    sizes = [min(n, PROBE) for n in meta.spatial_shape]
+    return meta.region_at([((n - s) // 2, (n - s) // 2 + s) for n, s in zip(meta.spatial_shape, sizes, strict=True)])
 
 
 def _context_text(region: Region, part: Region | None, meta: Meta) -> str:

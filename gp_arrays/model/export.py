@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .meta import Meta
+from .meta import Meta, Voxels
 
 #: The most chunks of a dask graph, about, whatever the size of the volume. Large chunks cost
 #: nothing: dask passes slices on to the source, so only the requested part of a chunk is read.
@@ -17,7 +17,7 @@ MOST_CHUNKS = 4096
 class Indexable(Protocol):
     """What can be indexed like numpy."""
 
-    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]: ...
+    def __getitem__(self, key: Any) -> Voxels: ...
 
 
 class _Lazy:
@@ -27,7 +27,7 @@ class _Lazy:
         self.array = array
         self.shape, self.dtype, self.ndim = meta.shape, meta.dtype, len(meta.shape)
 
-    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+    def __getitem__(self, key: Any) -> Voxels:
         return self.array[key]
 
 

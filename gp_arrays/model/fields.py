@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import ConfigError, quoted
+from ..errors import ConfigError, errors_at, quoted
 from ..units import Quantity, parse_unit, plain_length, whole_numbers
 
 Field: TypeAlias = "attrs.Attribute[Any]"
@@ -35,10 +35,8 @@ def named(name: str, convert: Callable[..., Any], *values: Any) -> Any:
     Traceback (most recent call last):
     gp_arrays.errors.ConfigError: memory: not a size; found 'much'; allowed: bytes, or such as 2GiB or 500M
     """
-    try:
+    with errors_at(name):
         return convert(*values)
-    except ConfigError as error:
-        raise error.at(name) from None
 
 
 def to_configs(value: Any) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What ``array[key]`` asks for: a roi in world units, or a key of indices as numpy takes it."""
+"""What ``array[key]`` and ``array[key] = values`` take: a roi in world units or indices as in numpy, and values."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import RequestError, quoted
-from .meta import Meta, Region
+from ..errors import RequestError, StoreError, quoted
+from .meta import Meta, Region, Voxels
 
 
 @attrs.frozen
@@ -36,20 +36,11 @@ class Selection:
         """True if the result is the whole box, apart from dropped axes."""
         return all(item in (0, slice(None)) for item in self.key)
 
-    def apply(self, box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def apply(self, box: Voxels) -> Voxels:
         """The result, from the voxels of the box."""
         result = box[self.key]
         # a single voxel stays the scalar that numpy makes of it
         return np.ascontiguousarray(result) if result.ndim else result
-
-    def region(self, meta: Meta) -> Region:
-        """The box in world units."""
-        spatial = list(zip(self.bounds[-meta.dims :], meta.region.begin, meta.voxel_size, strict=True))
-        return Region(
-            tuple(origin + begin * voxel for (begin, _), origin, voxel in spatial),
-            tuple(origin + end * voxel for (_, end), origin, voxel in spatial),
-            self.bounds[: -meta.dims],
-        )
 
 
 def select(key: Any, shape: tuple[int, ...]) -> Selection:
@@ -158,3 +149,45 @@ def region_inside(roi: Any, meta: Meta, *path: str) -> Region:
             path=path,
         )
     return region
+
+
+def as_dtype(values: Any, dtype: np.dtype[Any], *path: str) -> Voxels:
+    """Numbers in a dtype. Integers must be held exactly, floats may be rounded.
+
+    Raises:
+        StoreError: Values that are not numbers, or that the dtype cannot hold.
+    """
+    try:
+        array = np.asarray(values)
+    except (ValueError, OverflowError) as error:  # nested lists of different lengths
+        raise StoreError("the values are not an array", found=str(error), path=path) from None
+    if array.dtype.kind not in "buif":
+        # integers beyond 64 bits are here too: numpy keeps them as objects
+        raise StoreError(
+            "the values are not numbers of at most 64 bits",
+            found=quoted(values),
+            allowed=f"what {dtype} holds exactly",
+            path=path,
+        )
+    if np.can_cast(array.dtype, dtype, "safe"):
+        return array.astype(dtype, copy=False)
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = array.astype(dtype)
+    if dtype.kind != "f" and not np.array_equal(cast, array):
+        raise StoreError(
+            "the values do not fit the array's dtype",
+            found=f"{array.dtype} from {array.min()} to {array.max()}",
+            allowed=f"what {dtype} holds exactly",
+            path=path,
+        )
+    return cast
+
+
+def broadcast(values: Voxels, shape: tuple[int, ...], *path: str) -> Voxels:
+    """The values in a shape, repeated as numpy does. Raises RequestError where they do not fit it."""
+    try:
+        return np.broadcast_to(values, shape)
+    except ValueError:
+        raise RequestError(
+            "the values do not fit the region", found=f"shape {values.shape}", allowed=f"shape {shape}", path=path
+        ) from None

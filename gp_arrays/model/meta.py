@@ -13,6 +13,8 @@ from funlib.geometry import Coordinate, Roi
 from ..errors import TreeError
 
 CHANNEL = "c"
+#: Voxels in memory, of any dtype.
+Voxels = np.ndarray[Any, Any]
 
 
 def interpolatable(dtype: np.dtype[Any]) -> bool:
@@ -205,6 +207,15 @@ class Meta:
         """The spatial shape of a region, in voxels."""
         return tuple(s // v for s, v in zip(region.shape, self.voxel_size, strict=True))
 
+    def region_at(self, ranges: Sequence[tuple[int, int]]) -> Region:
+        """The region of index ranges of all axes, non-spatial ones first, or of the spatial axes alone."""
+        spatial = list(zip(self.region.begin, self.voxel_size, ranges[-self.dims :], strict=True))
+        return Region(
+            tuple(int(begin + first * voxel) for begin, voxel, (first, _) in spatial),
+            tuple(int(begin + end * voxel) for begin, voxel, (_, end) in spatial),
+            tuple(ranges[: -self.dims]) or None,
+        )
+
     def nonspatial_ranges(self, region: Region) -> tuple[tuple[int, int], ...]:
         """The index ranges of the non-spatial axes that a region takes."""
         if region.nonspatial is not None:
@@ -230,11 +241,11 @@ class Meta:
 class Block:
     """Voxels, the region that they cover, and the meta of the array they are of."""
 
-    data: np.ndarray[Any, Any]
+    data: Voxels
     region: Region
     meta: Meta
 
-    def crop(self, region: Region) -> np.ndarray[Any, Any]:
+    def crop(self, region: Region) -> Voxels:
         """A view of the part of the voxels that ``region`` covers."""
         if region == self.region:
             return self.data

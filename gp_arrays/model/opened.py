@@ -13,7 +13,7 @@ from funlib.geometry import Coordinate
 
 from ..errors import StoreError, TreeError
 from ..units import Quantity, whole_numbers
-from .meta import Axis, Meta, Region, world_text
+from .meta import Axis, Meta, Region, Voxels, world_text
 
 
 @attrs.frozen(eq=False)
@@ -29,7 +29,7 @@ class Stored:
     """
 
     size: tuple[int, ...]
-    index: np.ndarray[Any, Any]
+    index: Voxels
     fill: Any
 
 
@@ -63,10 +63,10 @@ class Opened(abc.ABC):
     assumed: Sequence[str] = ()
 
     @abc.abstractmethod
-    def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+    def read(self, index: tuple[slice, ...]) -> Voxels:
         """Voxels of a box, in native byte order. Raises StoreError."""
 
-    def write(self, index: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
+    def write(self, index: tuple[slice, ...], values: Voxels) -> None:
         raise StoreError("this array cannot be written", found=self.place)
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:

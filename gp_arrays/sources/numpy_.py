@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 import uuid
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
+from funlib.geometry import Roi
 
-from ..errors import ConfigError, quoted
+from ..errors import ConfigError, RequestError, quoted
 from ..model import fields
 from ..model.base import SourceConfig
+from ..model.indexing import require_roi
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened
 from ..storage.axes import axis_roles
 from ..units import Quantity, without_noise
+
+#: Numbers for the names of arrays that are made without a name.
+_COUNTER = itertools.count()
 
 _TOKENS: dict[int, tuple[weakref.ref[Any], str]] = {}
 _LOCK = threading.RLock()
@@ -180,3 +187,25 @@ class NumpyOpened(Opened):
 
 def _in(unit: str | None, lengths: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
     return tuple(Quantity(q.value, q.unit or unit) for q in lengths)
+
+
+def numpy_config(
+    data: Any, roi: Roi | None, voxel_size: Sequence[Any] | None, axes: Sequence[str] | None, name: str | None
+) -> NumpyArrayConfig:
+    """The config of voxels at a roi. Raises RequestError where the roi does not suit the voxels.
+
+    The arguments are those of ``Array.from_numpy``.
+    """
+    data = np.asarray(data)
+    offset = None
+    if roi is not None:
+        require_roi(roi, "from_numpy")
+        offset = tuple(roi.offset)
+        if voxel_size is None:
+            shape = data.shape[data.ndim - roi.dims :]
+            if len(shape) != roi.dims or any(s % max(n, 1) for s, n in zip(roi.shape, shape, strict=True)):
+                raise RequestError("the roi is not a whole number of voxels", found=f"{roi}, shape {data.shape}")
+            voxel_size = [s // n for s, n in zip(roi.shape, shape, strict=True)]
+    return NumpyArrayConfig(
+        name or f"numpy-{next(_COUNTER)}", data=data, offset=offset, voxel_size=voxel_size, axes=axes
+    )

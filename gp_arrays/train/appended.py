@@ -12,7 +12,7 @@ from funlib.geometry import Coordinate
 from ..errors import ComputeError
 from ..model.meta import Block, Meta, Region
 from .functions import import_function
-from .steps import spec_of
+from .steps import add_array, spec_of
 from .tiles import grid_corner
 
 
@@ -35,11 +35,8 @@ class BlockSource(gp.BatchProvider):  # type: ignore[misc]
                 found=wanted,
                 allowed=f"within {self.block.region}; a larger context_size, or padded=True with a gp.Pad",
             )
-        batch = gp.Batch()
-        spec = self.spec[self.key].copy()
-        spec.roi = request[self.key].roi
-        batch[self.key] = gp.Array(np.array(self.block.crop(wanted)), spec)
-        return batch
+        roi, voxels = request[self.key].roi, np.array(self.block.crop(wanted))
+        return add_array(gp.Batch(), self.key, self.spec[self.key], roi, voxels)
 
 
 class AppendedNodes:

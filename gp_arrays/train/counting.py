@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TreeError
+from ..errors import TreeError, errors_at
 from ..model import fields
 from ..model.absent import map_blocks
+from ..model.checks import require_channels_only
 from ..model.config import require_config
 from ..model.evaluate import evaluate
-from ..model.meta import CHANNEL, Region
+from ..model.meta import Region, Voxels
 from ..model.plan import compile_plan
 from ..transforms.crop import CropArrayConfig
 
@@ -52,21 +53,15 @@ def count(
     plan = compile_plan({config.name: config}, unit)
     index = plan.outputs[config.name]
     meta = plan.steps[index].meta
-    other = [axis.name for axis in meta.nonspatial or () if axis.name != CHANNEL]
-    if other:
-        raise TreeError(
-            "axes other than channels cannot be counted",
-            found=", ".join(other),
-            allowed="SelectArrayConfig picks one",
-            path=(config.name,),
-        )
+    with errors_at(config.name):
+        require_channels_only(meta, "an array that is counted")
     names = meta.channels
     if names is None and meta.dtype is not None and meta.dtype.kind not in "uib":
         raise TreeError(
             "ids are counted, or channels", found=f"dtype {meta.dtype}", allowed="integers", path=(config.name,)
         )
 
-    def count_block(region: Region) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def count_block(region: Region) -> tuple[Voxels, Voxels]:
         (voxels,) = evaluate(plan, [(index, region)])
         if names is None:
             return np.unique(voxels, return_counts=True)

@@ -13,6 +13,7 @@ from funlib.geometry import Coordinate, Roi
 
 from ..errors import TreeError
 from ..model.evaluate import evaluate
+from ..model.meta import Voxels
 from .nodes import FilterNode
 from .occupancy import Occupancy, channels_of, occupancies, occupancies_of_step, require_mask
 from .source_node import SourceNode
@@ -45,9 +46,9 @@ class MaskReader:
         self.provider, self.key, self.roi, self.voxel_size = provider, key, spec.roi, spec.voxel_size
         self.names = ()
 
-    def voxels(self, roi: Roi) -> np.ndarray[Any, Any]:
+    def voxels(self, roi: Roi) -> Voxels:
         batch = self.provider.request_batch(gp.BatchRequest({self.key: gp.ArraySpec(roi=roi)}))
-        data: np.ndarray[Any, Any] = batch[self.key].data
+        data: Voxels = batch[self.key].data
         return data
 
     def count(self, roi: Roi, channel: int | None) -> int:
@@ -88,8 +89,8 @@ class _TreeMaskReader(MaskReader):
         self.roi, self.voxel_size = compiled.spec(index).roi, meta.voxel_size
         self.names = meta.channels or ("0",)
 
-    def voxels(self, roi: Roi) -> np.ndarray[Any, Any]:
-        data: np.ndarray[Any, Any] = evaluate(self.compiled.plan, [(self.index, self.compiled.world(roi))])[0]
+    def voxels(self, roi: Roi) -> Voxels:
+        data: Voxels = evaluate(self.compiled.plan, [(self.index, self.compiled.world(roi))])[0]
         return data
 
     def occupancies(self, each: bool, cache_file: Path | None) -> list[Occupancy]:

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from ..errors import ComputeError
+from ..model.meta import Voxels
 from .network import require_torch
 
 #: Sizes of input that are tried, in voxels along each axis, smallest first.
@@ -91,14 +92,14 @@ class _Trial:
     in_channels: int
     device: str
 
-    def run(self, shape: Sequence[int], nan_at: Sequence[int] | None = None) -> np.ndarray[Any, Any]:
+    def run(self, shape: Sequence[int], nan_at: Sequence[int] | None = None) -> Voxels:
         """Which voxels of the result are NaN, over all channels."""
         voxels = self.torch.zeros((1, self.in_channels, *shape), device=self.device)
         if nan_at is not None:
             voxels[(0, slice(None), *nan_at)] = float("nan")
         with self.torch.inference_mode():
             result = self.model(voxels)
-        is_nan: np.ndarray[Any, Any] = self.torch.isnan(result)[0].any(0).cpu().numpy()
+        is_nan: Voxels = self.torch.isnan(result)[0].any(0).cpu().numpy()
         return is_nan
 
     def accepted_size(self, size: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

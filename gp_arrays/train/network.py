@@ -16,9 +16,8 @@ import attrs
 import numpy as np
 
 from ..errors import ComputeError, StoreError, TreeError
+from ..model.meta import Voxels
 from .functions import code_hashes, file_hash, import_function
-
-Voxels = np.ndarray[Any, Any]
 
 #: Keys under which training programs put a model's weights beside other things.
 WEIGHT_KEYS = ("model_state_dict", "state_dict", "model")

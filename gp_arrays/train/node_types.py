@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -159,15 +159,11 @@ def _signature(config_type: type[ArrayConfig], is_source: bool) -> inspect.Signa
 
 def _key_annotation(field: attrs.Attribute[Any]) -> str:
     text = str(field.type)
-    if _holds(text, "dict", "Mapping"):
+    if re.search(r"\b(dict|Mapping)\b", text):
         return "Mapping[str, gp.ArrayKey]"
-    if _holds(text, "tuple", "list", "Sequence"):
+    if re.search(r"\b(tuple|list|Sequence)\b", text):
         return "Sequence[gp.ArrayKey]"
     return "gp.ArrayKey" if field.default is attrs.NOTHING else "gp.ArrayKey | None"
-
-
-def _holds(annotation: str, *names: str) -> bool:
-    return re.search(rf"\b({'|'.join(names)})\b", annotation) is not None
 
 
 def _docstring(config_type: type[Any], signature: inspect.Signature) -> str:
@@ -199,11 +195,15 @@ def _init_filter(node: FilterNode, config_type: type[Any], arguments: dict[str, 
     attributes = {name: arguments.pop(name, None) for name in config_type.node_attributes}
     axes = fields.named("axes", fields.to_names, arguments.pop("axes", None))
     keys: list[gp.ArrayKey] = []
+
+    def stand_in(key: gp.ArrayKey) -> ArrayConfig:
+        keys.append(key)
+        return upstream(key)
+
     for name, field in _source_arguments(config_type).items():
         if name in arguments:
             value = _sequence(arguments.pop(name), name, field)
-            keys.extend(_keys_in(value))
-            arguments[field.alias or field.name] = _configs_for(value)
+            arguments[field.alias or field.name] = _each(value, stand_in)
     for name, default in config_type.node_defaults.items():
         if arguments.get(name) is None:
             arguments[name] = default(arguments)
@@ -230,19 +230,10 @@ def _sequence(value: Any, name: str, field: attrs.Attribute[Any]) -> Any:
     return value
 
 
-def _keys_in(value: Any) -> Iterator[gp.ArrayKey]:
-    if isinstance(value, gp.ArrayKey):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from value.values()
-    elif isinstance(value, (list, tuple)):
-        yield from value
-
-
-def _configs_for(value: Any) -> Any:
-    """The keys, each replaced by the config that stands for what it delivers."""
-    if value is None:
-        return None
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """``change`` applied to one key, or to each key of a mapping or list; None stays None."""
     if isinstance(value, Mapping):
-        return {name: upstream(key) for name, key in value.items()}
-    return [upstream(key) for key in value] if isinstance(value, (list, tuple)) else upstream(value)
+        return {name: change(key) for name, key in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [change(key) for key in value]
+    return None if value is None else change(value)

@@ -10,13 +10,13 @@ import gunpowder as gp
 import numpy as np
 from funlib.geometry import Roi
 
-from ..errors import ComputeError, GpArraysError, TreeError
+from ..errors import ComputeError, GpArraysError, TreeError, errors_at
 from ..model.base import ArrayConfig
 from ..model.evaluate import owned, run_step
 from ..model.meta import Axis, Region, interpolatable
 from ..model.plan import Step
 from .axes import SAMPLE, Names, NamesAxes, axis_names
-from .steps import Compiled, Steps, spec_of
+from .steps import Compiled, Steps, add_array, spec_of
 from .upstream import block_of, meta_of, upstream
 
 #: More non-spatial axes than an array has, and more entries than an axis has that is asked for by index.
@@ -77,10 +77,8 @@ class FilterNode(NamesAxes, Steps):
         specs = [self.spec[key] for key in self.keys]
         self.source_metas = [meta_of(spec, self.attributes) for spec in specs]
         self._undeclared = [spec.interpolatable is None for spec in specs]
-        try:
+        with errors_at(*self.path()):
             self.announced = self.config.infer(*self.source_metas)
-        except GpArraysError as error:
-            raise error.at(*self.path()) from None
         spec = spec_of(self.announced, self.announced.roi)
         if spec.interpolatable and any(self._undeclared):
             # what no source declares is not declared here either: gunpowder's own nodes then take the nearest voxel
@@ -122,10 +120,8 @@ class FilterNode(NamesAxes, Steps):
     def _context(self, region: Region) -> Sequence[Region | None]:
         if region.empty:
             return [None] * len(self.keys)
-        try:
+        with errors_at(*self.path()):
             return self.config.context(region, self.announced, self.source_metas)
-        except GpArraysError as error:
-            raise error.at(*self.path()) from None
 
     def process(self, batch: gp.Batch, request: gp.BatchRequest) -> gp.Batch | None:
         if self.compiled is not None:
@@ -139,10 +135,8 @@ class FilterNode(NamesAxes, Steps):
         parts = [region] * len(arrays) if nonspatial else self._context(region)
         dims = [0 if nonspatial else meta.dims for meta in self.source_metas]
         shapes = [array.data.shape[: array.data.ndim - d] for array, d in zip(arrays, dims, strict=True)]
-        try:
+        with errors_at(*self.path()):
             samples, step = self._complete(shapes, [array.data.dtype for array in arrays])
-        except GpArraysError as error:
-            raise error.at(*self.path()) from None
         results = [
             run_step(
                 step,
@@ -156,11 +150,8 @@ class FilterNode(NamesAxes, Steps):
             for sample in np.ndindex(*samples)
         ]
         data = np.stack(results).reshape(*samples, *results[0].shape) if samples else results[0]
-        spec = self.spec[self.target].copy()
-        spec.roi, spec.dtype = roi, data.dtype
-        outputs = gp.Batch()
-        outputs[self.target] = gp.Array(owned(data, [array.data for array in batch.arrays.values()]), spec)
-        return outputs
+        data = owned(data, [array.data for array in batch.arrays.values()])
+        return add_array(gp.Batch(), self.target, self.spec[self.target], roi, data)
 
     def _complete(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> tuple[tuple[int, ...], Step]:
         """The numbers of samples, and the step of one sample, completed by what a batch shows of the sources."""

@@ -13,14 +13,13 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import StoreError, TreeError
+from ..errors import StoreError, TreeError, errors_at
 from ..model.absent import map_blocks
+from ..model.checks import require_channels_only
 from ..model.evaluate import evaluate
-from ..model.meta import CHANNEL, Meta, Region
+from ..model.meta import Meta, Region, Voxels
 from ..model.plan import Plan
 from ..storage.files import replace_file
-
-Voxels = np.ndarray[Any, Any]
 
 #: The most cells with mask in them. Where there are more, cells are merged.
 MOST_CELLS = 2**18
@@ -130,14 +129,8 @@ def cell_shape(meta: Meta, chunks: Sequence[int] | None) -> tuple[int, ...]:
 
 def require_mask(meta: Meta, name: str) -> None:
     """Raises TreeError for what is no mask: floats, or axes other than channels and space."""
-    other = [axis.name for axis in meta.nonspatial or () if axis.name != CHANNEL]
-    if other:
-        raise TreeError(
-            "a mask has channels or none",
-            found=f"axes {', '.join(meta.axes)}",
-            allowed="SelectArrayConfig picks one sample or time",
-            path=(name,),
-        )
+    with errors_at(name):
+        require_channels_only(meta, "a mask")
     if meta.dtype is not None and meta.dtype.kind not in "buif":
         raise TreeError("a mask holds numbers", found=f"dtype {meta.dtype}", path=(name,))
 

@@ -15,7 +15,7 @@ from ..errors import ComputeError, ConfigError, GpArraysError, TreeError, quoted
 from ..model import fields
 from ..model.base import OneSourceConfig
 from ..model.cache import CACHE
-from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
 from .functions import code_hashes, file_hash, import_function, to_arguments, to_reference
 from .random_state import keeping_random_states
 from .tiles import Tile, TileSizes, grid_corner, paste, tile_key
@@ -127,7 +127,7 @@ class PipelineArrayConfig(OneSourceConfig):
     def context_of(self, region: Region, meta: Meta, source: Meta) -> Region:
         return source.clip(self.sizes.reads(self.sizes.tiles(region.whole(), meta, source), source))
 
-    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
         source = block.meta
         if self.tile_size is None:
             return self._request(block, region, source)
@@ -139,7 +139,7 @@ class PipelineArrayConfig(OneSourceConfig):
             paste(target, tile, CACHE.get(key, functools.partial(self._request, part, tile.region, source)))
         return target.data
 
-    def _request(self, block: Block, region: Region, source: Meta) -> np.ndarray[Any, Any]:
+    def _request(self, block: Block, region: Region, source: Meta) -> Voxels:
         """What the nodes deliver for a region, from a block that holds its context."""
         reads = self.sizes.reads([Tile(region, region)], source)
         try:

@@ -10,9 +10,8 @@ from typing import Any
 import attrs
 import numpy as np
 
+from ..model.meta import Voxels
 from .occupancy import Occupancy, summed
-
-Voxels = np.ndarray[Any, Any]
 
 #: The most entries that a request keeps; with more, cells are merged, and more places are tried in vain.
 MOST_ENTRIES = 2**20

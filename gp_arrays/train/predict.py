@@ -13,12 +13,11 @@ from ..errors import ComputeError, ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import OneSourceConfig
 from ..model.cache import CACHE
-from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.checks import require_channels_only
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
 from .functions import is_reference, to_arguments, to_reference
 from .network import NetworkFiles, scaled
 from .tiles import Tile, TileSizes, paste, tile_key
-
-Voxels = np.ndarray[Any, Any]
 
 #: How voxels beyond the source are made, and what numpy calls it.
 PADDINGS = {"no": "", "edge": "edge", "reflect": "reflect", "zero": "constant"}
@@ -107,14 +106,14 @@ class PredictArrayConfig(OneSourceConfig):
     output_scale: float | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_number))
     batch_size: int = attrs.field(default=1, converter=fields.to_count)
     device: str = attrs.field(default="auto", converter=fields.to_text)
-    padded: str = attrs.field(default="no")
+    padded: str = attrs.field(default="no", validator=fields.one_of(*PADDINGS))
     stride: tuple[Any, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )
     voxel_size: tuple[Any, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )
-    autocast: str | None = attrs.field(default=None)
+    autocast: str | None = attrs.field(default=None, validator=fields.one_of(None, *AUTOCASTS))
     arguments: Mapping[str, Any] = attrs.field(factory=dict, converter=to_arguments)
 
     def modules(self) -> tuple[str, ...]:
@@ -124,10 +123,6 @@ class PredictArrayConfig(OneSourceConfig):
     def check(self) -> None:
         if self.tile_size is None:
             raise ConfigError("tile_size is missing", allowed="the shape that the network computes at once")
-        if not isinstance(self.padded, str) or self.padded not in PADDINGS:
-            raise ConfigError("unknown padding", found=quoted(self.padded), allowed=", ".join(PADDINGS))
-        if self.autocast is not None and self.autocast not in AUTOCASTS:
-            raise ConfigError("unknown autocast", found=quoted(self.autocast), allowed=f"None, {', '.join(AUTOCASTS)}")
         if self.dtype.kind != "f" and self.output_scale is None:
             raise ConfigError(
                 "an integer dtype needs an output_scale", found=str(self.dtype), allowed="such as 255 for uint8"
@@ -254,10 +249,4 @@ def _require_input(source: Meta) -> None:
             found=f"dtype {source.dtype}",
             allowed="floats or integers of at most 16 bits; Binarize or Intensities make some",
         )
-    others = [axis.name for axis in source.nonspatial or () if axis.name != CHANNEL]
-    if others:
-        raise TreeError(
-            "a network takes channels as the only non-spatial axis",
-            found=", ".join(others),
-            allowed="SelectArrayConfig picks one of a sample or time axis",
-        )
+    require_channels_only(source, "what a network reads")

@@ -12,7 +12,7 @@ from ..model.base import ArrayConfig, SourceConfig
 from ..model.evaluate import owned, run_step
 from ..model.plan import Step, compile_plan
 from .axes import Names, NamesAxes
-from .steps import Compiled, names_of
+from .steps import Compiled, add_array, names_of
 from .upstream import upstream
 
 
@@ -71,9 +71,7 @@ class SourceNode(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
         roi = request[self.key].roi
         path = functools.partial(self.compiled.plan.path, self.index)
         voxels = run_step(self.step, self.compiled.world(roi), (), path)
-        spec = self.spec[self.key].copy()
-        spec.roi = roi
-        batch[self.key] = gp.Array(owned(voxels), spec)
+        add_array(batch, self.key, self.spec[self.key], roi, owned(voxels))
         timing.stop()
         batch.profiling_stats.add(timing)
         return batch

@@ -12,7 +12,7 @@ import numpy as np
 from funlib.geometry import Coordinate, Roi
 
 from ..model.evaluate import owned, run
-from ..model.meta import Block, Meta, Region
+from ..model.meta import Block, Meta, Region, Voxels
 from ..model.opened import Opened
 from ..model.plan import Plan, Step
 from ..model.tasks import Tasks, make_tasks
@@ -27,6 +27,14 @@ def spec_of(meta: Meta, roi: Roi | None) -> gp.ArraySpec:
         interpolatable=meta.interpolatable,
         dtype=meta.dtype,
     )
+
+
+def add_array(batch: gp.Batch, key: gp.ArrayKey, spec: gp.ArraySpec, roi: Roi | None, voxels: Voxels) -> gp.Batch:
+    """Add the voxels of a roi to a batch, with a spec like the one that a node provides. Returns the batch."""
+    own = spec.copy()
+    own.roi, own.dtype = roi, voxels.dtype
+    batch[key] = gp.Array(voxels, own)
+    return batch
 
 
 def names_of(meta: Meta, count: int) -> Names:
@@ -68,7 +76,7 @@ class _FromBatch(Opened):
     def index_of(self, region: Region, meta: Meta, unit: str) -> Any:
         return region
 
-    def read(self, index: Any) -> np.ndarray[Any, Any]:
+    def read(self, index: Any) -> Voxels:
         return self.block.crop(index)
 
 
@@ -147,9 +155,7 @@ class Steps(gp.BatchFilter):  # type: ignore[misc]
         for index in self.targets:
             key = self.compiled.keys[index]
             if key in request:
-                spec = self.spec[key].copy()
-                spec.roi = request[key].roi
-                outputs[key] = gp.Array(owned(next(results), others), spec)
+                add_array(outputs, key, self.spec[key], request[key].roi, owned(next(results), others))
         return outputs
 
 
@@ -180,7 +186,7 @@ class Outputs(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
             if region.empty:
                 # gp.Pad asks so for what lies wholly outside
                 meta = self.compiled.plan.steps[self.outputs[key]].meta
-                self._add(batch, key, request[key].roi, np.zeros(meta.shape_of(region), meta.dtype))
+                add_array(batch, key, self.spec[key], request[key].roi, np.zeros(meta.shape_of(region), meta.dtype))
         for group in self._groups({key: region for key, region in regions.items() if not region.empty}):
             seed = random.randint(0, 2**32 - 1) if request.is_deterministic() else None
             inner = gp.BatchRequest(random_seed=seed)
@@ -191,17 +197,12 @@ class Outputs(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
             for i, key in enumerate(group):
                 shared = any(self._passed(other) == self._passed(key) for other in group[:i])
                 array = answer[self._passed(key)].crop(request[key].roi, copy=shared)
-                self._add(batch, key, request[key].roi, array.data)
+                add_array(batch, key, self.spec[key], request[key].roi, array.data)
             batch.profiling_stats.merge_with(answer.profiling_stats)
         return batch
 
     def _passed(self, key: gp.ArrayKey) -> gp.ArrayKey:
         return self.compiled.keys[self.outputs[key]]
-
-    def _add(self, batch: gp.Batch, key: gp.ArrayKey, roi: Roi, voxels: np.ndarray[Any, Any]) -> None:
-        spec = self.spec[key].copy()
-        spec.roi = roi
-        batch[key] = gp.Array(voxels, spec)
 
     def _groups(self, regions: Mapping[gp.ArrayKey, Region]) -> list[list[gp.ArrayKey]]:
         """Keys to be asked for together: those whose needs lie near each other."""

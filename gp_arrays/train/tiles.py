@@ -17,10 +17,9 @@ import numpy as np
 from funlib.geometry import Coordinate
 
 from ..errors import TreeError
-from ..model.meta import Block, Meta, Region, world_text
+from ..model.meta import Block, Meta, Region, Voxels, world_text
 from ..units import Quantity
 
-Voxels = np.ndarray[Any, Any]
 #: Lengths of a config, one for each spatial axis.
 Lengths = tuple[Quantity, ...] | None
 

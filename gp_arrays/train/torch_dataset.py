@@ -16,7 +16,7 @@ from ..errors import ComputeError, ConfigError, RequestError, quoted
 from ..model import fields
 from ..model.config import Config
 from ..model.evaluate import evaluate
-from ..model.meta import Meta, Region
+from ..model.meta import Meta, Region, Voxels
 from ..model.plan import Plan, compile_plan
 from .network import require_torch
 from .pipeline import compile_pipeline
@@ -39,7 +39,7 @@ else:
 _SIGNED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
 
 
-def to_tensor(data: np.ndarray[Any, Any], name: str) -> Any:
+def to_tensor(data: Voxels, name: str) -> Any:
     """A contiguous tensor of its own memory. Unsigned integers above 8 bits become signed ones.
 
     Raises ComputeError for an id that no signed integer of 64 bits holds.

@@ -11,15 +11,15 @@ import numpy as np
 from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
-from ..model.checks import common_grid, require_ids, require_no_nonspatial_axes
+from ..model.checks import labels_and_mask
 from ..model.config import SOURCE, Config
-from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
 
 OUTPUTS = ("affinities", "mask")
 Offsets = tuple[tuple[int, ...], ...]
 
 
-def affinities(labels: np.ndarray[Any, Any], offsets: Sequence[Sequence[int]]) -> np.ndarray[Any, Any]:
+def affinities(labels: Voxels, offsets: Sequence[Sequence[int]]) -> Voxels:
     """uint8 of shape ``(len(offsets), *labels.shape)``: 1 where ``labels[v] == labels[v + offset] != 0``.
 
     It is 0 where ``v + offset`` lies outside.
@@ -87,10 +87,7 @@ class AffinitiesArrayConfig(ArrayConfig):
     mask_array_config: Config | None = attrs.field(default=None, metadata=SOURCE)
 
     def infer(self, *sources: Meta) -> Meta:
-        require_ids(sources[0], "Affinities")
-        for mask in sources[1:]:
-            require_no_nonspatial_axes(mask, "Affinities")
-        grid = common_grid(sources, ["source_array_config", "mask_array_config"][: len(sources)])
+        grid = labels_and_mask(sources, "Affinities")
         if len(self.offsets[0]) != grid.dims:
             raise TreeError(
                 "offsets do not have one number for each spatial axis",
@@ -104,7 +101,6 @@ class AffinitiesArrayConfig(ArrayConfig):
             nonspatial=(Axis(CHANNEL, len(names), names),),
             interpolatable=False,
             averaged=False,
-            attrs=sources[0].attrs if len(sources) == 1 else {},
         )
 
     def _offsets(self, region: Region, meta: Meta) -> Offsets:
@@ -118,9 +114,7 @@ class AffinitiesArrayConfig(ArrayConfig):
         wanted = 0 if self.output == "affinities" else 1
         return [meta.clip(part) if index == wanted else None for index in range(len(sources))]
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         offsets = self._offsets(region, meta)
         block = next((block for block in blocks if block is not None), None)
         if block is not None:

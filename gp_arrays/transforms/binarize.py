@@ -12,7 +12,7 @@ from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import OneSourceConfig
 from ..model.checks import require_ids
-from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
 
 Groups = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -20,9 +20,7 @@ Groups = tuple[tuple[str, tuple[int, ...]], ...]
 MANY_IDS = 16
 
 
-def binarize(
-    labels: np.ndarray[Any, Any], groups: Sequence[Sequence[int]], background: int = 0
-) -> np.ndarray[Any, Any]:
+def binarize(labels: Voxels, groups: Sequence[Sequence[int]], background: int = 0) -> Voxels:
     """uint8 of shape ``(len(groups), *labels.shape)``: 1 where a label is among a group's ids.
 
     A group without ids is every id but ``background``, which is in no group.
@@ -39,7 +37,7 @@ def binarize(
     return out
 
 
-def _any_of(labels: np.ndarray[Any, Any], ids: Sequence[int], out: np.ndarray[Any, Any]) -> None:
+def _any_of(labels: Voxels, ids: Sequence[int], out: Voxels) -> None:
     """Set ``out`` where a label is one of ``ids``, in the way that is fastest for so many of them."""
     if len(ids) >= MANY_IDS:
         out[...] = np.isin(labels, np.array(ids, labels.dtype))
@@ -126,6 +124,6 @@ class BinarizeArrayConfig(OneSourceConfig):
     def context_of(self, region: Region, meta: Meta, source: Meta) -> Region:
         return region.whole()
 
-    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
         ((first, last),) = meta.nonspatial_ranges(region)
         return binarize(block.data, [ids for _, ids in self.groupings[first:last]], self.background)

@@ -11,15 +11,13 @@ import numpy as np
 from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import ArrayConfig
-from ..model.checks import common_grid
+from ..model.checks import common_grid, require_channels_only
 from ..model.config import SOURCE, Config
-from ..model.entries import span, take
-from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
+from .select import span, take
 
 
-def concat(
-    parts: Sequence[np.ndarray[Any, Any] | None], shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> np.ndarray[Any, Any]:
+def concat(parts: Sequence[Voxels | None], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Voxels:
     """Parts of one ``shape`` along a new first axis; None is zeros.
 
     >>> concat([np.array([1, 2]), None], (2,), np.dtype("u1")).tolist()
@@ -117,13 +115,7 @@ class ConcatArrayConfig(ArrayConfig):
         names = [*self.source_array_configs] + (["default_config"] if self.default_config is not None else [])
         grid = common_grid(sources, names)
         for source, name in zip(sources, names, strict=True):
-            other = [axis.name for axis in source.nonspatial or () if axis.name != CHANNEL]
-            if other:
-                raise TreeError(
-                    f"{name} has non-spatial axes other than channels",
-                    found=", ".join(other),
-                    allowed="channels or none; SelectArrayConfig picks one",
-                )
+            require_channels_only(source, name)
         dtypes = {name: s.dtype for name, s in zip(names, sources, strict=True) if s.dtype is not None}
         nonspatial = None
         if all(source.nonspatial is not None for source in sources):
@@ -153,11 +145,9 @@ class ConcatArrayConfig(ArrayConfig):
             regions.append(Region(region.begin, region.end, (span(own),) if part else None) if own else None)
         return regions
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         assert meta.dtype is not None
-        parts: list[np.ndarray[Any, Any] | None] = []
+        parts: list[Voxels | None] = []
         for _, source, channel in self._layout_of(region, sources):
             block = None if source is None else blocks[source]
             data = None if block is None else block.data

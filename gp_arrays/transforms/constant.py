@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..model import fields
 from ..model.base import OneSourceConfig
-from ..model.meta import Block, Meta, Region
+from ..model.meta import Block, Meta, Region, Voxels
 
 
 def smallest_dtype(low: int, high: int) -> np.dtype[Any] | None:
@@ -82,7 +82,5 @@ class ConstantArrayConfig(OneSourceConfig):
     def context_of(self, region: Region, meta: Meta, source: Meta) -> None:
         return None
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         return np.full(meta.shape_of(region), self.constant, self.value_dtype())

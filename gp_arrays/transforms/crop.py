@@ -12,7 +12,7 @@ from ..errors import TreeError
 from ..model import fields
 from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.config import SOURCE
-from ..model.meta import Meta, Region
+from ..model.meta import Meta, Region, Voxels
 from ..units import whole_numbers
 
 
@@ -63,5 +63,5 @@ class CropArrayConfig(PointwiseConfig):
             )
         return Region.of(Roi(*numbers))
 
-    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def kernel(self, dtype: np.dtype[Any], *sources: Voxels) -> Voxels:
         return sources[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ComputeError, ConfigError, TreeError
+from ..errors import ComputeError, ConfigError, errors_at
 from ..model import fields
 from ..model.absent import map_blocks
 from ..model.base import ArrayConfig
@@ -72,10 +72,8 @@ def dense_table(config: ArrayConfig, path: str | Path, num_workers: int = 1, uni
     require_config(config)
     plan = compile_plan({config.name: config}, unit)
     index = plan.outputs[config.name]
-    try:
+    with errors_at(*plan.path(index)):
         require_integer_ids(plan.steps[index].meta, "a table of ids")
-    except TreeError as error:
-        raise error.at(*plan.path(index)) from None
     with (
         writing(file, "cannot write the table of ids"),
         tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}-") as folder,

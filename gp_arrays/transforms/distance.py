@@ -12,13 +12,14 @@ import numpy as np
 from ..errors import ConfigError, TreeError
 from ..model import fields
 from ..model.base import OneSourceConfig
-from ..model.meta import Block, Meta, Region
+from ..model.checks import require_integer_ids
+from ..model.meta import Block, Meta, Region, Voxels
 from ..units import Quantity, whole_numbers
 
 OUTPUTS = ("boundary", "signed")
 
 
-def squared_distance(labels: np.ndarray[Any, Any], voxel_size: Sequence[int], limit: int) -> np.ndarray[Any, Any]:
+def squared_distance(labels: Voxels, voxel_size: Sequence[int], limit: int) -> Voxels:
     """The squared distance of each voxel to the nearest one with another value, at most ``limit``.
 
     Exact, in integers, axis by axis, for all labels at once: so it is the same in any block that
@@ -83,14 +84,7 @@ class DistanceArrayConfig(OneSourceConfig):
     def infer_from(self, source: Meta) -> Meta:
         if not source.dims:
             raise TreeError("Distance needs spatial axes", found="none")
-        if source.dtype is not None and source.dtype.kind not in "uib":
-            raise TreeError("Distance reads labels or masks", found=f"dtype {source.dtype}", allowed="integers or bool")
-        if source.averaged:
-            raise TreeError(
-                "Distance reads labels or masks, and averaged or interpolated ones are none",
-                found="a source resampled with an order above 0 or by mean",
-                allowed='interp_order=0 or downsample_by="mode"',
-            )
+        require_integer_ids(source, "Distance", masks=True)
         self._reach(source)
         return attrs.evolve(source, dtype=np.float32, interpolatable=True)
 
@@ -107,7 +101,7 @@ class DistanceArrayConfig(OneSourceConfig):
         far = [(self._reach(meta) - 1) // int(v) * int(v) for v in meta.voxel_size]
         return meta.clip(region.grow(far))
 
-    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
         # in the largest unit that divides all voxel sizes, which keeps the squares small
         unit, reach = math.gcd(*map(int, meta.voxel_size)), self._reach(meta)
         limit = (reach // unit + 1) ** 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
 import numpy as np
@@ -11,14 +10,12 @@ import numpy as np
 from ..errors import TreeError
 from ..model import fields
 from ..model.base import ArrayConfig
-from ..model.checks import common_grid, require_ids, require_no_nonspatial_axes
+from ..model.checks import labels_and_mask
 from ..model.config import SOURCE, Config
-from ..model.meta import Block, Meta, Region
+from ..model.meta import Block, Meta, Region, Voxels
 
 
-def erode(
-    labels: np.ndarray[Any, Any], steps: int, axes: Sequence[int], known: np.ndarray[Any, Any] | None = None
-) -> np.ndarray[Any, Any]:
+def erode(labels: Voxels, steps: int, axes: Sequence[int], known: Voxels | None = None) -> Voxels:
     """Labels, 0 where another value is at most ``steps`` steps along ``axes`` away.
 
     Values where ``known`` is 0, and those outside, count as none.
@@ -39,7 +36,7 @@ def erode(
     return np.where(((low == high) & (low != 0)) | (low > high), labels, labels.dtype.type(0))
 
 
-def _spread(data: np.ndarray[Any, Any], best: np.ufunc, axes: Sequence[int]) -> np.ndarray[Any, Any]:
+def _spread(data: Voxels, best: np.ufunc, axes: Sequence[int]) -> Voxels:
     """The best of each voxel and its neighbours along some axes."""
     out = data.copy()
     for axis in axes:
@@ -79,14 +76,10 @@ class ErodeArrayConfig(ArrayConfig):
     mask_array_config: Config | None = attrs.field(default=None, metadata=SOURCE)
 
     def infer(self, *sources: Meta) -> Meta:
-        require_ids(sources[0], "Erode")
-        for mask in sources[1:]:
-            require_no_nonspatial_axes(mask, "Erode")
-        grid = common_grid(sources, ["source_array_config", "mask_array_config"][: len(sources)])
+        grid = labels_and_mask(sources, "Erode")
         if self.only_xy and grid.dims != 3:
             raise TreeError("only_xy needs three spatial axes", found=", ".join(grid.spatial_axes))
-        attributes = sources[0].attrs if len(sources) == 1 else {}
-        return attrs.evolve(grid, dtype=sources[0].dtype, nonspatial=(), interpolatable=False, attrs=attributes)
+        return attrs.evolve(grid, dtype=sources[0].dtype, nonspatial=(), interpolatable=False)
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region]:
         reach = [self.steps * int(v) for v in meta.voxel_size]
@@ -94,9 +87,7 @@ class ErodeArrayConfig(ArrayConfig):
             reach[0] = 0
         return [meta.clip(region.grow(reach))] * len(sources)
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         labels, *masks = blocks
         assert labels is not None
         known = masks[0].data if masks and masks[0] is not None else None

@@ -12,10 +12,10 @@ from ..errors import ConfigError
 from ..model import fields
 from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.config import SOURCE
-from ..model.meta import Meta
+from ..model.meta import Meta, Voxels
 
 
-def normalize(data: np.ndarray[Any, Any], low: float, high: float, clip: bool = False) -> np.ndarray[Any, Any]:
+def normalize(data: Voxels, low: float, high: float, clip: bool = False) -> Voxels:
     """float32 of ``(data - low) / (high - low)``.
 
     Computed in float64 where data are wider than 16 bits, or where ``low`` or the
@@ -28,7 +28,7 @@ def normalize(data: np.ndarray[Any, Any], low: float, high: float, clip: bool = 
     narrow = data.dtype.itemsize <= 2 and _within_float32(low) and _within_float32(span)
     inside = np.dtype(np.float32 if narrow else np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled: np.ndarray[Any, Any] = np.subtract(data, inside.type(low), dtype=inside)
+        scaled: Voxels = np.subtract(data, inside.type(low), dtype=inside)
         scaled /= inside.type(span)
         if clip:
             np.clip(scaled, 0, 1, out=scaled)
@@ -79,5 +79,5 @@ class IntensitiesArrayConfig(PointwiseConfig):
     def infer(self, *sources: Meta) -> Meta:
         return attrs.evolve(sources[0], dtype=np.float32)
 
-    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def kernel(self, dtype: np.dtype[Any], *sources: Voxels) -> Voxels:
         return normalize(sources[0], self.min, self.max, self.clip)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
 
 from ..model.base import OneSourceConfig
-from ..model.meta import CHANNEL, Block, Meta, Region
+from ..model.meta import CHANNEL, Block, Meta, Region, Voxels
 
 
-def logical_or(data: np.ndarray[Any, Any], axis: int | None) -> np.ndarray[Any, Any]:
+def logical_or(data: Voxels, axis: int | None) -> Voxels:
     """uint8: 1 where any entry along ``axis`` is not zero; of each voxel itself where axis is None.
 
     >>> logical_or(np.array([[0, 2, 0], [0, 1, 1]]), 0)
@@ -49,6 +47,6 @@ class LogicalOrArrayConfig(OneSourceConfig):
             nonspatial = tuple(axis for axis in nonspatial if axis.name != CHANNEL)
         return attrs.evolve(source, dtype=np.uint8, nonspatial=nonspatial, interpolatable=False, averaged=False)
 
-    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
         names = [axis.name for axis in block.meta.nonspatial or ()]
         return logical_or(block.data, names.index(CHANNEL) if CHANNEL in names else None)

@@ -13,10 +13,9 @@ from ..errors import ConfigError, TreeError, quoted
 from ..model import fields
 from ..model.base import OneSourceConfig
 from ..model.checks import require_ids
-from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
 from ..units import Quantity
 
-Voxels = np.ndarray[Any, Any]
 #: How many times sigma the Gaussian reaches.
 TRUNCATE = 3
 #: A smaller variance, in squared world units, counts as this: nothing is divided by zero.
@@ -198,7 +197,7 @@ class LSDArrayConfig(OneSourceConfig):
         corner = (0,) * meta.dims if meta.roi is None else meta.region.begin
         return [self.downsample * int(v) for v in meta.voxel_size], corner
 
-    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
         # the context begins at a corner of a coarse voxel, as does the array
         coarse = block.data[(slice(None, None, self.downsample),) * meta.dims]
         sizes = [int(v) for v in meta.voxel_size]

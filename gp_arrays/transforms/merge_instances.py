@@ -13,7 +13,7 @@ from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.checks import common_grid, require_ids
 from ..model.config import SOURCE
-from ..model.meta import Block, Meta, Region, voxel_text
+from ..model.meta import Block, Meta, Region, Voxels, voxel_text
 
 #: By default the offsets are multiples of it, so that each source has ids up to it.
 SPACING = 2**40
@@ -21,9 +21,7 @@ LARGEST = 2**64 - 1
 OVERLAPS = ("first", "last", "error")
 
 
-def merge(
-    labels: Sequence[np.ndarray[Any, Any]], offsets: Sequence[int], last_wins: bool = False
-) -> np.ndarray[Any, Any]:
+def merge(labels: Sequence[Voxels], offsets: Sequence[int], last_wins: bool = False) -> Voxels:
     """uint64: ids above 0 plus their source's offset; 0 where no source has one.
 
     Where several have one the first wins, or the last.
@@ -39,7 +37,7 @@ def merge(
     return out
 
 
-def invalid_id(labels: np.ndarray[Any, Any], largest: int) -> tuple[int, ...] | None:
+def invalid_id(labels: Voxels, largest: int) -> tuple[int, ...] | None:
     """The index of a label that is negative or above ``largest``, None where there is none.
 
     >>> invalid_id(np.array([[0, 7]]), 6)
@@ -55,7 +53,7 @@ def invalid_id(labels: np.ndarray[Any, Any], largest: int) -> tuple[int, ...] | 
     return tuple(int(i) for i in np.unravel_index(at, labels.shape))
 
 
-def overlap_of(labels: Sequence[np.ndarray[Any, Any]]) -> tuple[tuple[int, ...], int, int] | None:
+def overlap_of(labels: Sequence[Voxels]) -> tuple[tuple[int, ...], int, int] | None:
     """The index of a voxel where two sources have an id, and which two; None where there is none.
 
     >>> overlap_of([np.array([1, 0, 1]), np.array([0, 2, 2])])
@@ -153,9 +151,7 @@ class MergeInstancesArrayConfig(ArrayConfig):
             meta, dtype=np.uint64, interpolatable=False, attrs=sources[0].attrs if len(sources) == 1 else {}
         )
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         labels = [block.data for block in blocks if block is not None]
         for config, source, largest in zip(self.source_array_configs, labels, self.largest_ids, strict=True):
             at = invalid_id(source, largest)

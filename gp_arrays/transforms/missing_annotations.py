@@ -14,7 +14,7 @@ from ..errors import TreeError
 from ..model import fields
 from ..model.base import OneSourceConfig
 from ..model.checks import require_ids
-from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
 from .binarize import Groups, binarize, require_within, to_groups
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ SPARSE = ("labelled", "ids")
 ANNOTATED = {True: "dense", False: "empty", "dense": "dense", "sparse": "sparse", "empty": "empty"}
 
 
-def usable_voxels(labels: np.ndarray[Any, Any], groups: Sequence[Collection[int] | bool]) -> np.ndarray[Any, Any]:
+def usable_voxels(labels: Voxels, groups: Sequence[Collection[int] | bool]) -> Voxels:
     """uint8 of shape ``(len(groups), *labels.shape)``: 1 where a voxel is usable.
 
     For each group: True for every voxel above 0, False for none, or the ids that a voxel
@@ -219,9 +219,7 @@ class MissingAnnotationsMaskConfig(OneSourceConfig):
         # of channels that are 0 throughout no voxel is read
         return region.whole() if any(group is not False for group in self._wanted(region, meta, source)) else None
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         (source,) = blocks
         if source is None:
             return np.zeros(meta.shape_of(region), np.uint8)

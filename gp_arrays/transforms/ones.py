@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
 import numpy as np
 
 from ..model.base import OneSourceConfig
-from ..model.meta import Block, Meta, Region
+from ..model.meta import Block, Meta, Region, Voxels
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -35,7 +34,5 @@ class OnesArrayConfig(OneSourceConfig):
     def context_of(self, region: Region, meta: Meta, source: Meta) -> None:
         return None
 
-    def compute(
-        self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]
-    ) -> np.ndarray[Any, Any]:
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         return np.ones(meta.shape_of(region), np.bool_)

@@ -13,7 +13,7 @@ from ..errors import ComputeError, ConfigError, GpArraysError, TreeError, quoted
 from ..model import fields
 from ..model.base import OneSourceConfig
 from ..model.checks import require_integer_ids
-from ..model.meta import Block, Meta, Region, voxel_text
+from ..model.meta import Block, Meta, Region, Voxels, voxel_text
 from ..storage.id_table import IdTable, table_of_columns, table_of_file
 from .constant import smallest_dtype
 
@@ -23,9 +23,7 @@ LARGEST = 2**64 - 1
 Pairs = tuple[tuple[int, int], ...]
 
 
-def relabel(
-    labels: np.ndarray[Any, Any], table: IdTable, keep_others: bool = True
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def relabel(labels: Voxels, table: IdTable, keep_others: bool = True) -> tuple[Voxels, Voxels, Voxels]:
     """The results in runs: where runs of equal labels begin in the flat array, their results, and which are listed.
 
     An id that is not listed stays, or becomes 0. Id 0 counts as listed.
@@ -48,7 +46,7 @@ def relabel(
     return starts, results[at], listed[at]
 
 
-def run_starts(flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def run_starts(flat: Voxels) -> Voxels:
     """Where runs of equal values begin.
 
     >>> run_starts(np.array([5, 5, 0, 5])).tolist()
@@ -156,7 +154,7 @@ class RelabelArrayConfig(OneSourceConfig):
             )
         return attrs.evolve(source, dtype=dtype, interpolatable=False, table=table.hash)
 
-    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
         assert meta.dtype is not None
         labels = np.ascontiguousarray(block.data)
         if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
@@ -178,8 +176,6 @@ class RelabelArrayConfig(OneSourceConfig):
         lengths = np.diff(starts, append=labels.size)
         return np.repeat(results.astype(meta.dtype), lengths).reshape(labels.shape)
 
-    def _error(
-        self, problem: str, labels: np.ndarray[Any, Any], at: int, region: Region, meta: Meta, allowed: str
-    ) -> GpArraysError:
+    def _error(self, problem: str, labels: Voxels, at: int, region: Region, meta: Meta, allowed: str) -> GpArraysError:
         index = np.unravel_index(at, labels.shape)
         return ComputeError(problem, found=f"{labels[index]} at {voxel_text(region, meta, index)}", allowed=allowed)

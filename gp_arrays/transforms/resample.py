@@ -14,7 +14,7 @@ from funlib.geometry import Coordinate
 from ..errors import ConfigError, TreeError
 from ..model import fields
 from ..model.base import OneSourceConfig
-from ..model.meta import Block, Meta, Region, world_text
+from ..model.meta import Block, Meta, Region, Voxels, world_text
 from ..units import Quantity, coarsest_unit, decimal_text
 from .resample_axes import Sampling
 from .resample_kernels import resample
@@ -155,7 +155,7 @@ class ResampledArrayConfig(OneSourceConfig):
             end.append(corner + high * size)
         return source.clip(Region(tuple(begin), tuple(end), region.nonspatial))
 
-    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
         first, shape = _wanted(region, meta)
         start = [
             (b - c) // int(v) for b, c, v in zip(block.region.begin, _corner(meta), block.meta.voxel_size, strict=True)

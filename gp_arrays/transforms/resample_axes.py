@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from ..model.meta import Voxels
 
 
 @attrs.frozen
@@ -110,14 +110,14 @@ class Axis:
     first: int
     count: int
 
-    def nearest(self, data: Array) -> Array:
+    def nearest(self, data: Voxels) -> Voxels:
         u, d = self.sampling.up, self.sampling.down
         if u == 1:
             return data[self._at(slice(self.sampling.taps(self.first)[0][0] - self.start, None, d))]
         index = np.array([self.sampling.taps(i)[0][0] - self.start for i in range(self.first, self.first + self.count)])
         return np.take(data, index, axis=self.number)
 
-    def votes(self, data: Array) -> list[Array]:
+    def votes(self, data: Voxels) -> list[Voxels]:
         """``down`` arrays: of what covers each voxel, one part after the other, all of one weight."""
         u, d = self.sampling.up, self.sampling.down
         if u == 1:
@@ -126,7 +126,7 @@ class Axis:
         begins = np.arange(self.first, self.first + self.count) * d
         return [np.take(data, (begins + k) // u - self.start, axis=self.number) for k in range(d)]
 
-    def weigh(self, data: Array, dtype: Any) -> Array:
+    def weigh(self, data: Voxels, dtype: Any) -> Voxels:
         """Numerators of the resampled values, in ``dtype``: exact for integers and objects."""
         u, d = self.sampling.up, self.sampling.down
         out = np.empty((*data.shape[: self.number], self.count, *data.shape[self.number + 1 :]), dtype)
@@ -147,7 +147,7 @@ class Axis:
         return (slice(None),) * self.number + (index,)
 
 
-def _accumulate(parts: list[tuple[Array, int]], target: Array) -> None:
+def _accumulate(parts: list[tuple[Voxels, int]], target: Voxels) -> None:
     """``target`` becomes the sum of arrays times numerators, added one after the other."""
     dtype = target.dtype
     (one, a), *rest = parts

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .resample_axes import Array, Axis, Sampling
+from ..model.meta import Voxels
+from .resample_axes import Axis, Sampling
 from .resample_mode import mode
 
 #: Weights are applied to slabs of about so many voxels, which a core's cache holds, ...
@@ -23,8 +24,8 @@ THINNEST = 8
 
 
 def resample(
-    data: Array, samplings: Sequence[Sampling], start: Sequence[int], first: Sequence[int], shape: Sequence[int]
-) -> Array:
+    data: Voxels, samplings: Sequence[Sampling], start: Sequence[int], first: Sequence[int], shape: Sequence[int]
+) -> Voxels:
     """A block of the resampled array, of the dtype of ``data``.
 
     Args:
@@ -64,8 +65,8 @@ def resample(
 
 
 def _resample(
-    data: Array, samplings: Sequence[Sampling], start: Sequence[int], first: Sequence[int], shape: Sequence[int]
-) -> Array:
+    data: Voxels, samplings: Sequence[Sampling], start: Sequence[int], first: Sequence[int], shape: Sequence[int]
+) -> Voxels:
     data, start = _reached(data, samplings, start, first, shape)
     axes = [
         Axis(data.ndim - len(samplings) + k, sampling, start[k], first[k], shape[k])
@@ -94,8 +95,8 @@ def _resample(
 
 
 def _reached(
-    data: Array, samplings: Sequence[Sampling], start: Sequence[int], first: Sequence[int], shape: Sequence[int]
-) -> tuple[Array, list[int]]:
+    data: Voxels, samplings: Sequence[Sampling], start: Sequence[int], first: Sequence[int], shape: Sequence[int]
+) -> tuple[Voxels, list[int]]:
     """The voxels that the wanted ones are made of, edges repeated beyond ``data``, and the index of the first."""
     begin = []
     for axis, (sampling, at, one, count) in enumerate(
@@ -110,7 +111,7 @@ def _reached(
     return data, begin
 
 
-def weigh(data: Array, passes: Sequence[Axis]) -> Array:
+def weigh(data: Voxels, passes: Sequence[Axis]) -> Voxels:
     """``data`` averaged or interpolated along some axes, one after the other; rounded once, at the end."""
     denominator = math.prod(axis.sampling.denominator for axis in passes)
     gain = math.prod(axis.sampling.gain for axis in passes)
@@ -129,13 +130,13 @@ def weigh(data: Array, passes: Sequence[Axis]) -> Array:
     return rounded.astype(data.dtype)
 
 
-def _run(data: Array, passes: Sequence[Axis], dtype: Any) -> Array:
+def _run(data: Voxels, passes: Sequence[Axis], dtype: Any) -> Voxels:
     for axis in passes:
         data = axis.weigh(data, dtype)
     return data
 
 
-def _weigh_floats(data: Array, passes: Sequence[Axis], denominator: int, gain: int) -> Array:
+def _weigh_floats(data: Voxels, passes: Sequence[Axis], denominator: int, gain: int) -> Voxels:
     # float64 is divided by a power of two first, so that no sum exceeds the largest float
     scale = 0.5 ** gain.bit_length() if data.dtype == np.float64 else 1.0
     # infinities and what is not a number are values like others
@@ -155,7 +156,7 @@ def _accumulator(low: int, high: int, gain: int, denominator: int, signed: bool)
     return next((kind for kind in kinds if bound <= np.iinfo(kind).max), None)
 
 
-def round_half_even(numerators: Array, denominator: int) -> Array:
+def round_half_even(numerators: Voxels, denominator: int) -> Voxels:
     """The nearest integers to ``numerators / denominator``, ties to even; ``numerators`` may be overwritten.
 
     >>> round_half_even(np.array([-6, -2, 2, 3, 6, 10]), 4).tolist()
@@ -172,5 +173,5 @@ def round_half_even(numerators: Array, denominator: int) -> Array:
         numerators += divide(numerators, divisor) & 1
         numerators -= 1
     numerators += denominator // 2
-    rounded: Array = divide(numerators, divisor, out=numerators)
+    rounded: Voxels = divide(numerators, divisor, out=numerators)
     return rounded

@@ -11,10 +11,30 @@ import numpy as np
 from ..errors import ConfigError, TreeError, nearest, quoted
 from ..model import fields
 from ..model.base import OneSourceConfig
-from ..model.entries import span, take
-from ..model.meta import CHANNEL, Axis, Block, Meta, Region
+from ..model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
 
 Picked = int | tuple[int, ...]
+
+
+def span(entries: Sequence[int]) -> tuple[int, int]:
+    """The smallest range that holds some entries.
+
+    >>> span([4, 2]), span([])
+    ((2, 5), (0, 0))
+    """
+    return (min(entries), max(entries) + 1) if entries else (0, 0)
+
+
+def take(data: Voxels, entries: Sequence[int], first: int, axis: int) -> Voxels:
+    """Entries of an axis in their order, from data that begin with entry ``first``. A view where they follow each other.
+
+    >>> take(np.array([[5, 6], [7, 8]]), [3, 2], 2, 0).tolist()
+    [[7, 8], [5, 6]]
+    """
+    begin, end = span(entries)
+    if list(entries) == list(range(begin, end)):
+        return data[(slice(None),) * axis + (slice(begin - first, end - first),)]
+    return np.take(data, [entry - first for entry in entries], axis)
 
 
 def to_channels(value: Any) -> str | int | tuple[str | int, ...] | None:
@@ -106,7 +126,7 @@ class SelectArrayConfig(OneSourceConfig):
             return region.whole()
         return Region(region.begin, region.end, tuple(map(span, self._entries(region, meta, source))))
 
-    def compute_from(self, region: Region, meta: Meta, block: Block) -> np.ndarray[Any, Any]:
+    def compute_from(self, region: Region, meta: Meta, block: Block) -> Voxels:
         data = block.data
         ranges = block.meta.nonspatial_ranges(block.region)
         for axis, entries in enumerate(self._entries(region, meta, block.meta)):

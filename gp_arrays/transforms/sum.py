@@ -13,7 +13,7 @@ from ..model import fields
 from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.checks import common_grid
 from ..model.config import SOURCE
-from ..model.meta import Meta
+from ..model.meta import Meta, Voxels
 from .constant import smallest_dtype
 
 
@@ -42,7 +42,7 @@ def sum_dtype(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
     return smallest_dtype(-1 if signed and low == 0 else low, high) or np.dtype(np.int64 if signed else np.uint64)
 
 
-def add(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+def add(arrays: Sequence[Voxels], dtype: np.dtype[Any]) -> Voxels:
     """The sum of arrays in their order, of ``dtype``; exact for integers.
 
     Floats are added in the precision of ``dtype``. Raises ComputeError where a sum does
@@ -80,7 +80,7 @@ def add(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndar
     return total.astype(dtype)
 
 
-def _added(arrays: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+def _added(arrays: Sequence[Voxels], dtype: np.dtype[Any]) -> Voxels:
     """The sum, each array in the precision of ``dtype``."""
     out = arrays[0].astype(dtype)
     for array in arrays[1:]:
@@ -148,5 +148,5 @@ class SumArrayConfig(PointwiseConfig):
             return self.dtype
         return sum_dtype(known) if len(known) == len(dtypes) else None
 
-    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def kernel(self, dtype: np.dtype[Any], *sources: Voxels) -> Voxels:
         return add(sources, dtype)

@@ -11,10 +11,10 @@ import numpy as np
 from ..model import fields
 from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.config import SOURCE
-from ..model.meta import Meta
+from ..model.meta import Meta, Voxels
 
 
-def threshold(data: np.ndarray[Any, Any], value: float, above: bool = True) -> np.ndarray[Any, Any]:
+def threshold(data: Voxels, value: float, above: bool = True) -> Voxels:
     """uint8 1 where ``data > value``, or where ``data <= value`` if not ``above``; NaN is 0.
 
     >>> threshold(np.array([1, 2, 3]), 2).tolist(), threshold(np.array([1, 2, 3]), 2, above=False).tolist()
@@ -59,5 +59,5 @@ class ThresholdArrayConfig(PointwiseConfig):
     def infer(self, *sources: Meta) -> Meta:
         return attrs.evolve(sources[0], dtype=np.uint8, interpolatable=False, averaged=False)
 
-    def kernel(self, dtype: np.dtype[Any], *sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def kernel(self, dtype: np.dtype[Any], *sources: Voxels) -> Voxels:
         return threshold(sources[0], self.threshold, self.above)

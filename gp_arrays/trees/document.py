@@ -14,7 +14,7 @@ import numpy as np
 import tomli_w
 import yaml
 
-from ..errors import ConfigError, StoreError, TreeError, quoted
+from ..errors import StoreError, TreeError, errors_at, quoted
 from ..model.config import Config, all_configs, source_fields
 from ..model.nested import replaced
 from ..model.plan import refuse_ambiguous_names, tree_unit
@@ -50,10 +50,8 @@ def tree_document(roots: Sequence[Config], base: Path | None = None, folder: Pat
     def plain(config: Config, key: str, value: Any) -> Any:
         if key in source_fields(type(config)) and isinstance(value, dict) and TYPE_KEY in value:
             refuse_reserved(TYPE_KEY, config.name, key)
-        try:
+        with errors_at(config.name, key):
             return _CONVERTER.unstructure(replaced(value, Config, reference))
-        except ConfigError as error:
-            raise error.at(config.name, key) from None
 
     unit = tree_unit(configs, None) if any(config.tree_unit for config in configs) else None
     for config in configs:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ..errors import GpArraysError, TreeError, nearest, quoted
+from ..errors import GpArraysError, TreeError, errors_at, nearest, quoted
 from ..model.config import Config, field_names, rebuilt, require_config, source_fields
 from ..model.registry import type_named
 from ..storage.documents import require_on_disk
@@ -156,10 +156,8 @@ class _Reader:
             raise TreeError("not an array config", found=quoted(entry), allowed=allowed, path=path)
         if TYPE_KEY not in entry:
             raise TreeError(f"its type is not given by {TYPE_KEY}", found=", ".join(map(str, entry)), path=path)
-        try:
+        with errors_at(*path):
             cls = type_named(entry[TYPE_KEY])
-        except GpArraysError as error:
-            raise error.at(*path) from None
         known, values = field_names(cls), {}
         for key, value in entry.items():
             field = None if key in (TYPE_KEY, *IGNORED) else cls.aliases.get(key, key)

@@ -7,12 +7,12 @@ import itertools
 import logging
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import GpArraysError
 from ..model.array import Array
+from ..model.meta import Voxels
 from ..transforms.intensities import IntensitiesArrayConfig
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def contrast(array: Array) -> tuple[float, float]:
     return (low, high) if low < high else (low, low + 1.0)
 
 
-def _sample(array: Array) -> np.ndarray[Any, Any]:
+def _sample(array: Array) -> Voxels:
     nonspatial = array.ndim - array.dims
     key = [slice(0, min(n, MIXED)) for n in array.shape[:nonspatial]]
     key += [slice(max(0, (n - SAMPLE) // 2), max(0, (n - SAMPLE) // 2) + SAMPLE) for n in array.shape[nonspatial:]]

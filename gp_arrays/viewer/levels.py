@@ -14,14 +14,13 @@ import numpy as np
 
 from ..errors import ComputeError, GpArraysError
 from ..model.evaluate import evaluate
-from ..model.meta import Meta, Region
+from ..model.meta import Meta, Region, Voxels
 from ..model.opened import Opened
 from ..model.plan import Plan
 from ..model.tasks import make_tasks
 
 logger = logging.getLogger(__name__)
 
-Voxels = np.ndarray[Any, Any]
 Range = tuple[int, int]
 #: For each axis the ascending indices of some voxels, in runs that are read together.
 Runs = Sequence[Sequence[Sequence[int]]]
@@ -141,25 +140,15 @@ def _computed(plan: Plan, index: int) -> Level:
                 allowed="full resolution, or the array stored with a pyramid",
                 path=plan.path(index),
             )
-        return evaluate(plan, [(index, index_region(meta, ranges))])[0]
+        return evaluate(plan, [(index, meta.region_at(ranges))])[0]
 
     begin, voxel_size = [Fraction(int(b)) for b in meta.region.begin], [Fraction(int(v)) for v in meta.voxel_size]
     return Level(begin, voxel_size, meta.spatial_shape, (1,) * meta.dims, COMPUTED, _cost_of_a_voxel(plan, index), read)
 
 
-def index_region(meta: Meta, ranges: Sequence[Range]) -> Region:
-    """The region of index ranges of all axes, non-spatial ones first, or of the spatial axes alone."""
-    spatial = list(zip(meta.region.begin, meta.voxel_size, ranges[-meta.dims :], strict=True))
-    return Region(
-        tuple(int(begin + a * voxel) for begin, voxel, (a, _) in spatial),
-        tuple(int(begin + b * voxel) for begin, voxel, (_, b) in spatial),
-        tuple(ranges[: -meta.dims]) or None,
-    )
-
-
 def middle_voxel(meta: Meta) -> Region:
     """The voxel in the middle of an array."""
-    return index_region(meta, [(n // 2, n // 2 + 1) for n in meta.spatial_shape])
+    return meta.region_at([(n // 2, n // 2 + 1) for n in meta.spatial_shape])
 
 
 def _cost_of_a_voxel(plan: Plan, index: int) -> int:

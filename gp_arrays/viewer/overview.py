@@ -14,12 +14,12 @@ import attrs
 from funlib.geometry import Coordinate, Roi
 
 from ..errors import GpArraysError
-from ..model.meta import Meta, Region
+from ..model.meta import Meta, Region, Voxels
 from ..model.opened import Opened
 from ..model.plan import Plan, Step
 from ..model.tasks import Tasks, make_tasks
 from ..units import Quantity
-from .levels import Level, Range, Runs, Voxels, middle_voxel
+from .levels import Level, Range, Runs, middle_voxel
 
 
 def sampled_voxels(samples: range, factor: int, repeat: int, size: int) -> list[int]:

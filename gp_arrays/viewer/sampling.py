@@ -18,8 +18,9 @@ import numpy as np
 
 from ..model.array import Array
 from ..model.evaluate import evaluate, run
+from ..model.meta import Voxels
 from ..model.tasks import Tasks, make_tasks
-from .levels import Voxels, index_region, levels_of
+from .levels import levels_of
 from .overview import Samples, is_pointwise, overview, without_replaceable
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Sampler:
         sizes = self.meta.spatial_shape
         shape = [min(n, b) for n, b in zip(sizes, ((1,) * len(sizes) + tuple(box))[-len(sizes) :], strict=True)]
         ranges = [((n - s) // 2, (n - s) // 2 + s) for n, s in zip(sizes, shape, strict=True)]
-        tasks = make_tasks(self.plan, [(self.index, index_region(self.meta, ranges))]).tasks
+        tasks = make_tasks(self.plan, [(self.index, self.meta.region_at(ranges))]).tasks
         return sum(math.prod(self.plan.steps[t.step].meta.voxels(t.region)) for t in tasks) / math.prod(shape)
 
     def read(self, start: Sequence[int], stop: Sequence[int], factors: Sequence[int]) -> Voxels:
@@ -72,7 +73,7 @@ class Sampler:
         """
         ranges = list(zip(start, stop, strict=True))
         if all(f == 1 for f in factors):
-            return evaluate(self.plan, [(self.index, index_region(self.meta, ranges))])[0]
+            return evaluate(self.plan, [(self.index, self.meta.region_at(ranges))])[0]
         spatial = ranges[-self.meta.dims :]
         tasks, repeats = self._affordable(ranges, [b - a for a, b in spatial], factors[-self.meta.dims :])
         (data,) = run(tasks)

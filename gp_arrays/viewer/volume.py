@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import neuroglancer
 import numpy as np
@@ -14,7 +13,7 @@ from neuroglancer import local_volume
 
 from ..errors import GpArraysError
 from ..model.array import Array
-from ..model.meta import CHANNEL
+from ..model.meta import CHANNEL, Voxels
 from .sampling import Sampler
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
             raise ValueError(f"format {data_format!r}: only npz is served")
         return local_volume.encode_npz(data), "application/octet-stream"
 
-    def chunk(self, start: Sequence[int], stop: Sequence[int], factors: Sequence[int]) -> np.ndarray[Any, Any]:
+    def chunk(self, start: Sequence[int], stop: Sequence[int], factors: Sequence[int]) -> Voxels:
         """The voxels ``start:stop`` of the array zoomed out by ``factors``, as they are served."""
         shape = self.array.shape
         if not len(start) == len(stop) == len(factors) == len(shape) or any(f < 1 for f in factors):
