@@ -222,6 +222,12 @@ def positive_lengths(_: Any, field: Field, value: tuple[Quantity, ...] | None) -
         raise ConfigError(f"{field.name} must be positive", found=f"({', '.join(map(str, value))})")
 
 
+def not_negative_lengths(_: Any, field: Field, value: tuple[Quantity, ...] | None) -> None:
+    """attrs validator: lengths from zero, or None."""
+    if value is not None and any(quantity.value < 0 for quantity in value):
+        raise ConfigError(f"{field.name} is negative", found=f"({', '.join(map(str, value))})")
+
+
 @attrs.frozen
 class VoxelSize:
     """A voxel size: one length for all spatial axes, or one for each."""

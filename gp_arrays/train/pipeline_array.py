@@ -73,7 +73,9 @@ class PipelineArrayConfig(OneSourceConfig):
     node_name: ClassVar[str] = "PipelineArray"
 
     append: str = attrs.field(converter=to_reference)
-    context_size: tuple[Any, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
+    context_size: tuple[Any, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths, validator=fields.not_negative_lengths
+    )
     tile_size: tuple[Any, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )

@@ -100,7 +100,9 @@ class PredictArrayConfig(OneSourceConfig):
     tile_size: tuple[Any, ...] | None = attrs.field(
         default=None, converter=fields.to_lengths, validator=fields.positive_lengths
     )
-    context_size: tuple[Any, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
+    context_size: tuple[Any, ...] | None = attrs.field(
+        default=None, converter=fields.to_lengths, validator=fields.not_negative_lengths
+    )
     channels: tuple[str, ...] | None = attrs.field(default=None, converter=to_channels)
     dtype: np.dtype[Any] = attrs.field(default=np.dtype("float32"), converter=to_output_dtype)
     output_scale: float | None = attrs.field(default=None, converter=attrs.converters.optional(fields.to_number))
@@ -127,8 +129,6 @@ class PredictArrayConfig(OneSourceConfig):
             raise ConfigError(
                 "an integer dtype needs an output_scale", found=str(self.dtype), allowed="such as 255 for uint8"
             )
-        if self.context_size is not None and any(length.value < 0 for length in self.context_size):
-            raise ConfigError("context_size is negative", found=", ".join(map(str, self.context_size)))
 
     @property
     def network(self) -> NetworkFiles:

@@ -69,6 +69,7 @@ def test_without_tiles_a_region_that_begins_elsewhere_differs(raw):
     [
         ({"tile_size": (400, 40)}, gpa.TreeError, r"tile_size \(400, 40\) nm.*up to \(164, 40\) nm"),
         ({"tile_size": (6, 8)}, gpa.TreeError, r"multiples of \(4, 4\) nm"),
+        ({"context_size": (-8, 8)}, gpa.ConfigError, r"context_size is negative; found \(-8, 8\)"),
         ({"tile_size": None, "stride": (8, 8)}, gpa.ConfigError, "stride needs tile_size"),
         ({"interpolatable": "no"}, gpa.ConfigError, "interpolatable.*'no'"),
         ({"fingerprint": "weights.pt"}, gpa.ConfigError, "fingerprint: not a list of files"),

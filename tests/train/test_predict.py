@@ -190,7 +190,7 @@ def test_a_thresholded_prediction_is_a_tree(raw):
     ("options", "error", "found"),
     [
         ({"tile_size": None}, gpa.ConfigError, "tile_size is missing"),
-        ({"padded": "yes"}, gpa.ConfigError, "'yes'.*no, edge, reflect, zero"),
+        ({"padded": "yes"}, gpa.ConfigError, "'yes'.*'no', 'edge', 'reflect', 'zero'"),
         ({"dtype": "uint8"}, gpa.ConfigError, "output_scale"),
         ({"batch_size": 0}, gpa.ConfigError, "batch_size"),
         ({"context_size": (-4, 0, 0)}, gpa.ConfigError, "negative"),
