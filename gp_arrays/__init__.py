@@ -1,8 +1,31 @@
 """A declarative tree of volumetric arrays, compiled into the voxels people train on, look at and store.
 
-Names are imported when they are first used, so that what needs gunpowder, daisy or Neuroglancer
-does not slow down what does not. Type checkers and editors read them in ``__init__.pyi``, which
-``python tests/stub.py`` writes.
+From a config to its voxels, with the module of each step:
+
+1. A config says what an array is, as data: ``labels = ZarrArrayConfig("labels", "a.zarr", "labels/neurons")``, and
+   computed from it ``masks = BinarizeArrayConfig("masks", labels, [("axon", [115, 182])])``. Configs are checked when
+   they are made, and never open a file by themselves (``model.config``, ``model.base``, ``sources``, ``transforms``).
+   A tree of them is kept in a file by ``save_tree`` and ``load_tree`` (``trees``).
+2. ``compile_plan`` brings the configs of a tree into one order, sources first and equal ones once. It opens each
+   source, which gives its meta: roi, voxel size, axes, dtype. The meta of a computed array follows from those of its
+   sources by the type's rule ``infer``. What does not fit is an error that names the array (``model.plan``,
+   ``model.meta``, ``model.opened``, ``storage``).
+3. ``masks.array()`` is a handle on the plan: ``array[roi]`` or ``array[2:5, :, 10]`` becomes a region of one step of
+   the plan (``model.array``, ``model.indexing``).
+4. From that region the tasks follow, from the last step back to the sources: each type's rule ``context`` says which
+   regions of its sources a region needs. What several arrays need of one source is read once (``model.tasks``).
+5. The tasks run in order. A source reads its chunks, any other type computes its region from the blocks of its
+   sources by its rule ``compute`` and a kernel, a function of numpy arrays. A block is dropped after the last task
+   that needs it (``model.evaluate``).
+
+Everything else asks for voxels in the same way. ``compile_pipeline`` makes a gunpowder pipeline with one node for each
+step, such as ``Binarize``, which runs the step on the voxels of a batch (``train``). ``materialize`` lets the workers
+of daisy write block after block (``jobs``). ``view`` computes the chunks that Neuroglancer asks for (``viewer``). The
+command line ``gp-arrays`` does these things for tree files (``cli``). A type of one's own states the three rules and
+takes what it needs from ``gp_arrays.extension``.
+
+Names are imported when they are first used, so that what needs gunpowder, daisy or Neuroglancer does not slow down
+what does not. Type checkers and editors read them in ``__init__.pyi``, which ``python tests/stub.py`` writes.
 """
 
 from importlib import import_module

@@ -1,11 +1,22 @@
-"""All that an array type of one's own needs, in one module.
+"""All that an own array type needs, in one module.
 
-A type derives from ``PointwiseConfig`` if each voxel depends only on the same voxel of its sources, from
-``ArrayConfig`` if it needs a context around it, and from ``SourceConfig`` if it reads a store through an
-``Opened``. Its fields are attrs fields: one that holds arrays has ``metadata=SOURCE``, others take converters
-such as ``to_number``, which raise a ConfigError that names the field. ``Meta``, ``Region`` and ``Block`` are
-what its rules get and return. ``gp_arrays.node_of`` makes its gunpowder node, and
-``gp_arrays.testing.ArrayTypeLaws`` tests that it keeps the laws.
+**Base classes.** A type derives from ``PointwiseConfig`` if each of its voxels depends only on the voxels at the same
+position in its sources, from ``OneSourceConfig`` if it is computed from one array with a context around each voxel,
+from ``ArrayConfig`` if it is computed from several such arrays, and from ``SourceConfig`` if it reads a store, which
+is an ``Opened`` (``Stored`` says which of its chunks exist).
+
+**Fields** are attrs fields. A field that holds arrays has ``metadata=SOURCE``. All others have a converter, such as
+``to_number`` or ``to_path``, or a validator, such as ``one_of("first", "last")`` or ``positive_lengths``: these raise
+a ``ConfigError`` that names the field. ``to_lengths`` and ``Quantity`` are for lengths, which may have a unit.
+
+**Rules.** ``infer`` gets the ``Meta`` of each source and returns that of the result; ``common_grid`` and the functions
+``require_...`` check what sources have in common and what they hold. ``context`` gets and returns a ``Region``,
+a box in world units; ``compute`` gets a ``Block`` of each source: ``Voxels`` and the region that they cover.
+
+**Errors** say what is wrong, what was found, what is allowed. The array's path in the tree is added to them.
+
+``gp_arrays.node_of`` makes the gunpowder node of a type, and ``gp_arrays.testing.ArrayTypeLaws`` tests that the type
+keeps the laws.
 
 >>> import attrs, numpy as np
 >>> import gp_arrays as gpa
@@ -29,13 +40,22 @@ gp_arrays.errors.ConfigError: scaled: factor: not a number; found 'half'
 
 from .errors import ComputeError, ConfigError, GpArraysError, RequestError, StoreError, TreeError
 from .model.base import ArrayConfig, OneSourceConfig, PointwiseConfig, SourceConfig
-from .model.checks import common_grid, require_ids, require_integer_ids, require_no_nonspatial_axes
+from .model.checks import (
+    common_grid,
+    require_channels_only,
+    require_ids,
+    require_integer_ids,
+    require_no_nonspatial_axes,
+)
 from .model.config import SOURCE
 from .model.fields import (
     items_of,
+    not_negative_lengths,
     one_of,
+    positive_lengths,
     to_bool,
     to_configs,
+    to_count,
     to_dtype,
     to_integer,
     to_lengths,
@@ -45,7 +65,7 @@ from .model.fields import (
     to_text,
     to_unit,
 )
-from .model.meta import CHANNEL, Axis, Block, Meta, Region
+from .model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
 from .model.opened import Opened, Stored
 from .units import Quantity
 
@@ -69,14 +89,19 @@ __all__ = [
     "StoreError",
     "Stored",
     "TreeError",
+    "Voxels",
     "common_grid",
     "items_of",
+    "not_negative_lengths",
     "one_of",
+    "positive_lengths",
+    "require_channels_only",
     "require_ids",
     "require_integer_ids",
     "require_no_nonspatial_axes",
     "to_bool",
     "to_configs",
+    "to_count",
     "to_dtype",
     "to_integer",
     "to_lengths",
