@@ -52,8 +52,8 @@ def make_voxels(shape: tuple[int, ...] = SHAPE, cells: int = 24, seed: int = 1) 
         axis = random.uniform(2.0, 5.5, len(shape))
         low = np.maximum(0, centre - axis).astype(int)
         box = tuple(slice(a, b) for a, b in zip(low, np.minimum(extent, centre + axis + 1).astype(int), strict=True))
-        places = np.stack(np.meshgrid(*(np.arange(b.start, b.stop) for b in box), indexing="ij"), axis=-1)
-        part = (((places - centre) / axis) ** 2).sum(-1) < 1
+        positions = np.stack(np.meshgrid(*(np.arange(b.start, b.stop) for b in box), indexing="ij"), axis=-1)
+        part = (((positions - centre) / axis) ** 2).sum(-1) < 1
         organelles[box][part & (neurons[box] > 0) & (organelles[box] == 0)] = MITOCHONDRION
     grey = (
         170 - 110 * np.exp(-((wall / 2.0) ** 2)) - 45.0 * (organelles == MITOCHONDRION) - 20.0 * (organelles == NUCLEUS)

@@ -38,9 +38,9 @@ def view(tree: Path, names: tuple[str, ...], port: int, host: str, unit: str | N
         with contextlib.suppress(KeyboardInterrupt):
             show(arrays, host, port, unit).serve()
         return
-    shown = show(arrays, host, port, unit, quiet=True)
+    served = show(arrays, host, port, unit, quiet=True)
     try:
-        shown.screenshot(png)
+        served.screenshot(png)
     finally:
-        shown.close()
+        served.close()
     click.echo(png)

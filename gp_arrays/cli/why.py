@@ -64,9 +64,9 @@ def explain_voxel(plan: Plan, index: int, position: tuple[int, ...]) -> tuple[li
             lines.append(f"{indent}{plan.steps[at].config.name}: as above")
             continue
         seen.add((at, region))
-        shown, readable = _values(plan, at, region)
+        own_lines, readable = _values(plan, at, region)
         good = good and readable
-        lines.extend(indent + line for line in shown)
+        lines.extend(indent + line for line in own_lines)
         step = plan.steps[at]
         parts = list(zip(step.sources, contexts(plan, at, region), strict=True)) if step.sources else []
         for source, part in reversed(parts):
@@ -109,5 +109,5 @@ def _brief(voxels: Voxels) -> str:
     if values.size <= SHOWN:
         return " ".join(str(value) for value in values.tolist())
     distinct = np.unique(values)
-    shown = " ".join(str(value) for value in distinct[:SHOWN].tolist())
-    return f"{values.size} voxels with {distinct.size} values: {shown}{' ...' if distinct.size > SHOWN else ''}"
+    first = " ".join(str(value) for value in distinct[:SHOWN].tolist())
+    return f"{values.size} voxels with {distinct.size} values: {first}{' ...' if distinct.size > SHOWN else ''}"

@@ -27,16 +27,16 @@ Box = tuple[tuple[int, int], ...]
 
 
 def search(grid: Sequence[int], near: Near, look: Callable[[Box, Near], Near | None]) -> Iterator[tuple[int, ...]]:
-    """The blocks of a grid that ``look`` finds something for.
+    """The blocks of a grid for which ``look`` does not return None.
 
-    Boxes of blocks are halved until ``look(box, near)`` finds nothing (None), or a box is one block: the cost
-    grows with the blocks that are found, rather than with all.
+    Boxes of blocks are halved until ``look(box, near)`` returns None, or a box is one block: the cost grows with the
+    blocks that are returned, not with all blocks.
     """
     boxes: list[tuple[Box, Near]] = [(tuple((0, n) for n in grid), near)]
     while boxes:
         box, near = boxes.pop()
-        found = look(box, near)
-        if found is None:
+        nearer = look(box, near)
+        if nearer is None:
             continue
         axis = max(range(len(box)), key=lambda i: box[i][1] - box[i][0])
         low, high = box[axis]
@@ -44,13 +44,13 @@ def search(grid: Sequence[int], near: Near, look: Callable[[Box, Near], Near | N
             yield tuple(a for a, _ in box)
             continue
         middle = (low + high) // 2
-        boxes.append(((*box[:axis], (middle, high), *box[axis + 1 :]), found))
-        boxes.append(((*box[:axis], (low, middle), *box[axis + 1 :]), found))
+        boxes.append(((*box[:axis], (middle, high), *box[axis + 1 :]), nearer))
+        boxes.append(((*box[:axis], (low, middle), *box[axis + 1 :]), nearer))
 
 
 def chunks_below(plan: Plan, known: Mapping[int, Stored]) -> Near:
     """The present chunks of all sources, along their spatial axes."""
-    return {i: _spatial(plan.steps[i], found) for i, found in known.items()}
+    return {i: _spatial(plan.steps[i], stored) for i, stored in known.items()}
 
 
 def near_chunks(
@@ -58,7 +58,7 @@ def near_chunks(
 ) -> Near | None:
     """The present chunks that some regions are made from, None where there are none."""
     needed = make_tasks(plan, wanted).regions()
-    found: Near = {}
+    nearer: Near = {}
     anything = False
     for i, step in enumerate(plan.steps):
         if step.opened is None or i not in needed:
@@ -66,29 +66,29 @@ def near_chunks(
         if i not in known:
             anything = True
             continue
-        keep = np.zeros(len(near[i]), bool)
+        touched = np.zeros(len(near[i]), bool)
         for region in needed[i]:
             low, high = _chunks_of(step, known[i], plan.unit, region)
-            keep |= ((near[i] >= low) & (near[i] < high)).all(axis=1)
-        found[i] = near[i][keep]
-        anything |= bool(keep.any())
+            touched |= ((near[i] >= low) & (near[i] < high)).all(axis=1)
+        nearer[i] = near[i][touched]
+        anything |= bool(touched.any())
     # a source that is not needed for a box is not needed for a part of it
-    return {**near, **found} if anything else None
+    return {**near, **nearer} if anything else None
 
 
-def _spatial(step: Step, found: Stored) -> Voxels:
+def _spatial(step: Step, stored: Stored) -> Voxels:
     assert step.opened is not None
     lead = len(step.opened.nonspatial)
-    rows: Voxels = np.unique(found.index[:, lead:], axis=0) if lead else found.index
+    rows: Voxels = np.unique(stored.index[:, lead:], axis=0) if lead else stored.index
     return rows
 
 
-def _chunks_of(step: Step, found: Stored, unit: str, region: Region) -> tuple[list[int], list[int]]:
+def _chunks_of(step: Step, stored: Stored, unit: str, region: Region) -> tuple[list[int], list[int]]:
     """The range of chunks that a region touches, along the spatial axes."""
     assert step.opened is not None
     lead = len(step.opened.nonspatial)
     index = step.opened.index_of(region.whole(), step.meta, unit)[lead:]
-    sizes = found.size[lead:]
+    sizes = stored.size[lead:]
     return (
         [part.start // size for part, size in zip(index, sizes, strict=True)],
         [-(-part.stop // size) for part, size in zip(index, sizes, strict=True)],
@@ -105,14 +105,14 @@ def gives_zero(plan: Plan, output: int, known: Mapping[int, Stored]) -> bool:
         return values[index]
 
     try:
-        found = value(output)
+        constant = value(output)
     except GpArraysError:
         return False
-    return found is not None and not np.any(found)
+    return constant is not None and not np.any(constant)
 
 
 def _constant(plan: Plan, index: int, known: Mapping[int, Stored], value: Any) -> Any:
-    """One voxel of a step over absent chunks, with all its channels; None where there is no telling."""
+    """One voxel of a step over absent chunks, with all its channels; None where that is not known."""
     step = plan.steps[index]
     region = step.meta.region_at([(0, 1)] * step.meta.dims)
     if step.opened is not None:
@@ -128,16 +128,16 @@ def _constant(plan: Plan, index: int, known: Mapping[int, Stored], value: Any) -
         if below is None:
             return None
         meta = plan.steps[source].meta
-        whole = part.whole()
-        data = np.broadcast_to(below, meta.shape_of(whole))
-        blocks.append(Block(Block(data, whole, meta).crop(part), part, meta))
+        region_below = part.whole()
+        data = np.broadcast_to(below, meta.shape_of(region_below))
+        blocks.append(Block(Block(data, region_below, meta).crop(part), part, meta))
     return run_step(step, region, blocks, lambda: plan.path(index))
 
 
 def known_chunks(plan: Plan) -> dict[int, Stored]:
     """The sources of which it is known which chunks exist."""
     stored = {i: step.opened.stored() for i, step in enumerate(plan.steps) if step.opened is not None}
-    return {i: found for i, found in stored.items() if found is not None and found.fill is not None}
+    return {i: chunks for i, chunks in stored.items() if chunks is not None and chunks.fill is not None}
 
 
 def nonzero_blocks(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> Iterator[Region]:
@@ -146,7 +146,7 @@ def nonzero_blocks(plan: Plan, index: int, multiple: Sequence[int], limit: int) 
     Args:
         plan: The compiled tree.
         index: The step.
-        multiple: What a region has a multiple of, in voxels along each spatial axis; fewer at the far edges.
+        multiple: The size of a region is a multiple of it, in voxels along each spatial axis, save at the far edges.
         limit: About the most voxels of a region; one chunk may be more.
     """
     meta = plan.steps[index].meta
@@ -184,7 +184,7 @@ def block_shape(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> 
         size = [-(-chunks[0][i - meta.dims] // m) * m for i, m in enumerate(multiple)]
     full = [-(-n // m) * m for n, m in zip(meta.spatial_shape, multiple, strict=True)]
     size = [min(s, f) for s, f in zip(size, full, strict=True)]
-    # about as long along each axis: of a block that reaches far more is read in vain where chunks are absent
+    # about as long along each axis: of a long and thin block more is read in vain where chunks are absent
     growing = [axis for axis in range(meta.dims) if size[axis] < full[axis]]
     while growing and 2 * math.prod(size) <= limit:
         axis = min(growing, key=lambda i: size[i])

@@ -73,12 +73,14 @@ def labels_and_mask(sources: Sequence[Meta], what: str) -> Meta:
 
 def require_integer_ids(meta: Meta, what: str, masks: bool = False) -> None:
     """Raises TreeError unless the array holds ids: integers, never averaged. With ``masks`` bool is allowed too."""
-    kinds, allowed = ("uib", "integers or bool") if masks else ("ui", "an integer dtype")
+    kinds, values, allowed = (
+        ("uib", "labels or masks", "integers or bool") if masks else ("ui", "ids", "an integer dtype")
+    )
     if meta.dtype is not None and meta.dtype.kind not in kinds:
-        raise TreeError(f"{what} reads {'labels or masks' if masks else 'ids'}", f"dtype {meta.dtype}", allowed)
+        raise TreeError(f"{what} reads {values}", f"dtype {meta.dtype}", allowed)
     if meta.averaged:
         raise TreeError(
-            f"{what} cannot read ids that were averaged or interpolated",
+            f"{what} reads {values}, and averaged or interpolated values are no {values}",
             found="a source resampled with an order above 0 or by mean",
             allowed='interp_order=0 or downsample_by="mode"',
         )
@@ -101,12 +103,12 @@ def require_no_nonspatial_axes(meta: Meta, what: str) -> None:
         )
 
 
-def require_channels_only(meta: Meta, what: str) -> None:
-    """Raises TreeError where the array has samples, times or other non-spatial axes beside channels."""
+def require_channels_only(meta: Meta, problem: str) -> None:
+    """Raises TreeError, with that problem, if the array has samples, times or other axes beside channels and space."""
     others = [axis.name for axis in meta.nonspatial or () if axis.name != CHANNEL]
     if others:
         raise TreeError(
-            f"{what} may have channels, and no other non-spatial axis",
-            found=f"axes {', '.join(meta.axes)}",
-            allowed=f"SelectArrayConfig picks one entry of {', '.join(others)}",
+            problem,
+            found=f"{', '.join(others)} among the axes {', '.join(meta.axes)}",
+            allowed="channels or none; SelectArrayConfig picks one entry of another axis",
         )

@@ -65,8 +65,8 @@ def describe(meta: Meta) -> str:
     text += ", interpolatable" if meta.interpolatable else ", not interpolatable"
     text += ", averaged" if meta.averaged else ""
     if meta.channel_axis is not None and meta.channels is not None:
-        shown = ", ".join(meta.channels[:8]) + (", ..." if len(meta.channels) > 8 else "")
-        text += f", channels {shown}"
+        listed = ", ".join(meta.channels[:8]) + (", ..." if len(meta.channels) > 8 else "")
+        text += f", channels {listed}"
     return text
 
 

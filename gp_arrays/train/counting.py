@@ -54,7 +54,7 @@ def count(
     index = plan.outputs[config.name]
     meta = plan.steps[index].meta
     with errors_at(config.name):
-        require_channels_only(meta, "an array that is counted")
+        require_channels_only(meta, "axes other than channels cannot be counted")
     names = meta.channels
     if names is None and meta.dtype is not None and meta.dtype.kind not in "uib":
         raise TreeError(

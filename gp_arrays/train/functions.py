@@ -1,4 +1,4 @@
-"""Functions and files that a config names: found, and told apart by their content."""
+"""Functions and files that a config names, and hashes of their content."""
 
 from __future__ import annotations
 
@@ -107,11 +107,16 @@ def _imported(module: str, file: Path) -> dict[str, Path]:
         for imported in _names_of_imports(path, package):
             parts = imported.split(".")
             for end in range(1, len(parts) + 1):
-                known, place = ".".join(parts[:end]), folder.joinpath(*parts[:end])
-                found = next((p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()), None)
-                if found is not None and known not in (*files, module) and parts[0] != __name__.partition(".")[0]:
-                    files[known] = found
-                    waiting.append((known, found))
+                name_so_far, path_so_far = ".".join(parts[:end]), folder.joinpath(*parts[:end])
+                candidates = path_so_far.with_suffix(".py"), path_so_far / "__init__.py"
+                source = next((path for path in candidates if path.is_file()), None)
+                if (
+                    source is not None
+                    and name_so_far not in (*files, module)
+                    and parts[0] != __name__.partition(".")[0]
+                ):
+                    files[name_so_far] = source
+                    waiting.append((name_so_far, source))
     return files
 
 

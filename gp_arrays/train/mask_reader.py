@@ -74,9 +74,9 @@ class MaskReader:
                 block = Roi(self.roi.begin + Coordinate(begin) * self.voxel_size, self.voxel_size * BLOCK)
                 yield begin, channels_of(self.voxels(block.intersect(self.roi)), len(shape), each)
 
-        found = occupancies(shape, (CELL,) * len(shape), blocks())
-        self.names = tuple(map(str, range(len(found))))
-        return found
+        counted = occupancies(shape, (CELL,) * len(shape), blocks())
+        self.names = tuple(map(str, range(len(counted))))
+        return counted
 
 
 class _TreeMaskReader(MaskReader):

@@ -124,14 +124,14 @@ class _Trial:
         for at in range(middle[axis] - window // 2, middle[axis] - window // 2 + window):
             if not margin <= at < shape[axis] - margin:
                 return None
-            place = [*middle]
-            place[axis] = at
-            is_nan = self.run(shape, place)
+            voxel = [*middle]
+            voxel[axis] = at
+            is_nan = self.run(shape, voxel)
             others = tuple(i for i in range(self.dims) if i != axis)
             touched = np.flatnonzero(is_nan.any(axis=others))
             if touched.size == 0 or touched[0] == 0 or touched[-1] == is_nan.shape[axis] - 1:
                 return None
-            # in places of the input: the result begins `margin` voxels inside of it
+            # in voxels of the input: the result begins `margin` voxels inside of it
             spans.append((int(touched[0]) + margin - at, int(touched[-1]) + margin - at))
         stride = next(
             (s for s in range(1, window // 2 + 1) if all(a == b for a, b in zip(spans, spans[s:], strict=False))),

@@ -128,7 +128,7 @@ def _signature(config_type: type[ArrayConfig], is_source: bool) -> inspect.Signa
     sources = {field.alias: (name, field) for name, field in _source_arguments(config_type).items()}
     first: list[inspect.Parameter] = []
     rest: list[inspect.Parameter] = []
-    # defaults that are made anew each time are shown as what they are
+    # a default that is created anew each time is given as its value
     factories = {
         field.alias: field.default.factory()
         for field in attrs.fields(config_type)
@@ -171,15 +171,17 @@ def _docstring(config_type: type[Any], signature: inspect.Signature) -> str:
     before, _, after = inspect.cleandoc(config_type.__doc__ or "").partition("Args:\n")
     arguments, _, after = after.partition("\n\n")
     entries = re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", arguments, flags=re.MULTILINE)
-    told = {name: text for names, text in entries for name in names.split(", ")}
+    descriptions = {name: text for names, text in entries for name in names.split(", ")}
     for name, field in _source_arguments(config_type).items():
-        told[name] = f"{told.get(field.name, 'The sources.').rstrip('.')}, as array keys."
-    told["key"] = told["target"] = "The array key to provide."
-    told["tree_unit"] = "The unit of numbers without a unit; nm by default."
-    told["axes"] = 'Names of the axes before the spatial ones, such as ("s", "c"), where gp.Unsqueeze hides them.'
+        descriptions[name] = f"{descriptions.get(field.name, 'The sources.').rstrip('.')}, as array keys."
+    descriptions["key"] = descriptions["target"] = "The array key to provide."
+    descriptions["tree_unit"] = "The unit of numbers without a unit; nm by default."
+    descriptions["axes"] = (
+        'Names of the axes before the spatial ones, such as ("s", "c"), where gp.Unsqueeze hides them.'
+    )
     for name in config_type.node_attributes:
-        told[name] = f"The attribute {name!r} of the source's store: array keys carry no attributes."
-    lines = [f"    {name}: {told[name]}" for name in signature.parameters if name in told]
+        descriptions[name] = f"The attribute {name!r} of the source's store: array keys carry no attributes."
+    lines = [f"    {name}: {descriptions[name]}" for name in signature.parameters if name in descriptions]
     rest = [part for part in after.split("\n\n") if part and not part.lstrip().startswith(">>>")]
     intro = before.strip() or f"The node of {config_type.__name__}."
     return "\n\n".join([intro, f"The gunpowder node of {config_type.__name__}.", "Args:\n" + "\n".join(lines), *rest])

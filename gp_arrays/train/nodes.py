@@ -154,9 +154,9 @@ class FilterNode(NamesAxes, Steps):
         return add_array(gp.Batch(), self.target, self.spec[self.target], roi, data)
 
     def _complete(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> tuple[tuple[int, ...], Step]:
-        """The numbers of samples, and the step of one sample, completed by what a batch shows of the sources."""
-        shown = tuple(shapes), tuple(dtypes)
-        if shown not in self._completed:
+        """The numbers of samples, and the step of one sample, completed by the shapes and dtypes of the sources in a batch."""
+        seen = tuple(shapes), tuple(dtypes)
+        if seen not in self._completed:
             names = [self._names(key, len(shape)) for key, shape in zip(self.keys, shapes, strict=True)]
             known = not any(None in each for each in names)
             counts = [_samples(each) if known else 0 for each in names]
@@ -174,8 +174,8 @@ class FilterNode(NamesAxes, Steps):
                     raise
                 # a type that is about samples, such as Select, takes them all at once
                 samples, step = {()}, self._step(shapes, dtypes, names, [0] * len(counts))
-            self._completed[shown] = samples.pop(), step
-        return self._completed[shown]
+            self._completed[seen] = samples.pop(), step
+        return self._completed[seen]
 
     def _step(
         self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any], names: Sequence[Names], skip: Sequence[int]

@@ -84,10 +84,10 @@ def occupancies(
     channels: list[Occupancy] = []
     pending: list[list[Occupancy]] = []
     for begin, block in blocks:
-        found = [_of_block(shape, cell, begin, channel) for channel in block]
-        channels = channels or [attrs.evolve(each, keys=each.keys[:0], counts=each.counts[:0]) for each in found]
-        pending = pending or [[] for _ in found]
-        for number, each in enumerate(found):
+        parts = [_of_block(shape, cell, begin, channel) for channel in block]
+        channels = channels or [attrs.evolve(each, keys=each.keys[:0], counts=each.counts[:0]) for each in parts]
+        pending = pending or [[] for _ in parts]
+        for number, each in enumerate(parts):
             pending[number].append(each)
             # merging costs in proportion to what is known, so wait until there is more
             if len(pending[number]) >= 256:
@@ -130,7 +130,7 @@ def cell_shape(meta: Meta, chunks: Sequence[int] | None) -> tuple[int, ...]:
 def require_mask(meta: Meta, name: str) -> None:
     """Raises TreeError for what is no mask: floats, or axes other than channels and space."""
     with errors_at(name):
-        require_channels_only(meta, "a mask")
+        require_channels_only(meta, "a mask has channels or none")
     if meta.dtype is not None and meta.dtype.kind not in "buif":
         raise TreeError("a mask holds numbers", found=f"dtype {meta.dtype}", path=(name,))
 
@@ -171,13 +171,13 @@ def occupancies_of_step(
         return begin, channels_of(evaluate(plan, [(index, region)])[0], step.meta.dims, each)
 
     blocks = map_blocks(plan, index, cell, BLOCK // entries, read, threads)
-    found = occupancies(step.meta.spatial_shape, cell, blocks)
-    if not found:  # no block may hold anything
+    counted = occupancies(step.meta.spatial_shape, cell, blocks)
+    if not counted:  # no block may hold anything
         nothing = np.empty(0, np.int64)
-        found = [Occupancy(step.meta.spatial_shape, cell, nothing, nothing)] * (entries if each else 1)
+        counted = [Occupancy(step.meta.spatial_shape, cell, nothing, nothing)] * (entries if each else 1)
     if cache_file is not None:
-        _save(cache_file, identity, found)
-    return found
+        _save(cache_file, identity, counted)
+    return counted
 
 
 def _identity(plan: Plan, index: int, each: bool) -> str:
@@ -187,9 +187,9 @@ def _identity(plan: Plan, index: int, each: bool) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _save(path: Path, identity: str, found: Sequence[Occupancy]) -> None:
-    arrays: dict[str, Any] = {"identity": np.array(identity), "shape": np.array(found[0].shape)}
-    for number, each in enumerate(found):
+def _save(path: Path, identity: str, counted: Sequence[Occupancy]) -> None:
+    arrays: dict[str, Any] = {"identity": np.array(identity), "shape": np.array(counted[0].shape)}
+    for number, each in enumerate(counted):
         arrays |= {f"cell{number}": np.array(each.cell), f"keys{number}": each.keys, f"counts{number}": each.counts}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)

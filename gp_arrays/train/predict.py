@@ -249,4 +249,4 @@ def _require_input(source: Meta) -> None:
             found=f"dtype {source.dtype}",
             allowed="floats or integers of at most 16 bits; Binarize or Intensities make some",
         )
-    require_channels_only(source, "what a network reads")
+    require_channels_only(source, "a network takes channels as the only non-spatial axis")

@@ -15,13 +15,13 @@ from funlib.geometry import Coordinate, Roi
 
 from ..errors import ComputeError, ConfigError, TreeError, quoted
 from ..model import fields
+from .crop_positions import Begins, CropPositions
 from .mask_reader import MaskReader, mask_reader
 from .occupancy import Occupancy
-from .places import Places, Steps
 
 logger = logging.getLogger(__name__)
 
-#: So many places in a row that do not hold enough are an error.
+#: So many positions in a row that do not hold enough are an error.
 MOST_TRIES = 10_000
 
 
@@ -47,12 +47,12 @@ class _Mask:
 
 
 class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
-    """Places each request at random so that enough of it lies in a mask, which may be of any size.
+    """Moves each request to a random position at which enough of it lies in a mask, which may be of any size.
 
-    Every place whose crop holds at least ``min_masked`` of the mask is as likely as any other. Where
+    Every position at which the crop holds at least ``min_masked`` of the mask is as likely as any other. Where
     ``gunpowder.RandomLocation`` keeps the mask in memory, this node counts its voxels once, block by
     block, in the cells of a coarse grid, which takes a few megabytes; of a mask in a tree, compiled upstream,
-    absent chunks are not read. A place that the counts do not rule out is then checked on the
+    absent chunks are not read. A position that the counts do not rule out is then checked on the
     voxels. The crop is what is requested of the mask, or, where it is not requested, what all
     requested arrays share.
 
@@ -67,7 +67,7 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
 
     Raises:
         TreeError: When built: a mask that is not provided, is unbounded, or has axes other than channels.
-        ComputeError: When a request finds no place that holds enough.
+        ComputeError: When a request finds no position at which the crop holds enough.
 
     >>> import gunpowder as gp, numpy as np
     >>> import gp_arrays as gpa
@@ -101,12 +101,12 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
         if self.cache_file is not None and len(self.masks) > 1:
             raise ConfigError("cache_file", found=f"{len(self.masks)} masks", allowed="one mask")
         self._drawn: list[_Mask] = []
-        self._places: dict[Any, list[tuple[_Mask, Places]]] = {}
+        self._positions: dict[Any, list[tuple[_Mask, CropPositions]]] = {}
 
     def setup(self) -> None:
         super().setup()
         upstream = self.get_upstream_provider()
-        self._drawn, self._places = [], {}
+        self._drawn, self._positions = [], {}
         for key, weight in self.masks.items():
             if key not in upstream.spec:
                 raise TreeError("the mask is not provided upstream", found=str(key), path=("RandomLocationInMask",))
@@ -139,7 +139,7 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
         grid = self.spec.get_lcm_voxel_size([*request.array_specs.keys(), *self.masks])
         candidates = self._candidates(request, grid, self._shifts(request))
         while candidates:
-            # of the masks one is drawn first: how many places it has makes it no likelier
+            # of the masks one is drawn first: how many positions it has makes it no likelier
             (chosen,) = random.choices(candidates, [mask.weight for mask, _ in candidates])
             for _ in range(MOST_TRIES):
                 shift = self._try(request, *chosen)
@@ -151,15 +151,15 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
             candidates.remove(chosen)
         crops = ", ".join(str(tuple(self._crop(request, mask).shape)) for mask in self._drawn)
         raise ComputeError(
-            "no place was found that holds enough of a mask",
+            "no position of the crop holds enough of the mask",
             found=", ".join(mask.name for mask in self._drawn),
             allowed=f"masks of which crops of {crops} hold {self.least_part:g}",
             path=("RandomLocationInMask",),
         )
 
-    def _try(self, request: gp.BatchRequest, mask: _Mask, places: Places) -> Coordinate | None:
-        """How far a request is moved to a random place, if that holds enough of the mask."""
-        begin, certain = places.draw(random.randrange)
+    def _try(self, request: gp.BatchRequest, mask: _Mask, positions: CropPositions) -> Coordinate | None:
+        """How far a request is moved to a random position, if the crop holds enough of the mask there."""
+        begin, certain = positions.draw(random.randrange)
         crop, size = self._crop(request, mask), mask.reader.voxel_size
         shift = mask.reader.roi.begin + Coordinate(begin) * size - crop.begin
         if not certain and mask.reader.count(crop.shift(shift), mask.channel) < self._least(crop / size):
@@ -178,7 +178,7 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
         return max(1, least)
 
     def _crop(self, request: gp.BatchRequest, mask: _Mask) -> Roi:
-        """The roi, before it is placed, that is to hold enough of a mask."""
+        """The roi, before it is moved, that is to hold enough of a mask."""
         if mask.key in request and request[mask.key].roi is not None:
             return request[mask.key].roi
         rois = [spec.roi for spec in request.array_specs.values() if spec.roi is not None]
@@ -206,25 +206,25 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
 
     def _candidates(
         self, request: gp.BatchRequest, grid: Coordinate, shifts: Sequence[tuple[int | None, int | None]]
-    ) -> list[tuple[_Mask, Places]]:
-        """The masks with the places of a crop that they may allow; those without any are left out."""
+    ) -> list[tuple[_Mask, CropPositions]]:
+        """The masks with the positions of a crop that they may allow; those without any are left out."""
         crops = [self._crop(request, mask) for mask in self._drawn]
         key = (tuple(str(crop) for crop in crops), tuple(grid), tuple(shifts))
-        if key not in self._places:
-            self._places = {key: []}  # requests hardly ever change, and this is large
+        if key not in self._positions:
+            self._positions = {key: []}  # requests hardly ever change, and this is large
             for mask, crop in zip(self._drawn, crops, strict=True):
-                places = self._make_places(mask, crop, grid, shifts)
-                if places.count:
-                    self._places[key].append((mask, places))
+                positions = self._make_positions(mask, crop, grid, shifts)
+                if positions.count:
+                    self._positions[key].append((mask, positions))
                 else:
                     logger.warning(
                         "RandomLocationInMask: no crop of %s holds %g of %s", crop.shape, self.least_part, mask.name
                     )
-        return self._places[key]
+        return self._positions[key]
 
-    def _make_places(
+    def _make_positions(
         self, mask: _Mask, crop: Roi, grid: Coordinate, shifts: Sequence[tuple[int | None, int | None]]
-    ) -> Places:
+    ) -> CropPositions:
         steps = []
         size, origin = mask.reader.voxel_size, mask.reader.roi.begin
         for axis, (low, high) in enumerate(shifts):
@@ -233,9 +233,9 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
             low = -at - int(crop.shape[axis]) if low is None else int(low)
             high = int(mask.reader.roi.shape[axis]) - at if high is None else int(high)
             low = -(-low // step) * step
-            steps.append(Steps((at + low) // voxel, (at + high) // voxel + 1, step // voxel))
+            steps.append(Begins((at + low) // voxel, (at + high) // voxel + 1, step // voxel))
         crop_voxels = crop / size
-        return Places(mask.occupancy, tuple(map(int, crop_voxels.shape)), self._least(crop_voxels), steps)
+        return CropPositions(mask.occupancy, tuple(map(int, crop_voxels.shape)), self._least(crop_voxels), steps)
 
 
 def _move(request: gp.BatchRequest, shift: Coordinate) -> None:

@@ -1,6 +1,6 @@
-"""Tiles: the boxes of one size that a network is asked for, on one grid whoever asks.
+"""Tiles: the boxes of one size that a network is asked for, on one grid, whatever region is asked for.
 
-A network that pools or strides gives other voxels where its input begins at another place. An array
+A network that pools or strides gives other voxels if its input begins elsewhere. An array
 that is only ever computed in whole tiles on one grid has the same voxels in any block.
 """
 
@@ -73,12 +73,12 @@ class TileGrid:
         ):
             firsts = range(low + (begin - low) // size * size, end, size)
             axes.append([(max(low, min(first, high - size)), first, min(first + size, high)) for first in firsts])
-        found = []
+        tiles = []
         for spans in itertools.product(*axes):
             corner = tuple(span[0] for span in spans)
             tile = Region(corner, tuple(c + s for c, s in zip(corner, self.size, strict=True)))
-            found.append(Tile(tile, Region(tuple(span[1] for span in spans), tuple(span[2] for span in spans))))
-        return found
+            tiles.append(Tile(tile, Region(tuple(span[1] for span in spans), tuple(span[2] for span in spans))))
+        return tiles
 
 
 def whole_lengths(lengths: Sequence[Quantity] | None, default: Sequence[int], unit: str, field: str) -> tuple[int, ...]:

@@ -115,7 +115,7 @@ class ConcatArrayConfig(ArrayConfig):
         names = [*self.source_array_configs] + (["default_config"] if self.default_config is not None else [])
         grid = common_grid(sources, names)
         for source, name in zip(sources, names, strict=True):
-            require_channels_only(source, name)
+            require_channels_only(source, f"{name} has non-spatial axes other than channels")
         dtypes = {name: s.dtype for name, s in zip(names, sources, strict=True) if s.dtype is not None}
         nonspatial = None
         if all(source.nonspatial is not None for source in sources):

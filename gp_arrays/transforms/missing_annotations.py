@@ -199,8 +199,8 @@ class MissingAnnotationsMaskConfig(OneSourceConfig):
         for name, ids in self.groupings:
             missing = [str(id) for id in sorted(annotations.missing_of(ids))]
             if missing:
-                shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
-                why = f"listed as present and not annotated: {shown}"
+                ids_text = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
+                why = f"listed as present and not annotated: {ids_text}"
                 why += "" if ids else " (a group without ids is all listed ids)"
                 remarks.append(f"channel {name!r} is 0 throughout: {why}")
         return remarks

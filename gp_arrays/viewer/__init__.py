@@ -38,12 +38,12 @@ def view(arrays: Any, host: str = "127.0.0.1", port: int = 0, unit: str | None =
 
     >>> import gp_arrays as gpa, numpy as np
     >>> raw = gpa.NumpyArrayConfig("raw", data=np.zeros((10, 10, 10), np.uint8), voxel_size=(8, 8, 8))
-    >>> shown = gpa.view({"raw": raw, "bright": gpa.ThresholdArrayConfig("bright", raw, 128)}, quiet=True)
-    >>> shown.url.split(":")[:2]
+    >>> view = gpa.view({"raw": raw, "bright": gpa.ThresholdArrayConfig("bright", raw, 128)}, quiet=True)
+    >>> view.url.split(":")[:2]
     ['http', '//127.0.0.1']
-    >>> [layer.name for layer in shown.viewer.state.layers]
+    >>> [layer.name for layer in view.viewer.state.layers]
     ['raw', 'bright', 'roi']
-    >>> shown.close()
+    >>> view.close()
     """
     from .shown import View
 

@@ -40,8 +40,8 @@ def sampled_voxels(samples: range, factor: int, repeat: int, size: int) -> list[
     [1, 7]
     """
     on_screen = -(-size // factor)
-    shown = [min(i * repeat + (repeat - 1) // 2, on_screen - 1) for i in samples]
-    return [min(i * factor + (factor - 1) // 2, size - 1) for i in shown]
+    screen_voxels = [min(i * repeat + (repeat - 1) // 2, on_screen - 1) for i in samples]
+    return [min(i * factor + (factor - 1) // 2, size - 1) for i in screen_voxels]
 
 
 class Samples(Opened):
@@ -162,8 +162,8 @@ def without_replaceable(plan: Plan) -> tuple[Plan, list[int]]:
     Returns:
         The plan, and for each step of the given plan the index of the one that stands for it.
     """
-    shown: list[int] = []
+    stand_ins: list[int] = []
     for i, step in enumerate(plan.steps):
-        shown.append(shown[step.sources[0]] if step.config.viewable_as_source else i)
-    steps = [attrs.evolve(step, sources=tuple(shown[source] for source in step.sources)) for step in plan.steps]
-    return attrs.evolve(plan, steps=tuple(steps)), shown
+        stand_ins.append(stand_ins[step.sources[0]] if step.config.viewable_as_source else i)
+    steps = [attrs.evolve(step, sources=tuple(stand_ins[source] for source in step.sources)) for step in plan.steps]
+    return attrs.evolve(plan, steps=tuple(steps)), stand_ins

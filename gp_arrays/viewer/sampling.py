@@ -46,8 +46,8 @@ class Sampler:
         self.plan, self.index, self.meta = array.plan, array.index, array.meta
         self._levels = functools.cache(functools.partial(levels_of, self.plan))
         self._pointwise = functools.cache(is_pointwise)
-        replaced, shown = without_replaceable(self.plan)
-        self._exact, self._replaced = (self.plan, self.index), (replaced, shown[self.index])
+        replaced, stand_ins = without_replaceable(self.plan)
+        self._exact, self._replaced = (self.plan, self.index), (replaced, stand_ins[self.index])
         self._warned = False
 
     @property
@@ -79,8 +79,8 @@ class Sampler:
         (data,) = run(tasks)
         sample_of = [np.arange(a, b) // r - a // r for (a, b), r in zip(spatial, repeats, strict=True)]
         index: Any = (..., *np.ix_(*sample_of))
-        shown: Voxels = data[index]
-        return shown
+        on_screen: Voxels = data[index]
+        return on_screen
 
     def _affordable(
         self, ranges: Sequence[tuple[int, int]], lengths: Sequence[int], factors: Sequence[int]

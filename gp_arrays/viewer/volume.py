@@ -38,9 +38,9 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         self.sampler = Sampler(array)
         name = array.dtype.name
         #: The dtype of the voxels that are served.
-        self.shown = np.dtype("float32" if name == "int64" and not labels else CAST.get(name, name))
+        self.served_dtype = np.dtype("float32" if name == "int64" and not labels else CAST.get(name, name))
         super().__init__(
-            SimpleNamespace(shape=array.shape, dtype=self.shown),
+            SimpleNamespace(shape=array.shape, dtype=self.served_dtype),
             dimensions=space(array, mixed),
             volume_type="segmentation" if labels else "image",
             chunk_layout="flat" if self.sampler.planes else "isotropic",
@@ -77,7 +77,7 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         data = self.sampler.read(start, stop, factors)
         # negative ids become large unsigned ones, and floats that are too large become infinite
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.ascontiguousarray(data.astype(self.shown, casting="unsafe", copy=False))
+            return np.ascontiguousarray(data.astype(self.served_dtype, casting="unsafe", copy=False))
 
     def _report(self, error: Exception) -> None:
         """Log a failure with its path in the tree. Each text is logged once, and each cause passed on once.

@@ -1,4 +1,4 @@
-"""Random crops by a mask: against all places of small masks, and on a mask of 10^12 voxels."""
+"""Random crops by a mask: against all positions in small masks, and on a mask of 10^12 voxels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scipy import stats
 
 import gp_arrays as gpa
 from gp_arrays.testing import write_plain_zarr
-from gp_arrays.train import mask_reader, occupancy, places
+from gp_arrays.train import crop_positions, mask_reader, occupancy
 
 RAW, MASK, OTHER = gp.ArrayKey("RAW"), gp.ArrayKey("MASK"), gp.ArrayKey("OTHER")
 
@@ -30,7 +30,7 @@ def seeded() -> None:
 
 
 def blob(shape: tuple[int, ...], seed: int = 0) -> np.ndarray[Any, Any]:
-    """A mask that is thin in places."""
+    """A mask that is thin in some parts."""
     rng = np.random.default_rng(seed)
     return (rng.random(shape) < np.linspace(0, 0.9, shape[-1])).astype(np.uint8)
 
@@ -77,7 +77,7 @@ def request_of(**sizes: Any) -> Any:
 def assert_uniform(seen: collections.Counter[Any], expected: set[Any]) -> None:
     assert set(seen) <= expected
     counts = [seen[at] for at in expected]
-    assert stats.chisquare(counts).pvalue > 0.001, f"{len(expected)} places, {min(counts)} to {max(counts)} times"
+    assert stats.chisquare(counts).pvalue > 0.001, f"{len(expected)} positions, {min(counts)} to {max(counts)} times"
 
 
 @pytest.mark.parametrize(("cell", "upstream"), [(4, "tree"), (32, "nodes")])
@@ -100,7 +100,7 @@ def test_every_allowed_place_is_as_likely_as_any_other(monkeypatch: Any, cell: i
     assert_uniform(drawn(pipeline, request_of(RAW=(5, 7), MASK=(5, 7)), 1500 if upstream == "tree" else 1000), expected)
 
 
-def test_places_lie_on_the_grid_of_all_arrays() -> None:
+def test_positions_lie_on_the_grid_of_all_arrays() -> None:
     mask = blob((24, 30), 2)
     raw = numbers((12, 10), voxel_size=(4, 6), offset=(8, 12))
     tree = {RAW: raw, MASK: gpa.NumpyArrayConfig("mask", data=mask, voxel_size=(2, 2), offset=(8, 12))}
@@ -193,10 +193,10 @@ def test_several_masks_have_weights() -> None:
         assert sum(count for at, count in seen.items() if at[1] < 10) / 300 == pytest.approx(share, abs=0.09)
 
 
-def test_merged_cells_allow_the_same_places(monkeypatch: Any) -> None:
+def test_merged_cells_allow_the_same_positions(monkeypatch: Any) -> None:
     mask = blob((20, 26), 4)
     monkeypatch.setattr(occupancy, "CELL", 4)
-    monkeypatch.setattr(places, "MOST_ENTRIES", 8)
+    monkeypatch.setattr(crop_positions, "MOST_ENTRIES", 8)
     monkeypatch.setattr(occupancy.occupancies, "__defaults__", (6,))
     pipeline = gpa.compile_pipeline({RAW: numbers(mask.shape), MASK: gpa.NumpyArrayConfig("mask", data=mask)})
     pipeline += gpa.RandomLocationInMask(MASK, min_masked=0.5)
@@ -232,7 +232,9 @@ def test_a_mask_of_a_million_million_voxels_costs_megabytes(tmp_path: Any) -> No
             roi = node.prepare(request.copy())[MASK].roi
             seen |= {index for index in present if roi.intersect(rois[index]).size >= roi.size / 2} or {None}
         counts = [each for mask in node._drawn for each in (mask.occupancy.keys, mask.occupancy.counts)]
-        entries = [each.keys for kept in node._places.values() for _, places in kept for each in places._groups]
+        entries = [
+            each.keys for drawn in node._positions.values() for _, positions in drawn for each in positions._groups
+        ]
         assert pipeline.request_batch(request)[MASK].data.mean() >= 0.5
     assert sum(each.nbytes for each in [*counts, *entries]) < 2**20
     assert seen == present
@@ -281,7 +283,7 @@ def test_what_is_refused() -> None:
             gpa.RandomLocationInMask(masks, least, channels)
     samples = gpa.NumpyArrayConfig("mask", data=np.ones((2, 4, 4), np.uint8), axes=("s", "y", "x"))
     mask = gpa.NumpyArrayConfig("mask", data=np.ones((4, 4), np.uint8))
-    for config, key, problem in [(samples, MASK, "a mask may have channels.*axes s, y, x"), (mask, OTHER, "OTHER")]:
+    for config, key, problem in [(samples, MASK, "a mask has channels or none.*axes s, y, x"), (mask, OTHER, "OTHER")]:
         with (
             refusal(problem),
             gp.build(gpa.compile_pipeline({MASK: config}) + gpa.RandomLocationInMask(key, 0.5)),

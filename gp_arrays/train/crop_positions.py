@@ -1,4 +1,4 @@
-"""Where a crop may lie so that it may hold enough of a mask, and drawing one of these places."""
+"""Where a crop may lie so that it may hold enough of a mask, and drawing one of these positions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from ..model.meta import Voxels
 from .occupancy import Occupancy, summed
 
-#: The most entries that a request keeps; with more, cells are merged, and more places are tried in vain.
+#: The most entries that a request keeps; with more, cells are merged, and more positions are tried in vain.
 MOST_ENTRIES = 2**20
 
 
 @attrs.frozen
-class Steps:
+class Begins:
     """Where a crop may begin along one axis, in voxels of the mask: ``first``, ``first + step``, below ``end``."""
 
     first: int
@@ -42,7 +42,7 @@ class _Group:
         offsets: From which voxel of the first cell to which the crops begin, along each axis.
         keys: The first cells, as flattened indices.
         certain: Whether any such crop holds enough.
-        ends: How many places there are up to and with each of them.
+        ends: How many positions there are up to and with each of them.
     """
 
     corner: tuple[int, ...]
@@ -53,8 +53,8 @@ class _Group:
     ends: Voxels
 
 
-class Places:
-    """All places of a crop that cannot be ruled out by the counts of cells, each as likely as any other.
+class CropPositions:
+    """All positions of a crop that the counts of cells do not rule out, each as likely as any other.
 
     Args:
         occupancy: Of the mask.
@@ -63,7 +63,7 @@ class Places:
         steps: Where crops may begin, along each axis, relative to the begin of the mask.
     """
 
-    def __init__(self, occupancy: Occupancy, crop: Sequence[int], least: int, steps: Sequence[Steps]) -> None:
+    def __init__(self, occupancy: Occupancy, crop: Sequence[int], least: int, steps: Sequence[Begins]) -> None:
         # a crop over many cells is told no more by them than by a few larger ones
         factors = [max(1, -(-length // (4 * c))) for length, c in zip(crop, occupancy.cell, strict=True)]
         occupancy = occupancy.coarser(factors)
@@ -78,7 +78,7 @@ class Places:
 
     @property
     def count(self) -> int:
-        """How many places there are."""
+        """How many positions there are."""
         return self._ends[-1] if self._ends else 0
 
     def draw(self, random_below: Callable[[int], int]) -> tuple[tuple[int, ...], bool]:
@@ -119,17 +119,17 @@ class Places:
             enough = counts >= least
             keys, counts = keys[enough], counts[enough]
             offsets = tuple(offset for _, offset in option)
-            places = np.ones(len(keys), np.int64)
+            positions = np.ones(len(keys), np.int64)
             parts = zip(np.unravel_index(keys, grid), corner, occupancy.cell, offsets, self.steps, strict=True)
             for cells, low_corner, size, (low, high), steps in parts:
                 first = (cells + low_corner) * size
-                places *= steps.within(first + low, first + high)[1]
-            keys, counts, places = (each[places > 0] for each in (keys, counts, places))
+                positions *= steps.within(first + low, first + high)[1]
+            keys, counts, positions = (each[positions > 0] for each in (keys, counts, positions))
             if len(keys):
                 # at most what lies in the cells but not in the crop may be masked in elsewhere
                 outside = int(np.prod([(m + 1) * c for m, c in zip(reach, occupancy.cell, strict=True)], dtype=object))
                 certain = counts - (outside - volume) >= least
-                groups.append(_Group(corner, grid, offsets, keys, certain, np.cumsum(places)))
+                groups.append(_Group(corner, grid, offsets, keys, certain, np.cumsum(positions)))
         return groups
 
 
