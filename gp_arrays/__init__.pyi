@@ -21,7 +21,6 @@ from .jobs.settings import Storage as Storage
 from .jobs.settings import Workers as Workers
 from .model.array import Array as Array
 from .model.base import ArrayConfig as ArrayConfig
-from .model.base import OneSourceConfig as OneSourceConfig
 from .model.base import PointwiseConfig as PointwiseConfig
 from .model.base import SourceConfig as SourceConfig
 from .model.cache import set_cache_bytes as set_cache_bytes
@@ -516,7 +515,6 @@ __all__ = [
     "MissingAnnotationsMaskConfig",
     "NumpyArrayConfig",
     "NumpySource",
-    "OneSourceConfig",
     "Ones",
     "OnesArrayConfig",
     "PipelineArray",

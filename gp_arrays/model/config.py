@@ -54,8 +54,9 @@ class Config:
         self.check()
         values = {key: value for key, value in self.fields().items() if key != "name"}
         kind = [type(self).__name__, self.tree_unit]
-        identity = digest([*kind, self.name], replaced(values, Config, lambda config: _Reference(config.identity)))
         content = digest(kind, replaced(values, Config, lambda config: _Reference(config.content)))
+        # content says all but the names, its own and those in its sources
+        identity = digest(content, self.name, [config.identity for config in self.children()])
         object.__setattr__(self, "identity", identity)
         object.__setattr__(self, "content", content)
 

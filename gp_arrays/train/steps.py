@@ -207,7 +207,7 @@ class Outputs(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
     def _groups(self, regions: Mapping[gp.ArrayKey, Region]) -> list[list[gp.ArrayKey]]:
         """Keys to be asked for together: those whose needs lie near each other."""
         groups: list[list[gp.ArrayKey]] = []
-        if not self._far_apart(regions):
+        if len(regions) < 2 or not self._far_apart(regions):
             return [list(regions)] if regions else []
         for key in regions:
             for group in groups:
