@@ -17,6 +17,7 @@ from ..model import fields
 from ..model.base import ArrayConfig
 from ..model.config import located, not_a_config, pinned
 from ..model.plan import Plan, compile_plan
+from ..model.rois import to_bounded_roi
 from ..storage.create import require_dataset_path
 from ..storage.files import writing
 from ..storage.journal import EMPTY
@@ -143,7 +144,7 @@ def materialize(
     root = store_root(path)
     plan = compile_plan(roots, unit)
     if roi is not None:
-        roi = fields.named("roi", fields.to_bounded_roi, roi, plan.unit)
+        roi = fields.named("roi", to_bounded_roi, roi, plan.unit)
     mask_plan = None if mask is None else _mask(mask, plan.unit)
     require_apart(root, list(roots), [plan] if mask_plan is None else [plan, mask_plan])
     own = State(state_base(root, state) / state_name(list(roots)))

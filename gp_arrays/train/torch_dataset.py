@@ -18,6 +18,7 @@ from ..model.config import Config
 from ..model.evaluate import evaluate
 from ..model.meta import Meta, Region, Voxels
 from ..model.plan import Plan, compile_plan
+from ..model.rois import to_block, to_bounded_roi
 from .network import require_torch
 from .pipeline import compile_pipeline
 from .random_state import keeping_random_states
@@ -229,12 +230,12 @@ class TorchGridDataset(_MapStyle):
             sizes_text = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
             allowed = ", ".join(f"{name} {meta.region}" for name, meta in metas.items())
             raise RequestError("no tile lies within all arrays", found=sizes_text, allowed=f"less than {allowed}")
-        wanted = covered if roi is None else fields.to_bounded_roi(roi, self.plan.unit)
+        wanted = covered if roi is None else to_bounded_roi(roi, self.plan.unit)
         if not covered.contains(wanted) or any(w < s for w, s in zip(wanted.shape, self.size, strict=True)):
             raise RequestError(
                 "the arrays do not give whole tiles there", found=wanted, allowed=f"{covered}, tiles of {self.size}"
             )
-        steps = self.size if stride is None else Coordinate(fields.to_block(stride, self.plan.unit))
+        steps = self.size if stride is None else Coordinate(to_block(stride, self.plan.unit))
         starts = []
         for begin, length, tile, step in zip(wanted.begin, wanted.shape, self.size, steps, strict=True):
             last = begin + length - tile

@@ -9,10 +9,10 @@ import numpy as np
 from funlib.geometry import Roi
 
 from ..errors import TreeError
-from ..model import fields
 from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta, Region, Voxels
+from ..model.rois import Box, to_box
 from ..units import whole_numbers
 
 
@@ -35,7 +35,7 @@ class CropArrayConfig(PointwiseConfig):
     supports_channel_subset = True
 
     source_array_config: ArrayConfig = attrs.field(metadata=SOURCE)
-    roi: fields.Box = attrs.field(converter=fields.to_box)
+    roi: Box = attrs.field(converter=to_box)
 
     def infer(self, *sources: Meta) -> Meta:
         (source,) = sources

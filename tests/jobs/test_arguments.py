@@ -7,7 +7,8 @@ import gp_arrays as gpa
 from gp_arrays.errors import sizes_apart
 from gp_arrays.jobs.geometry import BASE_MEMORY
 from gp_arrays.model.config import not_a_config
-from gp_arrays.model.fields import to_block, to_bounded_roi, to_bytes
+from gp_arrays.model.fields import to_bytes
+from gp_arrays.model.rois import to_block, to_bounded_roi
 
 MIB = 2**20
 
