@@ -32,7 +32,7 @@ def demo(folder: Path, num_workers: int) -> None:
     for name, config in tree.items():
         good, reason = config.verify()
         if not good:
-            raise StoreError(f"the sample does not verify: {reason}", path=(name,))
+            raise StoreError(f"the sample cannot be delivered: {reason}", path=(name,))
         click.echo(f"  {name}: {describe(Array(config).meta)}")
     click.echo(f"writing normalized and masks to {folder / OUTPUT} with {num_workers} workers")
     outputs = {name: tree[name] for name in ("normalized", "masks")}
@@ -42,7 +42,7 @@ def demo(folder: Path, num_workers: int) -> None:
         stored = Array(ZarrArrayConfig("stored", file_name=folder / OUTPUT, dataset=name))
         written, direct = stored[array.roi], array[array.roi]
         if written.dtype != direct.dtype or not np.array_equal(written, direct):
-            raise StoreError("the written voxels are not those of a direct read", path=(name,))
+            raise StoreError("the written voxels differ from those that are computed directly", path=(name,))
         click.echo(f"  {name}: {direct.size} voxels, equal to a direct read")
     click.echo(f"\ndone: {folder / STORE} (sample), {folder / TREE} (tree), {folder / OUTPUT} (result). Try next:")
     for purpose, arguments in (

@@ -89,6 +89,10 @@ class Config:
         """The same config with other values in some fields."""
         return type(self)(**{"tree_unit": self.tree_unit, **self.fields(), **changes})
 
+    def in_unit(self, unit: str | None) -> Self:
+        """The same config in a tree whose bare numbers are in ``unit``."""
+        return self.with_fields(tree_unit=unit)
+
     def located(self, base: Path) -> Self:
         """The same config with relative paths, in any of its fields, taken from ``base``."""
         return self.with_paths(lambda path: path if fields.is_url(path) else base / path)

@@ -96,7 +96,7 @@ def compile_plan(outputs: Mapping[str, ArrayConfig], unit: str | None = None, mo
     (dtype('uint8'), (100, 50, 50), 'nm')
     """
     if not isinstance(outputs, Mapping):
-        raise TreeError("not array configs by name", found=quoted(outputs))
+        raise TreeError("the outputs are not array configs by name", found=quoted(outputs))
     for name, root in outputs.items():
         require_config(root, str(name))
     if mode is not None and not (isinstance(mode, str) and mode in MODES):

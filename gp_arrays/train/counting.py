@@ -58,7 +58,10 @@ def count(
     names = meta.channels
     if names is None and meta.dtype is not None and meta.dtype.kind not in "uib":
         raise TreeError(
-            "ids are counted, or channels", found=f"dtype {meta.dtype}", allowed="integers", path=(config.name,)
+            "an array without channels is counted by its ids",
+            found=f"dtype {meta.dtype}",
+            allowed="integers",
+            path=(config.name,),
         )
 
     def count_block(region: Region) -> tuple[Voxels, Voxels]:

@@ -40,7 +40,7 @@ class MaskReader:
             raise TreeError(
                 f"{key} is unbounded, so that it cannot be counted",
                 found=str(spec.roi),
-                allowed="RandomLocationInMask in front of what pads without an end",
+                allowed="RandomLocationInMask before the node that pads without bounds",
                 path=("RandomLocationInMask",),
             )
         self.provider, self.key, self.roi, self.voxel_size = provider, key, spec.roi, spec.voxel_size

@@ -196,7 +196,7 @@ class FilterNode(NamesAxes, Steps):
         meta = self.config.infer(*metas)
         if meta.dtype not in (None, self.announced.dtype) and self.announced.dtype is not None:
             raise ComputeError(
-                "the batch has another dtype than was announced", found=meta.dtype, allowed=self.announced.dtype
+                "the batch does not have the announced dtype", found=meta.dtype, allowed=self.announced.dtype
             )
         return Step(self.config, meta, source_metas=metas)
 

@@ -95,11 +95,13 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
         self.masks = _weights({masks: 1.0} if single else masks, "masks", gp.ArrayKey)
         self.least_part = float(fields.named("min_masked", fields.to_number, min_masked))
         if not 0 < self.least_part <= 1:
-            raise ConfigError("min_masked", found=min_masked, allowed="above 0 and at most 1")
+            raise ConfigError("min_masked is out of range", found=min_masked, allowed="above 0 and at most 1")
         self.channels: Any = channels if channels in ("any", "each") else _weights(channels, "channels", (str, int))
         self.cache_file = None if cache_file is None else fields.named("cache_file", fields.to_path, cache_file)
         if self.cache_file is not None and len(self.masks) > 1:
-            raise ConfigError("cache_file", found=f"{len(self.masks)} masks", allowed="one mask")
+            raise ConfigError(
+                "cache_file cannot hold several masks", found=f"{len(self.masks)} masks", allowed="one mask"
+            )
         self._drawn: list[_Mask] = []
         self._positions: dict[Any, list[tuple[_Mask, CropPositions]]] = {}
 
@@ -250,8 +252,8 @@ def _weights(value: Any, name: str, kind: Any) -> dict[Any, float]:
         value = dict.fromkeys(value, 1.0)
     if not isinstance(value, Mapping) or not value or not all(isinstance(each, kind) for each in value):
         allowed = "array keys" if kind is gp.ArrayKey else '"any", "each", or names of channels with their weights'
-        raise ConfigError(name, found=quoted(value), allowed=allowed)
+        raise ConfigError(f"{name} cannot be drawn from", found=quoted(value), allowed=allowed)
     weights = {each: float(fields.named(name, fields.to_number, weight)) for each, weight in value.items()}
     if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
-        raise ConfigError(f"{name}: not weights", found=quoted(value), allowed="numbers from 0, not all 0")
+        raise ConfigError(f"{name} have no valid weights", found=quoted(value), allowed="numbers from 0, not all 0")
     return {each: weight for each, weight in weights.items() if weight}

@@ -103,22 +103,26 @@ class TorchDataset(_Iterable):
             _require_same_names(source, sizes)
             sizes = {gp.ArrayKey(name): size for name, size in sizes.items()}
         elif nodes is not None:
-            raise ConfigError("nodes: only for array configs", found=type(source).__name__)
+            raise ConfigError("nodes can only be used with array configs", found=type(source).__name__)
         elif not (isinstance(source, (gp.Pipeline, gp.BatchProvider)) or callable(source)):
             raise ConfigError(
-                "source", found=quoted(source), allowed="a pipeline, a function that makes one, or configs by name"
+                "source is neither a pipeline nor array configs",
+                found=quoted(source),
+                allowed="a pipeline, a function that makes one, or configs by name",
             )
         self.request = sizes if isinstance(sizes, gp.BatchRequest) else _request(sizes)
         self.seed = fields.named("seed", fields.to_integer, seed)
         self.length = None if length is None else fields.named("length", fields.to_integer, length)
         if self.length is not None and self.length < 0:
-            raise ConfigError("length", found=self.length, allowed="at least 0")
+            raise ConfigError("length is negative", found=self.length, allowed="at least 0")
         distributed = torch.distributed
         initialized = distributed.is_available() and distributed.is_initialized()
         self.rank = int(rank if rank is not None else distributed.get_rank() if initialized else 0)
         self.num_ranks = int(num_ranks if num_ranks is not None else distributed.get_world_size() if initialized else 1)
         if not 0 <= self.rank < self.num_ranks:
-            raise ConfigError("rank", found=self.rank, allowed=f"0 to {self.num_ranks - 1}, below num_ranks")
+            raise ConfigError(
+                "rank is not below num_ranks", found=self.rank, allowed=f"0 to {self.num_ranks - 1}, below num_ranks"
+            )
         # shared with the workers, those that live longer than an epoch too
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -139,7 +143,9 @@ class TorchDataset(_Iterable):
             keys = {str(key): key for key, _ in pipeline.spec.items()}
             unknown = [str(key) for key, _ in self.request.items() if str(key) not in keys]
             if unknown:
-                raise ConfigError("sizes: not provided by the pipeline", ", ".join(unknown), ", ".join(keys))
+                raise ConfigError(
+                    "sizes names arrays that the pipeline does not provide", ", ".join(unknown), ", ".join(keys)
+                )
             for index in numbers:
                 digest = hashlib.sha256(f"{self.seed} {epoch} {index}".encode()).digest()
                 request = gp.BatchRequest(random_seed=int.from_bytes(digest[:4], "little"))
@@ -168,16 +174,16 @@ def _sample(pipeline: Any, request: gp.BatchRequest) -> dict[str, Any]:
 def _require_same_names(configs: Mapping[str, Any], sizes: Any) -> None:
     for name, config in configs.items():
         if not isinstance(name, str) or not isinstance(config, Config):
-            raise ConfigError("source: not array configs by name", found=f"{name!r}: {config!r}")
+            raise ConfigError("source is not array configs by name", found=f"{name!r}: {config!r}")
     if not isinstance(sizes, Mapping) or set(sizes) != set(configs):
         found = ", ".join(map(str, sizes)) if isinstance(sizes, Mapping) else quoted(sizes)
-        raise ConfigError("sizes: one for each array", found=found, allowed=", ".join(configs))
+        raise ConfigError("sizes does not have one size for each array", found=found, allowed=", ".join(configs))
 
 
 def _request(sizes: Any) -> gp.BatchRequest:
     if not isinstance(sizes, Mapping) or not sizes or not all(isinstance(key, gp.ArrayKey) for key in sizes):
         raise ConfigError(
-            "sizes: not sizes by array key", found=quoted(sizes), allowed="such as {RAW: (640, 640, 640)}"
+            "sizes are not sizes by array key", found=quoted(sizes), allowed="such as {RAW: (640, 640, 640)}"
         )
     request = gp.BatchRequest()
     for key, size in sizes.items():
@@ -215,7 +221,7 @@ class TorchGridDataset(_MapStyle):
             size = self.sizes[name]
             if len(size) != meta.dims or any(n <= 0 or n % v for n, v in zip(size, meta.voxel_size, strict=True)):
                 allowed = f"whole voxels of {meta.voxel_size} along {', '.join(meta.spatial_axes)}"
-                raise RequestError("size", found=size, allowed=allowed, path=(name,))
+                raise RequestError("size is not whole voxels of the array", found=size, allowed=allowed, path=(name,))
         shapes = list(self.sizes.values())
         self.size = Coordinate(min(lengths) for lengths in zip(*shapes, strict=True))
         self.margins = {name: (size - self.size) / 2 for name, size in self.sizes.items()}
@@ -233,7 +239,9 @@ class TorchGridDataset(_MapStyle):
         wanted = covered if roi is None else to_bounded_roi(roi, self.plan.unit)
         if not covered.contains(wanted) or any(w < s for w, s in zip(wanted.shape, self.size, strict=True)):
             raise RequestError(
-                "the arrays do not give whole tiles there", found=wanted, allowed=f"{covered}, tiles of {self.size}"
+                "the arrays do not hold whole tiles in this roi",
+                found=wanted,
+                allowed=f"{covered}, tiles of {self.size}",
             )
         steps = self.size if stride is None else Coordinate(to_block(stride, self.plan.unit))
         starts = []

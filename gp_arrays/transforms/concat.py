@@ -122,9 +122,9 @@ class ConcatArrayConfig(ArrayConfig):
             labels = [label for label, _, _ in self._layout(sources)]
             if fields.repeated(labels):
                 raise TreeError(
-                    "two channels get one name",
+                    "two channels have the same name",
                     found=", ".join(fields.repeated(labels)),
-                    allowed="names of which none is another's with that of a source's channel",
+                    allowed="names that differ from all names of the form channel/channel of its source",
                 )
             nonspatial = (Axis(CHANNEL, len(labels), tuple(labels)),)
         return attrs.evolve(

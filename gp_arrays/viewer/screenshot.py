@@ -106,7 +106,7 @@ def _next_picture(viewer: Any, process: subprocess.Popen[bytes], begun: float, t
         if process.poll() is not None:
             raise ComputeError("the browser ended by itself", found=f"exit code {process.returncode}")
         if time.monotonic() > begun + timeout:
-            raise ComputeError("no picture in time", found=f"after {timeout:g} s")
+            raise ComputeError("the browser sent no picture in time", found=f"after {timeout:g} s")
         time.sleep(0.02)
     picture = pictures.get()
     if picture is None:

@@ -98,14 +98,14 @@ def rows_of(arrays: Any, unit: str | None) -> dict[str, dict[str, Array]]:
     nested = [isinstance(value, Mapping) for value in arrays.values()]
     if any(nested) and not all(nested):
         alone = ", ".join(str(name) for name, inner in zip(arrays, nested, strict=True) if not inner)
-        raise ConfigError("arrays beside rows of arrays", found=alone, allowed="arrays by name, or rows of them")
+        raise ConfigError("arrays and rows of arrays are mixed", found=alone, allowed="arrays by name, or rows of them")
     rows = dict(arrays) if any(nested) else {"": arrays}
     return {str(row): _arrays(str(row), inner, unit) for row, inner in rows.items()}
 
 
 def _arrays(row: str, arrays: Mapping[str, Any], unit: str | None) -> dict[str, Array]:
     if not arrays:
-        raise ConfigError("a row without arrays", path=(row,))
+        raise ConfigError("a row has no arrays", path=(row,))
     for name, value in arrays.items():
         if not isinstance(value, (Array, ArrayConfig)):
             raise ConfigError("not an array", found=quoted(value), allowed="an array or its config", path=(str(name),))

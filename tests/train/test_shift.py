@@ -82,7 +82,7 @@ def test_large_coprime_voxel_sizes_take_no_walk():
 def test_what_cannot_share_a_shift():
     raw = source("raw", (0, 0), (4, 4))
     with pytest.raises(gpa.TreeError, match="one unit"):
-        gpa.common_shift([raw, source("pm", (0, 0), (4, 4)).with_fields(tree_unit="pm")])
+        gpa.common_shift([raw, source("pm", (0, 0), (4, 4)).in_unit("pm")])
     with pytest.raises(gpa.TreeError, match="one number of spatial axes"):
         gpa.common_shift([raw, gpa.DummyArrayConfig("d")])
     for wrong in (raw, [], "raw", 5, [5]):
