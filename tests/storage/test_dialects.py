@@ -437,6 +437,25 @@ def write_xarray(root: Path, axes: Mapping[str, Any], dims: Sequence[str], shape
     return root
 
 
+@pytest.mark.parametrize("dims", [["y", "x"], ["x", "y"]])
+def test_multiscale_spatial_image(tmp_path: Path, dims: list[str]) -> None:
+    """Its transformations mark centres at all levels, and list axes as the dataset happens to do."""
+    datasets = []
+    for number, (step, shape) in enumerate((((4, 2), (4, 6)), ((8, 4), (2, 3)))):
+        y, x = (np.arange(n) * float(s) + s / 2 + 40 for n, s in zip(shape, step, strict=True))
+        write_xarray(tmp_path / f"scale{number}", {"y": (y, "nm"), "x": (x, "nm")}, "yx", shape)
+        by_name = {"y": (step[0], y[0]), "x": (step[1], x[0])}
+        transformations = [scale(*(by_name[d][0] for d in dims)), translation(*(by_name[d][1] for d in dims))]
+        datasets.append(level(f"scale{number}/raw", *transformations))
+    axes = [{"name": name, "type": "space", "unit": "nm"} for name in dims]
+    image = {"@type": "ngff:Image", "version": "0.4", "name": "raw", "axes": axes, "datasets": datasets}
+    write(tmp_path, {".zattrs": {"multiscales": [image], "multiscaleSpatialImageVersion": 1}})
+    for number, size in enumerate(((4, 2), (8, 4))):
+        array = opened(tmp_path, "", scale=number)
+        assert (array.axes, array.roi.begin, array.voxel_size) == (("y", "x"), (40, 40), size)
+        assert dialect_of(array) == "multiscale-spatial-image"
+
+
 @pytest.mark.parametrize("dtype", ["<f8", "<f4", "<i8"])
 def test_coordinates_of_xarray_are_centres(tmp_path: Path, dtype: str) -> None:
     z, y, x = np.arange(3) * 40 + 420, np.arange(4) * 4 + 2, np.arange(6) * 4 + 2

@@ -7,11 +7,12 @@ from .bigdataviewer import BIGDATAVIEWER
 from .n5 import N5_VIEWER, PAINTERA
 from .ngff import COSEM, NGFF_04, NGFF_06, NGFF_OLD
 from .reading import Dialect
-from .xarray_ import XARRAY
+from .xarray_ import MULTISCALE_SPATIAL_IMAGE, XARRAY
 
 DIALECTS: tuple[Dialect, ...] = (
     PAINTERA,
     FUNLIB,
+    MULTISCALE_SPATIAL_IMAGE,
     NGFF_06,
     NGFF_04,
     COSEM,

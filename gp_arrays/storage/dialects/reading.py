@@ -22,7 +22,7 @@ Z_FIRST, X_FIRST, AS_STORED = "z, y, x", "x, y, z", "as the store"
 class Described:
     """An array of a store with the groups that it lies in: all that dialects read.
 
-    ``attrs`` are its attributes, without those that another dialect has understood.
+    ``attrs`` are its attributes. Here and in ``groups`` those are left out that another dialect has understood.
     """
 
     root: StorePath
@@ -40,7 +40,13 @@ class Described:
         return self.node.shape
 
     def without(self, keys: Sequence[str]) -> Described:
-        return attrs.evolve(self, attrs={key: value for key, value in self.attrs.items() if key not in keys})
+        """The same without some attributes, of the array and of its groups."""
+
+        def others(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {key: value for key, value in attributes.items() if key not in keys}
+
+        groups = [(attrs.evolve(group, attrs=others(group.attrs)), below) for group, below in self.groups]
+        return attrs.evolve(self, attrs=others(self.attrs), groups=groups)
 
     def nearest(self, key: str) -> Any:
         """The attribute of the array, else that of the nearest group above it; None if none has it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import attrs
 import numpy as np
 
 from ...units import Quantity, shortest_near
@@ -47,4 +48,11 @@ def _steps(coordinates: Coordinates, name: str) -> tuple[Fraction, Fraction]:
     return shortest_near(step, noise / (len(values) - 1) + step / 10**9), first
 
 
+def _multiscale(described: Described) -> Reading | None:
+    """Coordinates of each level; the transformations beside them mark centres and may list axes in another order."""
+    reading = None if described.nearest("multiscaleSpatialImageVersion") is None else _coordinates(described)
+    return None if reading is None else attrs.evolve(reading, squeeze=True)
+
+
+MULTISCALE_SPATIAL_IMAGE = Dialect("multiscale-spatial-image", ("multiscales",), _multiscale, marks=CENTRE)
 XARRAY = Dialect("xarray", (), _coordinates, marks=CENTRE, shared_keys=("_ARRAY_DIMENSIONS",), last_resort=True)
