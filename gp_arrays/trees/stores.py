@@ -54,7 +54,7 @@ def configs_of_store(location: Path) -> dict[str, SourceConfig]:
     """
     if not location.exists() and re.search(r"[*?[]", str(location)) and not is_url(location):
         return {location.parent.name or "slices": TiffArrayConfig(location.parent.name or "slices", location)}
-    if str(location).startswith("precomputed:") or (location / "info").is_file():
+    if str(location).startswith("precomputed:") or ((location / "info").is_file() and not _has_metadata(location)):
         name = re.split(r"\W", location.name)[0] or "volume"
         return {name: PrecomputedArrayConfig(name, location)}
     root, dataset = split_location(location)
