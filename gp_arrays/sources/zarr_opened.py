@@ -17,6 +17,7 @@ from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened, Stored
 from ..storage.checksums import codec_text, have_checksums
 from ..storage.chunk_files import is_there
+from ..storage.chunk_reader import BrokenChunkError, ChunkReader
 from ..storage.create import update_attributes
 from ..storage.dialects import GEOMETRY_KEYS
 from ..storage.documents import Node, datasets, find_node, read_node
@@ -83,6 +84,10 @@ class ZarrOpened(Opened):
     def _array(self) -> tuple[Any, Any]:
         return open_array(self.root, self.node, self.writable)
 
+    @functools.cached_property
+    def _chunk_reader(self) -> ChunkReader | None:
+        return ChunkReader.of(self.node, self._array[1]) if isinstance(self.root, Path) else None
+
     @property
     def data(self) -> Any:
         if self.unfinished is not None and not self.unfinished.finished:
@@ -110,9 +115,16 @@ class ZarrOpened(Opened):
         try:
             array, files = self._array
             before = files.misses
-            data = np.asarray(array[self._key(index)])
+            if self._chunk_reader is None:
+                data = np.asarray(array[self._key(index)]).transpose(self._axes_in_store())
+            else:
+                data = self._read_chunks(self._chunk_reader, index)
         except StoreError:
             raise
+        except BrokenChunkError as broken:
+            cause = broken.__cause__
+            found = f"chunk {broken} of {self.place}: {type(cause).__name__}: {cause}"
+            raise StoreError("cannot read", found=found) from cause
         except Exception as error:  # zarr and the codecs have errors of many types
             raise StoreError("cannot read", found=self._explain(index, error)) from error
         if files.misses != before and (self.unfinished is not None or self._is_due()):
@@ -123,7 +135,17 @@ class ZarrOpened(Opened):
                 return self.read(index)
             if self.unfinished is not None:
                 self.unfinished.require_present()
-        return data.transpose(self._axes_in_store()).astype(self.dtype, copy=False)
+        return data.astype(self.dtype, copy=False)
+
+    def _read_chunks(self, reader: ChunkReader, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        data = np.empty([part.stop - part.start for part in index], self.dtype)
+        key = self._key(index)
+        # the same memory, with the axes of the store
+        out = data.transpose(np.argsort(self._axes_in_store()))
+        out = out[tuple(slice(None) if isinstance(part, slice) else np.newaxis for part in key)]
+        box = [part if isinstance(part, slice) else slice(part, part + 1) for part in key]
+        reader.read(box, out, keep=not self.writable and self.unfinished is None)
+        return data
 
     def _is_due(self) -> bool:
         """Whether to read the metadata again because chunks are absent: not each time in a remote store."""

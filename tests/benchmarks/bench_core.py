@@ -101,17 +101,20 @@ def compiling() -> None:
         print(f"{name:34} {times[0]:7.1f} ms {times[1]:7.1f} ms {times[2]:7.1f} ms")
 
 
-def main() -> None:
+def store_of(arguments: list[str]) -> str:
+    """The store that a command line names, else the real data beside the checkout, else the demo's sample."""
     beside = Path(__file__).resolve().parents[3] / "shared" / "data" / "fib25.zarr"
-    if len(sys.argv) > 1:
-        store = sys.argv[1]
-    elif beside.exists():
-        store = str(beside)
-    else:
-        folder = Path(tempfile.mkdtemp())
-        make_sample(folder)
-        store = str(folder / "sample.zarr")
-    reading(store)
+    if arguments:
+        return arguments[0]
+    if beside.exists():
+        return str(beside)
+    folder = Path(tempfile.mkdtemp())
+    make_sample(folder)
+    return str(folder / "sample.zarr")
+
+
+def main() -> None:
+    reading(store_of(sys.argv[1:]))
     compiling()
 
 
