@@ -19,7 +19,8 @@ import numpy as np
 from ..model.cache import CACHE
 from .chunk_files import require_whole
 from .codecs import ABSENT, Codecs, Shards, codecs_of
-from .documents import Node, to_fill_value
+from .document_values import to_fill_value
+from .documents import Node
 from .keys import N5, ChunkKeys
 from .threads import run_each
 
