@@ -21,6 +21,10 @@ from gp_arrays.testing import digest, read_in_fork
 DATA = np.random.default_rng(8).integers(1, 255, (20, 20, 20), np.uint8)
 
 
+class ManyConnections(ThreadingHTTPServer):
+    request_queue_size = 64
+
+
 class Server:
     """A web server of a folder; it keeps the requests, and may answer some with another status."""
 
@@ -50,7 +54,7 @@ class Server:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ManyConnections(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
