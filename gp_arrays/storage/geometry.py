@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -15,6 +14,7 @@ from .axes import roles_of
 from .dialects import DIALECTS
 from .dialects.lengths import Lengths, lengths_of
 from .dialects.reading import AS_STORED, X_FIRST, Described, Dialect, Level, Reading
+from .dialects.unknown import unknown_offsets, unknown_sizes, unknown_units
 from .documents import Node
 from .keys import N5
 from .remote import StorePath
@@ -23,12 +23,6 @@ logger = logging.getLogger(__name__)
 
 REMEDY = "`voxel_size=` and `offset=` override the metadata"
 
-#: Attributes that look as if they said a voxel size, in lower case and without what separates words.
-_LIKE_A_SIZE = re.compile(
-    r"(voxel|pixel|element|physical|grid|image|spatial)?(spacing|scale|scaling|resolution|transform)s?(nm|um|mm)?"
-    r"|(voxel|pixel|element|physical|physicalpixel)(size|dimension)s?(x|y|z|xyz|zyx)?(nm|um|mm)?"
-    r"|(affine|coordinate)(transform|transformation)?s?|downsamplingfactors"
-)
 #: What raises where metadata are not as a dialect has them.
 _MALFORMED = (ConfigError, ValueError, KeyError, TypeError, IndexError, AttributeError)
 
@@ -83,7 +77,8 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
     assert node.shape is not None
     override = override or Override()
     place, problems = f"{root}/{node.path}", list[StoreError]()
-    readings = list(_readings(Described.of(root, node), override, place, problems))
+    described = Described.of(root, node)
+    readings = list(_readings(described, override, place, problems))
     axes, nonspatial, kinds = _roles(readings, override, len(node.shape), place)
     spoken: list[Lengths] = []
     for dialect, reading in readings:
@@ -94,20 +89,23 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
                 problems.append(_malformed(error, place, dialect))
     sized = [each for each in spoken if each.voxel_size is not None and not each.relative]
     if override.voxel_size is None:
-        _require_sense(sized, problems, node, place)
+        _require_agreement(sized, problems, place)
     first = sized[0].with_units_of(sized[1:]) if sized else None
     sizes, assumed = _voxel_size(first, spoken, override, nonspatial.count(False))
     offset = override.offset or next(
         (each.offset for each in [*([first] if first else []), *spoken] if each.offset), None
     )
-    if offset is None and problems:
+    unknown = [] if override.offset or any(each.offset for each in spoken) else unknown_offsets(node.attrs)
+    if override.voxel_size is None and (unknown := [*_unknown_lengths(described, sized), *unknown]):
+        raise StoreError("metadata that are not understood", f"{', '.join(unknown)} in {place}", REMEDY)
+    if offset is None and (problems or unknown):
         assumed.append("no offset that can be read: 0 assumed")
+    if offset is None:
+        offset = (Quantity.parse(0),) * len(sizes)
     for text in assumed:
         logger.warning("%s: %s", place, text)
     if first is not None and not first.has_units:
         logger.info("%s says no unit: taken as %s", place, DEFAULT_UNIT)
-    if offset is None:
-        offset = (Quantity.parse(0),) * len(sizes)
     return Geometry(
         axes,
         nonspatial,
@@ -189,30 +187,22 @@ def _roles(
         raise StoreError("malformed geometry", f"{error} in {place}", "`axes=` overrides the metadata") from None
 
 
-def _require_sense(sized: Sequence[Lengths], problems: Sequence[StoreError], node: Node, place: str) -> None:
-    """Raises StoreError for metadata that are malformed, contradict each other or are not understood."""
+def _require_agreement(sized: Sequence[Lengths], problems: Sequence[StoreError], place: str) -> None:
+    """Raises StoreError for metadata that are malformed or contradict each other."""
     if problems:
         raise problems[0]
     for other in sized[1:]:
         if not sized[0].agrees(other):
             raise StoreError("metadata contradict each other", f"{sized[0]}, {other} in {place}", REMEDY)
-    strange = [key for key, value in node.attrs.items() if _looks_like_a_size(key, value)]
-    if strange and not sized:
-        raise StoreError("metadata that are not understood", f"{', '.join(strange)} in {place}", REMEDY)
 
 
-def _looks_like_a_size(key: str, value: Any) -> bool:
-    """True if an attribute seems to say a voxel size: by its name, and since there is a number in it."""
-    word = re.sub(r"[^a-z]", "", key.lower())
-    return _LIKE_A_SIZE.fullmatch(word) is not None and _has_number(value)
-
-
-def _has_number(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        return any(map(_has_number, value))
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _unknown_lengths(described: Described, sized: Sequence[Lengths]) -> list[str]:
+    """Attributes that seem to say a voxel size or its unit, where no dialect does."""
+    own = described.node.attrs
+    if sized:
+        return [] if any(each.has_units for each in sized) else unknown_units(own)
+    above = unknown_sizes(described.groups[0][0].attrs) if described.groups else []
+    return unknown_sizes(own) or [f"{key} of its group" for key in above]
 
 
 def _voxel_size(

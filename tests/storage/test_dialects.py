@@ -622,6 +622,10 @@ BAD = [
     ({"spacing": [4, 4, 4], "note": 1}, "not understood; found spacing"),
     ({"scale": 4.0}, "not understood; found scale"),
     ({"downsamplingFactors": [2, 2, 1]}, "not understood; found downsamplingFactors"),
+    ({"voxel_size": [4, 4, 4], "voxel_unit": "um"}, "not understood; found voxel_unit"),
+    ({"voxel_size": [4, 4, 4], "origin": [40, 0, 0]}, "not understood; found origin"),
+    ({"pixelResolution": [4, 4, 4], "voxel_offset": [1, 2, 3]}, "not understood; found voxel_offset"),
+    ({"Resolution": [4, 4, 4]}, "not understood; found Resolution"),
     # malformed
     ({"voxel_size": "large"}, "malformed geometry"),
     ({"voxel_size": []}, "malformed geometry"),
@@ -636,7 +640,7 @@ BAD = [
     ({"pixelResolution": {"unit": "nm"}}, "no 'dimensions'"),
     ({"pixelResolution": [4, 4, 4], "downsamplingFactors": [2, 2]}, "malformed geometry"),
     ({"transform": {"axes": ["z", "y", "x"], "scale": [1, 2]}}, "malformed geometry"),
-    ({"transform": 5}, "malformed geometry"),
+    ({"transform": 5}, "not understood; found transform"),
     ({"dimension_units": ["4 parsec"] * 3}, "not a unit of length"),
     ({"dimension_units": 7}, "malformed geometry"),
 ]
@@ -657,6 +661,26 @@ def test_what_is_not_understood_is_an_error_that_overrides_cure(
     array = opened(root, "a", voxel_size=(40, 4, 4), offset=(0, 0, 8), axes=("z", "y", "x"))
     assert (array.roi.begin, array.voxel_size) == ((0, 0, 8), (40, 4, 4))
     assert opened(root, "a", voxel_size=(40, 4, 4), axes=("z", "y", "x")).voxel_size == (40, 4, 4)
+
+
+def test_what_is_not_understood_of_a_group(tmp_path: Path) -> None:
+    root = write(tmp_path, {"a/.zarray": array_v2(3, 4, 6), ".zattrs": {"resolution": [4, 4, 40]}})
+    with pytest.raises(gpa.StoreError, match="not understood; found resolution of its group"):
+        opened(root, "a")
+    write(root, {".zattrs": {"multiscales": {"layout": []}}})
+    with pytest.raises(gpa.StoreError, match="multiscales is not a list of images"):
+        opened(root, "a")
+    assert opened(root, "a", voxel_size=(4, 4, 4)).voxel_size == (4, 4, 4)
+
+
+def test_what_says_nothing_is_no_error(tmp_path: Path) -> None:
+    attributes = {"scale": "linear", "origin": [0, 0, 0], "transform": "log", "intensity_unit": "counts", "spacing": {}}
+    array = opened(
+        write(tmp_path, {".zarray": array_v2(3, 4, 6), ".zattrs": {"voxel_size": [4] * 3, **attributes}}), ""
+    )
+    assert array.voxel_size == (4, 4, 4)
+    write(tmp_path, {".zarray": array_v2(3, 4, 6), ".zattrs": {"voxel_size": [4] * 3, "unit": "um"}})
+    assert opened(tmp_path, "").voxel_size == (4000, 4000, 4000)
 
 
 IMAGES = [

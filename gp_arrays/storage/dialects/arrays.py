@@ -24,7 +24,7 @@ def _funlib(described: Described) -> Reading | None:
     levels = [] if size is None and offset is None else [Level(size, offset)]
     if not levels and names is None:
         return None
-    return Reading(names, own.get("types"), levels, units=own.get("units"))
+    return Reading(names, own.get("types"), levels, units=own.get("units", own.get("unit")))
 
 
 def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -67,7 +67,7 @@ FUNLIB = Dialect(
     ("voxel_size", "resolution"),
     _funlib,
     order=AS_STORED,
-    shared_keys=("offset", "units", "types", "channel_names", *NAMES),
+    shared_keys=("offset", "units", "unit", "types", "channel_names", *NAMES),
 )
 TENSORSTORE = Dialect("TensorStore", ("dimension_units",), _tensorstore)
 FIJI_HDF5 = Dialect("HDF5 of Fiji", ("element_size_um",), _element_size, unit="um")

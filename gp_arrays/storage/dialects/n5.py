@@ -35,7 +35,8 @@ def _of_group(described: Described) -> Reading | None:
     """``resolution`` and ``offset`` of the group are those of its finest level."""
     above = described.groups[:2]
     groups = [group.attrs for group, _ in above if not {"multiScale", "painteraData", FACTORS}.isdisjoint(group.attrs)]
-    if FACTORS not in described.attrs and not groups:
+    is_level = "resolution" not in described.attrs and LEVEL.fullmatch(described.node.path.rpartition("/")[2])
+    if FACTORS not in described.attrs and not groups and not is_level:
         return None
     own, offset = described.attrs.get("resolution"), described.attrs.get("offset")
     finest = next((group.attrs["resolution"] for group, _ in above if "resolution" in group.attrs), own)

@@ -18,7 +18,10 @@ AXES = "tczyx"
 def _image(described: Described) -> tuple[Mapping[str, Any], int] | None:
     """The multiscale image that an array is a level of, and which level."""
     for group, below in described.groups:
-        for image in multiscales_of(group):
+        images = multiscales_of(group)
+        if group.attrs.get("multiscales") and not images:
+            raise ValueError("multiscales is not a list of images")
+        for image in images:
             paths = level_paths(image)
             if below in paths:
                 return image, paths.index(below)
@@ -136,7 +139,7 @@ def _cosem(described: Described) -> Reading | None:
     datasets = image.get("datasets", ())
     if datasets and "transform" in datasets[level]:
         documents = [dataset["transform"] for dataset in datasets]
-    elif "transform" in described.attrs:
+    elif isinstance(described.attrs.get("transform"), Mapping):
         documents, level = [*_finest(described), described.attrs["transform"]], -1
     else:
         return None
@@ -161,7 +164,7 @@ def _finest(described: Described) -> list[Any]:
     """The ``transform`` of ``s0`` beside an array that is another level, where it has one."""
     parent, _, name = described.node.path.rpartition("/")
     node = read_node(described.root, f"{parent}/s0".strip("/")) if LEVEL.fullmatch(name) else None
-    return [] if node is None or "transform" not in node.attrs else [node.attrs["transform"]]
+    return [] if node is None or not isinstance(node.attrs.get("transform"), Mapping) else [node.attrs["transform"]]
 
 
 NGFF_06 = Dialect(
