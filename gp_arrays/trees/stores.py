@@ -10,16 +10,17 @@ from ..errors import GpArraysError, StoreError
 from ..model.base import SourceConfig
 from ..model.config import field_names
 from ..model.fields import is_url
+from ..model.urls import Url, to_store
 from ..sources.hdf5 import HDF5ArrayConfig
 from ..sources.precomputed import PrecomputedArrayConfig
 from ..sources.tiff import TiffArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
 from ..storage.chunk_files import is_there
-from ..storage.documents import datasets, find_node, read_node
+from ..storage.documents import datasets, find_node, read_json, read_node
 from ..storage.hdf5 import list_datasets
 from ..storage.other_formats import file_format, folder_format
-from ..storage.pyramids import pyramid_of
-from ..storage.remote import StorePath
+from ..storage.pyramids import pyramid_at, pyramid_of
+from ..storage.remote import StorePath, is_listable
 from ..storage.zip_files import is_zip, locate_store
 from ..units import DEFAULT_UNIT, Quantity, coarsest_unit
 
@@ -47,12 +48,15 @@ _LEVEL = re.compile(r"s?[0-9]+")
 def configs_of_store(location: Path) -> dict[str, SourceConfig]:
     """A config for each array at ``STORE`` or ``STORE/DATASET``, by names made from their paths; none is opened.
 
-    Of a pyramid it is the finest level. Tables beside arrays, such as lists of points, are left out.
+    A location may also be a URL. Of a pyramid it is the finest level. Tables beside arrays, such as lists of points, are left out.
 
     Raises:
         StoreError: Nothing is there, or nothing that holds arrays.
     """
-    if not location.exists() and re.search(r"[*?[]", str(location)) and not is_url(location):
+    if is_url(location) and not str(location).startswith("precomputed:"):
+        store = to_store(location)
+        return configs_of_store(store) if isinstance(store, Path) else _configs_of_url(store)
+    if not location.exists() and re.search(r"[*?[]", str(location)):
         return {location.parent.name or "slices": TiffArrayConfig(location.parent.name or "slices", location)}
     if str(location).startswith("precomputed:") or ((location / "info").is_file() and not _has_metadata(location)):
         name = re.split(r"\W", location.name)[0] or "volume"
@@ -66,6 +70,36 @@ def configs_of_store(location: Path) -> dict[str, SourceConfig]:
         found, remedy = (f"{location} is {other.name}", other.remedy) if other else (str(location), _READ)
         raise StoreError("the store holds no arrays", found=found, allowed=remedy)
     return {name: ZarrArrayConfig(name, root, path) for name, path in _names(paths, root).items()}
+
+
+def _configs_of_url(url: Url) -> dict[str, SourceConfig]:
+    """The arrays at ``URL`` or ``URL/DATASET``: the store is the last part that is named as one is, else all of it."""
+    parts = url.text.split("/")
+    ends = [number for number, part in enumerate(parts, 1) if _STORE.search(part)]
+    root, dataset = Url("/".join(parts[: ends[-1] if ends else None])), "/".join(parts[ends[-1] :] if ends else ())
+    place = locate_store(root, None)
+    if read_node(place, dataset) is None and (read_json(place / "info") or {}).get("scales"):
+        name = re.split(r"\W", parts[-1])[0] or "volume"
+        return {name: PrecomputedArrayConfig(name, url.text)}
+    paths = _arrays_below(place, dataset) if is_listable(place) else _arrays_named(place, dataset)
+    if not paths:
+        allowed = "URL/DATASET: a web server does not list what it has" if not is_listable(place) else _READ
+        raise StoreError("the store holds no arrays", found=url.text, allowed=allowed)
+    return {name: ZarrArrayConfig(name, root, path) for name, path in _names(paths, place).items()}
+
+
+def _arrays_named(root: StorePath, dataset: str) -> list[str]:
+    """Paths of the arrays that the metadata of a store name: an array, a pyramid, or all in consolidated metadata."""
+    node = find_node(root, dataset)
+    if node.is_array or pyramid_at(root, dataset) is not None:
+        return [dataset]
+    v2 = (read_json(root / ".zmetadata") or {}).get("metadata") or {}
+    v3 = ((read_json(root / "zarr.json") or {}).get("consolidated_metadata") or {}).get("metadata") or {}
+    paths = [key.removesuffix("/.zarray") for key in v2 if key.endswith("/.zarray")]
+    paths += [key for key, document in v3.items() if document.get("node_type") == "array"]
+    inside = [path for path in paths if not dataset or path.startswith(f"{dataset}/")]
+    owners = {path: _pyramid_of(root, path, dataset) for path in inside}
+    return list(dict.fromkeys(path if owner is None else owner for path, owner in owners.items()))
 
 
 def split_location(location: Path) -> tuple[Path, str]:
@@ -146,7 +180,7 @@ def _volumes(shapes: Mapping[str, Sequence[int]]) -> list[str]:
     return volumes or list(shapes)
 
 
-def _names(paths: Sequence[str], root: Path) -> dict[str, str]:
+def _names(paths: Sequence[str], root: StorePath) -> dict[str, str]:
     """Paths by the shortest names that tell them apart: their last parts."""
     names: dict[str, str] = {}
     for path in paths:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import threading
 import tomllib
+from http import server as http_server
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -181,6 +185,64 @@ def test_view_shows_a_store(store, capsys, monkeypatch):
     monkeypatch.setattr(View, "serve", serve)
     assert call(capsys, "view", "a.zarr/em/raw")[0] == 0
     assert shown == [{"raw": "pm"}]
+
+
+@pytest.fixture
+def http(store):
+    """The URL of the folder of the store. A web server does not say what it has."""
+    handler = functools.partial(QuietHandler, directory=str(store.parent))
+    with http_server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http_server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def memory(store):
+    """The same in a store that is no folder and lists what it has."""
+    filesystem = fsspec.filesystem("memory")
+    filesystem.put(str(store), "/bucket/a.zarr", recursive=True)
+    yield "memory://bucket"
+    filesystem.rm("/bucket", recursive=True)
+
+
+def test_a_store_at_a_url(memory, capsys, tmp_path):
+    rows = table_of(call(capsys, "info", f"{memory}/a.zarr")[1])
+    assert {name: row["dataset"] for name, row in rows.items()} == {
+        "segmentation": "segmentation",
+        "labels/ids": "labels/ids",
+        "other/ids": "other/ids",
+        "raw": "em/raw",
+    }
+    assert list(table_of(call(capsys, "info", f"{memory}/a.zarr/em")[1])) == ["raw"]
+    (tmp_path / "tree.toml").write_text(call(capsys, "init", f"{memory}/a.zarr")[1])
+    assert gpa.load_tree("tree.toml")["raw"].array()[0, 0, 0] == 7
+    code, _, err = call(capsys, "info", f"{memory}/nothing.zarr")
+    assert (code, err[:31]) == (1, "error: the store holds no array")
+
+
+def test_a_store_at_a_web_server(http, store, capsys):
+    assert table_of(call(capsys, "info", f"{http}/a.zarr/em/raw")[1])["raw"]["levels"] == "2"
+    assert list(table_of(call(capsys, "info", f"{http}/a.zarr/other/ids")[1])) == ["ids"]
+    code, _, err = call(capsys, "info", f"{http}/a.zarr")
+    assert (code, "allowed: URL/DATASET" in err) == (1, True)
+    documents = {
+        str(path.relative_to(store)): json.loads(path.read_text())
+        for path in store.rglob(".z*")
+        if path.name != ".zmetadata"
+    }
+    (store / ".zmetadata").write_text(json.dumps({"zarr_consolidated_format": 1, "metadata": documents}))
+    assert set(table_of(call(capsys, "info", f"{http}/a.zarr")[1])) == {
+        "segmentation",
+        "labels/ids",
+        "other/ids",
+        "raw",
+    }
 
 
 def test_the_fib25_sample(fib25, capsys, tmp_path):
