@@ -20,7 +20,7 @@ def config():
         (lambda path: gpa.Array(5), "not an array config; found 5"),
         (lambda path: gpa.explain(5), "not an array config; found 5"),
         (lambda path: gpa.explain({"a": 5}), "a: not an array config; found 5"),
-        (lambda path: gpa.compile_plan(5), "not array configs by name; found 5"),
+        (lambda path: gpa.compile_plan(5), "the outputs are not array configs by name; found 5"),
         (lambda path: gpa.compile_pipeline(5), "not array configs by key; found 5"),
         (lambda path: gpa.ones_like(config()), "not an array; found Numpy"),
         (lambda path: gpa.constant_like(5, 1), "not an array; found 5"),

@@ -242,7 +242,7 @@ def test_a_tree_moves_together_with_its_data(tmp_path):
         "raw": "data/a.zarr",
         "beside": f"{here}/../b.zarr",
         "far": "/data/c.zarr",
-        "url": "s3:/bucket/d.zarr",
+        "url": "s3://bucket/d.zarr",
         "cells": "data/a.zarr",
     }
     assert gpa.load_tree(here / "c.json") == gpa.load_tree(here / "t.toml")
