@@ -24,10 +24,12 @@ from ..model.evaluate import evaluate
 from ..model.meta import Meta, Region
 from ..model.plan import Plan, compile_plan
 from ..model.registry import ENTRY_POINT_GROUP
+from ..model.urls import to_store
 from ..sources.numpy_ import NumpyArrayConfig, Voxels
 from ..storage.documents import Node, read_json, read_node
 from ..storage.files import replace_file, writing
 from ..storage.journal import STATES
+from ..storage.remote import StorePath, store_path
 from ..trees.document import tree_document
 from ..trees.tree import parse_tree
 from .geometry import Output, Pass
@@ -49,7 +51,7 @@ class Job:
     Attributes:
         version: Of this document.
         id: Of the job. Its outputs carry it too.
-        root: The store. It may have been moved since, together with the state.
+        root: The store, a folder or a URL. It may have been moved since, together with the state.
         unit: The unit of the tree.
         skip_empty: True if chunks that are 0 everywhere are not written.
         datasets: The datasets that the user named.
@@ -61,6 +63,7 @@ class Job:
         files: For each array of the tree the digests of its files and functions, by their names.
         stores: For each source where it lies, and the metadata of its store.
         accepted: Changes of files and stores that a user has accepted, as text.
+        storage_options: Of fsspec, where the store is a URL.
     """
 
     version: int
@@ -77,9 +80,15 @@ class Job:
     files: dict[str, dict[str, str]]
     stores: dict[str, Any]
     accepted: tuple[str, ...] = ()
+    storage_options: dict[str, Any] | None = None
 
     def pass_named(self, name: str) -> Pass:
         return next(pass_ for pass_ in self.passes if pass_.name == name)
+
+    @property
+    def store(self) -> StorePath:
+        """Where the store was when the job was written."""
+        return store_path(to_store(self.root), self.storage_options)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -147,13 +156,13 @@ def job_of(node: Node | None) -> str | None:
     return str(origin["job"]) if isinstance(origin, Mapping) and "job" in origin else None
 
 
-def store_of(folder: Path, job: Job) -> Path:
+def store_of(folder: Path, job: Job) -> StorePath:
     """The store of a job: the one beside the state, because both may have been moved, else the one that the job names."""
     base = folder.parent
     beside = base.with_name(base.name.removesuffix(STATES))
     if beside != base and any(job_of(read_node(beside, name)) == job.id for name in job.datasets):
         return beside
-    return Path(job.root)
+    return job.store
 
 
 # --- trees of a job ---------------------------------------------------------------------------------------------------
@@ -235,7 +244,7 @@ class Work:
     computed as if the pyramid began at 0.
     """
 
-    root: Path
+    root: StorePath
     job: Job
     plan: Plan
     pass_: Pass

@@ -19,6 +19,7 @@ from ..errors import StoreError
 from ..model.cache import total_bytes
 from ..storage.files import replace_file, writing
 from ..storage.journal import LEFT, STARTED, Grid
+from ..storage.remote import StorePath
 from . import document
 from .document import Job
 from .geometry import Pass
@@ -55,7 +56,7 @@ class Run:
         progress: True if a bar is shown.
     """
 
-    def __init__(self, job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, progress: bool) -> None:
+    def __init__(self, job: Job, root: StorePath, state: State, schedule: Schedule, crew: Crew, progress: bool) -> None:
         self.job, self.root, self.state, self.schedule, self.crew = job, root, state, schedule, crew
         self.id = uuid.uuid4().hex
         self.logs = state.folder / LOGS / time.strftime(f"%Y%m%d-%H%M%S-{self.id[:4]}")
@@ -241,7 +242,7 @@ def terminal_size() -> dict[str, Any]:
     return {"ncols": shutil.get_terminal_size((80, 20)).columns, "nrows": 20} if sys.stderr.isatty() else {}
 
 
-def run_job(job: Job, root: Path, state: State, schedule: Schedule, crew: Crew, progress: bool) -> Result:
+def run_job(job: Job, root: StorePath, state: State, schedule: Schedule, crew: Crew, progress: bool) -> Result:
     """Run the missing blocks. What stops it, such as KeyboardInterrupt, is raised after all records are saved."""
     started = time.monotonic()
     run = Run(job, root, state, schedule, crew, progress)

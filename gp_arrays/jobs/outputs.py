@@ -18,27 +18,27 @@ from ..model.config import all_configs
 from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
-from ..storage.attributes import geometry_attributes
+from ..storage.attributes import geometry_attributes, remove_attribute, update_attributes
 from ..storage.create import (
     NEW,
     NewArray,
     create_array,
     create_group,
-    remove_attribute,
     remove_leftovers,
     swap_in,
-    update_attributes,
 )
 from ..storage.documents import find_node, read_node
 from ..storage.engine import DOCUMENTS, open_array
-from ..storage.journal import MARK, Mark
+from ..storage.journal import MARK, STATES, Mark
+from ..storage.remote import RemotePath, StorePath
+from ..storage.remote_create import remove_array
 from . import document
 from .document import PROVENANCE, Job, job_of
 from .geometry import Output, Pass
 from .prepare import Prepared
 from .pyramid import multiscale
 from .settings import Storage
-from .state import CREATED, State, state_base
+from .state import CREATED, State
 
 #: Libraries whose versions are written into the attributes of an output.
 LIBRARIES = ("gp_arrays", "gunpowder", "daisy", "numpy", "scipy", "zarr", "numcodecs")
@@ -74,7 +74,7 @@ def provenance(plan: Plan, dataset: str, tree: Mapping[str, Any] | None, job: st
     }
 
 
-def create(root: Path, output: Output, dataset: str, storage: Storage, attributes: Mapping[str, Any]) -> None:
+def create(root: StorePath, output: Output, dataset: str, storage: Storage, attributes: Mapping[str, Any]) -> None:
     """Create the array of an output at ``dataset``, all fill value. Raises StoreError."""
     meta = output.meta
     assert meta.dtype is not None
@@ -92,8 +92,20 @@ def make_outputs(prepared: Prepared, state: State) -> None:
     """Create the arrays and groups of a job, which replace earlier ones, and save the job: all of it or nothing.
 
     They are created in hidden folders and then renamed. If anything fails, earlier outputs and their state are unchanged.
+    In a remote store, where nothing can be renamed, earlier outputs are removed first; if that or what follows fails,
+    the state tells the next run that what is there may be replaced.
     """
     root, job = prepared.root, prepared.job
+    if isinstance(root, RemotePath):
+        state.clear()
+        save_job(prepared, state)
+        for name in job.datasets:
+            remove_array(root / name)
+            if name:
+                create_group(root, name.rpartition("/")[0], prepared.layout.storage.zarr_format)
+            _make(prepared, state, name, root / name)
+        (state.folder / CREATED).touch()
+        return
     folders = {name: Path(os.path.realpath(root / name)) for name in job.datasets}
     hidden = {folder: folder.with_name(f".{folder.name}.{job.id}{NEW}") for folder in folders.values()}
     # the folders above outputs that become groups, inner ones first
@@ -105,7 +117,7 @@ def make_outputs(prepared: Prepared, state: State) -> None:
             if name:
                 create_group(root, name.rpartition("/")[0], prepared.layout.storage.zarr_format)
             remove_leftovers(folders[name])
-            _make_hidden(prepared, state, name, hidden[folders[name]])
+            _make(prepared, state, name, hidden[folders[name]])
         state.clear()
         try:
             save_job(prepared, state)
@@ -130,8 +142,8 @@ def make_outputs(prepared: Prepared, state: State) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _make_hidden(prepared: Prepared, state: State, name: str, folder: Path) -> None:
-    """Create one dataset of the user, an array or a pyramid, in a hidden folder."""
+def _make(prepared: Prepared, state: State, name: str, folder: StorePath) -> None:
+    """Create one dataset of the user, an array or a pyramid, in a folder."""
     job, layout = prepared.job, prepared.layout
     in_memory = any(isinstance(config, NumpyArrayConfig) for config in all_configs(prepared.roots.values()))
     tree = None if in_memory else job.tree
@@ -173,7 +185,7 @@ def _pyramid_attributes(prepared: Prepared, name: str) -> dict[str, Any]:
 def mark_of(job: Job, state: State, pass_: Pass, output: Output) -> Mapping[str, Any]:
     """The attribute that marks an output as unfinished and names the state of its job."""
     # beside the store, both can be moved together
-    beside = state.folder.parent == state_base(Path(job.root))
+    beside = state.folder.parent == Path(f"{job.root}{STATES}")
     folder = state.folder.name if beside else str(state.folder)
     begin, block = pass_.box_of(output)
     return Mark(job.id, output.dataset, folder, pass_.name, begin, block, pass_.grid).document()
@@ -181,7 +193,7 @@ def mark_of(job: Job, state: State, pass_: Pass, output: Output) -> Mapping[str,
 
 def mark_outputs(job: Job, state: State) -> None:
     """Mark the outputs that are not finished, and take the mark off those that are. Raises StoreError."""
-    root = Path(job.root)
+    root = job.store
     for pass_ in job.passes:
         finished = bool((state.done(pass_) | state.empty(pass_)).all())
         for output in pass_.outputs:
@@ -202,7 +214,9 @@ class Writer:
     the job whose array it must be; any will do by default.
     """
 
-    def __init__(self, root: Path, dataset: str, meta: Meta, skip_empty: bool = False, job: str | None = None) -> None:
+    def __init__(
+        self, root: StorePath, dataset: str, meta: Meta, skip_empty: bool = False, job: str | None = None
+    ) -> None:
         self.root, self.dataset, self.meta, self.job = root, dataset, meta, job
         node = read_node(root, dataset)
         if node is None or not node.is_array or node.shape != meta.shape or node.dtype != meta.dtype:

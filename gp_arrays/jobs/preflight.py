@@ -10,8 +10,11 @@ import attrs
 
 from ..errors import StoreError
 from ..model.plan import Plan
+from ..model.urls import Url
+from ..storage.chunk_files import scan
 from ..storage.documents import read_node, what_is_there
 from ..storage.journal import Mark
+from ..storage.remote import RemotePath, StorePath
 from . import document
 from .document import PROVENANCE, Job, job_of
 from .state import State, busy
@@ -32,7 +35,7 @@ def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
     return [] if before == now else [f"{'.'.join(path)} was {before}, is {now}"]
 
 
-def require_same(before: Job, job: Job, root: Path, accept_changed: bool) -> Job:
+def require_same(before: Job, job: Job, root: StorePath, accept_changed: bool) -> Job:
     """The job as it is resumed after an earlier run.
 
     Raises StoreError, saying what changed, where it is a different one, or where files or stores that decide its voxels
@@ -70,7 +73,7 @@ def _shown(texts: Sequence[str]) -> str:
     return "; ".join(texts[:5]) + ("; ..." if len(texts) > 5 else "")
 
 
-def require_own(state: State, root: Path, beside: bool) -> None:
+def require_own(state: State, root: StorePath, beside: bool) -> None:
     """Raises StoreError where a state is that of another store; one that was moved or copied with its store is not.
 
     Args:
@@ -81,8 +84,8 @@ def require_own(state: State, root: Path, beside: bool) -> None:
     if not state.exists or beside:
         return
     job = document.read(state.folder)
-    old = Path(job.root)
-    if old != root and any(job_of(read_node(old, name)) == job.id for name in job.datasets):
+    old = job.store
+    if str(old) != str(root) and any(job_of(read_node(old, name)) == job.id for name in job.datasets):
         raise StoreError(
             "the state is that of another store",
             found=f"{state.folder} of {old}",
@@ -90,14 +93,14 @@ def require_own(state: State, root: Path, beside: bool) -> None:
         )
 
 
-def require_apart(root: Path, datasets: Sequence[str], plans: Sequence[Plan]) -> None:
+def require_apart(root: StorePath, datasets: Sequence[str], plans: Sequence[Plan]) -> None:
     """Raises StoreError where an output is, holds or lies in an array that the job reads."""
     for dataset in datasets:
-        output = (root / dataset).resolve()
+        output = _address(root / dataset)
         for plan in plans:
             for i, step in enumerate(plan.steps):
-                for folder in () if step.opened is None else map(Path.resolve, step.opened.folders()):
-                    if output.is_relative_to(folder) or folder.is_relative_to(output):
+                for folder in () if step.opened is None else map(_address, step.opened.folders()):
+                    if output.startswith(folder) or folder.startswith(output):
                         raise StoreError(
                             "the job reads the array that it is to write",
                             found=f"{folder} and output {output}",
@@ -106,7 +109,14 @@ def require_apart(root: Path, datasets: Sequence[str], plans: Sequence[Plan]) ->
                         )
 
 
-def require_free(state: State, root: Path, datasets: Sequence[str], overwrite: bool, begun: str | None = None) -> None:
+def _address(folder: Path | Url | RemotePath) -> str:
+    """A folder or URL as a text that those of all that lies in it begin with."""
+    return f"{folder.resolve() if isinstance(folder, Path) else folder}".rstrip("/") + "/"
+
+
+def require_free(
+    state: State, root: StorePath, datasets: Sequence[str], overwrite: bool, begun: str | None = None
+) -> None:
     """Raises StoreError where something is there that is not to be replaced, or that another run is writing.
 
     Args:
@@ -117,10 +127,13 @@ def require_free(state: State, root: Path, datasets: Sequence[str], overwrite: b
         begun: The id of a job that was killed while it created its outputs, which may be replaced.
     """
     for dataset in datasets:
-        there = what_is_there(root, dataset)
         _require_idle(state, root, dataset)
-        if begun is not None and job_of(read_node(root, dataset)) == begun:
-            continue
+        if begun is not None:
+            node = read_node(root, dataset)
+            # in a remote store it may have been removed in part
+            if job_of(node) == begun or (node is None and isinstance(root, RemotePath)):
+                continue
+        there = what_is_there(root, dataset)
         if there == "group" and not _is_ours(root, dataset, overwrite):
             raise StoreError("a group is there already", found=f"{root}/{dataset}", allowed="another dataset name")
         if there == "array" and not overwrite:
@@ -131,7 +144,7 @@ def require_free(state: State, root: Path, datasets: Sequence[str], overwrite: b
             )
 
 
-def _require_idle(state: State, root: Path, dataset: str) -> None:
+def _require_idle(state: State, root: StorePath, dataset: str) -> None:
     """Raises StoreError where a run with another state is writing a dataset, or the first level of it."""
     for name in (dataset, f"{dataset}/s0".strip("/")):
         node = read_node(root, name)
@@ -141,9 +154,10 @@ def _require_idle(state: State, root: Path, dataset: str) -> None:
             raise busy(f"{who}, state {folder}")
 
 
-def _is_ours(root: Path, dataset: str, overwrite: bool) -> bool:
+def _is_ours(root: StorePath, dataset: str, overwrite: bool) -> bool:
     """True if a group is a pyramid that a job wrote, holds nothing else, and may be replaced."""
     node = read_node(root, dataset)
-    inside = [path.name for path in (root / dataset).iterdir() if path.is_dir()]
+    with scan(root / dataset) as entries:
+        inside = [entry.name for entry in entries if entry.is_dir()]
     levels = all(name[:1] == "s" and name[1:].isdigit() for name in inside)
     return overwrite and node is not None and PROVENANCE in node.attrs and levels

@@ -6,7 +6,6 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +15,7 @@ from ..model.base import ArrayConfig
 from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
 from ..storage.chunks import require_whole_shards, to_chunks
+from ..storage.remote import RemotePath, StorePath
 from . import document
 from .chunking import default_chunks, tile_below
 from .document import Job
@@ -36,7 +36,7 @@ class Prepared:
         groups: The datasets that become pyramids, and how.
     """
 
-    root: Path
+    root: StorePath
     job: Job
     roots: Mapping[str, ArrayConfig]
     plan: Plan
@@ -85,7 +85,9 @@ def group_outputs(outputs: Sequence[Output]) -> list[list[Output]]:
     return groups
 
 
-def prepare(root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: Layout, before: Job | None) -> Prepared:
+def prepare(
+    root: StorePath, roots: Mapping[str, ArrayConfig], plan: Plan, layout: Layout, before: Job | None
+) -> Prepared:
     """The job that a user asks for, checked, without touching the disk.
 
     Args:
@@ -120,6 +122,7 @@ def prepare(root: Path, roots: Mapping[str, ArrayConfig], plan: Plan, layout: La
         version=document.VERSION,
         id=uuid.uuid4().hex if before is None else before.id,
         root=str(root),
+        storage_options=dict(root.options) if isinstance(root, RemotePath) else None,
         unit=plan.unit,
         skip_empty=layout.skip_empty,
         datasets=tuple(roots),

@@ -13,7 +13,7 @@ from funlib.geometry import Roi
 from ..errors import ConfigError, StoreError
 from ..model import fields
 from ..model.meta import Region
-from ..storage.create import remove_attribute
+from ..storage.attributes import remove_attribute
 from ..storage.documents import datasets, find_node, read_node
 from ..storage.journal import MARK, Unfinished
 from ..train.network import thread_count

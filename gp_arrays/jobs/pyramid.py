@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -14,6 +13,7 @@ from ..model.base import ArrayConfig
 from ..model.meta import Meta
 from ..sources.zarr_ import ZarrArrayConfig
 from ..storage.attributes import written_unit
+from ..storage.remote import RemotePath, StorePath
 from ..transforms.resample import ResampledArrayConfig
 from ..units import Quantity
 from .geometry import BASE_MEMORY, Level, Output, Pass, file_name, no_memory
@@ -63,7 +63,7 @@ def factors(meta: Meta, chunks: Sequence[int]) -> tuple[int, ...] | None:
     return steps if any(step > 1 for step in steps) else None
 
 
-def level_roots(pass_: Pass, root: Path) -> dict[str, ArrayConfig]:
+def level_roots(pass_: Pass, root: StorePath) -> dict[str, ArrayConfig]:
     """The tree that a level of a pyramid is computed from, once the level below it is there.
 
     Levels are computed as if the pyramid began at 0, where every grid has a corner.
@@ -73,8 +73,9 @@ def level_roots(pass_: Pass, root: Path) -> dict[str, ArrayConfig]:
     level, dims = pass_.level, output.meta.dims
     below = ZarrArrayConfig(
         "below",
-        root,
+        str(root),
         level.below,
+        storage_options=root.options if isinstance(root, RemotePath) else None,
         offset=(0,) * dims,
         interpolatable=level.method == "mean",
         axes=output.meta.axes,

@@ -35,6 +35,7 @@ from ..storage.journal import (
     read_journals,
     this_start,
 )
+from ..storage.remote import StorePath
 from .geometry import Pass
 from .state import State
 
@@ -95,14 +96,15 @@ def force_to_disk(path: Path) -> None:
         os.close(folder)
 
 
-def take_checkpoint(state: State, passes: Sequence[Pass], root: Path, last: bool = False) -> None:
+def take_checkpoint(state: State, passes: Sequence[Pass], root: StorePath, last: bool = False) -> None:
     """Force to disk what is written, and then keep which blocks were recorded as done before.
 
     The last checkpoint of a run also removes the journals. A disk that takes nothing is a warning.
     """
     try:
         done = {pass_.name: state.done(pass_) for pass_ in passes}
-        force_to_disk(root)
+        if isinstance(root, Path):
+            force_to_disk(root)
         for pass_ in passes:
             if last:
                 state.fold(pass_, done[pass_.name])

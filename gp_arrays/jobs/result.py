@@ -9,6 +9,7 @@ from funlib.geometry import Roi
 
 from ..errors import size_text
 from ..model.meta import Region
+from ..storage.remote import StorePath
 
 #: Failed blocks that a summary names one by one.
 SHOWN = 10
@@ -108,7 +109,7 @@ class Result:
         cost: What the job would cost, after a dry run; nothing else but counts is set then.
     """
 
-    path: Path
+    path: StorePath
     datasets: tuple[str, ...]
     blocks: int
     done: int

@@ -59,6 +59,7 @@ def materialize(
     workers: Workers | None = None,
     storage: Storage | None = None,
     accept_changed: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Result:
     """Write arrays of a tree to a Zarr store, block by block, in worker processes.
 
@@ -79,7 +80,7 @@ def materialize(
     Args:
         configs: One array config, or several by the dataset that each becomes. Those whose
             chunk grids coincide are computed together.
-        path: The store's folder.
+        path: The store's folder, or a URL that fsspec writes, such as ``s3://...``; then ``state`` is needed.
         dataset: The path in it of a single output; by default the array's name.
         num_workers: How many worker processes.
         roi: The region to write, enlarged to complete blocks: a Roi in world units, or
@@ -113,6 +114,7 @@ def materialize(
         storage: Compressor, Zarr format and shards.
         accept_changed: True resumes although files or stores have changed since blocks were done. The job document
             lists these changes.
+        storage_options: Options of fsspec for a URL; secrets belong in the environment of the workers.
 
     Returns:
         Counts, failed blocks, and ``ok``: True if every block is done. With ``dry_run=True`` also ``cost``.
@@ -141,14 +143,14 @@ def materialize(
     layout = Layout(chunks, block, size, pyramid, skip_empty, storage or Storage())
     count = fields.named("num_workers", fields.to_integer, num_workers)
     crew = Crew(count, worker_command, host, workers or Workers())
-    root = store_root(path)
+    root = store_root(path, storage_options)
     plan = compile_plan(roots, unit)
     if roi is not None:
         roi = fields.named("roi", to_bounded_roi, roi, plan.unit)
     mask_plan = None if mask is None else _mask(mask, plan.unit)
     require_apart(root, list(roots), [plan] if mask_plan is None else [plan, mask_plan])
     own = State(state_base(root, state) / state_name(list(roots)))
-    if own.folder.is_relative_to(root):
+    if isinstance(root, Path) and own.folder.is_relative_to(root):
         raise StoreError("the state cannot lie in the store", found=str(own.folder), allowed="another folder as state")
     own.require_ours()
     # a dry run writes nothing there, so it works beside a run and on a disk that cannot be written
@@ -184,9 +186,12 @@ def materialize(
 def _begin(prepared: Prepared, state: State, overwrite: bool, begun: str | None) -> None:
     """Create the outputs of a job that has none yet."""
     root, datasets = prepared.root, prepared.job.datasets
-    with writing(root):
-        root.parent.mkdir(parents=True, exist_ok=True)
-    with alone_in(root.parent):
+    shared = state.folder.parent
+    if isinstance(root, Path):
+        shared = root.parent
+        with writing(root):
+            shared.mkdir(parents=True, exist_ok=True)
+    with alone_in(shared):
         # another master, whose state is elsewhere, may have been faster
         require_free(state, root, datasets, overwrite, begun)
         make_outputs(prepared, state)

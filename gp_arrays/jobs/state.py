@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ import numpy as np
 
 from ..errors import StoreError
 from ..model.fields import to_path
+from ..model.urls import to_store, to_store_options
 from ..storage.documents import read_json, require_on_disk
 from ..storage.files import replace_file, writing
 from ..storage.journal import BOOT, EMPTY, JOURNALS, SAFE, STATES, Grid, read_bitmap, read_done, this_start
+from ..storage.remote import RemotePath, StorePath, store_path
 from . import document
 from .geometry import Pass, file_name
 
@@ -46,23 +48,30 @@ lock          locked by a running job; created: all outputs exist; boot: under w
 """
 
 
-def store_root(path: str | Path) -> Path:
-    """The folder of a store, absolute: one store has one state, whatever link leads to it."""
-    root = to_path(path)
-    require_on_disk(root)
+def store_root(path: str | Path, options: Mapping[str, Any] | None = None) -> StorePath:
+    """Where a store is: a URL, or its folder, absolute: one store has one state, whatever link leads to it."""
+    root = store_path(to_store(path), to_store_options(options))
+    if isinstance(root, RemotePath):
+        return root
     root = root.absolute()
     return root.resolve() if root.is_symlink() else root
 
 
-def state_base(root: Path, folder: str | Path | None = None) -> Path:
-    """Where the jobs of a store keep their states: beside it, or in a folder.
+def state_base(root: StorePath, folder: str | Path | None = None) -> Path:
+    """Where the jobs of a store keep their states: beside it, or in a folder. Raises StoreError.
 
     >>> state_base(Path("data/out.zarr")).as_posix()
     'data/out.zarr.gp_arrays'
     """
     if folder is not None:
         require_on_disk(to_path(folder))
-    parent = root.parent if folder is None else Path(folder).absolute()
+    if folder is None and isinstance(root, RemotePath):
+        raise StoreError(
+            "a job remembers on a disk what it has done, which cannot be beside a URL",
+            found=str(root),
+            allowed="a folder for it: state=, or --state; on a disk that all workers see",
+        )
+    parent = root.parent if isinstance(root, Path) and folder is None else Path(folder or "").absolute()
     return parent / f"{root.name}{STATES}"
 
 

@@ -14,6 +14,7 @@ from funlib.geometry import Coordinate
 from ..errors import StoreError, TreeError
 from ..units import Quantity, whole_numbers
 from .meta import Axis, Meta, Region, Voxels, world_text
+from .urls import Url
 
 
 @attrs.frozen(eq=False)
@@ -89,8 +90,8 @@ class Opened(abc.ABC):
         """What its user should know of it, one line each."""
         return ()
 
-    def folders(self) -> Sequence[Path]:
-        """The arrays on disk that it reads. None by default."""
+    def folders(self) -> Sequence[Path | Url]:
+        """The arrays that it reads, on disk or at URLs. None by default."""
         return ()
 
     def coarser(self) -> Sequence[Opened]:

@@ -14,6 +14,7 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis
 from ..model.opened import Opened
+from ..model.urls import Url
 from ..storage.annotations import (
     Encoding,
     class_names,
@@ -186,7 +187,7 @@ class CellMapOpened(Opened):
         self.chunks = (1, *base.chunks) if base.chunks else None
         self.attrs = {key: value for key, value in crop.attrs.items() if key not in GEOMETRY_KEYS}
 
-    def folders(self) -> Sequence[Path]:
+    def folders(self) -> Sequence[Path | Url]:
         return [folder for part in self._stored.values() for folder in part.array.folders()]
 
     def _path(self, name: str) -> str:

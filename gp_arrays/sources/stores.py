@@ -10,12 +10,14 @@ from funlib.geometry import Roi
 
 from ..errors import ConfigError, StoreError, quoted
 from ..model.array import Array
-from ..model.fields import items_of, named, to_dtype, to_integer, to_names, to_path, to_text
-from ..storage.attributes import geometry_attributes
+from ..model.fields import items_of, named, to_dtype, to_integer, to_names, to_text
+from ..model.urls import to_store, to_store_options
+from ..storage.attributes import geometry_attributes, require_json
 from ..storage.axes import axis_roles
 from ..storage.chunks import CHUNK, require_whole_shards, to_chunks
-from ..storage.create import NewArray, create_array, require_dataset_path, require_json
-from ..storage.documents import require_on_disk, what_is_there
+from ..storage.create import NewArray, create_array, require_dataset_path
+from ..storage.documents import has_folders, what_is_there
+from ..storage.remote import StorePath, store_path
 from ..units import DEFAULT_UNIT, parse_unit
 from .zarr_ import ZarrArrayConfig
 
@@ -46,11 +48,12 @@ def create_zarr(
     shards: Sequence[int] | None = None,
     fill_value: Any = 0,
     attributes: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Array:
     """Create a Zarr array and return it, ready to be written.
 
     Args:
-        path: The store's folder; made where it is not there.
+        path: The store's folder, made where it is not there, or a URL that fsspec writes, such as ``s3://...``.
         dataset: The array's path in it.
         roi: Its extent in world units, a whole number of voxels.
         voxel_size: In world units.
@@ -69,15 +72,17 @@ def create_zarr(
         shards: Likewise: whole chunks that are stored in one file. Zarr v3 only.
         fill_value: What unwritten voxels are.
         attributes: More attributes.
+        storage_options: Options of fsspec for a URL; secrets belong in the environment.
 
     Raises:
         ConfigError: Values that do not fit, found before anything is touched.
-        StoreError: An array is there already, the store cannot be written, or it is a URL. What
-            was there before is then there still.
+        StoreError: An array is there already, or the store cannot be written. What
+            was there before is then there still (not at a URL, where nothing can be renamed: it is removed first).
     """
     # all that can be wrong is found before anything is touched
-    root, dataset = named("path", to_path, path), named("dataset", to_text, dataset).strip("/")
-    require_on_disk(root)
+    store, dataset = named("path", to_store, path), named("dataset", to_text, dataset).strip("/")
+    options = named("storage_options", to_store_options, storage_options)
+    root = store_path(store, options)
     require_dataset_path(dataset)
     unit = named("unit", parse_unit, unit)
     array_dtype = to_dtype(dtype)
@@ -128,7 +133,7 @@ def create_zarr(
         fill_value=fill_value,
         axes=names,
     )
-    config = ZarrArrayConfig(dataset or "array", file_name=root, dataset=dataset, mode=mode)
+    config = ZarrArrayConfig(dataset or "array", file_name=store, dataset=dataset, mode=mode, storage_options=options)
     replace = _may_replace(root, dataset, overwrite)
     create_array(root, dataset, array, replace)
     return Array(config, unit=unit)
@@ -160,11 +165,11 @@ def _axes(axes: Sequence[str] | None, ndim: int, dims: int, dataset: str) -> tup
     return names
 
 
-def _may_replace(root: Path, dataset: str, overwrite: bool) -> bool:
+def _may_replace(root: StorePath, dataset: str, overwrite: bool) -> bool:
     """Whether something is there that may be replaced. Raises StoreError where it may not."""
     folder = root / dataset
     there = what_is_there(root, dataset)
-    if there == "group" and (dataset or any(child.is_dir() for child in folder.iterdir())):
+    if there == "group" and (dataset or has_folders(folder)):
         raise StoreError("a group is there already", found=str(folder), allowed="another dataset name")
     if there == "array" and not overwrite:
         raise StoreError("an array is there already", found=str(folder), allowed="overwrite=True replaces it")

@@ -15,10 +15,11 @@ from ..errors import GpArraysError, StoreError
 from ..model.fields import VoxelSize
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened, Stored
+from ..model.urls import Url
+from ..storage.attributes import update_attributes
 from ..storage.checksums import codec_text, have_checksums
 from ..storage.chunk_files import is_there
 from ..storage.chunk_reader import BrokenChunkError, ChunkReader
-from ..storage.create import update_attributes
 from ..storage.dialects import GEOMETRY_KEYS
 from ..storage.documents import Node, datasets, find_node, read_node
 from ..storage.engine import open_array
@@ -215,8 +216,9 @@ class ZarrOpened(Opened):
             return ()
         return ("its chunks carry no checksum: a flipped bit in them is not noticed",)
 
-    def folders(self) -> Sequence[Path]:
-        return (self.root / self.node.path,) if isinstance(self.root, Path) else ()
+    def folders(self) -> Sequence[Path | Url]:
+        folder = self.root / self.node.path
+        return (folder if isinstance(folder, Path) else Url(folder.url),)
 
     def coarser(self) -> Sequence[ZarrOpened]:
         """The coarser levels of the pyramid that the array is a level of."""

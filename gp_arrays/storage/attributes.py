@@ -1,11 +1,16 @@
-"""The attributes that tell where the voxels of a new array are, for every program that may read it."""
+"""The attributes that tell where the voxels of a new array are, for every program that may read it; and changing them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..errors import ConfigError
 from ..units import DEFAULT_UNIT, Quantity, decimal_text
+from .documents import Node, read_json
+from .files import replace_file
+from .remote import StorePath
 
 
 def written_unit(unit: str) -> str:
@@ -49,3 +54,37 @@ def geometry_attributes(
     if channel_names is not None:
         attributes["channel_names"] = list(channel_names)
     return attributes
+
+
+def require_json(attributes: Any) -> None:
+    """Raises ConfigError for attributes that no metadata document can hold."""
+    try:
+        if not isinstance(attributes, Mapping) or not all(isinstance(key, str) for key in attributes):
+            raise TypeError(f"{type(attributes).__name__} is not a table of values by name")
+        json.dumps(attributes)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError("attributes that JSON cannot hold", found=str(error)) from None
+
+
+def write_json(path: StorePath, document: Mapping[str, Any]) -> None:
+    """Write a metadata document. Raises StoreError."""
+    replace_file(path, json.dumps(document, indent=4), problem="cannot create")
+
+
+def remove_attribute(root: StorePath, node: Node, key: str) -> None:
+    """Take an attribute off an array or group, where it has it. Raises StoreError."""
+    document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")
+    content = read_json(document) or {}
+    attributes = content if node.format == 2 else content.get("attributes", {})
+    if attributes.pop(key, None) is not None:
+        write_json(document, content)
+
+
+def update_attributes(root: StorePath, node: Node, attributes: Mapping[str, Any]) -> None:
+    """Add attributes to an array or group. Raises ConfigError for those that JSON cannot hold, StoreError."""
+    require_json(attributes)
+    document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")
+    before = read_json(document) or {}
+    if node.format == 3:
+        attributes = {**before, "attributes": {**before.get("attributes", {}), **attributes}}
+    write_json(document, {**before, **attributes})

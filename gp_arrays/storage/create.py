@@ -1,11 +1,10 @@
-"""Making, replacing and removing arrays and groups on disk, each at once or not at all."""
+"""Making, replacing and removing arrays and groups, on disk each at once or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import glob
-import json
 import math
 import os
 import shutil
@@ -20,12 +19,15 @@ import numpy as np
 from ..errors import ConfigError, StoreError, quoted
 from ..model.fields import is_path
 from . import n5
+from .attributes import require_json, write_json
+from .chunk_files import is_there
 from .document_values import to_fill_value
-from .documents import Node, error_text, read_json
+from .documents import error_text
 from .engine import DOCUMENTS, FORMATS
-from .files import replace_file, writing
+from .files import writing
 from .keys import N5
-from .remote import StorePath
+from .remote import RemotePath, StorePath
+from .remote_create import groups_to_make, remove_array
 
 #: How chunks are compressed, as metadata of Zarr v2 and of v3 say it.
 _CODECS_V2: dict[str, dict[str, Any] | None] = {
@@ -77,8 +79,8 @@ class NewArray:
             raise ConfigError("the fill_value does not fit the dtype", found=str(error)) from None
         require_json(self.attributes)
 
-    def write(self, folder: Path) -> None:
-        """Write the metadata documents into a new folder."""
+    def write(self, folder: StorePath) -> None:
+        """Write the metadata documents into a new folder, last the one that makes it an array."""
         common: dict[str, Any] = {
             "zarr_format": self.format,
             "shape": list(self.shape),
@@ -94,8 +96,8 @@ class NewArray:
                 "compressor": _CODECS_V2[self.compressor],
                 "dimension_separator": "/",
             }
-            _write_json(folder / ".zarray", document)
-            _write_json(folder / ".zattrs", self.attributes)
+            write_json(folder / ".zattrs", self.attributes)
+            write_json(folder / ".zarray", document)
             return
         document = {
             **common,
@@ -107,7 +109,7 @@ class NewArray:
             "attributes": self.attributes,
             **({} if self.axes is None else {"dimension_names": list(self.axes)}),
         }
-        _write_json(folder / "zarr.json", document)
+        write_json(folder / "zarr.json", document)
 
     def _codecs(self) -> list[dict[str, Any]]:
         to_bytes: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -140,16 +142,6 @@ def require_encoding(compressor: str, format: int) -> None:
         )
 
 
-def require_json(attributes: Any) -> None:
-    """Raises ConfigError for attributes that no metadata document can hold."""
-    try:
-        if not isinstance(attributes, Mapping) or not all(isinstance(key, str) for key in attributes):
-            raise TypeError(f"{type(attributes).__name__} is not a table of values by name")
-        json.dumps(attributes)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError("attributes that JSON cannot hold", found=str(error)) from None
-
-
 def require_dataset_path(dataset: str) -> None:
     """Raises ConfigError for a path that no array within a store can have."""
     parts = dataset.split("/") if dataset else []
@@ -158,23 +150,27 @@ def require_dataset_path(dataset: str) -> None:
         raise ConfigError("not a path in a store", found=quoted(dataset), allowed='such as "labels/neurons"')
 
 
-def _write_json(path: StorePath, document: Mapping[str, Any]) -> None:
-    replace_file(path, json.dumps(document, indent=4), problem="cannot create")
-
-
 def _fill_text(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
 
 
-def create_array(root: Path, path: str, array: NewArray, replace: bool = False) -> None:
+def create_array(root: StorePath, path: str, array: NewArray, replace: bool = False) -> None:
     """Make an array, with the groups above it. With ``replace`` what is there is replaced.
 
-    It is made in a hidden folder beside its place and then renamed: whenever the program is
-    stopped, there is what was there before or the new array. Raises StoreError.
+    On disk it is made in a hidden folder beside its place and then renamed: whenever the program is
+    stopped, there is what was there before or the new array. In a remote store what was there is removed first.
+    Raises StoreError.
     """
     require_one_format(root, path, array.format)
+    if isinstance(root, RemotePath):
+        if path:
+            create_group(root, path.rpartition("/")[0], array.format)
+        if replace:
+            remove_array(root / path)
+        array.write(root / path)
+        return
     folder = Path(os.path.realpath(root / path))
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{NEW}")
     with _all_or_nothing(root / path, new) as made:
@@ -190,11 +186,24 @@ def create_array(root: Path, path: str, array: NewArray, replace: bool = False) 
             new.rename(folder)
 
 
-def create_group(root: Path, path: str, format: int) -> None:
+def create_group(root: StorePath, path: str, format: int) -> None:
     """Make a group where there is none, with those above it. Raises StoreError."""
     require_one_format(root, path, format)
+    parts = path.split("/") if path else []
+    if isinstance(root, RemotePath):
+        for group in groups_to_make(root, parts):
+            _write_group(group, format)
+        return
     with _all_or_nothing(root / path) as made:
-        _make_groups(root, path.split("/") if path else [], format, made)
+        _make_groups(root, parts, format, made)
+
+
+def _write_group(folder: StorePath, format: int) -> None:
+    group: dict[str, Any] = {"zarr_format": format}
+    if format == 2:
+        write_json(folder / ".zgroup", group)
+    else:
+        write_json(folder / "zarr.json", {**group, "node_type": "group", "attributes": {}})
 
 
 def _make_groups(root: Path, parts: Sequence[str] | None, format: int, made: list[Path]) -> None:
@@ -205,10 +214,8 @@ def _make_groups(root: Path, parts: Sequence[str] | None, format: int, made: lis
             folder.mkdir(exist_ok=True)
             made.append(folder)
         if folder in groups and not any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
-            document = folder / (".zgroup" if format == 2 else "zarr.json")
-            made.append(document)
-            group: dict[str, Any] = {"zarr_format": format}
-            _write_json(document, group if format == 2 else {**group, "node_type": "group", "attributes": {}})
+            made.append(folder / (".zgroup" if format == 2 else "zarr.json"))
+            _write_group(folder, format)
 
 
 @contextlib.contextmanager
@@ -268,29 +275,10 @@ def require_one_format(root: StorePath, path: str, format: int) -> None:
     for i in range(len(parts) + 1):
         folder = root.joinpath(*parts[:i])
         documents: dict[str, int | str] = {"zarr.json": 3, ".zgroup": 2, ".zarray": 2, n5.ATTRIBUTES: N5}
-        existing = next((documents[name] for name in documents if (folder / name).exists()), format)
+        existing = next((documents[name] for name in documents if is_there(folder / name)), format)
         if existing != format:
             raise StoreError(
                 f"the store is {'N5' if existing == N5 else f'Zarr v{existing}'}",
                 found=f"zarr_format {format} for {root / path}",
                 allowed="another store" if existing == N5 else f"zarr_format {existing}; another store",
             )
-
-
-def remove_attribute(root: StorePath, node: Node, key: str) -> None:
-    """Take an attribute off an array or group, where it has it. Raises StoreError."""
-    document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")
-    content = read_json(document) or {}
-    attributes = content if node.format == 2 else content.get("attributes", {})
-    if attributes.pop(key, None) is not None:
-        _write_json(document, content)
-
-
-def update_attributes(root: StorePath, node: Node, attributes: Mapping[str, Any]) -> None:
-    """Add attributes to an array or group. Raises ConfigError for those that JSON cannot hold, StoreError."""
-    require_json(attributes)
-    document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")
-    before = read_json(document) or {}
-    if node.format == 3:
-        attributes = {**before, "attributes": {**before.get("attributes", {}), **attributes}}
-    _write_json(document, {**before, **attributes})

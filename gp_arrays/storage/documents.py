@@ -227,6 +227,12 @@ def what_is_there(root: StorePath, dataset: str) -> str | None:
     return "array" if node.is_array else "group"
 
 
+def has_folders(folder: StorePath) -> bool:
+    """True if there are folders in a folder."""
+    with scan(folder) as entries:
+        return any(entry.is_dir() for entry in entries)
+
+
 def datasets(root: StorePath, limit: int = LISTED, below: str = "") -> Iterator[str]:
     """Paths of the arrays in a store, or below a path in it, nearest first; it looks at no chunk."""
     if not is_listable(root):

@@ -6,59 +6,22 @@ not reply or breaks off are errors that name the URL, without the secrets that i
 
 from __future__ import annotations
 
-import json
-import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import attrs
 
-from ..errors import GpArraysError, StoreError
-from ..model.urls import Url, without_secrets
+from ..errors import StoreError
+from ..model.urls import Url
+from .filesystems import REFUSED, call, cause_text, filesystem_of, may_pass, status_of
 from .retries import ATTEMPTS, asked_to_wait, pause
 
 T = TypeVar("T")
 
-#: Seconds to connect, between two parts of a reply, and for all of it.
-CONNECT, SILENCE, LONGEST = 10.0, 30.0, 600.0
-#: Replies of a server that is busy or restarts.
-PASSING = (408, 429, 500, 502, 503, 504)
-REFUSED = (401, 403)
-#: Errors of the libraries below fsspec, by the names of their classes or of those above: failures of a connection ...
-_LOST = frozenset(
-    [
-        "ConnectionError",
-        "TimeoutError",
-        "ClientConnectionError",
-        "ClientPayloadError",
-        "HTTPClientError",
-        "IncompleteRead",
-        "IncompleteReadError",
-        "ResponseStreamingError",
-        "ProtocolError",
-        "ContentLengthError",
-        "TransferEncodingError",
-    ]
-)
-#: ... that do not pass: a wrong certificate, a host that there is not.
-_FINAL = frozenset(
-    ["ClientSSLError", "SSLError", "ClientConnectorDNSError", "gaierror", "ProxyConnectionError", "InvalidURL"]
-)
 #: Seconds for which it is believed that an array of which chunks are absent is still there.
 BELIEVED = 10.0
-#: The extra that reads a kind of URL.
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
-
-_filesystems: dict[tuple[str, ...], Any] = {}
-_lock = threading.Lock()
-# fsspec reads an archive, such as a zip file, through one open file, which threads must not share
-_archive_lock = threading.Lock()
-# those of a parent process: kept, as closing them could wait for its thread, which a forked process does not have
-_inherited: list[Any] = []
 
 
 class AccessError(StoreError):
@@ -67,16 +30,6 @@ class AccessError(StoreError):
 
 class Truncated(ConnectionError):
     """A reply that ended too early."""
-
-
-def _forget_filesystems() -> None:
-    """A forked process has neither the thread of its parent's event loop nor may it use its connections."""
-    global _filesystems, _lock, _archive_lock
-    _inherited.append(_filesystems)
-    _filesystems, _lock, _archive_lock = {}, threading.Lock(), threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_filesystems)
 
 
 @attrs.frozen(repr=False)
@@ -133,7 +86,7 @@ class RemotePath:
             whole = (start, stop) == (0, None)
 
             def fetch(filesystem: Any, path: str) -> bytes:
-                data = _call(filesystem, "cat_file", path, start=None if whole else start, end=stop)
+                data = call(filesystem, "cat_file", path, start=None if whole else start, end=stop)
                 return _cut(data, start, stop)
 
             return self._tried("read", fetch)
@@ -158,7 +111,7 @@ class RemotePath:
         """Remove this key and those below it, where there are any. Raises StoreError."""
 
         def remove(filesystem: Any, path: str) -> None:
-            _call(filesystem, "rm", path, recursive=True)
+            call(filesystem, "rm", path, recursive=True)
 
         try:
             self._tried("remove", remove)
@@ -181,7 +134,7 @@ class RemotePath:
         def entries(filesystem: Any, path: str) -> list[RemoteEntry]:
             return [
                 RemoteEntry(entry["name"].rstrip("/").rpartition("/")[2], str(self), entry["type"] == "directory")
-                for entry in _call(filesystem, "ls", path, detail=True)
+                for entry in call(filesystem, "ls", path, detail=True)
                 # some programs store an empty object in place of a folder
                 if entry["name"].strip("/") != path.strip("/")
             ]
@@ -192,7 +145,7 @@ class RemotePath:
             return
 
     def _do(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._tried(what, lambda filesystem, path: _call(filesystem, method, path, *args, **kwargs))
+        return self._tried(what, lambda filesystem, path: call(filesystem, method, path, *args, **kwargs))
 
     def _tried(self, what: str, action: Callable[[Any, str], T]) -> T:
         """What an action gives, tried again where it failed for a reason that may pass.
@@ -205,18 +158,18 @@ class RemotePath:
         for attempt in range(ATTEMPTS):
             pause(attempt, asked_to_wait(getattr(failure, "headers", None) or {}))
             try:
-                return action(*_filesystem(self.url, self.options))
+                return action(*filesystem_of(self.url, self.options))
             except (FileNotFoundError, StoreError):
                 raise
             except Exception as error:  # each protocol has a library with errors of its own
                 failure = error
-                if not _may_pass(error):
+                if not may_pass(error):
                     raise self._error(what, error) from None
         raise self._error(what, failure, f", {ATTEMPTS} times")
 
     def _error(self, what: str, error: Exception, times: str = "") -> StoreError:
-        status = _status(error)
-        cause = _cause(error, status)
+        status = status_of(error)
+        cause = cause_text(error, status)
         found = f"{self.url}: {cause}{times}"
         if status in REFUSED or "Credentials" in type(error).__name__:
             return AccessError(
@@ -276,103 +229,3 @@ def _cut(data: bytes, start: int, stop: int | None) -> bytes:
     if len(data) < stop - start:
         raise Truncated(f"{len(data)} bytes of {stop - start}")
     return data
-
-
-def _call(filesystem: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-    """Call a method of a file system, within bounds of time where it is asynchronous."""
-    from fsspec.archive import AbstractArchiveFileSystem
-    from fsspec.asyn import sync
-
-    if isinstance(filesystem, AbstractArchiveFileSystem):
-        with _archive_lock:
-            return getattr(filesystem, method)(*args, **kwargs)
-    if not getattr(filesystem, "async_impl", False):
-        return getattr(filesystem, method)(*args, **kwargs)
-
-    return sync(filesystem.loop, getattr(filesystem, f"_{method}"), *args, timeout=LONGEST, **kwargs)
-
-
-def _filesystem(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    """The file system of a URL, made once a process, and the path in it. Raises StoreError."""
-    first, chain, rest = url.partition("::")
-    protocol, _, below = first.partition("://")
-    key = (protocol, below.partition("/")[0], rest, json.dumps(options, sort_keys=True, default=repr))
-    with _lock:
-        if key not in _filesystems:
-            _filesystems[key] = _new_filesystem(url, protocol, {} if chain else _defaults(protocol, options), options)
-        filesystem = _filesystems[key]
-    return filesystem, filesystem._strip_protocol(first)
-
-
-def _new_filesystem(url: str, protocol: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
-    from fsspec.asyn import sync
-    from fsspec.core import url_to_fs
-
-    try:
-        filesystem, _ = url_to_fs(url, **{**options, **defaults})
-        if protocol in ("http", "https", "s3", "s3a"):
-            # now, as two threads that read first would each make one
-            sync(filesystem.loop, filesystem.set_session, timeout=LONGEST)
-    except ImportError as error:
-        extra = _EXTRAS.get(protocol)
-        raise StoreError(
-            f"a package that reads {protocol}:// is not installed",
-            found=url,
-            allowed=str(error) if extra is None else f"pip install 'gp_arrays[{extra}]'",
-        ) from None
-    except (TypeError, ValueError) as error:
-        raise StoreError("cannot open the URL", found=f"{url}: {without_secrets(str(error))}") from None
-    if "s3" in protocol:
-        filesystem.retries = 1  # ours are enough
-    return filesystem
-
-
-def _defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that bound the time of a request, leave repetitions to us, and remember no listings."""
-    if protocol in ("http", "https"):
-        from aiohttp import ClientTimeout
-
-        timeout = ClientTimeout(total=None, sock_connect=CONNECT, sock_read=SILENCE)
-        return {"client_kwargs": {"timeout": timeout, **options.get("client_kwargs", {})}}
-    if protocol in ("s3", "s3a"):
-        bounds = {"connect_timeout": CONNECT, "read_timeout": SILENCE, "retries": {"max_attempts": 0}}
-        return {"config_kwargs": {**bounds, **options.get("config_kwargs", {})}, "use_listings_cache": False}
-    return {"use_listings_cache": False} if protocol in ("gs", "gcs") else {}
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those that it was raised for."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, GpArraysError):  # the caller may handle one of ours
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
-def _status(error: Exception) -> int | None:
-    """The status of the server's reply, where there was one."""
-    for cause in _chain(error):
-        response = getattr(cause, "response", None)
-        if isinstance(response, Mapping):
-            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        else:
-            found = getattr(cause, "status", None) or getattr(cause, "code", None)
-        if isinstance(found, int):
-            return found
-    return 403 if isinstance(error, PermissionError) else None
-
-
-def _may_pass(error: Exception) -> bool:
-    """True for a lost connection, a reply that ends too early, no reply in time, and a busy server."""
-    names = {kind.__name__ for cause in _chain(error) for kind in type(cause).__mro__}
-    status = _status(error)
-    return status in PASSING if status is not None else bool(names & _LOST) and not names & _FINAL
-
-
-def _cause(error: Exception, status: int | None) -> str:
-    text = without_secrets(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-    if status is None:
-        return text
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"{status}, {text}"
