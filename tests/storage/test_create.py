@@ -161,12 +161,9 @@ def test_it_writes_what_materialize_writes(tmp_path):
         {"path": None},
         {"path": 3},
         {"path": ""},
-        {"path": "s3://bucket/a.zarr"},
-        {"path": "gs://bucket/a.zarr"},
-        {"path": "https://host/a.zarr"},
-        {"path": "memory://a.zarr"},
-        {"path": "file:///tmp/a.zarr"},
-        {"path": "simplecache::s3://bucket/a.zarr"},
+        {"path": "unknown://bucket/a.zarr"},
+        {"path": "https://host/a.zarr?token=x"},
+        {"path": "s3://bucket/a.zarr", "storage_options": {"secret": "x"}},
     ],
 )
 def test_what_is_refused_is_refused_before_anything_is_touched(tmp_path, monkeypatch, fields):
@@ -180,11 +177,11 @@ def test_what_is_refused_is_refused_before_anything_is_touched(tmp_path, monkeyp
     assert tree_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/o.zarr", "gs://b/o.zarr", "memory://o.zarr", "file:///tmp/o.zarr"])
-def test_outputs_at_urls_are_refused(tmp_path, monkeypatch, url):
+@pytest.mark.parametrize("url", ["s3://bucket/o.zarr", "memory://o.zarr"])
+def test_states_tables_and_trees_at_urls_are_refused(tmp_path, monkeypatch, url):
     monkeypatch.chdir(tmp_path)
     config = gpa.NumpyArrayConfig("a", np.ones((4, 4), np.uint8))
-    with pytest.raises(gpa.StoreError, match="local disk"):
+    with pytest.raises(gpa.StoreError, match="state="):
         gpa.materialize(config, url, "a", num_workers=1)
     with pytest.raises(gpa.StoreError, match="local disk"):
         gpa.materialize(config, "o.zarr", "a", num_workers=1, state=url)
