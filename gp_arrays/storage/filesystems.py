@@ -75,7 +75,8 @@ def filesystem_of(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     """The file system of a URL, made once a process, and the path in it. Raises StoreError."""
     first, chain, rest = url.partition("::")
     protocol, _, below = first.partition("://")
-    key = (protocol, below.partition("/")[0], rest, json.dumps(options, sort_keys=True, default=repr))
+    server = "" if chain else below.partition("/")[0]
+    key = (protocol, server, rest, json.dumps(options, sort_keys=True, default=repr))
     with _lock:
         if key not in _filesystems:
             _filesystems[key] = _new_filesystem(url, protocol, {} if chain else _defaults(protocol, options), options)
