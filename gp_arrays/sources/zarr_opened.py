@@ -274,6 +274,9 @@ def _find_array(root: StorePath, config: ZarrArrayConfig) -> Node:
     pyramid = pyramid_at(root, dataset)
     if pyramid is not None:
         nodes = [find_node(root, f"{dataset}/{level}".strip("/")) for level in pyramid.levels]
+        group = next((node for node in nodes if not node.is_array), None)
+        if group is not None:
+            raise StoreError("a level of the pyramid is a group, not an array", found=f"{root}/{group.path}")
         if isinstance(scale, VoxelSize):
             return _level_of_size(root, config, nodes, scale)
         if not 0 <= (scale or 0) < len(nodes):

@@ -57,6 +57,14 @@ def scan(folder: StorePath) -> AbstractContextManager[Iterator[os.DirEntry[str] 
     return nullcontext(folder.entries()) if isinstance(folder, RemotePath) else os.scandir(folder)
 
 
+def leads_to(entry: os.DirEntry[str] | RemoteEntry, folder: bool) -> bool:
+    """True if an entry, or what it links to, is a folder; without ``folder`` if it is a file."""
+    try:
+        return entry.is_dir() if folder else entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
 def is_there(path: StorePath) -> bool:
     """True if there is something of that name, be it a link whose target is missing. Raises OSError."""
     return path.exists() if isinstance(path, RemotePath) else os.path.lexists(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from ..errors import StoreError, nearest, quoted
 from ..model.fields import is_url
 from . import n5
-from .chunk_files import is_there, read_file, scan
+from .chunk_files import is_there, leads_to, read_file, scan
 from .document_values import to_chunk_shape, to_fill_value, to_shape, to_voxel_dtype
 from .keys import N5, ChunkKeys, keys_v2, keys_v3
 from .other_formats import NotRead, file_format, folder_format
@@ -238,18 +239,24 @@ def datasets(root: StorePath, limit: int = LISTED, below: str = "") -> Iterator[
     if not is_listable(root):
         return
     frontier, looked = [below], 0
+    folders = set[str]()
     for path in frontier:
         looked += 1
         if looked > limit:
             return
         folder = root / path if path else root
+        if isinstance(folder, Path):
+            place = os.path.realpath(folder)
+            if place in folders:
+                continue  # links may lead back to where they are
+            folders.add(place)
         if is_there(folder / ".zarray") or _is_array_v3(folder) or _is_array_n5(folder):
             yield path
             continue
         try:
             with scan(folder) as entries:
                 # a hidden folder is one that a stopped program has left
-                names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+                names = sorted(e.name for e in entries if leads_to(e, folder=True) and not e.name.startswith("."))
         except StoreError:
             raise
         except OSError:

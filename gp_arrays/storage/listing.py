@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StoreError
-from .chunk_files import find_obstacle, scan
+from .chunk_files import find_obstacle, leads_to, scan
 from .documents import Node, error_text, read_node
 from .keys import LOOKED_AT, NUMBER, ChunkKeys
 from .remote import RemoteEntry, RemotePath, StorePath
@@ -92,21 +92,13 @@ def _below(folder: StorePath, keys: ChunkKeys, depth: int, above: tuple[int, ...
         if index is None:
             if not above:
                 _require_own_key(keys, folder, entry.name)
-        elif not _is_expected(entry, nested=depth > 1):
+        elif not leads_to(entry, folder=depth > 1):
             wanted = "a file" if depth <= 1 else "a folder of chunks"
             raise StoreError("cannot read a chunk", found=f"{entry.path} is not {wanted}")
         elif depth <= 1:
             yield above + index
         else:
             yield from _below(folder / entry.name, keys, depth - 1, above + index)
-
-
-def _is_expected(entry: os.DirEntry[str] | RemoteEntry, nested: bool) -> bool:
-    """True for a folder where chunks are nested, else for a file."""
-    try:
-        return entry.is_dir() if nested else entry.is_file()
-    except OSError:  # a link that leads to itself
-        return False
 
 
 def _require_own_key(keys: ChunkKeys, folder: StorePath, name: str) -> None:
