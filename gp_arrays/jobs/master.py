@@ -228,12 +228,11 @@ class Run:
                 if (pass_.name, block) in notes:
                     note = notes[pass_.name, block]
                     path, reason = tuple(note["path"]), note["error"]
-                elif records.failed[block]:
-                    reason = f"the reason could not be written to {self.state.folder}; is its disk full?"
-                elif records.started[block]:
+                elif records.started[block] and not records.failed[block]:
                     reason = "its worker died, or took longer than the block timeout, each time"
                 else:
-                    reason = "daisy reported it as done, but no worker recorded it"
+                    # on a full disk there may be no record of the block at all
+                    reason = f"its workers could not write the reason to {self.state.folder}; is its disk full?"
                 yield Failed(tuple(output.dataset for output in pass_.outputs), pass_.block_of(block).roi, path, reason)
 
 

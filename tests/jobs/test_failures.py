@@ -57,6 +57,7 @@ def test_workers_started_by_a_command(labels, tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
 
 
+@pytest.mark.slow
 def test_voxels_in_memory_reach_workers_elsewhere(tmp_path):
     memory = gpa.NumpyArrayConfig("memory", data=np.arange(16, dtype=np.uint8).reshape(4, 4))
     assert gpa.materialize(
