@@ -56,7 +56,7 @@ def chunks_below(plan: Plan, known: Mapping[int, Stored]) -> Near:
 def near_chunks(
     plan: Plan, wanted: Sequence[tuple[int, Region]], near: Near, known: Mapping[int, Stored]
 ) -> Near | None:
-    """The present chunks that some regions are made from, None where there are none."""
+    """The present chunks that some regions are computed from; None if there are none."""
     needed = make_tasks(plan, wanted).regions()
     nearer: Near = {}
     anything = False
@@ -96,7 +96,7 @@ def _chunks_of(step: Step, stored: Stored, unit: str, region: Region) -> tuple[l
 
 
 def gives_zero(plan: Plan, output: int, known: Mapping[int, Stored]) -> bool:
-    """Whether an output is 0 where all the sources that it reads are absent."""
+    """True if an output is 0 where the chunks of all the sources that it reads are absent."""
     values: dict[int, Any] = {}
 
     def value(index: int) -> Any:
@@ -196,7 +196,7 @@ def block_shape(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> 
 def map_blocks(
     plan: Plan, index: int, multiple: Sequence[int], limit: int, function: Callable[[Region], T], num_workers: int
 ) -> Iterator[T]:
-    """What a function gives for each of ``nonzero_blocks``, in their order; ``num_workers`` threads run it."""
+    """The results of a function for each of ``nonzero_blocks``, in their order; ``num_workers`` threads call it."""
     running: collections.deque[Future[T]] = collections.deque()
     executor = ThreadPoolExecutor(num_workers)
     try:

@@ -115,7 +115,7 @@ class Array:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the voxels, in native byte order."""
+        """The dtype of the voxels, in native byte order."""
         assert self.meta.dtype is not None
         return self.meta.dtype
 
@@ -136,7 +136,7 @@ class Array:
 
     @property
     def interpolatable(self) -> bool:
-        """Whether values between voxels mean anything: those of grey values do, of ids and masks not."""
+        """True if values between voxels have a meaning, as for grey values, but not for ids and masks."""
         return self.meta.interpolatable
 
     @property
@@ -146,7 +146,7 @@ class Array:
 
     @property
     def writable(self) -> bool:
-        """Whether ``array[...] = values`` writes: only to a source, opened so that it may."""
+        """True if ``array[...] = values`` writes, which needs a source that was opened for writing."""
         return self._step.opened is not None and self._step.opened.writable
 
     @property

@@ -42,16 +42,16 @@ class ArrayConfig(Config):
 
     abstract: ClassVar[bool] = True
 
-    #: Whether ``context`` and ``compute`` understand a region that takes only part of
-    #: the non-spatial axes. Where not, they are asked for all and the result is cropped.
+    #: True if ``context`` and ``compute`` support a region that has only part of the non-spatial axes. If not,
+    #: they are asked for all of these axes, and the result is cropped.
     supports_channel_subset: ClassVar[bool] = False
-    #: Whether the values say yes or no (not 0, or 0), where dtype uint8 could also mean ids.
+    #: True if values other than 0 mean yes and 0 means no: with dtype uint8 they could also be ids.
     is_mask: ClassVar[bool] = False
-    #: Whether sources that are one value each throughout a context give one value throughout
-    #: the region, the same wherever it is: blocks over absent chunks need no computing then.
+    #: True if sources with one value each in a whole context give one value in the whole region, which does not
+    #: depend on its position. Blocks over absent chunks are then not computed.
     keeps_constant: ClassVar[bool] = False
-    #: Whether it shows about what its one source shows at the same position, with the same dtype
-    #: and non-spatial axes: a view that is zoomed far out may then look at the source instead.
+    #: True if it looks about like its one source, with the same dtype and non-spatial axes: a view that is zoomed
+    #: far out may then show the source instead.
     viewable_as_source: ClassVar[bool] = False
     #: True if each entry of the non-spatial axes is computed by itself: what these axes mean does
     #: not matter then.
@@ -65,10 +65,10 @@ class ArrayConfig(Config):
     node_defaults: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {}
 
     def release(self) -> None:
-        """Let go of what this process holds for the array, such as pipelines and their processes."""
+        """Free what this process keeps for the array, such as pipelines and their processes."""
 
     def reason(self) -> str | None:
-        """Why ``verify`` is to say no although the tree compiles, or None."""
+        """Why ``verify`` returns False although the tree compiles, or None."""
         return None
 
     def remarks(self, *sources: Meta) -> Sequence[str]:

@@ -11,7 +11,7 @@ from .meta import CHANNEL, Axis, Meta
 
 
 def alike(one: Sequence[Axis] | None, other: Sequence[Axis] | None) -> bool:
-    """Whether an index means the same on the non-spatial axes of both, whatever names their entries have."""
+    """True if both have non-spatial axes of the same names and sizes, whatever the names of their entries are."""
     if one is None or other is None:
         return one is other
     return [(axis.name, axis.size) for axis in one] == [(axis.name, axis.size) for axis in other]

@@ -28,7 +28,7 @@ _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def named(name: str, convert: Callable[..., Any], *values: Any) -> Any:
-    """What a converter makes of an argument. Its errors name that.
+    """The result of a converter of an argument. Its errors name the argument.
 
     >>> named("memory", to_bytes, "much")
     Traceback (most recent call last):
@@ -46,7 +46,7 @@ def to_configs(value: Any) -> tuple[Any, ...]:
 
 
 def one_of(*allowed: str | None) -> Callable[[Any, Field, Any], None]:
-    """attrs validator: one of some texts; None only if it is among them.
+    """attrs validator: the value is one of ``allowed``.
 
     >>> one_of("first", "last")(None, attrs.fields(VoxelSize).lengths, "both")
     Traceback (most recent call last):
@@ -61,7 +61,7 @@ def one_of(*allowed: str | None) -> Callable[[Any, Field, Any], None]:
 
 
 def is_integer(value: Any) -> bool:
-    """True for integers of Python and numpy; bools are none."""
+    """True for integers of Python and numpy, but not for bools."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -158,7 +158,7 @@ def to_dtype(value: Any) -> np.dtype[Any] | None:
 
 
 def is_url(path: str | Path) -> bool:
-    """Whether a path was given as a URL, of whose slashes a path keeps one."""
+    """True if a path is a URL. A ``Path`` keeps only one of the two slashes of a URL."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.:-]+:(/|$)", str(path)) is not None
 
 
@@ -187,7 +187,7 @@ def to_names(value: Any) -> tuple[str, ...] | None:
 
 
 def repeated(names: Sequence[str]) -> list[str]:
-    """The names that come more than once."""
+    """The names that are listed more than once."""
     return sorted({name for name in names if names.count(name) > 1})
 
 

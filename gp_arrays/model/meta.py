@@ -18,7 +18,7 @@ Voxels = np.ndarray[Any, Any]
 
 
 def interpolatable(dtype: np.dtype[Any]) -> bool:
-    """Whether values of a dtype may be interpolated, where nothing else says so."""
+    """True if values of this dtype may be interpolated, unless the array or its store says otherwise."""
     return dtype.kind == "f" or (dtype.kind in "ui" and dtype.itemsize <= 2)
 
 
@@ -139,8 +139,8 @@ class Meta:
         nonspatial: The axes before the spatial ones.
         dtype: Of the voxels, in native byte order.
         unit: The world unit, an SI name.
-        interpolatable: Whether values between voxels mean anything.
-        averaged: Whether values were interpolated or averaged on the way.
+        interpolatable: True if values between voxels have a meaning.
+        averaged: True if the values were interpolated or averaged by one of the arrays that it is computed from.
         attrs: The attributes of the store it comes from, geometry aside.
         phase: Of a resampled array that is off the world's grid: the corner that its voxel
             grid shares with those of the arrays it was resampled from.

@@ -41,7 +41,7 @@ class _Group:
         grid: The cells that ``keys`` index.
         offsets: From which voxel of the first cell to which the crops begin, along each axis.
         keys: The first cells, as flattened indices.
-        certain: Whether any such crop holds enough.
+        certain: True where every such crop holds enough.
         ends: How many positions there are up to and with each of them.
     """
 

@@ -1,4 +1,4 @@
-"""Whether neighbours carry one label."""
+"""Affinities: where a voxel and its neighbour at an offset have the same label."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def normalize(data: Voxels, low: float, high: float, clip: bool = False) -> Voxe
 
 
 def _within_float32(value: float) -> bool:
-    """Whether float32 has a normal number for it: neither infinity nor next to nothing."""
+    """True if it is 0 or a normal number of float32: neither too large nor too small."""
     info = np.finfo(np.float32)
     return value == 0 or float(info.tiny) <= abs(value) <= float(info.max)
 
@@ -50,7 +50,7 @@ class IntensitiesArrayConfig(PointwiseConfig):
         source_array_config: Any array; axes are kept.
         min: The value that becomes 0.
         max: The value that becomes 1; not that of ``min``. A smaller one inverts.
-        clip: Whether what lies outside becomes 0 or 1.
+        clip: True to set what lies outside of 0 to 1 to the nearer of them.
 
     >>> import gp_arrays as gpa, numpy as np
     >>> raw = gpa.NumpyArrayConfig("raw", data=np.array([[0, 128, 255]], np.uint8))

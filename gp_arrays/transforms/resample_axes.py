@@ -30,7 +30,7 @@ class Sampling:
 
     @property
     def weighted(self) -> bool:
-        """Whether its values are averaged or interpolated."""
+        """True if its values are averaged or interpolated."""
         return self.changes and self.method in ("linear", "cubic", "mean")
 
     @property
