@@ -64,8 +64,10 @@ class Family:
 
     def _look(self) -> int:
         own, alive = os.getpid(), set()
-        for place in np.flatnonzero(self._numbers):
-            number = int(self._numbers[place])
+        # a copy: numpy raises where another process changes an array while it looks for what is not 0
+        numbers = self._numbers.copy()
+        for place in np.flatnonzero(numbers):
+            number = int(numbers[place])
             if number == own or _is_alive(number):
                 alive.add(number)
             else:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.model import cache
-from gp_arrays.model.cache import ArrayCache, reading_once, total_bytes
+from gp_arrays.model.cache import ArrayCache, Family, reading_once, total_bytes
 
 
 def block(size: int = 100) -> np.ndarray[Any, Any]:
@@ -196,3 +197,20 @@ def test_what_is_read_once_or_is_very_much_is_not_kept() -> None:
             pass
         assert not kept.keeps(1)
     assert kept.keeps(1)
+
+
+def test_processes_are_counted_while_others_come_and_go() -> None:
+    """numpy refuses to look for nonzero values in an array that another process changes meanwhile."""
+    family = Family()
+    end = time.monotonic() + 0.5
+    child = os.fork()
+    if child == 0:
+        while time.monotonic() < end:
+            family._numbers[100:400] = 0
+            family._numbers[100:400] = os.getpid()
+        os._exit(0)
+    try:
+        while time.monotonic() < end:
+            assert family.count_anew() in (1, 2)
+    finally:
+        os.waitpid(child, 0)
