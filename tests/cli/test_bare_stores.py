@@ -187,6 +187,13 @@ def test_view_shows_a_store(store, capsys, monkeypatch):
     assert shown == [{"raw": "pm"}]
 
 
+def test_links_that_lead_back_are_not_followed(store, capsys):
+    (store / "labels/up").symlink_to("..")
+    (store / "other/itself").symlink_to(".")
+    listed = [row["dataset"] for row in table_of(call(capsys, "info", "a.zarr")[1]).values()]
+    assert sorted(listed) == ["em/raw", "labels/ids", "other/ids", "segmentation"]
+
+
 @pytest.fixture
 def http(store):
     """The URL of the folder of the store. A web server does not say what it has."""
