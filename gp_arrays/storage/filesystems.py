@@ -89,7 +89,7 @@ def _new_filesystem(url: str, protocol: str, defaults: Mapping[str, Any], option
     from fsspec.core import url_to_fs
 
     try:
-        filesystem, _ = url_to_fs(url, **{**options, **defaults})
+        filesystem, _ = url_to_fs(url, **{**options, **defaults, "skip_instance_cache": True})
         if protocol in ("http", "https", "s3", "s3a"):
             # now, as two threads that read first would each make one
             sync(filesystem.loop, filesystem.set_session, timeout=LONGEST)
@@ -139,7 +139,8 @@ def status_of(error: Exception) -> int | None:
         if isinstance(response, Mapping):
             found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         else:
-            found = getattr(cause, "status", None) or getattr(cause, "code", None)
+            # "code" is the status in errors of gcsfs; in those of aiohttp on broken replies it is another number
+            found = getattr(cause, "code" if type(cause).__name__ == "HttpError" else "status", None)
         if isinstance(found, int):
             return found
     return 403 if isinstance(error, PermissionError) else None
