@@ -59,7 +59,9 @@ def test_metadata_that_are_not_true(tmp_path, form, lie):
         document["chunks"] = chunks or list(CHUNKS)
         document["dtype"] = np.dtype(dtype or DATA.dtype).str
     (folder / DOCUMENTS[form]).write_text(json.dumps(document))
-    with pytest.raises(gpa.StoreError, match=r"^raw: cannot read; found chunk (c/)?[0-9]/[0-9]/[0-9] of .*raw") as caught:
+    with pytest.raises(
+        gpa.StoreError, match=r"^raw: cannot read; found chunk (c/)?[0-9]/[0-9]/[0-9] of .*raw"
+    ) as caught:
         opened(folder, form)[:]
     assert "\n" not in str(caught.value)
 
