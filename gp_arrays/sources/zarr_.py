@@ -12,6 +12,7 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.plan import MODES
 from ..model.urls import Url, to_store, to_store_options
+from ..storage.remote import documents_read_once
 from ..units import Quantity
 from .zarr_opened import ZarrOpened
 
@@ -78,4 +79,5 @@ class ZarrArrayConfig(SourceConfig):
         return None if unfinished is None else f"the job that writes this array is not done; {unfinished.progress()}"
 
     def open(self, mode: str | None = None) -> ZarrOpened:
-        return ZarrOpened(self, (mode or self.mode) != "r")
+        with documents_read_once():
+            return ZarrOpened(self, (mode or self.mode) != "r")

@@ -7,6 +7,8 @@ not reply or breaks off are errors that name the URL, without the secrets that i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -22,6 +24,20 @@ T = TypeVar("T")
 
 #: Seconds for which it is believed that an array of which chunks are absent is still there.
 BELIEVED = 10.0
+
+
+# what was read under each URL while an array is opened, which asks for most documents several times
+_documents: ContextVar[dict[str, bytes | None] | None] = ContextVar("documents", default=None)
+
+
+@contextmanager
+def documents_read_once() -> Iterator[None]:
+    """Meanwhile each document of a remote store is asked for once."""
+    token = _documents.set({})
+    try:
+        yield
+    finally:
+        _documents.reset(token)
 
 
 class AccessError(StoreError):
@@ -77,6 +93,14 @@ class RemotePath:
 
         A negative ``start`` counts from the end. Raises StoreError, also where there are fewer bytes up to ``stop``.
         """
+        documents = _documents.get()
+        if documents is not None and (start, stop) == (0, None):
+            if self.url not in documents:
+                documents[self.url] = self._read(start, stop)
+            return documents[self.url]
+        return self._read(start, stop)
+
+    def _read(self, start: int, stop: int | None) -> bytes | None:
         if stop is not None and 0 <= stop <= start:
             return b"" if self.exists() else None
         try:

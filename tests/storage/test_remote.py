@@ -57,6 +57,7 @@ def count(server: FaultyServer, ending: str) -> int:
 
 def test_voxels_are_those_on_disk(server):
     array = opened(server)
+    assert len(server.requests) == len(set(server.requests))  # no document is asked for twice
     np.testing.assert_array_equal(array[:], VOXELS)
     assert array.roi == gpa.Roi((0, 0, 0), SHAPE)
 
