@@ -91,7 +91,9 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
     if override.voxel_size is None:
         _require_agreement(sized, problems, place)
     first = sized[0].with_units_of(sized[1:]) if sized else None
-    sizes, assumed = _voxel_size(first, spoken, override, nonspatial.count(False))
+    sizes, assumed = _voxel_size(
+        first, spoken, override, [name for name, lead in zip(axes, nonspatial, strict=True) if not lead]
+    )
     offset = override.offset or next(
         (each.offset for each in [*([first] if first else []), *spoken] if each.offset), None
     )
@@ -122,13 +124,14 @@ def _readings(
     """What each dialect says of an array; what one has understood is kept from the next ones."""
     sized = override.voxel_size is not None and override.offset is not None
     for dialect in DIALECTS:
-        if (dialect.last_resort and sized) or (dialect.names_only and override.axes):
+        if dialect.last_resort and sized:
             continue
         reading = None
         try:
             reading = dialect.read(described)
         except (GpArraysError, *_MALFORMED) as error:
-            problems.append(_malformed(error, place, dialect))
+            if not (dialect.cured_by_axes and override.axes):
+                problems.append(_malformed(error, place, dialect))
         else:
             if reading is None:
                 continue
@@ -159,7 +162,7 @@ def _malformed(error: Exception, place: str, dialect: Dialect) -> StoreError:
         found = f"no {error}"
     elif type(error) is not ValueError:
         found = f"{type(error).__name__}: {error}"
-    remedy = "`axes=` overrides it" if dialect.names_only else REMEDY
+    remedy = f"`axes=` overrides its names, {REMEDY}" if dialect.cured_by_axes else REMEDY
     return StoreError(
         problem, f"{found} in {place}, read as {dialect.name}", "; ".join(filter(None, [allowed, remedy]))
     )
@@ -206,16 +209,19 @@ def _unknown_lengths(described: Described, sized: Sequence[Lengths]) -> list[str
 
 
 def _voxel_size(
-    first: Lengths | None, spoken: Sequence[Lengths], override: Override, dims: int
+    first: Lengths | None, spoken: Sequence[Lengths], override: Override, spatial: Sequence[str]
 ) -> tuple[tuple[Quantity, ...], list[str]]:
     """The voxel size, and what is assumed to know it."""
     if override.voxel_size is not None:
         return tuple(Quantity(size.value, size.unit or override.unit) for size in override.voxel_size), []
     unit = override.unit or DEFAULT_UNIT
     if first is not None and first.voxel_size is not None:
-        return tuple(Quantity(size.value, size.unit or unit) for size in first.voxel_size), []
+        bare = [axis for axis, size in zip(spatial, first.voxel_size, strict=True) if not size.unit]
+        # no unit at all is usual; between axes that have one it is mostly a length that the writer did not know
+        assumed = [f"no unit for {', '.join(bare)}: {unit} assumed"] if 0 < len(bare) < len(spatial) else []
+        return tuple(Quantity(size.value, size.unit or unit) for size in first.voxel_size), assumed
     factors = next((each.voxel_size for each in spoken if each.relative), None)
-    sizes = (Quantity.parse(1),) * dims if factors is None else factors
+    sizes = (Quantity.parse(1),) * len(spatial) if factors is None else factors
     return tuple(Quantity(size.value, unit) for size in sizes), [f"no voxel size: 1 {unit} assumed"]
 
 

@@ -59,6 +59,22 @@ def test_dialects(tmp_path: Path, shape: Any, attributes: Any, axes: str, size: 
     assert tuple(other.array().roi.begin) == (70, 3, 4)[-array.dims :]
 
 
+def test_voxel_sizes_of_ilastik(tmp_path: Path) -> None:
+    sizes = {"z": 2.0, "y": 0.5, "x": 0.5, "c": 0}
+    tags = json.dumps({"axes": [{"key": key, "typeFlags": 2, "resolution": size} for key, size in sizes.items()]})
+    units = json.dumps({"z": "um", "y": "um", "x": "um", "c": ""})
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = np.zeros((3, 4, 5, 2), np.uint8)
+        file["a"].attrs.update({"axistags": tags, "axis_units": units})
+        file["partly"] = np.zeros((3, 4, 5, 2), np.uint8)
+        file["partly"].attrs.update({"axistags": tags.replace("2.0", "0")})
+    config = gpa.HDF5ArrayConfig("a", tmp_path / "a.h5", "a")
+    assert (config.array().shape, config.array().voxel_size) == ((2, 3, 4, 5), (2000, 500, 500))
+    assert config.with_fields(axes=("z", "y", "x", "c")).array().voxel_size == (2000, 500, 500)
+    with pytest.raises(gpa.StoreError, match="lengths of 2 of 3 spatial axes.*`voxel_size=`"):
+        config.with_fields(dataset="partly").array()
+
+
 def test_labels_of_dimensions_are_axes(tmp_path: Path) -> None:
     config = write(tmp_path / "a.h5", "a", numbered(3, 4, 2))
     with h5py.File(tmp_path / "a.h5", "a") as file:

@@ -610,6 +610,18 @@ def test_no_geometry_at_all_is_said(tmp_path: Path) -> None:
     assert config.with_fields(unit="um").verify() == (True, "ok, but a: no voxel size: 1 um assumed")
 
 
+def test_axes_without_a_unit_beside_axes_with_one(tmp_path: Path) -> None:
+    # bioformats2raw, of a file that tells the size of a pixel and no distance between planes
+    axes = [{"name": "z", "type": "space"}, {"name": "y", **SPACE}, {"name": "x", **SPACE}]
+    image = {"version": "0.4", "axes": axes, "datasets": [level("0", scale(1, 0.25, 0.25))]}
+    root = write(tmp_path, {".zattrs": {"multiscales": [image]}, "0/.zarray": array_v2(3, 4, 6)})
+    config = gpa.ZarrArrayConfig("a", root, "0")
+    assert config.array().voxel_size == (1, 250, 250)
+    assert config.verify() == (True, "ok, but a: no unit for z: nm assumed")
+    assert config.with_fields(voxel_size=("40 nm", "250 nm", "250 nm")).verify() == (True, "ok")
+    assert config.with_fields(unit="um").verify() == (True, "ok")
+
+
 BAD = [
     # two keys that do not agree
     ({"resolution": [40, 4, 4], "voxel_size": [4, 4, 40]}, "voxel_size .*contradicts resolution"),
@@ -626,6 +638,7 @@ BAD = [
     ({"voxel_size": [4, 4, 4], "origin": [40, 0, 0]}, "not understood; found origin"),
     ({"pixelResolution": [4, 4, 4], "voxel_offset": [1, 2, 3]}, "not understood; found voxel_offset"),
     ({"Resolution": [4, 4, 4]}, "not understood; found Resolution"),
+    ({"pixelWidth": 0.2, "pixelHeight": 0.2, "pixelDepth": 0.5, "pixelUnit": "um"}, "not understood; found pixelWidth"),
     # malformed
     ({"voxel_size": "large"}, "malformed geometry"),
     ({"voxel_size": []}, "malformed geometry"),
@@ -686,7 +699,7 @@ def test_what_says_nothing_is_no_error(tmp_path: Path) -> None:
 IMAGES = [
     ({"datasets": [level("0", {"type": "affine", "affine": []})], "axes": ["y", "x"]}, "transformation 'affine'"),
     ({"datasets": [level("0", {"type": "rotation"})], "axes": ["y", "x"]}, "transformation 'rotation'"),
-    ({"datasets": [level("0", scale(1, 2, 3))], "axes": ["y", "x"]}, "malformed geometry"),
+    ({"datasets": [level("0", scale(1, 2, 3))], "axes": ["y", "x"]}, r"scale \[1, 2, 3\] of 2 axes"),
     ({"datasets": [level("0", {"type": "scale", "path": "s"})], "axes": ["y", "x"]}, "no 'scale'"),
     ({"datasets": [level("0", {"scale": [1, 2]})], "axes": ["y", "x"]}, "no 'type'"),
     ({"datasets": [{"path": "0"}], "axes": [{"name": "y"}, {"name": "x"}]}, "no 'coordinateTransformations'"),

@@ -58,8 +58,14 @@ def _element_size(described: Described) -> Reading | None:
 
 
 def _axistags(described: Described) -> Reading | None:
+    """Names of axes and perhaps their voxel size: 0 is one that is not known. Units stand beside them."""
     tags = described.attrs.get("axistags")
-    return None if tags is None else Reading([axis["key"] for axis in json.loads(tags)["axes"]])
+    if tags is None:
+        return None
+    axes = json.loads(tags)["axes"]
+    units = json.loads(described.attrs.get("axis_units") or "{}")
+    names, sizes = [axis["key"] for axis in axes], [axis.get("resolution") or None for axis in axes]
+    return Reading(names, levels=[Level(sizes)] if any(sizes) else [], units=[units.get(name) for name in names])
 
 
 FUNLIB = Dialect(
@@ -71,4 +77,4 @@ FUNLIB = Dialect(
 )
 TENSORSTORE = Dialect("TensorStore", ("dimension_units",), _tensorstore)
 FIJI_HDF5 = Dialect("HDF5 of Fiji", ("element_size_um",), _element_size, unit="um")
-ILASTIK = Dialect("ilastik", (), _axistags, shared_keys=("axistags",), names_only=True)
+ILASTIK = Dialect("ilastik", (), _axistags, shared_keys=("axistags", "axis_units"), cured_by_axes=True)

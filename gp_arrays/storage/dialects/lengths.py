@@ -82,10 +82,10 @@ def lengths_of(
     def quantities(values: Sequence[Any] | None) -> Quantities | None:
         if values is None:
             return None
-        lengths = [
-            Quantity.parse(each, unit_of)
-            for each, unit_of in zip(_of_axes(values, axes, ndim, kinds), units, strict=True)
-        ]
+        spatial = _of_axes(values, axes, ndim, kinds)
+        if None in spatial:
+            raise ValueError(f"lengths of {len(axes) - spatial.count(None)} of {len(axes)} spatial axes")
+        lengths = [Quantity.parse(each, unit_of) for each, unit_of in zip(spatial, units, strict=True)]
         return tuple(Quantity(length.value, unit or length.unit) for length in lengths)
 
     levels = [(quantities(level.size), quantities(level.position)) for level in reading.levels]

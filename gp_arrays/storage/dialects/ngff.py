@@ -114,6 +114,8 @@ def _compose(transformations: Sequence[Any], ndim: int) -> Level:
         kind = item["type"]
         if kind in ("scale", "translation"):
             values = [Quantity.parse(value).value for value in item[kind]]
+            if len(values) != ndim:
+                raise ValueError(f"{kind} {item[kind]} of {ndim} axes")
             pairs = zip(size, values, strict=True)
         if kind == "scale":
             size = [a * b for a, b in pairs]

@@ -102,7 +102,7 @@ class Dialect:
         unit: That of its lengths where it states none; None if that is unknown.
         shared_keys: Attributes that it has in common with others, or that name axes only.
         last_resort: True if it is only asked where none before it knows the voxel size, because asking it is costly.
-        names_only: True if it names axes and says no lengths.
+        cured_by_axes: True if it is no error that it is malformed where the user names the axes.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Dialect:
     unit: str | None = None
     shared_keys: tuple[str, ...] = ()
     last_resort: bool = False
-    names_only: bool = False
+    cured_by_axes: bool = False
 
 
 def first_text_list(*candidates: Any) -> list[str] | None:

@@ -12,7 +12,7 @@ from ...units import metres
 #: Names of attributes, in lower case and without what separates words.
 _SIZES = re.compile(
     r"(voxel|pixel|element|physical|grid|image|spatial)?(spacing|scale|scaling|resolution|transform)s?(nm|um|mm)?"
-    r"|(voxel|pixel|element|physical|physicalpixel)(size|dimension)s?(x|y|z|xyz|zyx)?(nm|um|mm)?"
+    r"|(voxel|pixel|element|physical|physicalpixel)(size|dimension|width|height|depth)s?(x|y|z|xyz|zyx)?(nm|um|mm)?"
     r"|(affine|coordinate)(transform|transformation)?s?|downsamplingfactors"
 )
 _OFFSETS = re.compile(
