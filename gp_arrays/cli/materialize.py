@@ -18,7 +18,7 @@ from ..jobs.pyramid import METHODS
 from ..jobs.run import materialize as write
 from ..jobs.settings import Storage, Workers
 from ..model.fields import to_bytes
-from ..storage.create import COMPRESSORS
+from ..storage.chunked.create import COMPRESSORS
 from .tree import TREE, UNIT, pick
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..model.meta import Meta, Region
 from ..model.plan import Plan
-from ..storage.chunks import CHUNK
+from ..storage.chunked.chunks import CHUNK
 
 #: The fewest voxels of a chunk along an axis. Tiles that begin at other positions are not divided further.
 SMALLEST_CHUNK = 16

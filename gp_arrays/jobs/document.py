@@ -26,10 +26,10 @@ from ..model.plan import Plan, compile_plan
 from ..model.registry import ENTRY_POINT_GROUP
 from ..model.urls import to_store
 from ..sources.numpy_ import NumpyArrayConfig, Voxels
-from ..storage.documents import Node, read_json, read_node
-from ..storage.files import replace_file, writing
+from ..storage.access.files import replace_file, writing
+from ..storage.access.remote import StorePath, store_path
 from ..storage.journal import STATES
-from ..storage.remote import StorePath, store_path
+from ..storage.metadata.documents import Node, read_json, read_node
 from ..trees.document import tree_document
 from ..trees.tree import parse_tree
 from .geometry import Output, Pass

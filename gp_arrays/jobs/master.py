@@ -17,9 +17,9 @@ from tqdm.auto import tqdm
 
 from ..errors import StoreError
 from ..model.cache import total_bytes
-from ..storage.files import replace_file, writing
+from ..storage.access.files import replace_file, writing
+from ..storage.access.remote import StorePath
 from ..storage.journal import LEFT, STARTED, Grid
-from ..storage.remote import StorePath
 from . import document
 from .document import Job
 from .geometry import Pass

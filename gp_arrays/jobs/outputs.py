@@ -18,8 +18,8 @@ from ..model.config import all_configs
 from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
-from ..storage.attributes import geometry_attributes, remove_attribute, update_attributes
-from ..storage.create import (
+from ..storage.access.remote import RemotePath, StorePath
+from ..storage.chunked.create import (
     NEW,
     NewArray,
     create_array,
@@ -27,11 +27,11 @@ from ..storage.create import (
     remove_leftovers,
     swap_in,
 )
-from ..storage.documents import find_node, read_node
-from ..storage.engine import DOCUMENTS, open_array
+from ..storage.chunked.engine import DOCUMENTS, open_array
+from ..storage.chunked.remote_create import remove_array
 from ..storage.journal import MARK, STATES, Mark
-from ..storage.remote import RemotePath, StorePath
-from ..storage.remote_create import remove_array
+from ..storage.metadata.attributes import geometry_attributes, remove_attribute, update_attributes
+from ..storage.metadata.documents import find_node, read_node
 from . import document
 from .document import PROVENANCE, Job, job_of
 from .geometry import Output, Pass

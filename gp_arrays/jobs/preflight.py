@@ -11,10 +11,10 @@ import attrs
 from ..errors import StoreError
 from ..model.plan import Plan
 from ..model.urls import Url
-from ..storage.chunk_files import scan
-from ..storage.documents import read_node, what_is_there
+from ..storage.access.chunk_files import scan
+from ..storage.access.remote import RemotePath, StorePath
 from ..storage.journal import Mark
-from ..storage.remote import RemotePath, StorePath
+from ..storage.metadata.documents import read_node, what_is_there
 from . import document
 from .document import PROVENANCE, Job, job_of
 from .state import State, busy

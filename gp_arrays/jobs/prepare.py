@@ -14,8 +14,8 @@ from ..errors import ConfigError
 from ..model.base import ArrayConfig
 from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
-from ..storage.chunks import require_whole_shards, to_chunks
-from ..storage.remote import RemotePath, StorePath
+from ..storage.access.remote import RemotePath, StorePath
+from ..storage.chunked.chunks import require_whole_shards, to_chunks
 from . import document
 from .chunking import default_chunks, tile_below
 from .document import Job

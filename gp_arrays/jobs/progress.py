@@ -13,9 +13,9 @@ from funlib.geometry import Roi
 from ..errors import ConfigError, StoreError
 from ..model import fields
 from ..model.meta import Region
-from ..storage.attributes import remove_attribute
-from ..storage.documents import datasets, find_node, read_node
 from ..storage.journal import MARK, Unfinished
+from ..storage.metadata.attributes import remove_attribute
+from ..storage.metadata.documents import datasets, find_node, read_node
 from ..train.network import thread_count
 from . import document
 from .document import job_of

@@ -12,8 +12,8 @@ from ..errors import ConfigError, quoted
 from ..model.base import ArrayConfig
 from ..model.meta import Meta
 from ..sources.zarr_ import ZarrArrayConfig
-from ..storage.attributes import written_unit
-from ..storage.remote import RemotePath, StorePath
+from ..storage.access.remote import RemotePath, StorePath
+from ..storage.metadata.attributes import written_unit
 from ..transforms.resample import ResampledArrayConfig
 from ..units import Quantity
 from .geometry import BASE_MEMORY, Level, Output, Pass, file_name, no_memory

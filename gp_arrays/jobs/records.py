@@ -22,6 +22,7 @@ import attrs
 import numpy as np
 
 from ..errors import StoreError
+from ..storage.access.remote import StorePath
 from ..storage.journal import (
     BOOT,
     DONE,
@@ -35,7 +36,6 @@ from ..storage.journal import (
     read_journals,
     this_start,
 )
-from ..storage.remote import StorePath
 from .geometry import Pass
 from .state import State
 

@@ -9,7 +9,7 @@ from funlib.geometry import Roi
 
 from ..errors import size_text
 from ..model.meta import Region
-from ..storage.remote import StorePath
+from ..storage.access.remote import StorePath
 
 #: Failed blocks that a summary names one by one.
 SHOWN = 10

@@ -18,8 +18,8 @@ from ..model.base import ArrayConfig
 from ..model.config import located, not_a_config, pinned
 from ..model.plan import Plan, compile_plan
 from ..model.rois import to_bounded_roi
-from ..storage.create import require_dataset_path
-from ..storage.files import writing
+from ..storage.access.files import writing
+from ..storage.chunked.create import require_dataset_path
 from ..storage.journal import EMPTY
 from . import document
 from .dryrun import estimate

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigError
-from ..storage.create import require_encoding
+from ..storage.chunked.create import require_encoding
 from .geometry import MEMORY
 
 

@@ -18,10 +18,10 @@ import numpy as np
 from ..errors import StoreError
 from ..model.fields import to_path
 from ..model.urls import to_store, to_store_options
-from ..storage.documents import read_json, require_on_disk
-from ..storage.files import replace_file, writing
+from ..storage.access.files import replace_file, writing
+from ..storage.access.remote import RemotePath, StorePath, store_path
 from ..storage.journal import BOOT, EMPTY, JOURNALS, SAFE, STATES, Grid, read_bitmap, read_done, this_start
-from ..storage.remote import RemotePath, StorePath, store_path
+from ..storage.metadata.documents import read_json, require_on_disk
 from . import document
 from .geometry import Pass, file_name
 

@@ -15,7 +15,8 @@ from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis
 from ..model.opened import Opened
 from ..model.urls import Url
-from ..storage.annotations import (
+from ..storage.access.remote import StorePath
+from ..storage.metadata.annotations import (
     Encoding,
     class_names,
     decode,
@@ -24,10 +25,9 @@ from ..storage.annotations import (
     unexplained,
     wholly_unknown,
 )
-from ..storage.dialects import GEOMETRY_KEYS
-from ..storage.documents import Node, find_node, read_node, require_on_disk
-from ..storage.pyramids import multiscales_of
-from ..storage.remote import StorePath
+from ..storage.metadata.dialects import GEOMETRY_KEYS
+from ..storage.metadata.documents import Node, find_node, read_node, require_on_disk
+from ..storage.metadata.pyramids import multiscales_of
 from ..units import Quantity
 from .zarr_ import ZarrArrayConfig
 from .zarr_opened import ZarrOpened

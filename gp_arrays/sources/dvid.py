@@ -14,10 +14,10 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis, interpolatable
 from ..model.opened import Opened
-from ..storage.dvid import Instance, get_instance, instance_url, read_box
-from ..storage.dvid_blocks import Blocks
-from ..storage.dvid_http import NoSuchInstance, server_url
-from ..storage.dvid_versions import Ref, is_locked, resolve
+from ..storage.dvid.blocks import Blocks
+from ..storage.dvid.http import NoSuchInstance, server_url
+from ..storage.dvid.versions import Ref, is_locked, resolve
+from ..storage.dvid.volumes import Instance, get_instance, instance_url, read_box
 from ..units import Quantity, metres
 
 Extent = tuple[tuple[int, ...], tuple[int, ...]]

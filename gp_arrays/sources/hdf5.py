@@ -13,12 +13,12 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened
-from ..storage.dialects import GEOMETRY_KEYS
-from ..storage.documents import require_on_disk
-from ..storage.files import File
-from ..storage.geometry import Override, read_geometry
+from ..storage.access.files import File
 from ..storage.hdf5 import Dataset
-from ..storage.labels import declared_labels
+from ..storage.metadata.dialects import GEOMETRY_KEYS
+from ..storage.metadata.documents import require_on_disk
+from ..storage.metadata.geometry import Override, read_geometry
+from ..storage.metadata.labels import declared_labels
 from ..units import Quantity
 
 

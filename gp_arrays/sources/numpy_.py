@@ -21,7 +21,7 @@ from ..model.base import SourceConfig
 from ..model.indexing import require_roi
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened
-from ..storage.axes import axis_roles
+from ..storage.metadata.axes import axis_roles
 from ..units import Quantity, without_noise
 
 #: Numbers for the names of arrays that are made without a name.

@@ -21,10 +21,10 @@ from ..model.fields import VoxelSize
 from ..model.meta import CHANNEL, Axis, interpolatable
 from ..model.opened import Opened
 from ..model.urls import Url, to_store, to_store_options
-from ..storage.precomputed import read_box, read_chunk, read_info
-from ..storage.precomputed_info import Info, Scale, require_encoding
-from ..storage.pyramids import level_of_size
-from ..storage.remote import StorePath, store_path
+from ..storage.access.remote import StorePath, store_path
+from ..storage.metadata.pyramids import level_of_size
+from ..storage.precomputed.info import Info, Scale, require_encoding
+from ..storage.precomputed.volumes import read_box, read_chunk, read_info
 from ..units import DEFAULT_UNIT, Quantity, without_noise
 
 

@@ -12,12 +12,12 @@ from ..errors import ConfigError, StoreError, quoted
 from ..model.array import Array
 from ..model.fields import items_of, named, to_dtype, to_integer, to_names, to_text
 from ..model.urls import to_store, to_store_options
-from ..storage.attributes import geometry_attributes, require_json
-from ..storage.axes import axis_roles
-from ..storage.chunks import CHUNK, require_whole_shards, to_chunks
-from ..storage.create import NewArray, create_array, require_dataset_path
-from ..storage.documents import has_folders, what_is_there
-from ..storage.remote import StorePath, store_path
+from ..storage.access.remote import StorePath, store_path
+from ..storage.chunked.chunks import CHUNK, require_whole_shards, to_chunks
+from ..storage.chunked.create import NewArray, create_array, require_dataset_path
+from ..storage.metadata.attributes import geometry_attributes, require_json
+from ..storage.metadata.axes import axis_roles
+from ..storage.metadata.documents import has_folders, what_is_there
 from ..units import DEFAULT_UNIT, parse_unit
 from .zarr_ import ZarrArrayConfig
 

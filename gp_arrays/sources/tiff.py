@@ -18,10 +18,10 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis, interpolatable
 from ..model.opened import Opened
-from ..storage.axes import roles_of
-from ..storage.documents import require_on_disk
-from ..storage.files import File
-from ..storage.images import Image, read_image
+from ..storage.access.files import File
+from ..storage.metadata.axes import roles_of
+from ..storage.metadata.documents import require_on_disk
+from ..storage.tiff.images import Image, read_image
 from ..units import DEFAULT_UNIT, Quantity, parse_unit, without_noise
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.plan import MODES
 from ..model.urls import Url, to_store, to_store_options
-from ..storage.remote import documents_read_once
+from ..storage.access.remote import documents_read_once
 from ..units import Quantity
 from .zarr_opened import ZarrOpened
 
@@ -22,7 +22,7 @@ class ZarrArrayConfig(SourceConfig):
     """A chunked array in a store on disk or at a URL: Zarr v2, v3 or N5, which is read only.
 
     Voxel size, offset, unit and axes come from its metadata, in each dialect of
-    ``gp_arrays.storage.dialects``: funlib.persistence and DaCapo, OME-NGFF 0.1 to 0.6, COSEM, Paintera, pybdv,
+    ``gp_arrays.storage.metadata.dialects``: funlib.persistence and DaCapo, OME-NGFF 0.1 to 0.6, COSEM, Paintera, pybdv,
     n5-viewer, TensorStore, xarray, an XML file of BigDataViewer. ``gp-arrays info`` says which. What is
     given here wins, also over metadata that are malformed, contradict each other or are not understood,
     which are errors. Where nothing says a voxel size, it is 1 nm, with a warning.

@@ -16,22 +16,22 @@ from ..model.fields import VoxelSize
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened, Stored
 from ..model.urls import Url
-from ..storage.attributes import update_attributes
-from ..storage.checksums import codec_text, have_checksums
-from ..storage.chunk_files import is_there
-from ..storage.chunk_reader import BrokenChunkError, ChunkReader
-from ..storage.dialects import GEOMETRY_KEYS
-from ..storage.documents import Node, datasets, find_node, read_node
-from ..storage.engine import open_array
-from ..storage.fingerprint import fingerprint
-from ..storage.geometry import Override, read_geometry
+from ..storage.access.chunk_files import is_there
+from ..storage.access.remote import BELIEVED, RemotePath, StorePath, is_listable
+from ..storage.access.zip_files import ZipPath, locate_store
+from ..storage.chunked.checksums import codec_text, have_checksums
+from ..storage.chunked.chunk_reader import BrokenChunkError, ChunkReader
+from ..storage.chunked.engine import open_array
+from ..storage.chunked.fingerprint import fingerprint
+from ..storage.chunked.listing import list_chunks, require_readable_chunks
 from ..storage.journal import MARK, Mark, Unfinished
-from ..storage.keys import N5
-from ..storage.labels import channel_names, declared_labels
-from ..storage.listing import list_chunks, require_readable_chunks
-from ..storage.pyramids import level_of_size, pyramid_at, pyramid_of
-from ..storage.remote import BELIEVED, RemotePath, StorePath, is_listable
-from ..storage.zip_files import ZipPath, locate_store
+from ..storage.metadata.attributes import update_attributes
+from ..storage.metadata.dialects import GEOMETRY_KEYS
+from ..storage.metadata.documents import Node, datasets, find_node, read_node
+from ..storage.metadata.geometry import Override, read_geometry
+from ..storage.metadata.keys import N5
+from ..storage.metadata.labels import channel_names, declared_labels
+from ..storage.metadata.pyramids import level_of_size, pyramid_at, pyramid_of
 from ..units import DEFAULT_UNIT
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import GpArraysError, StoreError
-from .documents import Node
-from .files import File
+from .access.files import File
+from .metadata.documents import Node
 
 #: How many datasets an error names.
 LISTED = 8

@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 
 from ..errors import StoreError, TreeError
-from .files import writing
+from .access.files import writing
 
 logger = logging.getLogger(__name__)
 

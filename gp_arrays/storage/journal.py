@@ -20,9 +20,9 @@ import attrs
 import numpy as np
 
 from ..errors import StoreError
-from .documents import Node, read_json, read_node
-from .files import reserve_file
-from .remote import RemotePath, StorePath
+from .access.files import reserve_file
+from .access.remote import RemotePath, StorePath
+from .metadata.documents import Node, read_json, read_node
 
 #: The kinds of records. LEFT is of no block: the worker has nothing more to do.
 STARTED, DONE, FAILED, LEFT = 1, 2, 3, 4

@@ -19,7 +19,7 @@ from ..model.checks import require_channels_only
 from ..model.evaluate import evaluate
 from ..model.meta import Meta, Region, Voxels
 from ..model.plan import Plan
-from ..storage.files import replace_file
+from ..storage.access.files import replace_file
 
 #: The most cells with mask in them. Where there are more, cells are merged.
 MOST_CELLS = 2**18

@@ -20,9 +20,9 @@ from ..model.config import require_config
 from ..model.evaluate import evaluate
 from ..model.meta import Region, voxel_text
 from ..model.plan import Plan, compile_plan
-from ..storage.documents import require_on_disk
-from ..storage.files import writing
+from ..storage.access.files import writing
 from ..storage.id_table import write_dense_table
+from ..storage.metadata.documents import require_on_disk
 from .relabel import run_starts
 
 Ids = np.ndarray[Any, Any]

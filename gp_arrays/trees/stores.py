@@ -15,13 +15,13 @@ from ..sources.hdf5 import HDF5ArrayConfig
 from ..sources.precomputed import PrecomputedArrayConfig
 from ..sources.tiff import TiffArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
-from ..storage.chunk_files import is_there
-from ..storage.documents import datasets, find_node, read_json, read_node
+from ..storage.access.chunk_files import is_there
+from ..storage.access.remote import StorePath, is_listable
+from ..storage.access.zip_files import is_zip, locate_store
 from ..storage.hdf5 import list_datasets
-from ..storage.other_formats import file_format, folder_format
-from ..storage.pyramids import pyramid_at, pyramid_of
-from ..storage.remote import StorePath, is_listable
-from ..storage.zip_files import is_zip, locate_store
+from ..storage.metadata.documents import datasets, find_node, read_json, read_node
+from ..storage.metadata.other_formats import file_format, folder_format
+from ..storage.metadata.pyramids import pyramid_at, pyramid_of
 from ..units import DEFAULT_UNIT, Quantity, coarsest_unit
 
 #: The types of arrays that read files, by their names.

@@ -12,8 +12,8 @@ import attrs
 from ..errors import GpArraysError, TreeError, errors_at, nearest, quoted
 from ..model.config import Config, field_names, rebuilt, require_config, source_fields
 from ..model.registry import type_named
-from ..storage.documents import require_on_disk
-from ..storage.files import replace_file
+from ..storage.access.files import replace_file
+from ..storage.metadata.documents import require_on_disk
 from ..units import parse_unit
 from .document import RESERVED, TYPE_KEY, read_document, refuse_reserved, text_of, tree_document, tree_path
 

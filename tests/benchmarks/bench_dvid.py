@@ -19,7 +19,7 @@ import numpy as np
 from timing import medians
 
 import gp_arrays as gpa
-from gp_arrays.storage.dvid_http import CONNECTIONS, session
+from gp_arrays.storage.dvid.http import CONNECTIONS, session
 
 NAMES = ("grey", "grid_store", "labels")
 

@@ -28,7 +28,7 @@ from timing import medians
 
 import gp_arrays as gpa
 from gp_arrays.cli.sample import make_voxels
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
 
 N, CHUNK = 192, 64
 Read = Callable[[], Any]

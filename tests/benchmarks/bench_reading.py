@@ -19,7 +19,7 @@ from bench_core import store_of
 from timing import medians
 
 import gp_arrays as gpa
-from gp_arrays.storage import threads
+from gp_arrays.storage.chunked import threads
 
 #: The most that a ratio may be: cold with one thread, cold with two, warm.
 BARS = {("uint8", 64): (None, None, 1 / 5), ("uint8", 192): (1.0, 0.7, 1 / 2.5)}

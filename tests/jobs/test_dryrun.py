@@ -13,7 +13,7 @@ from gp_arrays.jobs import dryrun
 from gp_arrays.jobs.dryrun import written_bytes
 from gp_arrays.jobs.geometry import Output, plan_pass
 from gp_arrays.jobs.result import Cost
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

@@ -10,7 +10,7 @@ from job_helpers import masks_of, voxels_in
 
 import gp_arrays as gpa
 from gp_arrays.jobs.pyramid import factors, method_for
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
 from gp_arrays.viewer import screenshot
 
 VOXEL_SIZE, BEGIN = (40, 8, 8), (400, 80, 160)

@@ -13,7 +13,7 @@ import pytest
 from funlib.persistence import open_ds
 
 import gp_arrays as gpa
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
 
 RAW = np.random.default_rng(0).integers(0, 255, (5, 9, 11), dtype=np.uint8)
 COLOURS = np.random.default_rng(1).integers(0, 2**16, (2, 5, 9, 11), dtype=np.uint16)

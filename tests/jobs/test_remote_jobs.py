@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage import filesystems, retries
+from gp_arrays.storage.access import filesystems, retries
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracles.faulty_server import FaultyServer

@@ -12,8 +12,8 @@ import gp_arrays as gpa
 from gp_arrays.jobs import outputs
 from gp_arrays.jobs.state import State
 from gp_arrays.jobs.worker import Stale, Worker
-from gp_arrays.storage import create
-from gp_arrays.storage.create import NewArray
+from gp_arrays.storage.chunked import create
+from gp_arrays.storage.chunked.create import NewArray
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

@@ -8,8 +8,8 @@ import pytest
 import gp_arrays as gpa
 from gp_arrays.jobs.geometry import Output, plan_pass
 from gp_arrays.jobs.schedule import not_empty, within_mask
-from gp_arrays.storage.documents import find_node
-from gp_arrays.storage.listing import list_chunks
+from gp_arrays.storage.chunked.listing import list_chunks
+from gp_arrays.storage.metadata.documents import find_node
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles.labels import StoredClass, write_crop
 
 import gp_arrays as gpa
-from gp_arrays.storage.annotations import Encoding, decode, unexplained
+from gp_arrays.storage.metadata.annotations import Encoding, decode, unexplained
 from gp_arrays.testing import StoredSourceLaws
 
 SEMANTIC = {"absent": 0, "present": 1}

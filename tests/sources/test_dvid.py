@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage import dvid as protocol
+from gp_arrays.storage.dvid import volumes as protocol
 from gp_arrays.testing import ArrayTypeLaws, DVIDServer, read_in_fork
 
 KEY = gp.ArrayKey("DVID_KEY")

@@ -12,7 +12,7 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.model.cache import CACHE
-from gp_arrays.storage.dvid_blocks import boxes_of
+from gp_arrays.storage.dvid.blocks import boxes_of
 from gp_arrays.testing import DVIDServer, read_in_fork
 
 SHAPE, BEGIN, BLOCK = (20, 30, 40), (-5, 3, 10), (8, 8, 16)

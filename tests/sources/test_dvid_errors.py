@@ -13,8 +13,9 @@ import pytest
 import requests
 
 import gp_arrays as gpa
-from gp_arrays.storage import dvid_http, retries
-from gp_arrays.storage.retries import FIRST_DELAY, LONGEST_DELAY
+from gp_arrays.storage.access import retries
+from gp_arrays.storage.access.retries import FIRST_DELAY, LONGEST_DELAY
+from gp_arrays.storage.dvid import http as dvid_http
 from gp_arrays.testing import DVIDServer
 
 SECRET = "s3cret-t0ken"
@@ -209,7 +210,7 @@ EXTENDED = {"Values": [{"DataType": "uint8"}], "BlockSize": [8, 8, 8], "MinPoint
     ],
 )
 def test_documents_that_are_not_understood(monkeypatch: pytest.MonkeyPatch, info: Any) -> None:
-    monkeypatch.setattr("gp_arrays.storage.dvid.get_json", lambda url: info)
+    monkeypatch.setattr("gp_arrays.storage.dvid.volumes.get_json", lambda url: info)
     with pytest.raises(gpa.StoreError, match=r"^a: ") as caught:
         gpa.DVIDArrayConfig("a", ("emdata", "3f8c", "a")).array()
     assert len(str(caught.value)) < 600

@@ -16,7 +16,10 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.sources import dvid as source
-from gp_arrays.storage import dvid, dvid_http, dvid_versions, retries
+from gp_arrays.storage.access import retries
+from gp_arrays.storage.dvid import http as dvid_http
+from gp_arrays.storage.dvid import versions as dvid_versions
+from gp_arrays.storage.dvid import volumes as dvid
 from gp_arrays.testing import DVIDServer
 
 Patch = pytest.MonkeyPatch

@@ -23,7 +23,7 @@ from funlib.persistence import prepare_ds
 from oracles import matrix_stores as stores
 from oracles.matrix_stores import ARRAY, DIALECTS, VOLUMES, Volume
 
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
 
 READER = """
 import pickle, sys

@@ -7,8 +7,8 @@ from funlib.geometry import Coordinate, Roi
 from funlib.persistence import open_ds
 
 import gp_arrays as gpa
-from gp_arrays.storage.create import COMPRESSORS
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.create import COMPRESSORS
+from gp_arrays.storage.chunked.engine import FORMATS
 
 ROI = Roi((20, 0, 8), (40, 24, 16))
 

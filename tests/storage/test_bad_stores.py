@@ -10,7 +10,7 @@ from oracles.n5_stores import write_n5
 
 import gp_arrays as gpa
 from gp_arrays.cli import run
-from gp_arrays.storage.documents import datasets
+from gp_arrays.storage.metadata.documents import datasets
 from gp_arrays.testing import write_plain_zarr
 
 DATA = np.arange(1, 121, dtype=np.uint16).reshape(4, 5, 6)

@@ -19,9 +19,9 @@ import zarr
 import gp_arrays as gpa
 from gp_arrays.model.cache import CACHE
 from gp_arrays.sources.zarr_opened import ZarrOpened
-from gp_arrays.storage import threads
-from gp_arrays.storage.codecs import Codecs, codecs_of
-from gp_arrays.storage.documents import read_node
+from gp_arrays.storage.chunked import threads
+from gp_arrays.storage.chunked.codecs import Codecs, codecs_of
+from gp_arrays.storage.metadata.documents import read_node
 from gp_arrays.testing import read_in_fork
 
 SHAPE, CHUNKS = (9, 14, 11), (4, 8, 5)
@@ -388,7 +388,7 @@ def test_many_threads_and_forks(folder: Path) -> None:
 
 
 def test_sizes_of_frames() -> None:
-    from gp_arrays.storage.codecs import _size_of_blosc, _size_of_zstd
+    from gp_arrays.storage.chunked.codecs import _size_of_blosc, _size_of_zstd
 
     for size in (1, 255, 256, 257, 65791, 65792, 10**6):
         data = bytes(size)

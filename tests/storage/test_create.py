@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage import create as module
-from gp_arrays.storage import files
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.access import files
+from gp_arrays.storage.chunked import create as module
+from gp_arrays.storage.chunked.engine import FORMATS
+from gp_arrays.storage.metadata.documents import datasets
 
 COMPRESSORS = ("zstd", "gzip", "blosc", "none")
 ROI = gpa.Roi((0, 0), (64, 64))
@@ -245,7 +246,7 @@ def test_killed_while_it_replaces(tmp_path):
                 child.stdout.readline()
             os.kill(child.pid, signal.SIGKILL)
         assert gpa.open_zarr(tmp_path, "raw")[0, 0] in (0, 3)
-    assert list(gpa.storage.documents.datasets(tmp_path)) == ["raw"]
+    assert list(datasets(tmp_path)) == ["raw"]
     create(tmp_path, overwrite=True)[:] = 3
     assert sorted(p.name for p in tmp_path.iterdir()) == [".zgroup", "raw"]
 

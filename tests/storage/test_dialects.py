@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage.dialects import DIALECTS
+from gp_arrays.storage.metadata.dialects import DIALECTS
 
 SPACE = {"type": "space", "unit": "micrometer"}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage import fingerprint as module
-from gp_arrays.storage.documents import find_node
-from gp_arrays.storage.fingerprint import fingerprint
+from gp_arrays.storage.chunked import fingerprint as module
+from gp_arrays.storage.chunked.fingerprint import fingerprint
+from gp_arrays.storage.metadata.documents import find_node
 from gp_arrays.testing import write_plain_zarr
 
 LAYOUTS = {"dots": {"separator": "."}, "folders": {"separator": "/"}, "v3": {"zarr_format": 3}}

@@ -9,7 +9,7 @@ from funlib.geometry import Coordinate, Roi
 from funlib.persistence import open_ds, prepare_ds
 
 import gp_arrays as gpa
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
 
 ROI, VOXEL_SIZE = Roi((8, 16, 24), (32, 20, 24)), Coordinate(8, 4, 4)
 VOXELS = np.random.default_rng(0).integers(1, 255, (2, 3, 4, 5, 6), dtype=np.uint8)

@@ -7,9 +7,9 @@ import pytest
 from funlib.geometry import Coordinate, Roi
 
 import gp_arrays as gpa
-from gp_arrays.storage.axes import axis_roles
-from gp_arrays.storage.create import NewArray, create_array
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.create import NewArray, create_array
+from gp_arrays.storage.chunked.engine import FORMATS
+from gp_arrays.storage.metadata.axes import axis_roles
 
 
 def write(root, path, attributes=None, shape=(4, 6, 8), dtype="|u1", group=False):

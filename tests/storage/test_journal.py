@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gp_arrays.errors import StoreError
-from gp_arrays.storage.documents import Node
 from gp_arrays.storage.journal import (
     BOOT,
     DONE,
@@ -21,6 +20,7 @@ from gp_arrays.storage.journal import (
     read_records,
     this_start,
 )
+from gp_arrays.storage.metadata.documents import Node
 
 
 def test_records_are_read_as_they_were_written(tmp_path):

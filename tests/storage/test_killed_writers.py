@@ -10,7 +10,7 @@ import time
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)

@@ -9,7 +9,7 @@ import pytest
 from oracles.n5_stores import write_n5
 
 import gp_arrays as gpa
-from gp_arrays.storage.n5 import DTYPES
+from gp_arrays.storage.metadata.n5 import DTYPES
 from gp_arrays.testing import recorded
 
 DATA = np.arange(1, 106, dtype=np.uint16).reshape(3, 5, 7)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage import filesystems, remote, retries
-from gp_arrays.storage.engine import FORMATS
-from gp_arrays.storage.remote import RemotePath
+from gp_arrays.storage.access import filesystems, remote, retries
+from gp_arrays.storage.access.remote import RemotePath
+from gp_arrays.storage.chunked.engine import FORMATS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracles.faulty_server import FaultyServer

@@ -5,8 +5,8 @@ import json
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage.documents import ancestors, datasets, find_node, read_node
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
+from gp_arrays.storage.metadata.documents import ancestors, datasets, find_node, read_node
 
 ROI = gpa.Roi((0, 0), (8, 8))
 

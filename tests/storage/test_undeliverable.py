@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage import chunk_files
-from gp_arrays.storage.documents import find_node
-from gp_arrays.storage.engine import FORMATS
-from gp_arrays.storage.listing import list_chunks
+from gp_arrays.storage.access import chunk_files
+from gp_arrays.storage.chunked.engine import FORMATS
+from gp_arrays.storage.chunked.listing import list_chunks
+from gp_arrays.storage.metadata.documents import find_node
 from gp_arrays.testing import write_plain_zarr
 
 DATA = np.arange(1, 65, dtype=np.uint8).reshape(4, 4, 4)

@@ -12,7 +12,7 @@ from oracles.n5_stores import write_n5
 
 import gp_arrays as gpa
 from gp_arrays.cli import run
-from gp_arrays.storage.engine import FORMATS
+from gp_arrays.storage.chunked.engine import FORMATS
 from gp_arrays.testing import write_plain_zarr
 
 DATA = np.random.default_rng(0).integers(1, 200, (4, 5, 7), dtype="u2")

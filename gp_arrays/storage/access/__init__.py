@@ -1,0 +1,1 @@
+"""Where the bytes of a store lie: files, zip files, and URLs."""

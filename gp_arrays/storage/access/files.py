@@ -1,0 +1,124 @@
+"""Files that are there whole or not at all, that are still what they were, and disks that are full before it matters."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+
+import attrs
+
+from ...errors import GpArraysError, StoreError
+from .remote import RemotePath, StorePath
+
+
+@contextlib.contextmanager
+def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
+    """Raises StoreError, which names ``path``, for what the system refuses meanwhile."""
+    try:
+        yield
+    except GpArraysError:
+        raise
+    except (OSError, ValueError) as error:  # a ValueError for what no path can be
+        raise StoreError(problem, found=f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def replace_file(path: StorePath, content: str | bytes, durable: bool = False, problem: str = "cannot write") -> None:
+    """Write a file, or what has a key in a remote store, at once: a reader sees the old one or the new one, and nothing else is left.
+
+    The new file has the mode of the old one, else the usual one of new files; a link stays
+    a link, to the new file. With ``durable`` all this also holds after a power failure.
+    Raises StoreError, whose first words are ``problem``.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    if isinstance(path, RemotePath):
+        path.write(data)
+        return
+    with writing(path, problem):
+        target = Path(os.path.realpath(path))
+        temporary = target.with_name(f".{target.name[:200]}-{uuid.uuid4().hex}")
+        try:
+            with temporary.open("xb") as file:
+                if target.exists():
+                    temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(target)
+            if durable:
+                _force_entries(target.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _force_entries(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def reserve_file(path: Path, size: int) -> None:
+    """Give a file of zeros all its room on the disk, so that writing into it later needs none.
+
+    Raises StoreError where there is no room.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            except OSError as error:
+                # not every file system can; then it is as if nobody had asked
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    path.unlink()
+                    raise
+
+
+@attrs.frozen
+class File:
+    """A file as it was when it was opened first.
+
+    Attributes:
+        path: The file.
+        size: In bytes.
+        modified: When it was last changed, in nanoseconds.
+    """
+
+    path: Path
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, path: Path) -> File:
+        """Raises StoreError for a file that cannot be opened."""
+        with _open(path) as file:
+            status = os.fstat(file.fileno())
+        return cls(path, status.st_size, status.st_mtime_ns)
+
+    def open(self) -> FileIO:
+        """The file, opened by the thread and process that reads. Raises StoreError where it is another now."""
+        file = _open(self.path)
+        status = os.fstat(file.fileno())
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
+            file.close()
+            raise StoreError("the file has changed since it was opened", found=str(self.path))
+        return file
+
+
+def _open(path: Path) -> FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError:
+        raise StoreError("there is no such file", found=str(path)) from None
+    except (OSError, ValueError) as error:  # a ValueError for what no path can be
+        raise StoreError("cannot open", found=f"{path}: {getattr(error, 'strerror', error)}") from None

@@ -1,0 +1,255 @@
+"""Keys of remote stores, read and written through fsspec: what may pass is tried again, all else is an error.
+
+A store that says "not found" is believed. Nothing else means that a key is absent: refused access, a server that does
+not reply or breaks off are errors that name the URL, without the secrets that it or a reply may hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import quote
+
+import attrs
+
+from ...errors import StoreError
+from ...model.urls import Url
+from .filesystems import REFUSED, call, cause_text, filesystem_of, may_pass, status_of
+from .retries import ATTEMPTS, asked_to_wait, pause
+
+T = TypeVar("T")
+
+#: Seconds for which it is believed that an array of which chunks are absent is still there.
+BELIEVED = 10.0
+
+
+# what was read under each URL while an array is opened, which asks for most documents several times
+_documents: ContextVar[dict[str, bytes | None] | None] = ContextVar("documents", default=None)
+
+
+@contextmanager
+def documents_read_once() -> Iterator[None]:
+    """Meanwhile each document of a remote store is asked for once."""
+    token = _documents.set({})
+    try:
+        yield
+    finally:
+        _documents.reset(token)
+
+
+class AccessError(StoreError):
+    """The store refuses access: perhaps because nothing has that key."""
+
+
+class Truncated(ConnectionError):
+    """A reply that ended too early."""
+
+
+@attrs.frozen(repr=False)
+class RemotePath:
+    """A key in a remote store, or what several keys begin with. It is read as paths on disk are.
+
+    Args:
+        url: The URL, without a slash at its end.
+        options: Of the fsspec file system; without secrets.
+    """
+
+    url: str
+    options: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    def __truediv__(self, key: str) -> RemotePath:
+        if not key:
+            return self
+        first, chain, rest = self.url.partition("::")
+        if first.startswith(("http://", "https://")):
+            key = quote(key)
+        slash = "" if first.endswith("/") else "/"
+        return attrs.evolve(self, url=f"{first}{slash}{key}{chain}{rest}")
+
+    def joinpath(self, *parts: str) -> RemotePath:
+        return self / "/".join(parts)
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __repr__(self) -> str:
+        return f"RemotePath({self.url!r})"
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL."""
+        return self.url.partition("::")[0].rpartition("/")[2] or self.url.rpartition("/")[2]
+
+    @property
+    def listable(self) -> bool:
+        """False for a web server: pages that name other pages are no lists of keys."""
+        return not self.url.startswith(("http://", "https://"))
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes | None:
+        """The bytes from ``start`` to ``stop``, None if the store says that nothing has this key.
+
+        A negative ``start`` counts from the end. Raises StoreError, also where there are fewer bytes up to ``stop``.
+        """
+        documents = _documents.get()
+        if documents is not None and (start, stop) == (0, None):
+            if self.url not in documents:
+                documents[self.url] = self._read(start, stop)
+            return documents[self.url]
+        return self._read(start, stop)
+
+    def _read(self, start: int, stop: int | None) -> bytes | None:
+        if stop is not None and 0 <= stop <= start:
+            return b"" if self.exists() else None
+        try:
+            if start > 0 and stop is None:
+                # a server that ignores ranges is then noticed by the length of its reply
+                stop = int(self._do("read", "info")["size"])
+            whole = (start, stop) == (0, None)
+
+            def fetch(filesystem: Any, path: str) -> bytes:
+                data = call(filesystem, "cat_file", path, start=None if whole else start, end=stop)
+                return _cut(data, start, stop)
+
+            return self._tried("read", fetch)
+        except FileNotFoundError:
+            return None
+
+    def write(self, data: bytes) -> None:
+        """Store bytes under this key, all of them or none. Raises StoreError."""
+        try:
+            self._do("write", "pipe_file", data)
+        except FileNotFoundError as error:
+            raise self._error("write", error) from None
+
+    def remove_key(self) -> None:
+        """Remove what has this key, and nothing else. Raises StoreError."""
+        try:
+            self._do("remove", "rm_file")
+        except FileNotFoundError:
+            return
+
+    def remove(self) -> None:
+        """Remove this key and those below it, where there are any. Raises StoreError."""
+
+        def remove(filesystem: Any, path: str) -> None:
+            call(filesystem, "rm", path, recursive=True)
+
+        try:
+            self._tried("remove", remove)
+        except FileNotFoundError:
+            return
+
+    def exists(self) -> bool:
+        """True if something has this key, or keys below it. Raises StoreError."""
+        try:
+            self._do("look for", "info")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def entries(self) -> Iterator[RemoteEntry]:
+        """What is below, as ``os.scandir`` gives it. Raises StoreError."""
+        if not self.listable:
+            raise StoreError("a web server lists no keys", found=self.url, allowed="the path of an array in the store")
+
+        def entries(filesystem: Any, path: str) -> list[RemoteEntry]:
+            return [
+                RemoteEntry(entry["name"].rstrip("/").rpartition("/")[2], str(self), entry["type"] == "directory")
+                for entry in call(filesystem, "ls", path, detail=True)
+                # some programs store an empty object in place of a folder
+                if entry["name"].strip("/") != path.strip("/")
+            ]
+
+        try:
+            yield from self._tried("list", entries)
+        except FileNotFoundError:
+            return
+
+    def _do(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self._tried(what, lambda filesystem, path: call(filesystem, method, path, *args, **kwargs))
+
+    def _tried(self, what: str, action: Callable[[Any, str], T]) -> T:
+        """What an action gives, tried again where it failed for a reason that may pass.
+
+        Raises:
+            FileNotFoundError: The store says that nothing is there.
+            StoreError: For all else.
+        """
+        failure: Exception = OSError()
+        for attempt in range(ATTEMPTS):
+            pause(attempt, asked_to_wait(getattr(failure, "headers", None) or {}))
+            try:
+                return action(*filesystem_of(self.url, self.options))
+            except (FileNotFoundError, StoreError):
+                raise
+            except Exception as error:  # each protocol has a library with errors of its own
+                failure = error
+                if not may_pass(error):
+                    raise self._error(what, error) from None
+        raise self._error(what, failure, f", {ATTEMPTS} times")
+
+    def _error(self, what: str, error: Exception, times: str = "") -> StoreError:
+        status = status_of(error)
+        cause = cause_text(error, status)
+        found = f"{self.url}: {cause}{times}"
+        if status in REFUSED or "Credentials" in type(error).__name__:
+            return AccessError(
+                "the store refuses access",
+                found=found,
+                allowed="credentials in the environment or in fsspec's configuration (or anon = true in storage_options "
+                "of a public bucket); a bucket that may not be listed answers so where nothing is stored too",
+            )
+        return StoreError(f"cannot {what} what is in the store", found=found)
+
+
+@attrs.frozen
+class RemoteEntry:
+    """A key in a remote store, or what several keys begin with: with the names of ``os.DirEntry``."""
+
+    name: str
+    above: str
+    is_folder: bool
+
+    @property
+    def path(self) -> str:
+        return f"{self.above}/{self.name}"
+
+    def is_dir(self) -> bool:
+        return self.is_folder
+
+    def is_file(self) -> bool:
+        return not self.is_folder
+
+
+#: Where a store is: a folder, or a URL.
+StorePath: TypeAlias = Path | RemotePath
+
+
+def is_listable(path: StorePath) -> bool:
+    """True if the keys in a store can be listed."""
+    return not isinstance(path, RemotePath) or path.listable
+
+
+def store_path(store: Path | Url, options: Mapping[str, Any] | None) -> StorePath:
+    """Where the store of a config is. Raises StoreError for options that it does not take."""
+    if isinstance(store, Url):
+        return RemotePath(store.text, options or {})
+    if options:
+        raise StoreError(
+            "a store on disk takes no storage_options", found=", ".join(options), allowed="none, or an empty table"
+        )
+    return store
+
+
+def _cut(data: bytes, start: int, stop: int | None) -> bytes:
+    """The bytes that were asked for, where the server may have sent all. Raises Truncated for fewer."""
+    if stop is None:
+        return data[start:] if start < 0 else data
+    if len(data) > stop - start:
+        data = data[start:stop]
+    if len(data) < stop - start:
+        raise Truncated(f"{len(data)} bytes of {stop - start}")
+    return data

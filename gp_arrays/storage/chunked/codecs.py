@@ -1,0 +1,216 @@
+"""How the chunks of an array are decoded, where its codecs are the common ones; zarr decodes all others."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numcodecs
+import numpy as np
+from numcodecs.compat import ensure_contiguous_ndarray
+
+from ..metadata.documents import Node
+from ..metadata.keys import N5
+
+Voxels = np.ndarray[Any, Any]
+Step = Callable[..., Any]
+
+#: Where the index of a shard has these, there is no chunk.
+ABSENT = 2**64 - 1
+#: How a frame of Zstandard begins, and the most bytes of its header.
+ZSTD_MAGIC, ZSTD_HEADER = b"\x28\xb5\x2f\xfd", 18
+
+
+@attrs.frozen
+class Codecs:
+    """How a chunk becomes voxels.
+
+    Attributes:
+        shape: Of a chunk.
+        dtype: Of its voxels, in the byte order in which they are stored.
+        steps: What its bytes go through, in this order.
+        order: The axes in the order in which voxels are stored, slowest first.
+        in_blosc: True if its bytes are in Blosc's format.
+        size_of: Tells how many bytes the data of a codec are decoded to, None where that is not known. Set where
+            the codec is the only step and decodes into memory that it is given.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    steps: tuple[Step, ...]
+    order: tuple[int, ...]
+    in_blosc: bool
+    size_of: Callable[[Any], int | None] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Of a decoded chunk."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def is_plain(self) -> bool:
+        """True if voxels are stored as numpy has them."""
+        return self.dtype.isnative and list(self.order) == sorted(self.order)
+
+    def decode(self, data: Any, memory: Voxels | None = None) -> Voxels:
+        """The voxels of a chunk. Raises OSError for another number of them, and whatever a codec raises.
+
+        They are decoded into ``memory``, contiguous and of a chunk's size, where it is given and the codec can.
+        """
+        if memory is not None and self.size_of is not None and self.size_of(data) == self.nbytes:
+            (step,) = self.steps
+            data = step(data, memory.reshape(-1).view(np.uint8))
+        else:
+            for step in self.steps:
+                data = step(data)
+        flat = ensure_contiguous_ndarray(data)
+        if flat.nbytes != self.nbytes:
+            raise OSError(f"decoded to {flat.nbytes} bytes, not {self.nbytes}")
+        voxels: Voxels = flat.view(self.dtype).reshape([self.shape[axis] for axis in self.order])
+        return voxels.transpose(np.argsort(self.order))
+
+
+@attrs.frozen
+class Shards:
+    """How chunks lie in the files of shards.
+
+    Attributes:
+        grid: How many chunks a shard has along each axis.
+        steps: What the bytes of the index go through.
+        size: Of the index, in bytes as it is stored.
+        at_end: True if the index ends the file; else it begins it.
+    """
+
+    grid: tuple[int, ...]
+    steps: tuple[Step, ...]
+    size: int
+    at_end: bool
+
+    def index_of(self, data: Any) -> Voxels:
+        """For each chunk of a shard where its bytes begin and how many they are. Raises OSError."""
+        if len(data) != self.size:
+            raise OSError(f"truncated: an index of {len(data)} bytes, not {self.size}")
+        for step in self.steps:
+            data = step(data)
+        return np.frombuffer(data, "<u8").reshape(*self.grid, 2)
+
+
+def codecs_of(node: Node) -> tuple[Codecs, Shards | None] | None:
+    """The codecs of an array, None where zarr has to decode it."""
+    assert node.document is not None
+    assert node.chunks is not None
+    try:
+        if node.format == 3:
+            return _codecs_v3(node)
+        return _codecs_v2(node.document, node.chunks, node.format == N5), None
+    except _OtherCodecError:
+        return None
+
+
+class _OtherCodecError(Exception):
+    """A codec that is not among the common ones."""
+
+
+def _codecs_v2(document: Mapping[str, Any], chunks: tuple[int, ...], is_n5: bool) -> Codecs:
+    # blocks of N5 come without their codec
+    configs = [] if is_n5 else [document.get("compressor"), *reversed(document.get("filters") or [])]
+    try:
+        steps = tuple(numcodecs.get_codec(config).decode for config in configs if config)
+    except Exception:  # whatever a codec has against its options, zarr says it better
+        raise _OtherCodecError from None
+    axes = tuple(range(len(chunks)))
+    order = axes[::-1] if document.get("order") == "F" else axes
+    in_blosc = not is_n5 and (document.get("compressor") or {}).get("id") == "blosc"
+    names = [str(config["id"]) for config in configs if config]
+    return Codecs(chunks, np.dtype(document["dtype"]), steps, order, in_blosc, _size_of(names))
+
+
+def _codecs_v3(node: Node) -> tuple[Codecs, Shards | None]:
+    document, chunks, dtype = node.document, node.chunks, node.dtype
+    assert document is not None
+    assert chunks is not None
+    assert dtype is not None
+    assert node.shards is not None
+    if document.get("storage_transformers"):
+        raise _OtherCodecError
+    codecs, shards = document["codecs"], None
+    if [_name(codec) for codec in codecs] == ["sharding_indexed"]:
+        options = codecs[0]["configuration"]
+        grid = tuple(s // c for s, c in zip(node.shards, chunks, strict=True))
+        (*_, big_endian), steps = _chain(options["index_codecs"], len(grid) + 1)
+        names = [_name(codec) for codec in options["index_codecs"]]
+        if big_endian or names not in (["bytes"], ["bytes", "crc32c"]):
+            raise _OtherCodecError
+        size = 16 * math.prod(grid) + 4 * (len(names) - 1)
+        shards = Shards(grid, steps, size, options.get("index_location", "end") == "end")
+        codecs = options["codecs"]
+    (*order, big_endian), steps = _chain(codecs, len(chunks))
+    in_blosc, size_of = _name(codecs[-1]) == "blosc", _size_of([_name(codecs[-1])] * len(steps))
+    stored = dtype.newbyteorder(">" if big_endian else "<")
+    return Codecs(chunks, stored, steps, tuple(order), in_blosc, size_of), shards
+
+
+def _chain(codecs: Sequence[Any], ndim: int) -> tuple[list[int], tuple[Step, ...]]:
+    """Of a list of codecs: the order of axes, then 1 if numbers are big-endian, else 0; and the steps over bytes."""
+    order, rest = list(range(ndim)), list(codecs)
+    if rest and _name(rest[0]) == "transpose":
+        order = _options(rest.pop(0)).get("order")  # type: ignore[assignment]
+        if not isinstance(order, list) or sorted(order) != list(range(ndim)):
+            raise _OtherCodecError
+    if not rest or _name(rest[0]) != "bytes":
+        raise _OtherCodecError
+    big_endian = int(_options(rest.pop(0)).get("endian") == "big")
+    return [*order, big_endian], tuple(_step(_name(codec)) for codec in reversed(rest))
+
+
+def _step(name: str) -> Step:
+    if name == "zstd":
+        return numcodecs.Zstd().decode  # type: ignore[no-any-return]
+    if name == "gzip":
+        return numcodecs.GZip().decode  # type: ignore[no-any-return]
+    if name == "blosc":
+        return numcodecs.Blosc().decode  # type: ignore[no-any-return]
+    if name == "crc32c" and importlib.util.find_spec("google_crc32c") is not None:
+        return _without_checksum
+    raise _OtherCodecError
+
+
+def _without_checksum(data: Any) -> Any:
+    import google_crc32c
+
+    data = bytes(data)
+    if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        raise OSError("the checksum does not match")
+    return data[:-4]
+
+
+def _size_of(names: Sequence[str]) -> Callable[[Any], int | None] | None:
+    return {"blosc": _size_of_blosc, "zstd": _size_of_zstd}.get(names[0]) if len(names) == 1 else None
+
+
+def _size_of_blosc(data: Any) -> int | None:
+    return int.from_bytes(data[4:8], "little")
+
+
+def _size_of_zstd(data: Any) -> int | None:
+    """What the header of a frame says."""
+    if len(data) < ZSTD_HEADER or data[:4] != ZSTD_MAGIC:
+        return None
+    described = data[4]
+    is_single = described >> 5 & 1
+    at = 5 + (not is_single) + (0, 1, 2, 4)[described & 3]
+    size = (is_single, 2, 4, 8)[described >> 6]
+    if not size:
+        return None
+    return int.from_bytes(data[at : at + size], "little") + (256 if size == 2 else 0)
+
+
+def _name(codec: Any) -> str:
+    return codec if isinstance(codec, str) else str(codec["name"])
+
+
+def _options(codec: Any) -> Mapping[str, Any]:
+    return {} if isinstance(codec, str) else codec.get("configuration") or {}

@@ -1,0 +1,284 @@
+"""Making, replacing and removing arrays and groups, on disk each at once or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import glob
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ...errors import ConfigError, StoreError, quoted
+from ...model.fields import is_path
+from ..access.chunk_files import is_there
+from ..access.files import writing
+from ..access.remote import RemotePath, StorePath
+from ..metadata import n5
+from ..metadata.attributes import require_json, write_json
+from ..metadata.document_values import to_fill_value
+from ..metadata.documents import error_text
+from ..metadata.keys import N5
+from .engine import DOCUMENTS, FORMATS
+from .remote_create import groups_to_make, remove_array
+
+#: How chunks are compressed, as metadata of Zarr v2 and of v3 say it.
+_CODECS_V2: dict[str, dict[str, Any] | None] = {
+    "zstd": {"id": "zstd", "level": 3},
+    "blosc": {"id": "blosc", "cname": "zstd", "clevel": 5, "shuffle": 2, "blocksize": 0},
+    "gzip": {"id": "gzip", "level": 5},
+    "none": None,
+}
+_CODECS_V3: dict[str, dict[str, Any] | None] = {
+    "zstd": {"level": 3, "checksum": True},
+    "blosc": {"cname": "zstd", "clevel": 5, "shuffle": "bitshuffle", "blocksize": 0},
+    "gzip": {"level": 5},
+    "none": None,
+}
+COMPRESSORS = tuple(_CODECS_V2)
+
+#: How the names of hidden folders end: of the one in which a new array is made, and of the replaced array.
+NEW, OLD = ".new", ".old"
+
+# of Linux: see its manual page on renameat2
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+@attrs.frozen
+class NewArray:
+    """An array that is to be made: all that its metadata documents say. Raises ConfigError.
+
+    Attributes:
+        shape, chunks, shards: In voxels. Chunks lie in shards where these are given (Zarr v3 only).
+        attributes: All attributes.
+        axes: Names of the axes; they have a place of their own in Zarr v3 only.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: np.dtype[Any]
+    attributes: Mapping[str, Any]
+    compressor: str = "zstd"
+    format: int = 2
+    shards: tuple[int, ...] | None = None
+    fill_value: Any = 0
+    axes: Sequence[str] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        require_encoding(self.compressor, self.format)
+        try:
+            to_fill_value(self.fill_value, self.dtype)
+        except (ValueError, OverflowError) as error:
+            raise ConfigError("the fill_value does not fit the dtype", found=str(error)) from None
+        require_json(self.attributes)
+
+    def write(self, folder: StorePath) -> None:
+        """Write the metadata documents into a new folder, last the one that makes it an array."""
+        common: dict[str, Any] = {
+            "zarr_format": self.format,
+            "shape": list(self.shape),
+            "fill_value": _fill_text(to_fill_value(self.fill_value, self.dtype)),
+        }
+        if self.format == 2:
+            document = {
+                **common,
+                "chunks": list(self.chunks),
+                "dtype": self.dtype.str,
+                "order": "C",
+                "filters": None,
+                "compressor": _CODECS_V2[self.compressor],
+                "dimension_separator": "/",
+            }
+            write_json(folder / ".zattrs", self.attributes)
+            write_json(folder / ".zarray", document)
+            return
+        document = {
+            **common,
+            "node_type": "array",
+            "data_type": self.dtype.name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.shards or self.chunks)}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "codecs": self._codecs(),
+            "attributes": self.attributes,
+            **({} if self.axes is None else {"dimension_names": list(self.axes)}),
+        }
+        write_json(folder / "zarr.json", document)
+
+    def _codecs(self) -> list[dict[str, Any]]:
+        to_bytes: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
+        options = _CODECS_V3[self.compressor]
+        if self.compressor == "blosc":
+            options = {**(options or {}), "typesize": self.dtype.itemsize}
+        codecs = [to_bytes, *([] if options is None else [{"name": self.compressor, "configuration": options}])]
+        if self.compressor in ("blosc", "none"):  # the others have a checksum of their own
+            codecs.append({"name": "crc32c"})
+        if self.shards is None:
+            return codecs
+        sharding = {
+            "chunk_shape": list(self.chunks),
+            "codecs": codecs,
+            "index_codecs": [to_bytes, {"name": "crc32c"}],
+            "index_location": "end",
+        }
+        return [{"name": "sharding_indexed", "configuration": sharding}]
+
+
+def require_encoding(compressor: str, format: int) -> None:
+    """Raises ConfigError for a compressor or a Zarr format that cannot be written."""
+    if compressor not in COMPRESSORS:
+        raise ConfigError("unknown compressor", found=quoted(compressor), allowed=", ".join(COMPRESSORS))
+    if format not in FORMATS:
+        raise ConfigError(
+            "a Zarr format that the installed zarr does not write",
+            found=quoted(format),
+            allowed=", ".join(map(str, FORMATS)),
+        )
+
+
+def require_dataset_path(dataset: str) -> None:
+    """Raises ConfigError for a path that no array within a store can have."""
+    parts = dataset.split("/") if dataset else []
+    # zarr 2 reads a backslash as a slash
+    if any(part.startswith(".") or part in DOCUMENTS or not is_path(part) or "\\" in part for part in parts):
+        raise ConfigError("not a path in a store", found=quoted(dataset), allowed='such as "labels/neurons"')
+
+
+def _fill_text(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def create_array(root: StorePath, path: str, array: NewArray, replace: bool = False) -> None:
+    """Make an array, with the groups above it. With ``replace`` what is there is replaced.
+
+    On disk it is made in a hidden folder beside its place and then renamed: whenever the program is
+    stopped, there is what was there before or the new array. In a remote store what was there is removed first.
+    Raises StoreError.
+    """
+    require_one_format(root, path, array.format)
+    if isinstance(root, RemotePath):
+        if path:
+            create_group(root, path.rpartition("/")[0], array.format)
+        if replace:
+            remove_array(root / path)
+        array.write(root / path)
+        return
+    folder = Path(os.path.realpath(root / path))
+    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{NEW}")
+    with _all_or_nothing(root / path, new) as made:
+        _make_groups(root, path.split("/")[:-1] if path else None, array.format, made)
+        remove_leftovers(folder)
+        new.mkdir()
+        made.append(new)
+        array.write(new)
+        if replace and folder.exists():
+            _exchange(new, folder)
+            shutil.rmtree(new, ignore_errors=True)
+        else:
+            new.rename(folder)
+
+
+def create_group(root: StorePath, path: str, format: int) -> None:
+    """Make a group where there is none, with those above it. Raises StoreError."""
+    require_one_format(root, path, format)
+    parts = path.split("/") if path else []
+    if isinstance(root, RemotePath):
+        for group in groups_to_make(root, parts):
+            _write_group(group, format)
+        return
+    with _all_or_nothing(root / path) as made:
+        _make_groups(root, parts, format, made)
+
+
+def _write_group(folder: StorePath, format: int) -> None:
+    group: dict[str, Any] = {"zarr_format": format}
+    if format == 2:
+        write_json(folder / ".zgroup", group)
+    else:
+        write_json(folder / "zarr.json", {**group, "node_type": "group", "attributes": {}})
+
+
+def _make_groups(root: Path, parts: Sequence[str] | None, format: int, made: list[Path]) -> None:
+    """Make the store and the groups in it, one below the other; None for the folders above the store alone."""
+    groups = [] if parts is None else [root.joinpath(*parts[:i]) for i in range(len(parts) + 1)]
+    for folder in (*reversed(root.parents), *groups):
+        if not folder.exists():
+            folder.mkdir(exist_ok=True)
+            made.append(folder)
+        if folder in groups and not any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
+            made.append(folder / (".zgroup" if format == 2 else "zarr.json"))
+            _write_group(folder, format)
+
+
+@contextlib.contextmanager
+def _all_or_nothing(place: Path, new: Path | None = None) -> Iterator[list[Path]]:
+    """Removes what was made, as listed meanwhile, unless all of it was; then ``new`` is renamed."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException as error:
+        if new not in made or new.exists():
+            for path in reversed(made):
+                with contextlib.suppress(OSError):
+                    shutil.rmtree(path) if path == new else path.rmdir() if path.is_dir() else path.unlink()
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise StoreError("cannot create", found=error_text(place, error)) from error
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what programs that were killed have left beside a folder; where it is gone, what it was is put back."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*{NEW}"):
+        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*{OLD}"):
+        shutil.rmtree(left, ignore_errors=True) if folder.exists() else left.rename(folder)
+
+
+def swap_in(new: Path, folder: Path) -> None:
+    """Rename a folder; where there is one of that name, the two change places. Raises StoreError."""
+    with writing(folder, "cannot create"):
+        if folder.exists():
+            _exchange(new, folder)
+        else:
+            new.rename(folder)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Swap two folders: at once where the system can, else so that a failure leaves the old one."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 and renameat2(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(old), RENAME_EXCHANGE) == 0:
+        return
+    aside = new.with_suffix(OLD)
+    try:
+        old.rename(aside)
+        new.rename(old)
+        aside.rename(new)
+    except BaseException:
+        if old.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(old)
+        raise
+
+
+def require_one_format(root: StorePath, path: str, format: int) -> None:
+    """Raises StoreError where a store is of the other format: readers would miss a part of it."""
+    parts = path.split("/") if path else []
+    for i in range(len(parts) + 1):
+        folder = root.joinpath(*parts[:i])
+        documents: dict[str, int | str] = {"zarr.json": 3, ".zgroup": 2, ".zarray": 2, n5.ATTRIBUTES: N5}
+        existing = next((documents[name] for name in documents if is_there(folder / name)), format)
+        if existing != format:
+            raise StoreError(
+                f"the store is {'N5' if existing == N5 else f'Zarr v{existing}'}",
+                found=f"zarr_format {format} for {root / path}",
+                allowed="another store" if existing == N5 else f"zarr_format {existing}; another store",
+            )

@@ -1,0 +1,57 @@
+"""Whether a stored array is still what it was, told without reading its chunks."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..access.remote import RemotePath, StorePath
+from ..access.zip_files import ZipPath
+from ..metadata.documents import Node
+
+#: How many folders of chunks are looked at; a store with more is known by the first ones.
+FOLDERS = 2000
+DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", "attributes.json")
+
+
+def fingerprint(root: StorePath, node: Node) -> str:
+    """A digest of where an array is, its documents and the times at which its folders changed.
+
+    Chunks are written beside their place and moved there, which changes the time of their
+    folder: so a rewritten chunk is noticed in any of the folders that are looked at.
+    """
+    folder = root / node.path
+    if isinstance(folder, RemotePath):
+        # when chunks were written is not told without a request for each, but in a zip file
+        place = f"{folder.archive.file} {folder.key}" if isinstance(folder, ZipPath) else str(folder)
+        return hashlib.blake2b(json.dumps([place, node.document, node.attrs]).encode(), digest_size=16).hexdigest()
+    said: list[object] = [str(folder.resolve())]
+    for path in (*(folder / name for name in DOCUMENTS), folder, *_chunk_folders(folder, node)):
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        size = found.st_size if path.suffix == ".json" or path.name.startswith(".z") else 0
+        said.append([str(path.relative_to(folder)), size, found.st_mtime_ns])
+    return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+
+
+def _chunk_folders(folder: Path, node: Node) -> Iterator[Path]:
+    stored = node.shards or node.chunks
+    if node.shape is None or node.keys is None or not stored:
+        return
+    if node.keys.prefix and node.keys.separator == "/":
+        folder /= node.keys.prefix
+    yield folder
+    if node.keys.separator != "/":
+        return
+    grid = node.keys.in_order([-(-n // c) for n, c in zip(node.shape, stored, strict=True)])
+    left = FOLDERS
+    for depth in range(1, len(grid)):
+        for position in itertools.islice(itertools.product(*map(range, grid[:depth])), left):
+            yield folder.joinpath(*map(str, position))
+        left -= min(left, math.prod(grid[:depth]))

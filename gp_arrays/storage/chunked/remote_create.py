@@ -1,0 +1,29 @@
+"""Making and removing arrays in remote stores, where nothing can be renamed.
+
+An array is there once its document is, which is written last; and it is removed document first. So a program that is
+stopped leaves an array, or chunks without one, which no reader takes for an array.
+"""
+
+from __future__ import annotations
+
+from ..access.chunk_files import is_there
+from ..access.remote import RemotePath
+from ..metadata.pyramids import LEVEL
+from .engine import DOCUMENTS
+
+
+def groups_to_make(root: RemotePath, parts: list[str]) -> list[RemotePath]:
+    """The store and the groups in it, one below the other, that have no document yet."""
+    groups = [root.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
+    return [
+        group for group in groups if not any(is_there(group / name) for name in ("zarr.json", ".zgroup", ".zarray"))
+    ]
+
+
+def remove_array(folder: RemotePath) -> None:
+    """Remove an array or a pyramid with its levels, and whatever else is below. Raises StoreError."""
+    levels = [folder / entry.name for entry in folder.entries() if entry.is_dir() and LEVEL.fullmatch(entry.name)]
+    for part in (folder, *levels):
+        for name in DOCUMENTS:
+            (part / name).remove_key()
+    folder.remove()

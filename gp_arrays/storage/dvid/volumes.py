@@ -1,0 +1,282 @@
+"""DVID's protocol: what an instance says of itself, and its voxels.
+
+The server counts in x, y, z, everything here in z, y, x: only ``parse_info`` and the functions that make
+URLs turn one into the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ...errors import StoreError
+from .http import CONNECTIONS, SHOWN, STEP, Body, ending, fetch, get_json
+from .versions import entry, quoted, require
+
+#: Voxels along each axis of a piece: the server takes a lock of its own for requests of more than 256 cubed.
+SIDE = 256
+
+GREY = ("uint8blk", "uint16blk", "uint32blk", "uint64blk", "float32blk", "rgba8blk")
+LABELS = ("labelmap", "labelarray", "labelblk")
+DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
+
+Box = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@attrs.frozen
+class Instance:
+    """What a data instance says of itself, in z, y, x.
+
+    Attributes:
+        name: Of the instance.
+        kind: Its ``TypeName``.
+        data_uuid: The version in which it was made.
+        dtype: Of the voxels, little-endian.
+        channels: Names of the values of a voxel, None where there is one.
+        block_size: Voxels of a block.
+        voxel_size, units: As the server states them.
+        begin, end: The corners of its voxels, in voxels; None where nothing was written.
+        grid_store: Whether it stands for another store, of which the server delivers blocks alone.
+        scales: The number of levels that the server halves by itself, the first not counted.
+        interpolable: Whether the instance allows that its values are interpolated.
+    """
+
+    name: str
+    kind: str
+    data_uuid: str
+    dtype: np.dtype[Any]
+    channels: tuple[str, ...] | None
+    block_size: tuple[int, ...]
+    voxel_size: Any
+    units: Any
+    begin: tuple[int, ...] | None
+    end: tuple[int, ...] | None
+    grid_store: bool
+    scales: int
+    interpolable: bool
+
+    @property
+    def is_labels(self) -> bool:
+        return self.kind in LABELS
+
+    @property
+    def voxel_shape(self) -> tuple[int, ...]:
+        """The shape of one voxel as it is sent: its channels, where there are any."""
+        return () if self.channels is None else (len(self.channels),)
+
+
+def get_instance(server: str, version: str, name: str) -> Instance:
+    """What an instance says of itself, by one request. Raises StoreError."""
+    return parse_info(get_json(f"{server}/api/node/{quoted(version)}/{quoted(name)}/info"), name)
+
+
+def parse_info(info: Any, name: str) -> Instance:
+    """An instance from the document that the server sends of it. Raises StoreError."""
+    base, extended = entry(info, "Base"), entry(info, "Extended")
+    require(isinstance(extended, Mapping), extended, "a table")
+    kind = entry(base, "TypeName")
+    if kind not in GREY + LABELS:
+        raise StoreError(
+            "cannot read that type of instance", found=f"{name!r} is {kind}", allowed=", ".join(GREY + LABELS)
+        )
+    values: Any = extended.get("Values") or (None if kind in GREY else [{"DataType": "uint64"}])
+    require(isinstance(values, list) and all(isinstance(each, Mapping) for each in values), values, "a list of values")
+    names = {str(each.get("DataType")) for each in values}
+    if len(names) != 1 or not names <= set(DTYPES):
+        raise StoreError(
+            "cannot read its values", found=f"{name!r} has {', '.join(sorted(names))}", allowed=", ".join(DTYPES)
+        )
+    labels = [str(each.get("Label") or i) for i, each in enumerate(values)]
+    unique = labels if len(set(labels)) == len(labels) else list(map(str, range(len(labels))))
+    grid_store = bool(extended.get("GridStore"))
+    begin, end = _corners(info, extended, grid_store)
+    scales = extended.get("MaxDownresLevel", 0)
+    return Instance(
+        name=name,
+        kind=kind,
+        data_uuid=str(base.get("DataUUID", "")),
+        dtype=np.dtype(names.pop()).newbyteorder("<"),
+        channels=tuple(unique) if len(unique) > 1 else None,
+        block_size=_integers(entry(extended, "BlockSize"), "BlockSize", least=1),
+        voxel_size=_reversed(extended.get("VoxelSize")),
+        units=_reversed(extended.get("VoxelUnits")),
+        begin=begin,
+        end=end,
+        grid_store=grid_store,
+        scales=scales if isinstance(scales, int) and kind in ("labelmap", "labelarray") else 0,
+        interpolable=extended.get("Interpolable") is not False,
+    )
+
+
+def _corners(info: Mapping[str, Any], extended: Mapping[str, Any], grid_store: bool) -> tuple[Any, Any]:
+    """The first voxel and the one after the last; None, None where nothing was written."""
+    for place in (extended, info.get("Extents") or {}):
+        low, high = place.get("MinPoint"), place.get("MaxPoint")
+        if low is not None and high is not None:
+            begin, last = _integers(low, "MinPoint"), _integers(high, "MaxPoint")
+            # MaxPoint is the last voxel; of a grid store the server puts the size there
+            end = tuple(each + (0 if grid_store else 1) for each in last)
+            if any(b >= e for b, e in zip(begin, end, strict=True)):
+                raise StoreError("its extents are empty", found=f"MinPoint {low}, MaxPoint {high}", allowed="`extent=`")
+            return begin, end
+    return None, None
+
+
+def read_box(url: str, instance: Instance, begin: Sequence[int], end: Sequence[int], query: Mapping[str, str]) -> Any:
+    """The voxels between two corners, shape (z, y, x) and channels last, as little-endian numbers.
+
+    Args:
+        url: Of the instance.
+        instance: What it says of itself.
+        begin, end: In voxels of the instance at the scale that the query names.
+        query: Of every request; ``compression=gzip`` is undone here.
+    """
+    out = new_box(instance, [e - b for b, e in zip(begin, end, strict=True)])
+    parts = pieces(instance, begin, end)
+    run_all([functools.partial(read_piece, url, instance, piece, query, out, begin) for piece in parts])
+    return out
+
+
+def new_box(instance: Instance, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Memory for a box of voxels."""
+    # blocks that a grid store does not have are left out of its replies, and are 0
+    new = np.zeros if instance.grid_store else np.empty
+    return new((*shape, *instance.voxel_shape), instance.dtype)
+
+
+def run_all(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run functions, a few at a time. Raises what one of them raises."""
+    if len(jobs) <= 1:
+        for job in jobs:
+            job()
+        return
+    with ThreadPoolExecutor(min(CONNECTIONS, len(jobs))) as threads:
+        futures = [threads.submit(job) for job in jobs]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def pieces(instance: Instance, begin: Sequence[int], end: Sequence[int]) -> list[Box]:
+    """A box in parts of at most 256 voxels along each axis, cut where blocks begin; of a grid store in whole blocks."""
+    axes = []
+    for low, high, size in zip(begin, end, instance.block_size, strict=True):
+        if instance.grid_store:
+            low, high = low // size * size, -(-high // size) * size
+        edges = [low]
+        while edges[-1] < high:
+            furthest = edges[-1] + (max(SIDE, size) if instance.grid_store else SIDE)
+            aligned = furthest // size * size
+            edges.append(min(high, aligned if aligned > edges[-1] else furthest))
+        axes.append(list(itertools.pairwise(edges)))
+    return [(tuple(a for a, _ in box), tuple(b for _, b in box)) for box in itertools.product(*axes)]
+
+
+def read_piece(
+    url: str, instance: Instance, piece: Box, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int]
+) -> None:
+    """Read a piece into its place in ``out``, which begins at ``origin``."""
+    (_read_blocks if instance.grid_store else _read_raw)(url, instance, piece, query, out, origin)
+
+
+def _read_raw(
+    url: str, instance: Instance, piece: Box, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int]
+) -> None:
+    begin, end = piece
+    shape = tuple(e - b for b, e in zip(begin, end, strict=True))
+    target = out[tuple(slice(b - o, e - o) for b, e, o in zip(begin, end, origin, strict=True))]
+    sent = shape
+    aligned = all(b % size == 0 for b, size in zip(begin, instance.block_size, strict=True))
+    if instance.kind == "labelmap" and shape == instance.block_size and aligned:
+        # asked for exactly one block that was never written, the server fails where it delivers 0 otherwise
+        sent = (*shape[:-1], shape[-1] + 1)
+    plane = (*sent[1:], *instance.voxel_shape)
+    planes = max(1, STEP // (math.prod(plane) * out.itemsize))
+
+    def consume(body: Body) -> None:
+        if sent == shape and target.flags.c_contiguous:
+            body.fill(target)
+            return
+        buffer = np.empty((planes, *plane), out.dtype)
+        for first in range(0, len(target), planes):
+            part = target[first : first + planes]
+            body.fill(buffer[: len(part)])
+            part[...] = buffer[: len(part), :, : shape[-1]]
+
+    address = f"{url}/raw/0_1_2/{_xyz(sent)}/{_xyz(begin)}{_query(query)}"
+    fetch(address, consume, gunzip=query.get("compression") == "gzip")
+
+
+def _read_blocks(
+    url: str, instance: Instance, piece: Box, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int]
+) -> None:
+    """Whole blocks of a piece, and again one by one those that a reply for several blocks left out."""
+    size = instance.block_size
+    ranges = [range(b // n, e // n) for b, e, n in zip(*piece, size, strict=True)]
+    expected = set(itertools.product(*ranges))
+    delivered: set[tuple[int, ...]] = set()
+    block_bytes = math.prod((*size, *instance.voxel_shape)) * out.itemsize
+
+    def consume(body: Body) -> None:
+        delivered.clear()
+        for position, count, data in _blocks_of(body, block_bytes):
+            if position not in expected or position in delivered or count != block_bytes:
+                text = ending(bytes(data[-SHOWN:]))
+                raise StoreError("the reply has a block that was not asked for", f"{position}, {count} bytes{text}")
+            block = np.frombuffer(data, out.dtype).reshape(*size, *instance.voxel_shape)
+            delivered.add(position)
+            corner = [p * n - o for p, n, o in zip(position, size, origin, strict=True)]
+            inside = [(max(c, 0), min(c + n, s)) for c, n, s in zip(corner, size, out.shape, strict=False)]
+            target = tuple(slice(a, b) for a, b in inside)
+            out[target] = block[tuple(slice(a - c, b - c) for (a, b), c in zip(inside, corner, strict=True))]
+
+    shape = tuple(e - b for b, e in zip(*piece, strict=True))
+    fetch(f"{url}/subvolblocks/{_xyz(shape)}/{_xyz(piece[0])}?compression=uncompressed", consume)
+    if len(expected) > 1:
+        for position in sorted(expected - delivered):
+            begin = tuple(p * n for p, n in zip(position, size, strict=True))
+            end = tuple(b + n for b, n in zip(begin, size, strict=True))
+            _read_blocks(url, instance, (begin, end), query, out, origin)
+
+
+def _blocks_of(body: Body, block_bytes: int) -> Iterator[tuple[tuple[int, ...], int, memoryview]]:
+    """Of each block of a reply its position, how many bytes it is said to have, and its voxels."""
+    buffer = memoryview(bytearray(16 + block_bytes))
+    while size := body.read_into(buffer):
+        if size < len(buffer):
+            raise StoreError("the reply ends within a block", found=f"{size} bytes{ending(bytes(buffer[:size]))}")
+        x, y, z, count = np.frombuffer(buffer, "<i4", 4).tolist()
+        yield (z, y, x), count, buffer[16:]
+
+
+def instance_url(server: str, uuid: str, name: str) -> str:
+    return f"{server}/api/node/{quoted(uuid)}/{quoted(name)}"
+
+
+def _query(query: Mapping[str, str]) -> str:
+    return "?" + "&".join(f"{key}={value}" for key, value in query.items()) if query else ""
+
+
+def _xyz(values: Sequence[int]) -> str:
+    return "_".join(str(value) for value in reversed(values))
+
+
+def _reversed(value: Any) -> Any:
+    return value[::-1] if isinstance(value, list) else value
+
+
+def _integers(value: Any, what: str, least: int | None = None) -> tuple[int, ...]:
+    """Three integers, in z, y, x."""
+    good = isinstance(value, list) and len(value) == 3 and all(type(each) is int for each in value)
+    require(good and (least is None or min(value) >= least), {what: value}, "three integers")
+    return tuple(reversed(value))

@@ -1,0 +1,1 @@
+"""What stores say of their arrays: shape, dtype, geometry, names and pyramids."""

@@ -1,0 +1,80 @@
+"""Dialects that are written in the attributes of the array itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ....units import Quantity
+from .reading import AS_STORED, Described, Dialect, Level, Reading, first_text_list
+
+NAMES = ("axis_names", "axes", "_ARRAY_DIMENSIONS")
+
+
+def _funlib(described: Described) -> Reading | None:
+    """``voxel_size`` or ``resolution``, ``offset``, ``units``, and names of axes under several keys."""
+    own = described.attrs
+    sizes = {key: own[key] for key in ("voxel_size", "resolution") if own.get(key) is not None}
+    values = [[Quantity.parse(size).value for size in each] for each in sizes.values()]
+    if len(values) == 2 and not _same(*values):
+        raise ValueError(" contradicts ".join(f"{key} {value}" for key, value in sizes.items()))
+    names = first_text_list(*(own.get(key) for key in NAMES), (described.node.document or {}).get("dimension_names"))
+    size, offset = next(iter(sizes.values()), None), own.get("offset")
+    levels = [] if size is None and offset is None else [Level(size, offset)]
+    if not levels and names is None:
+        return None
+    return Reading(names, own.get("types"), levels, units=own.get("units", own.get("unit")))
+
+
+def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """True if lengths are equal but for the noise of arithmetic."""
+    return len(one) == len(other) and all(
+        abs(a - b) * 10**6 <= max(abs(a), abs(b)) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _tensorstore(described: Described) -> Reading | None:
+    """``dimension_units``: for each axis a length, or nothing."""
+    units = described.attrs.get("dimension_units")
+    if units is None or not any(units):
+        return None
+    sizes = [_size(unit) for unit in units]
+    return Reading(kinds=["channel" if size is None else "space" for size in sizes], levels=[Level(sizes)])
+
+
+def _size(unit: Any) -> Any:
+    """A number and a unit, as one text or as a pair; a unit alone counts once. None for no unit at all."""
+    if isinstance(unit, list):
+        unit = f"{unit[0]} {unit[1]}"
+    if not unit:
+        return None
+    return f"1 {unit}" if unit[0].isalpha() else unit
+
+
+def _element_size(described: Described) -> Reading | None:
+    size = described.attrs.get("element_size_um")
+    return None if size is None else Reading(levels=[Level(size)])
+
+
+def _axistags(described: Described) -> Reading | None:
+    """Names of axes and perhaps their voxel size: 0 is one that is not known. Units stand beside them."""
+    tags = described.attrs.get("axistags")
+    if tags is None:
+        return None
+    axes = json.loads(tags)["axes"]
+    units = json.loads(described.attrs.get("axis_units") or "{}")
+    names, sizes = [axis["key"] for axis in axes], [axis.get("resolution") or None for axis in axes]
+    return Reading(names, levels=[Level(sizes)] if any(sizes) else [], units=[units.get(name) for name in names])
+
+
+FUNLIB = Dialect(
+    "funlib.persistence or DaCapo",
+    ("voxel_size", "resolution"),
+    _funlib,
+    order=AS_STORED,
+    shared_keys=("offset", "units", "unit", "types", "channel_names", *NAMES),
+)
+TENSORSTORE = Dialect("TensorStore", ("dimension_units",), _tensorstore)
+FIJI_HDF5 = Dialect("HDF5 of Fiji", ("element_size_um",), _element_size, unit="um")
+ILASTIK = Dialect("ilastik", (), _axistags, shared_keys=("axistags", "axis_units"), cured_by_axes=True)

@@ -1,0 +1,71 @@
+"""Dialects of tools from the world of N5, which list x first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ....units import Quantity
+from ..pyramids import LEVEL
+from .reading import CENTRE_OF_LEVELS, X_FIRST, Described, Dialect, Level, Reading
+
+FACTORS = "downsamplingFactors"
+
+
+def factors_of(described: Described) -> Sequence[Any] | None:
+    """By how much larger than at the finest level voxels are along x, y, z; None where nothing says it."""
+    if FACTORS in described.attrs:
+        return list(described.attrs[FACTORS])
+    number = LEVEL.fullmatch(described.node.path.rpartition("/")[2])
+    for group, _ in described.groups:
+        for key in (FACTORS, "scales"):
+            if number is not None and isinstance(group.attrs.get(key), list):
+                return list(group.attrs[key][int(number[1])])
+    return None
+
+
+def times(sizes: Sequence[Any], factors: Sequence[Any] | None) -> list[Any]:
+    """Voxel sizes of a level from those of the finest one."""
+    if factors is None:
+        return list(sizes)
+    return [Quantity.parse(a).value * Quantity.parse(b).value for a, b in zip(sizes, factors, strict=True)]
+
+
+def _of_group(described: Described) -> Reading | None:
+    """``resolution`` and ``offset`` of the group are those of its finest level."""
+    above = described.groups[:2]
+    groups = [group.attrs for group, _ in above if not {"multiScale", "painteraData", FACTORS}.isdisjoint(group.attrs)]
+    is_level = "resolution" not in described.attrs and LEVEL.fullmatch(described.node.path.rpartition("/")[2])
+    if FACTORS not in described.attrs and not groups and not is_level:
+        return None
+    own, offset = described.attrs.get("resolution"), described.attrs.get("offset")
+    finest = next((group.attrs["resolution"] for group, _ in above if "resolution" in group.attrs), own)
+    if finest is None:
+        return None
+    size = times(finest, factors_of(described))
+    if own is not None and times(own, None) not in (list(finest), size) and times(own, [1] * len(own)) != size:
+        raise ValueError(f"resolution {own} of the array contradicts resolution {finest} of its group")
+    start = next((group.attrs["offset"] for group, _ in above if "offset" in group.attrs), offset)
+    unit = described.nearest("unit")
+    return Reading(levels=[Level(finest, start), Level(size, offset)], level=1, units=unit)
+
+
+def _pixel_resolution(described: Described) -> Reading | None:
+    """``pixelResolution`` of the array or of a group above it."""
+    stated = described.nearest("pixelResolution")
+    if stated is None:
+        return None
+    sizes, unit = (stated["dimensions"], stated.get("unit")) if isinstance(stated, Mapping) else (stated, None)
+    factors = described.attrs.get(FACTORS) if "pixelResolution" in described.attrs else factors_of(described)
+    return Reading(levels=[Level(times(sizes, factors))], units=unit)
+
+
+PAINTERA = Dialect(
+    "Paintera or pybdv",
+    ("resolution", "offset", "multiScale"),
+    _of_group,
+    order=X_FIRST,
+    marks=CENTRE_OF_LEVELS,
+    shared_keys=(FACTORS, "unit"),
+)
+N5_VIEWER = Dialect("n5-viewer", ("pixelResolution",), _pixel_resolution, order=X_FIRST)

@@ -1,0 +1,234 @@
+"""Where the voxels of a stored array are: what its metadata say, and what the user says instead."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from ...errors import ConfigError, GpArraysError, StoreError
+from ...units import DEFAULT_UNIT, Quantity, without_noise
+from ..access.remote import StorePath
+from .axes import roles_of
+from .dialects import DIALECTS
+from .dialects.lengths import Lengths, lengths_of
+from .dialects.reading import AS_STORED, X_FIRST, Described, Dialect, Level, Reading
+from .dialects.unknown import unknown_offsets, unknown_sizes, unknown_units
+from .documents import Node
+from .keys import N5
+
+logger = logging.getLogger(__name__)
+
+REMEDY = "`voxel_size=` and `offset=` override the metadata"
+
+#: What raises where metadata are not as a dialect has them.
+_MALFORMED = (ConfigError, ValueError, KeyError, TypeError, IndexError, AttributeError)
+
+
+@attrs.frozen
+class Override:
+    """What the user says of an array; None for what is left to its metadata.
+
+    ``unit`` is that of bare lengths here and of all lengths of the metadata.
+    """
+
+    voxel_size: tuple[Quantity, ...] | None = None
+    offset: tuple[Quantity, ...] | None = None
+    axes: Sequence[str] | None = None
+    unit: str | None = None
+
+
+@attrs.frozen
+class Geometry:
+    """Where the voxels of a stored array are.
+
+    Attributes:
+        axes: Names of all axes in the store's order; non-spatial ones as ``s``, ``c``, ``t``.
+        nonspatial: For each axis whether it is a non-spatial one.
+        voxel_size, offset: Per spatial axis, in the store's order. Bare lengths of the user have no unit.
+        squeeze: Whether non-spatial axes of one entry are left out (multiscale stores).
+        dialect: Who writes such metadata as tell the voxel size; None where none do.
+        assumed: What is taken for granted, since neither the metadata nor the user say it.
+    """
+
+    axes: tuple[str, ...]
+    nonspatial: tuple[bool, ...]
+    voxel_size: tuple[Quantity, ...]
+    offset: tuple[Quantity, ...]
+    squeeze: bool = False
+    dialect: str | None = None
+    assumed: tuple[str, ...] = ()
+
+
+def read_geometry(root: StorePath, node: Node, override: Override | None = None) -> Geometry:
+    """The geometry of an array, from its attributes, the groups that it lies in and what is beside it.
+
+    Args:
+        root: The store.
+        node: The array.
+        override: What the user says of it, which wins, also over metadata that cannot be understood.
+
+    Raises:
+        StoreError: Metadata that are malformed, contradict each other or are not understood.
+        TreeError: Axes of the user that do not fit the array.
+    """
+    assert node.shape is not None
+    override = override or Override()
+    place, problems = f"{root}/{node.path}", list[StoreError]()
+    described = Described.of(root, node)
+    readings = list(_readings(described, override, place, problems))
+    axes, nonspatial, kinds = _roles(readings, override, len(node.shape), place)
+    spoken: list[Lengths] = []
+    for dialect, reading in readings:
+        if reading.levels:
+            try:
+                spoken.append(lengths_of(dialect, reading, nonspatial, kinds, override.unit))
+            except _MALFORMED as error:
+                problems.append(_malformed(error, place, dialect))
+    sized = [each for each in spoken if each.voxel_size is not None and not each.relative]
+    if override.voxel_size is None:
+        _require_agreement(sized, problems, place)
+    first = sized[0].with_units_of(sized[1:]) if sized else None
+    sizes, assumed = _voxel_size(
+        first, spoken, override, [name for name, lead in zip(axes, nonspatial, strict=True) if not lead]
+    )
+    offset = override.offset or next(
+        (each.offset for each in [*([first] if first else []), *spoken] if each.offset), None
+    )
+    unknown = [] if override.offset or any(each.offset for each in spoken) else unknown_offsets(node.attrs)
+    if override.voxel_size is None and (unknown := [*_unknown_lengths(described, sized), *unknown]):
+        raise StoreError("metadata that are not understood", f"{', '.join(unknown)} in {place}", REMEDY)
+    if offset is None and (problems or unknown):
+        assumed.append("no offset that can be read: 0 assumed")
+    if offset is None:
+        offset = (Quantity.parse(0),) * len(sizes)
+    for text in assumed:
+        logger.warning("%s: %s", place, text)
+    if first is not None and not first.has_units:
+        logger.info("%s says no unit: taken as %s", place, DEFAULT_UNIT)
+    return Geometry(
+        axes,
+        nonspatial,
+        *without_noise(sizes, _in_unit(offset, sizes, override)),
+        any(reading.squeeze for _, reading in readings),
+        None if first is None or override.voxel_size is not None else first.dialect,
+        tuple(assumed),
+    )
+
+
+def _readings(
+    described: Described, override: Override, place: str, problems: list[StoreError]
+) -> Iterator[tuple[Dialect, Reading]]:
+    """What each dialect says of an array; what one has understood is kept from the next ones."""
+    sized = override.voxel_size is not None and override.offset is not None
+    for dialect in DIALECTS:
+        if dialect.last_resort and sized:
+            continue
+        reading = None
+        try:
+            reading = dialect.read(described)
+        except (GpArraysError, *_MALFORMED) as error:
+            if not (dialect.cured_by_axes and override.axes):
+                problems.append(_malformed(error, place, dialect))
+        else:
+            if reading is None:
+                continue
+        described = described.without(dialect.keys)
+        if reading is not None:
+            sized = sized or (reading.has_size and not reading.relative)
+            x_first = dialect.order == X_FIRST or (dialect.order == AS_STORED and described.node.format == N5)
+            yield dialect, _turned(reading) if x_first else reading
+
+
+def _turned(reading: Reading) -> Reading:
+    """The same with all lists in the opposite order."""
+
+    def turn(values: Any) -> Any:
+        return list(values)[::-1] if isinstance(values, (list, tuple)) else values
+
+    levels = [Level(turn(level.size), turn(level.position)) for level in reading.levels]
+    names, kinds, units = turn(reading.names), turn(reading.kinds), turn(reading.units)
+    return attrs.evolve(reading, names=names, kinds=kinds, levels=levels, units=units)
+
+
+def _malformed(error: Exception, place: str, dialect: Dialect) -> StoreError:
+    problem, found, allowed = "malformed geometry", str(error), None
+    if isinstance(error, GpArraysError):
+        problem = error.problem if isinstance(error, StoreError) else f"{problem}: {error.problem}"
+        found, allowed = error.found or "", error.allowed
+    elif isinstance(error, KeyError):
+        found = f"no {error}"
+    elif type(error) is not ValueError:
+        found = f"{type(error).__name__}: {error}"
+    remedy = f"`axes=` overrides its names, {REMEDY}" if dialect.cured_by_axes else REMEDY
+    return StoreError(
+        problem, f"{found} in {place}, read as {dialect.name}", "; ".join(filter(None, [allowed, remedy]))
+    )
+
+
+def _roles(
+    readings: Sequence[tuple[Dialect, Reading]], override: Override, ndim: int, place: str
+) -> tuple[tuple[str, ...], tuple[bool, ...], Sequence[str] | None]:
+    """Names of all axes, which of them are not spatial, and of what kind each is where that is known."""
+    levels = [reading.levels[reading.level] for _, reading in readings if reading.levels]
+    lengths = [*(level.size or level.position for level in levels), override.voxel_size]
+    dims = next((len(each) for each in lengths if isinstance(each, (list, tuple))), None)
+    if override.axes:
+        return (*roles_of(ndim, override.axes, None, dims), None)
+    named = [reading for _, reading in readings if reading.names] or [
+        reading for _, reading in readings if reading.kinds
+    ]
+    names, kinds = (named[0].names, named[0].kinds) if named else (None, None)
+    try:
+        for other in named[1:]:
+            if names and other.names and list(names) != list(other.names) and sorted(names) == sorted(other.names):
+                raise ValueError(f"axes {', '.join(names)} and {', '.join(other.names)} contradict each other")
+        return (*roles_of(ndim, None, names, dims, kinds), kinds)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StoreError("malformed geometry", f"{error} in {place}", "`axes=` overrides the metadata") from None
+
+
+def _require_agreement(sized: Sequence[Lengths], problems: Sequence[StoreError], place: str) -> None:
+    """Raises StoreError for metadata that are malformed or contradict each other."""
+    if problems:
+        raise problems[0]
+    for other in sized[1:]:
+        if not sized[0].agrees(other):
+            raise StoreError("metadata contradict each other", f"{sized[0]}, {other} in {place}", REMEDY)
+
+
+def _unknown_lengths(described: Described, sized: Sequence[Lengths]) -> list[str]:
+    """Attributes that seem to say a voxel size or its unit, where no dialect does."""
+    own = described.node.attrs
+    if sized:
+        return [] if any(each.has_units for each in sized) else unknown_units(own)
+    above = unknown_sizes(described.groups[0][0].attrs) if described.groups else []
+    return unknown_sizes(own) or [f"{key} of its group" for key in above]
+
+
+def _voxel_size(
+    first: Lengths | None, spoken: Sequence[Lengths], override: Override, spatial: Sequence[str]
+) -> tuple[tuple[Quantity, ...], list[str]]:
+    """The voxel size, and what is assumed to know it."""
+    if override.voxel_size is not None:
+        return tuple(Quantity(size.value, size.unit or override.unit) for size in override.voxel_size), []
+    unit = override.unit or DEFAULT_UNIT
+    if first is not None and first.voxel_size is not None:
+        bare = [axis for axis, size in zip(spatial, first.voxel_size, strict=True) if not size.unit]
+        # no unit at all is usual; between axes that have one it is mostly a length that the writer did not know
+        assumed = [f"no unit for {', '.join(bare)}: {unit} assumed"] if 0 < len(bare) < len(spatial) else []
+        return tuple(Quantity(size.value, size.unit or unit) for size in first.voxel_size), assumed
+    factors = next((each.voxel_size for each in spoken if each.relative), None)
+    sizes = (Quantity.parse(1),) * len(spatial) if factors is None else factors
+    return tuple(Quantity(size.value, unit) for size in sizes), [f"no voxel size: 1 {unit} assumed"]
+
+
+def _in_unit(offset: tuple[Quantity, ...], sizes: tuple[Quantity, ...], override: Override) -> tuple[Quantity, ...]:
+    """An offset in the unit that it has; bare, it is in that of the voxel size, or the user's if it is the user's."""
+    if override.offset is not None:
+        return tuple(Quantity(begin.value, begin.unit or override.unit) for begin in offset)
+    if override.voxel_size is not None or len(offset) != len(sizes):
+        return tuple(Quantity(begin.value, begin.unit or override.unit or DEFAULT_UNIT) for begin in offset)
+    return tuple(Quantity(begin.value, begin.unit or size.unit) for begin, size in zip(offset, sizes, strict=True))

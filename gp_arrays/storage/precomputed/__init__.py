@@ -1,0 +1,1 @@
+"""Volumes in Neuroglancer's precomputed format."""

@@ -1,0 +1,153 @@
+"""What volumes in Neuroglancer's precomputed format say of themselves.
+
+The format counts in x, y, z, everything here in z, y, x: only ``parse_info`` and ``chunk_key`` turn one into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ...errors import StoreError, quoted
+from .codecs import ENCODINGS
+from .shards import Sharding
+
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
+#: The dtypes that an encoding is for, where it is not for all.
+DTYPES_OF = {"compressed_segmentation": ("uint32", "uint64"), "jpeg": ("uint8",), "png": ("uint8", "uint16")}
+
+
+@attrs.frozen
+class Scale:
+    """One scale of a volume, in z, y, x.
+
+    Attributes:
+        key: Its folder, as the volume names it.
+        size: In voxels.
+        begin: Its first voxel.
+        chunk: Voxels of a chunk; those at the far edges have fewer.
+        resolution: The size of a voxel, in nanometers, as stated.
+        encoding: Of its chunks.
+        block: Voxels of a block of ``compressed_segmentation``.
+        sharding: How chunks are put together in files, None where each is a file.
+    """
+
+    key: str
+    size: tuple[int, ...]
+    begin: tuple[int, ...]
+    chunk: tuple[int, ...]
+    resolution: tuple[Any, ...]
+    encoding: str
+    block: tuple[int, ...] | None
+    sharding: Sharding | None
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The number of chunks along each axis."""
+        return tuple(-(-n // c) for n, c in zip(self.size, self.chunk, strict=True))
+
+    @property
+    def has_checksums(self) -> bool:
+        """True if a flipped bit in a chunk is noticed."""
+        return self.encoding == "png" or (self.sharding is not None and self.sharding.data_gzip)
+
+    def extent(self, position: Sequence[int]) -> list[tuple[int, int]]:
+        """From where to where a chunk reaches, in voxels from the first one."""
+        corners = zip(position, self.chunk, self.size, strict=True)
+        return [(p * c, min((p + 1) * c, n)) for p, c, n in corners]
+
+    def chunk_key(self, position: Sequence[int]) -> str:
+        """The name of a chunk; where chunks have files of their own, that of its file."""
+        ends = zip(self.extent(position), self.begin, strict=True)
+        return f"{self.key}/{'_'.join(f'{a + b}-{z + b}' for (a, z), b in reversed(list(ends)))}"
+
+
+@attrs.frozen
+class Info:
+    """What a volume says of itself.
+
+    Attributes:
+        dtype: Of the voxels, little-endian.
+        channels: The number of values of a voxel.
+        is_labels: Whether it is a segmentation.
+        scales: Finest first, as they are listed.
+    """
+
+    dtype: np.dtype[Any]
+    channels: int
+    is_labels: bool
+    scales: tuple[Scale, ...]
+
+
+def parse_info(document: Any) -> Info:
+    """A volume from its document. Raises StoreError for what is not read, other errors for what is malformed."""
+    kind = document.get("@type", "neuroglancer_multiscale_volume")
+    if kind != "neuroglancer_multiscale_volume":
+        raise StoreError("not a volume", found=quoted(kind), allowed="neuroglancer_multiscale_volume")
+    dtype, (channels,) = document["data_type"], _whole([document["num_channels"]], 1, count=1)
+    if dtype not in DTYPES:
+        raise StoreError("cannot read this dtype", found=quoted(dtype), allowed=", ".join(DTYPES))
+    scales = tuple(_scale(scale) for scale in document["scales"])
+    if not scales:
+        raise ValueError("no scales")
+    return Info(np.dtype(dtype).newbyteorder("<"), channels, document.get("type") == "segmentation", scales)
+
+
+def _scale(scale: Mapping[str, Any]) -> Scale:
+    key, encoding = scale["key"], scale["encoding"]
+    if not isinstance(key, str) or not key.strip("/"):
+        raise ValueError(f"the key {quoted(key)} of a scale")
+    block = scale.get("compressed_segmentation_block_size")
+    if encoding == "compressed_segmentation" and block is None:
+        raise KeyError("compressed_segmentation_block_size")
+    resolution = scale["resolution"]
+    if len(resolution) != 3:
+        raise ValueError(f"resolution {quoted(resolution)}")
+    return Scale(
+        key.rstrip("/"),
+        _whole(scale["size"], 1),
+        _whole(scale.get("voxel_offset") or [0, 0, 0]),
+        _whole(scale["chunk_sizes"][0], 1),
+        tuple(reversed(resolution)),
+        encoding,
+        None if block is None else _whole(block, 1),
+        None if scale.get("sharding") is None else _sharding(scale["sharding"]),
+    )
+
+
+def _sharding(document: Mapping[str, Any]) -> Sharding:
+    if document["@type"] != "neuroglancer_uint64_sharded_v1":
+        raise StoreError("cannot read this sharding", quoted(document["@type"]), "neuroglancer_uint64_sharded_v1")
+    if document["hash"] not in ("identity", "murmurhash3_x86_128"):
+        raise StoreError("cannot read this sharding", f"hash {quoted(document['hash'])}", "murmurhash3_x86_128")
+    encodings = [document.get(f"{part}_encoding", "raw") for part in ("minishard_index", "data")]
+    if not set(encodings) <= {"raw", "gzip"}:
+        raise StoreError("cannot read this sharding", f"encodings {quoted(encodings)}", "raw, gzip")
+    bits = [document[f"{part}_bits"] for part in ("preshift", "minishard", "shard")]
+    shard, minishard, preshift = _whole(bits, 0)
+    if max(preshift, minishard, shard, minishard + shard - 1) > 63:
+        raise ValueError(f"sharding by {quoted(bits)} bits")
+    index_gzip, data_gzip = (encoding == "gzip" for encoding in encodings)
+    return Sharding(preshift, document["hash"] != "identity", minishard, shard, index_gzip, data_gzip)
+
+
+def _whole(values: Sequence[Any], least: int | None = None, count: int = 3) -> tuple[int, ...]:
+    """Integers in reversed order. Raises ValueError."""
+    numbers = tuple(int(value) for value in reversed(values))
+    if len(numbers) != count or list(numbers) != list(reversed(values)) or (least is not None and min(numbers) < least):
+        raise ValueError(f"{quoted(values)} where {count} integers belong")
+    return numbers
+
+
+def require_encoding(info: Info, scale: Scale) -> None:
+    """Raises StoreError where the chunks of a scale are in an encoding that is not read, or not for their dtype."""
+    if scale.encoding not in ENCODINGS:
+        found = f"encoding {quoted(scale.encoding)} of scale {scale.key!r}"
+        raise StoreError("cannot read its chunks", found, ", ".join(ENCODINGS))
+    allowed = DTYPES_OF.get(scale.encoding, DTYPES)
+    if info.dtype.name not in allowed:
+        found = f"{info.dtype.name} in encoding {scale.encoding!r} of scale {scale.key!r}"
+        raise StoreError("cannot read its chunks", found, ", ".join(allowed))

@@ -1,0 +1,1 @@
+"""TIFF files and stacks of slices."""

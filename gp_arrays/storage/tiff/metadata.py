@@ -1,0 +1,127 @@
+"""What TIFF files say of themselves: voxel sizes and channels, in OME-XML, ImageJ's description, resolution tags."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+from xml.etree import ElementTree
+
+from ...errors import ConfigError, StoreError, quoted
+from ...units import Quantity, metres
+
+#: Units of resolution tags and of ImageJ, as units of length.
+_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um", "in": "inch", "inches": "inch", "centimeter": "cm", r"\u00b5m": "um"}
+_NO_UNIT = (None, "", "pixel", "pixels", "voxel", "voxels", "reference frame", "none")
+#: A number with noise of arithmetic is the shortest decimal that is so near to it, relative to it.
+_NOISE = Fraction(1, 10**9)
+_REMEDY = "`voxel_size=` overrides it"
+
+
+def without_noise(value: Fraction, slack: Fraction = _NOISE) -> Fraction:
+    """The shortest decimal near a positive number.
+
+    >>> without_noise(Fraction(0.1) * 4), without_noise(Fraction(1, 3), Fraction(1, 10**4))
+    (Fraction(2, 5), Fraction(3333, 10000))
+    """
+    low, high = value * (1 - slack), value * (1 + slack)
+    digits = 0
+    while (shortest := Fraction(math.ceil(low * 10**digits), 10**digits)) > high:
+        digits += 1
+    return shortest
+
+
+def stated_lengths(tags: Any, ome: str | None, imagej: Mapping[str, Any] | None, axes: str) -> dict[str, Quantity]:
+    """The voxel size along ``x``, ``y`` and ``z`` as far as a file says it; without a unit where it says none.
+
+    Args:
+        tags: Those of its first page.
+        ome, imagej: Its OME-XML, or what ImageJ wrote.
+        axes: tifffile's letters for its axes.
+
+    Raises:
+        StoreError: What it says cannot be understood, or contradicts itself.
+    """
+    pixel = {axis: _pixel(tags.valueof(code, default=(1, 1))) for axis, code in (("x", 282), ("y", 283))}
+    unit = tags.valueof(296, default=2)
+    lengths: dict[str, Quantity] = {}
+    if imagej is not None and (imagej.get("unit") not in _NO_UNIT or "spacing" in imagej):
+        # what is 1 is not written
+        unit = imagej.get("unit") or unit
+        depth = abs(_number(imagej.get("spacing", 1)))
+        lengths = {"x": _length(Fraction(1), unit), "y": _length(Fraction(1), unit), "z": _length(depth, unit)}
+    lengths |= {axis: _length(size, unit) for axis, size in pixel.items() if size is not None}
+    for axis, length in (_of_ome(ome) if ome is not None else {}).items():
+        tag = lengths.get(axis)
+        if tag and tag.unit and length.unit and abs(length.to("m") - tag.to("m")) > length.to("m") / 1000:
+            raise StoreError(
+                "the file contradicts itself",
+                found=f"voxel size along {axis}: {length} by its OME-XML, {tag} by its resolution tag",
+                allowed="`voxel_size=` says which",
+            )
+        lengths[axis] = length
+    return lengths
+
+
+def channel_names(ome: str) -> tuple[str, ...] | None:
+    """Names of the channels in OME-XML, where all have one. Raises StoreError where it is malformed."""
+    pixels = _pixels(ome)
+    names = () if pixels is None else tuple(each.get("Name", "") for each in pixels.iterfind("{*}Channel"))
+    return names if names and all(names) and len(set(names)) == len(names) else None
+
+
+def _pixel(resolution: tuple[int, int]) -> Fraction | None:
+    """The size of a pixel, from the number of pixels in a unit; None where that says nothing."""
+    numerator, denominator = resolution
+    if 0 in resolution or numerator == denominator:
+        return None
+    size = Fraction(denominator, numerator)
+    # numbers that are no decimal were rounded, in the last digit of the smaller one
+    slack = Fraction(1, 2 * min(resolution))
+    is_decimal = (10**12 * size).denominator == 1
+    return size if is_decimal or slack > Fraction(1, 10**5) else without_noise(size, slack)
+
+
+def _length(value: Fraction, unit: Any) -> Quantity:
+    """A length; without a unit where the unit is none of length."""
+    name = unit.strip() if isinstance(unit, str) else unit
+    name = name.lower() if isinstance(name, str) and len(name) > 2 else name
+    name = _UNITS.get(name, name)
+    if name == 1 or name in _NO_UNIT:
+        return Quantity(value)
+    if name == "inch":
+        value, name = value * Fraction(254, 100), "cm"
+    try:
+        metres(name)
+        return Quantity.parse(value, name)
+    except (ConfigError, AttributeError):
+        found = f"{float(value):.9g} {quoted(unit)}"
+        raise StoreError("cannot understand its voxel size", found, _REMEDY) from None
+
+
+def _pixels(ome: str) -> Any:
+    try:
+        return ElementTree.fromstring(ome.encode()).find(".//{*}Pixels")
+    except ElementTree.ParseError as error:
+        raise StoreError("malformed OME-XML", str(error), _REMEDY) from None
+
+
+def _of_ome(ome: str) -> dict[str, Quantity]:
+    pixels = _pixels(ome)
+    stated = {} if pixels is None else pixels.attrib
+    return {
+        axis.lower(): _length(_number(stated[name]), stated.get(f"{name}Unit", "µm"))
+        for axis in "XYZ"
+        if (name := f"PhysicalSize{axis}") in stated
+    }
+
+
+def _number(value: Any) -> Fraction:
+    try:
+        number = Quantity.parse(float(value)).value
+        if number != 0:
+            return without_noise(number) if number > 0 else -without_noise(-number)
+    except (ConfigError, ValueError, TypeError):
+        pass
+    raise StoreError("not a voxel size", quoted(value), _REMEDY)
