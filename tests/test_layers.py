@@ -33,6 +33,9 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
+#: The folders that all else in storage builds on, from left to right.
+STORAGE = ["storage.access", "storage.metadata", "storage.chunked"]
+
 #: What a method of every config or array needs from further right, imported when it is called.
 UPWARD = {
     "model.base": {"trees.document", "trees.tree"},
@@ -117,6 +120,22 @@ def test_a_module_imports_only_from_its_left(name: str) -> None:
         other for other in inside(name) - allowed if top(other) != top(name) and RANK[top(other)] >= RANK[top(name)]
     }
     assert not wrong, f"{name} imports {', '.join(sorted(wrong))}"
+
+
+def test_the_folders_of_storage_build_on_each_other() -> None:
+    def folder(name: str) -> str:
+        return ".".join(name.split(".")[:2])
+
+    rank = {name: number for number, name in enumerate(STORAGE)}
+    parts = [name for name in MODULES if folder(name) in rank]
+    assert {folder(name) for name in parts} == set(STORAGE)
+    wrong = [
+        f"{name} imports {other}"
+        for name in parts
+        for other in inside(name)
+        if top(other) == "storage" and rank.get(folder(other), len(STORAGE)) > rank[folder(name)]
+    ]
+    assert wrong == []
 
 
 def test_no_circle_within_a_package() -> None:
