@@ -123,14 +123,14 @@ class Row(Opened):
     dtype = np.dtype(np.uint8)
 
     def __init__(self, file_name):
-        self.place = str(file_name)
+        self.location = str(file_name)
         self.shape = self.voxels().shape
 
     def voxels(self):
         try:
-            return np.array([int(digit) for digit in Path(self.place).read_text()], np.uint8)
+            return np.array([int(digit) for digit in Path(self.location).read_text()], np.uint8)
         except OSError as error:
-            raise StoreError("cannot read the row", found=self.place) from error
+            raise StoreError("cannot read the row", found=self.location) from error
 
     def read(self, index):
         return self.voxels()[index]

@@ -97,7 +97,7 @@ def _values(plan: Plan, index: int, region: Region) -> tuple[list[str], bool]:
     lines = [f"{title}: {text}"]
     if step.opened is not None:
         where = step.opened.index_of(region, step.meta, plan.unit)
-        lines.append(f"  read from {step.opened.place}, voxel {tuple(part.start for part in where)}")
+        lines.append(f"  read from {step.opened.location}, voxel {tuple(part.start for part in where)}")
         chunk = step.opened.chunk_of([part.start for part in where])
         if chunk is not None:
             lines.append(f"  chunk {chunk[0]} ({chunk[1]})")

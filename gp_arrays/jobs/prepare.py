@@ -188,7 +188,7 @@ def stores_of(plan: Plan) -> dict[str, Any]:
         if opened is not None and not isinstance(step.config, NumpyArrayConfig):
             attributes = json.dumps(dict(opened.attrs), sort_keys=True, default=str)
             stores[step.config.name] = {
-                "place": opened.place,
+                "place": opened.location,
                 "shape": opened.shape,
                 "dtype": str(opened.dtype),
                 "chunks": opened.chunks,

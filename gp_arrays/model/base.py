@@ -178,7 +178,7 @@ class SourceConfig(ArrayConfig):
     >>> class Ramp(Opened):
     ...     shape, dtype, nonspatial, spatial_axes = (4, 3), np.dtype("uint8"), (), ("y", "x")
     ...     voxel_size = offset = (Quantity.parse(8), Quantity.parse(8))
-    ...     interpolatable, attrs, place = True, {}, "a ramp"
+    ...     interpolatable, attrs, location = True, {}, "a ramp"
     ...
     ...     def read(self, index):
     ...         return np.arange(12, dtype=np.uint8).reshape(4, 3)[index]

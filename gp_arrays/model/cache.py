@@ -66,12 +66,12 @@ class Family:
         own, alive = os.getpid(), set()
         # a copy: numpy raises where another process changes an array while it looks for what is not 0
         numbers = self._numbers.copy()
-        for place in np.flatnonzero(numbers):
-            number = int(numbers[place])
+        for slot in np.flatnonzero(numbers):
+            number = int(numbers[slot])
             if number == own or _is_alive(number):
                 alive.add(number)
             else:
-                self._numbers[place] = 0
+                self._numbers[slot] = 0
         if own not in alive:
             free = np.flatnonzero(self._numbers == 0)
             if len(free):

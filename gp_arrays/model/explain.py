@@ -74,7 +74,7 @@ def _details(plan: Plan, index: int, step: Step, names: list[str]) -> list[str]:
     if step.opened is not None:
         chunks = step.opened.chunks
         return [
-            f"read from {step.opened.place}" + (f" in chunks of {chunks}" if chunks else ""),
+            f"read from {step.opened.location}" + (f" in chunks of {chunks}" if chunks else ""),
             *step.opened.assumed,
             *step.opened.remarks(),
         ]

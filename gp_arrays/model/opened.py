@@ -50,7 +50,7 @@ class Opened(abc.ABC):
     interpolatable: bool
     attrs: Mapping[str, Any]
     #: Where it is, for messages.
-    place: str
+    location: str
     #: Voxels of a chunk in the order of ``shape``, None where there are none.
     chunks: tuple[int, ...] | None = None
     #: How its voxels are compressed, None if that is not known.
@@ -68,15 +68,15 @@ class Opened(abc.ABC):
         """Voxels of a box, in native byte order. Raises StoreError."""
 
     def write(self, index: tuple[slice, ...], values: Voxels) -> None:
-        raise StoreError("this array cannot be written", found=self.place)
+        raise StoreError("this array cannot be written", found=self.location)
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
-        raise StoreError("this array takes no metadata", found=self.place)
+        raise StoreError("this array takes no metadata", found=self.location)
 
     @property
     def data(self) -> Any:
         """The store's own array, read lazily."""
-        raise StoreError("this array has no data of its own", found=self.place)
+        raise StoreError("this array has no data of its own", found=self.location)
 
     def require_readable(self) -> None:
         """Raises StoreError for what can be told of its voxels at little cost, without reading one."""

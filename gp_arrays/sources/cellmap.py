@@ -162,11 +162,11 @@ class CellMapOpened(Opened):
         require_on_disk(config.file_name)
         self._config = config
         self._dataset = config.dataset.strip("/")
-        self.place = f"{config.file_name}/{self._dataset}"
+        self.location = f"{config.file_name}/{self._dataset}"
         crop = find_node(config.file_name, self._dataset)
         if crop.is_array:
-            raise StoreError("an array, not a crop of one group per class", found=self.place)
-        listed = class_names(crop, self.place)
+            raise StoreError("an array, not a crop of one group per class", found=self.location)
+        listed = class_names(crop, self.location)
         wanted = dict.fromkeys(part for item in config.classes for part in _parts(item))
         self._stored = {part: self._open_part(part) for part in wanted if part in listed and self._group(part)}
         arrays = {part: stored.array for part, stored in self._stored.items()}
@@ -175,7 +175,7 @@ class CellMapOpened(Opened):
             some = next((name for name in listed if self._group(name)), None)
             if some is None:
                 raise StoreError(
-                    "the crop holds no class that it lists, so nothing says where it lies", found=self.place
+                    "the crop holds no class that it lists, so nothing says where it lies", found=self.location
                 )
             arrays = {some: self._open_array(some)}
         _require_one_grid(arrays, config.scale or 0)
@@ -200,22 +200,22 @@ class CellMapOpened(Opened):
         group = self._group(name)
         if group is not None and not group.is_array and not multiscales_of(group):
             found = group.attrs.get("multiscales")
-            raise malformed("multiscales", f"{self.place}/{name}", found, "the levels of the class's pyramid")
+            raise malformed("multiscales", f"{self.location}/{name}", found, "the levels of the class's pyramid")
         config = ZarrArrayConfig(name, self._config.file_name, self._path(name), scale=self._config.scale)
         array = _ClassOpened(config, self._dataset)
         if array.nonspatial or array.dtype.kind not in "bui":
             axes = ", ".join((*(axis.name for axis in array.nonspatial), *array.spatial_axes))
             raise StoreError(
                 "the array of a class is not one of integers along spatial axes",
-                found=f"{array.dtype} along {axes} in {array.place}",
+                found=f"{array.dtype} along {axes} in {array.location}",
             )
         return array
 
     def _open_part(self, name: str) -> _Part:
         array, group = self._open_array(name), self._group(name)
-        places = array.place, f"{self.place}/{name}"
-        encoding = encoding_of(array.node, group, places)
-        return _Part(array, encoding, wholly_unknown(array.node, encoding, array.place))
+        locations = array.location, f"{self.location}/{name}"
+        encoding = encoding_of(array.node, group, locations)
+        return _Part(array, encoding, wholly_unknown(array.node, encoding, array.location))
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         first, *spatial = index
@@ -233,10 +233,10 @@ class CellMapOpened(Opened):
             for part in told:
                 if not part.tells(output):
                     continue
-                place = part.array.place
-                if place not in seen:
-                    seen[place] = self._decoded(part, box)
-                (np.logical_and if output == "mask" else np.logical_or)(channel, seen[place], out=channel)
+                location = part.array.location
+                if location not in seen:
+                    seen[location] = self._decoded(part, box)
+                (np.logical_and if output == "mask" else np.logical_or)(channel, seen[location], out=channel)
         if not seen:
             # what no voxel decides is known from the metadata, as long as there are any
             require_crop(self._config.file_name, self._dataset)
@@ -252,7 +252,7 @@ class CellMapOpened(Opened):
             ]
             raise ComputeError(
                 "a voxel's value is not in the encoding",
-                found=f"{voxels[at]} at ({', '.join(where)}) in {part.array.place}",
+                found=f"{voxels[at]} at ({', '.join(where)}) in {part.array.location}",
                 allowed=", ".join(map(str, part.encoding.known)),
             )
         return decode(voxels, part.encoding, self._config.output)

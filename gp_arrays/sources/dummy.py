@@ -40,7 +40,7 @@ class DummyOpened(Opened):
     voxel_size = tuple(Quantity.parse(size) for size in (1, 2, 2))
     offset = tuple(Quantity.parse(0) for _ in range(3))
     interpolatable = True
-    place = "a dummy array"
+    location = "a dummy array"
 
     def __init__(self) -> None:
         self.attrs = {}

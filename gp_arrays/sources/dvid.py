@@ -163,7 +163,7 @@ class DVIDOpened(Opened):
         return resolve(self._server, self._ref)
 
     @functools.cached_property
-    def place(self) -> str:  # type: ignore[override]
+    def location(self) -> str:  # type: ignore[override]
         return instance_url(self._server, self.uuid, self._instance.name)
 
     @functools.cached_property
@@ -231,11 +231,11 @@ class DVIDOpened(Opened):
         if self._config.supervoxels:
             query["supervoxels"] = "true"
         last = [first + size for first, size in zip(self._begin, self.shape[len(self.nonspatial) :], strict=True)]
-        blocks = Blocks(self.place, instance, query, (tuple(self._begin), tuple(last)))
+        blocks = Blocks(self.location, instance, query, (tuple(self._begin), tuple(last)))
         if blocks.may_keep(begin, end) and self._is_locked:
             data: np.ndarray[Any, Any] = blocks.read(begin, end)
         else:
-            data = read_box(self.place, instance, begin, end, query)
+            data = read_box(self.location, instance, begin, end, query)
         if self.nonspatial:
             data = np.moveaxis(data, -1, 0)[index[0]]
         return data.astype(self.dtype, copy=False)

@@ -76,7 +76,7 @@ class HDF5Opened(Opened):
     def __init__(self, config: HDF5ArrayConfig) -> None:
         require_on_disk(config.file_name)
         self._dataset = dataset = Dataset(config.file_name, config.dataset.strip("/"))
-        self.place = str(dataset)
+        self.location = str(dataset)
         override = Override(config.voxel_size, config.offset, config.axes, config.unit)
         geometry = read_geometry(config.file_name, dataset.node, override)
         self.dialect, self.assumed = geometry.dialect, geometry.assumed

@@ -168,7 +168,7 @@ class NumpyOpened(Opened):
             _in(config.unit, config.offset or (Quantity.parse(0),) * dims),
         )
         self.attrs = {}
-        self.place = f"numpy array of shape {data.shape}"
+        self.location = f"numpy array of shape {data.shape}"
         self.writable = bool(data.flags.writeable)
         self.interpolatable = interpolatable(data.dtype) if config.interpolatable is None else config.interpolatable
 

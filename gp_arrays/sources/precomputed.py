@@ -104,7 +104,7 @@ class PrecomputedOpened(Opened):
     def __init__(self, config: PrecomputedArrayConfig, root: StorePath, info: Info) -> None:
         self._config, self._root, self._info = config, root, info
         self._scale = scale = _find_scale(config, info)
-        self.place = f"{root}/{scale.key}"
+        self.location = f"{root}/{scale.key}"
         require_encoding(info, scale)
         self._has_folder = self._find_folder()
         self.assumed = () if self._has_folder else ("none of its chunks is there: all voxels are 0",)
@@ -135,7 +135,7 @@ class PrecomputedOpened(Opened):
     def _require_unchanged(self) -> None:
         """Raises StoreError unless the volume is still what it was: chunks that are not there are 0."""
         if read_info(self._root) != self._info or self._find_folder() != self._has_folder:
-            raise StoreError("the volume has changed since it was opened", found=self.place)
+            raise StoreError("the volume has changed since it was opened", found=self.location)
 
     def notices_damage(self) -> bool:
         return self._scale.has_checksums
@@ -159,7 +159,7 @@ class PrecomputedOpened(Opened):
         return self._scale.chunk_key(position), "present" if present else "absent: 0"
 
     def fingerprint(self) -> str:
-        return hashlib.blake2b(f"{self.place} {self._info}".encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(f"{self.location} {self._info}".encode(), digest_size=16).hexdigest()
 
 
 def _voxel_size(scale: Scale, unit: str | None) -> tuple[Quantity, ...]:

@@ -91,7 +91,7 @@ class TiffOpened(Opened):
 
     def __init__(self, config: TiffArrayConfig) -> None:
         require_on_disk(config.file_name)
-        self.place = str(config.file_name)
+        self.location = str(config.file_name)
         self._files, self._is_stack = _files(config.file_name)
         self._images: dict[int, Image] = {}
         for number in range(0, len(self._files), len(self._files) // COMPARED + 1):
@@ -101,7 +101,7 @@ class TiffOpened(Opened):
         if self._is_stack:
             letters, shape, chunks = ("z", *letters), (len(self._files), *shape), (1, *chunks)
         if config.axes is None and not (set(letters) <= set("zyxcts") and len(set(letters)) == len(letters)):
-            found = f"{', '.join(letters)}, shape {shape} in {self.place}"
+            found = f"{', '.join(letters)}, shape {shape} in {self.location}"
             raise StoreError("cannot tell what its axes mean", found, "`axes=` names them")
         axes, leads = roles_of(len(shape), config.axes, letters)
         spatial = [axis for axis, lead in enumerate(leads) if not lead]
@@ -135,12 +135,12 @@ class TiffOpened(Opened):
         try:
             stated = image.lengths()
         except StoreError as error:
-            raise StoreError(error.problem, f"{error.found} in {self.place}", error.allowed) from None
+            raise StoreError(error.problem, f"{error.found} in {self.location}", error.allowed) from None
         sizes = [stated.get(letter) or stated.get(name) for letter, name in axes]
         unstated = ", ".join(name for (_, name), size in zip(axes, sizes, strict=True) if size is None)
         if unstated:
             self.assumed = (f"voxel size along {unstated}: 1 nm assumed",)
-            logger.warning("%s says no voxel size along %s: 1 nm assumed", self.place, unstated)
+            logger.warning("%s says no voxel size along %s: 1 nm assumed", self.location, unstated)
         return tuple(size or Quantity.parse(1, DEFAULT_UNIT) for size in sizes)
 
     def _image(self, number: int) -> Image:

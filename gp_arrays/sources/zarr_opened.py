@@ -46,10 +46,10 @@ class ZarrOpened(Opened):
         self._looked = -math.inf
         self.root = locate_store(config.file_name, config.storage_options)
         self.node = node = _find_array(self.root, config)
-        self.place = f"{self.root}/{node.path}"
+        self.location = f"{self.root}/{node.path}"
         if writable and (node.format == N5 or isinstance(self.root, ZipPath)):
             what = "N5" if node.format == N5 else "a zip file"
-            raise StoreError(f"{what} is read, not written", found=self.place, allowed='mode "r"')
+            raise StoreError(f"{what} is read, not written", found=self.location, allowed='mode "r"')
         assert node.shape is not None
         assert node.dtype is not None
         assert node.chunks is not None
@@ -79,7 +79,7 @@ class ZarrOpened(Opened):
         self.unfinished = Unfinished.of(self.root, node)
         self.attrs = {key: value for key, value in node.attrs.items() if key not in GEOMETRY_KEYS and key != MARK}
         if 0 in node.shape:
-            raise StoreError("the array is empty", found=f"shape {node.shape} in {self.place}")
+            raise StoreError("the array is empty", found=f"shape {node.shape} in {self.location}")
 
     @functools.cached_property
     def _array(self) -> tuple[Any, Any]:
@@ -94,7 +94,7 @@ class ZarrOpened(Opened):
         if self.unfinished is not None and not self.unfinished.finished:
             raise StoreError(
                 "the job that writes this array is not done, and its store would give what is missing as empty",
-                found=f"{self.place}, {self.unfinished.progress()}",
+                found=f"{self.location}, {self.unfinished.progress()}",
                 allowed="array[...], which reads what is done",
             )
         return self._array[0]
@@ -124,7 +124,7 @@ class ZarrOpened(Opened):
             raise
         except BrokenChunkError as broken:
             cause = broken.__cause__
-            found = f"chunk {broken} of {self.place}: {type(cause).__name__}: {cause}"
+            found = f"chunk {broken} of {self.location}: {type(cause).__name__}: {cause}"
             raise StoreError("cannot read", found=found) from cause
         except Exception as error:  # zarr and the codecs have errors of many types
             raise StoreError("cannot read", found=self._explain(index, error)) from error
@@ -163,13 +163,13 @@ class ZarrOpened(Opened):
         """
         now = read_node(self.root, self.node.path)
         if now is None or not now.is_array:
-            raise StoreError("the array has vanished since it was opened", found=self.place)
+            raise StoreError("the array has vanished since it was opened", found=self.location)
         if (now.shape, now.chunks, now.dtype) != (self.node.shape, self.node.chunks, self.node.dtype):
-            raise StoreError("the array has changed since it was opened", found=self.place)
+            raise StoreError("the array has changed since it was opened", found=self.location)
         return now
 
     def _explain(self, index: tuple[slice, ...], error: Exception) -> str:
-        text = f"{self.place}: {type(error).__name__}: {error}"
+        text = f"{self.location}: {type(error).__name__}: {error}"
         chunk = self._broken_chunk(index)
         return f"chunk {chunk} of {text}" if chunk else text
 
@@ -194,7 +194,7 @@ class ZarrOpened(Opened):
         try:
             self._array[0][self._key(index)] = values.transpose(np.argsort(self._axes_in_store()))
         except Exception as error:
-            raise StoreError("cannot write", found=f"{self.place}: {type(error).__name__}: {error}") from error
+            raise StoreError("cannot write", found=f"{self.location}: {type(error).__name__}: {error}") from error
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         update_attributes(self.root, self.node, metadata)
@@ -205,7 +205,7 @@ class ZarrOpened(Opened):
         except GpArraysError:
             raise
         except Exception as error:  # zarr and the codecs have errors of many types
-            raise StoreError("cannot open", found=f"{self.place}: {type(error).__name__}: {error}") from error
+            raise StoreError("cannot open", found=f"{self.location}: {type(error).__name__}: {error}") from error
         require_readable_chunks(self.root, self.node)
 
     def notices_damage(self) -> bool:

@@ -67,7 +67,7 @@ def check_once(record: Record) -> None:
         for chunk in itertools.product(
             *(range(part.start // size, -(-part.stop // size)) for part, size in zip(index, sizes, strict=True))
         ):
-            assert (id(opened), chunk) not in seen, f"{opened.place}: chunk {chunk} was read twice"
+            assert (id(opened), chunk) not in seen, f"{opened.location}: chunk {chunk} was read twice"
             seen.add((id(opened), chunk))
     for (one, region), (other, second) in itertools.permutations(record.computed, 2):
         if one.content == other.content:

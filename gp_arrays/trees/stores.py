@@ -77,15 +77,15 @@ def _configs_of_url(url: Url) -> dict[str, SourceConfig]:
     parts = url.text.split("/")
     ends = [number for number, part in enumerate(parts, 1) if _STORE.search(part)]
     root, dataset = Url("/".join(parts[: ends[-1] if ends else None])), "/".join(parts[ends[-1] :] if ends else ())
-    place = locate_store(root, None)
-    if read_node(place, dataset) is None and (read_json(place / "info") or {}).get("scales"):
+    store = locate_store(root, None)
+    if read_node(store, dataset) is None and (read_json(store / "info") or {}).get("scales"):
         name = re.split(r"\W", parts[-1])[0] or "volume"
         return {name: PrecomputedArrayConfig(name, url.text)}
-    paths = _arrays_below(place, dataset) if is_listable(place) else _arrays_named(place, dataset)
+    paths = _arrays_below(store, dataset) if is_listable(store) else _arrays_named(store, dataset)
     if not paths:
-        allowed = "URL/DATASET: a web server does not list what it has" if not is_listable(place) else _READ
+        allowed = "URL/DATASET: a web server does not list what it has" if not is_listable(store) else _READ
         raise StoreError("the store holds no arrays", found=url.text, allowed=allowed)
-    return {name: ZarrArrayConfig(name, root, path) for name, path in _names(paths, place).items()}
+    return {name: ZarrArrayConfig(name, root, path) for name, path in _names(paths, store).items()}
 
 
 def _arrays_named(root: StorePath, dataset: str) -> list[str]:
@@ -218,7 +218,7 @@ def with_labels_recognised(config: SourceConfig) -> SourceConfig:
     Raises StoreError.
     """
     opened = config.open()
-    path = str(config.fields().get("dataset") or opened.place).lower()
+    path = str(config.fields().get("dataset") or opened.location).lower()
     if "interpolatable" in field_names(type(config)) and opened.interpolatable and opened.dtype.kind in "ui":
         return config.with_fields(interpolatable=False) if _LABELS.search(path) else config
     return config

@@ -56,7 +56,7 @@ class Samples(Opened):
 
     interpolatable = False
     attrs: dict[str, object] = {}
-    place = "samples"
+    location = "samples"
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ class EndlessOpened(Opened):
     spatial_axes = ("z", "y", "x")
     offset = tuple(Quantity.parse(0) for _ in range(3))
     interpolatable = True
-    place = "nowhere"
+    location = "nowhere"
 
     def __init__(self, config: Endless, level: int = 0) -> None:
         self.config, self.level = config, level

@@ -165,12 +165,12 @@ def is_zip(path: Path) -> bool:
 
 def locate_store(store: Path | Url, options: Mapping[str, Any] | None) -> StorePath:
     """Where the store of a config is: a folder, a zip file, or a URL. Raises StoreError."""
-    place = store_path(store, options)
+    location = store_path(store, options)
     try:
-        if isinstance(place, Path) and is_zip(place):
-            return ZipPath(str(place), archive=read_archive(File.of(place)))
+        if isinstance(location, Path) and is_zip(location):
+            return ZipPath(str(location), archive=read_archive(File.of(location)))
     except (OSError, ValueError) as error:  # a ValueError for what no path can be
         if isinstance(error, StoreError):
             raise
         raise StoreError("cannot look into the store", found=f"{str(store)[:200]}: {error}") from None
-    return place
+    return location

@@ -219,7 +219,7 @@ def _make_groups(root: Path, parts: Sequence[str] | None, format: int, made: lis
 
 
 @contextlib.contextmanager
-def _all_or_nothing(place: Path, new: Path | None = None) -> Iterator[list[Path]]:
+def _all_or_nothing(location: Path, new: Path | None = None) -> Iterator[list[Path]]:
     """Removes what was made, as listed meanwhile, unless all of it was; then ``new`` is renamed."""
     made: list[Path] = []
     try:
@@ -230,7 +230,7 @@ def _all_or_nothing(place: Path, new: Path | None = None) -> Iterator[list[Path]
                 with contextlib.suppress(OSError):
                     shutil.rmtree(path) if path == new else path.rmdir() if path.is_dir() else path.unlink()
         if isinstance(error, OSError) and not isinstance(error, StoreError):
-            raise StoreError("cannot create", found=error_text(place, error)) from error
+            raise StoreError("cannot create", found=error_text(location, error)) from error
         raise
 
 

@@ -273,11 +273,11 @@ else:
         return array, store.files
 
 
-def require_format(format: int | str, place: StorePath) -> None:
+def require_format(format: int | str, location: StorePath) -> None:
     """Raises StoreError for a format that the installed zarr does not have."""
     if format == 3 and format not in FORMATS:
         raise StoreError(
             f"Zarr v{format} needs another zarr",
-            found=f"{place}, zarr {zarr.__version__}",
+            found=f"{location}, zarr {zarr.__version__}",
             allowed="zarr 3, on Python 3.12 or newer",
         )

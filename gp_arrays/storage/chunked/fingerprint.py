@@ -27,8 +27,8 @@ def fingerprint(root: StorePath, node: Node) -> str:
     folder = root / node.path
     if isinstance(folder, RemotePath):
         # when chunks were written is not told without a request for each, but in a zip file
-        place = f"{folder.archive.file} {folder.key}" if isinstance(folder, ZipPath) else str(folder)
-        return hashlib.blake2b(json.dumps([place, node.document, node.attrs]).encode(), digest_size=16).hexdigest()
+        location = f"{folder.archive.file} {folder.key}" if isinstance(folder, ZipPath) else str(folder)
+        return hashlib.blake2b(json.dumps([location, node.document, node.attrs]).encode(), digest_size=16).hexdigest()
     said: list[object] = [str(folder.resolve())]
     for path in (*(folder / name for name in DOCUMENTS), folder, *_chunk_folders(folder, node)):
         try:

@@ -83,9 +83,9 @@ class TensorStoreArray:
         import tensorstore
 
         _process = os.getpid()
-        place = {"driver": "file", "path": f"{self._files.folder}/"}
+        location = {"driver": "file", "path": f"{self._files.folder}/"}
         try:
-            array = tensorstore.open({"driver": "zarr3", "kvstore": place}, open=True, read=True).result()
+            array = tensorstore.open({"driver": "zarr3", "kvstore": location}, open=True, read=True).result()
         except Exception as error:  # TensorStore has errors of many types
             text = str(error).partition(" [tensorstore_spec")[0]
             raise StoreError("TensorStore does not open it", found=f"{self._files.folder}: {text}") from error

@@ -117,8 +117,8 @@ def parse_info(info: Any, name: str) -> Instance:
 
 def _corners(info: Mapping[str, Any], extended: Mapping[str, Any], grid_store: bool) -> tuple[Any, Any]:
     """The first voxel and the one after the last; None, None where nothing was written."""
-    for place in (extended, info.get("Extents") or {}):
-        low, high = place.get("MinPoint"), place.get("MaxPoint")
+    for location in (extended, info.get("Extents") or {}):
+        low, high = location.get("MinPoint"), location.get("MaxPoint")
         if low is not None and high is not None:
             begin, last = _integers(low, "MinPoint"), _integers(high, "MaxPoint")
             # MaxPoint is the last voxel; of a grid store the server puts the size there

@@ -35,86 +35,86 @@ class Encoding:
         return tuple(value for value in (self.absent, self.present, self.unknown) if value is not None)
 
 
-def malformed(key: str, place: str, found: Any, allowed: str) -> StoreError:
+def malformed(key: str, location: str, found: Any, allowed: str) -> StoreError:
     said = "nothing" if found is None else repr(found)
-    return StoreError(f"malformed annotation metadata at {key}", found=f"{said} in {place}", allowed=allowed)
+    return StoreError(f"malformed annotation metadata at {key}", found=f"{said} in {location}", allowed=allowed)
 
 
-def annotation(node: Node, place: str) -> Mapping[str, Any]:
+def annotation(node: Node, location: str) -> Mapping[str, Any]:
     """The annotation object of a group or array; empty where there is none."""
     value: Any = node.attrs
     for depth, key in enumerate(PATH, 1):
         value = value.get(key, {})
         if not isinstance(value, Mapping):
-            raise malformed(".".join(PATH[:depth]), place, value, "an object")
+            raise malformed(".".join(PATH[:depth]), location, value, "an object")
     found: Mapping[str, Any] = value
     return found
 
 
-def class_names(crop: Node, place: str) -> tuple[str, ...]:
+def class_names(crop: Node, location: str) -> tuple[str, ...]:
     """The classes that a crop lists: those that were annotated in it."""
-    names = annotation(crop, place).get("class_names")
+    names = annotation(crop, location).get("class_names")
     if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(n, str) and n for n in names):
-        raise malformed(".".join([*PATH, "class_names"]), place, names, "a list of names of classes")
+        raise malformed(".".join([*PATH, "class_names"]), location, names, "a list of names of classes")
     return tuple(names)
 
 
-def encoding_of(array: Node, group: Node | None, places: tuple[str, str]) -> Encoding:
+def encoding_of(array: Node, group: Node | None, locations: tuple[str, str]) -> Encoding:
     """The encoding of a class's array, as itself says, else its group.
 
     It is the array's where both say it: labels can vanish on down-sampling.
     """
     key = ".".join([*PATH, "annotation_type"])
-    for node, place in zip((array, group), places, strict=True):
-        said = {} if node is None else annotation(node, place)
+    for node, location in zip((array, group), locations, strict=True):
+        said = {} if node is None else annotation(node, location)
         if "annotation_type" in said:
             assert array.dtype is not None
-            return _encoding(said["annotation_type"], key, place, array.dtype)
-    raise malformed(key, places[0], None, "an annotation_type of the array, or of the group above it")
+            return _encoding(said["annotation_type"], key, location, array.dtype)
+    raise malformed(key, locations[0], None, "an annotation_type of the array, or of the group above it")
 
 
-def _encoding(value: Any, key: str, place: str, dtype: np.dtype[Any]) -> Encoding:
+def _encoding(value: Any, key: str, location: str, dtype: np.dtype[Any]) -> Encoding:
     if not isinstance(value, Mapping):
-        raise malformed(key, place, value, "an object with type and encoding")
+        raise malformed(key, location, value, "an object with type and encoding")
     for name in value:
         if name not in ("type", "encoding"):
-            raise malformed(f"{key}.{name}", place, value[name], "type and encoding only")
+            raise malformed(f"{key}.{name}", location, value[name], "type and encoding only")
     # without a type semantic is meant: its keys are all the keys there are
     kind = value.get("type", SEMANTIC)
     if not isinstance(kind, str) or kind not in KEYS:
-        raise malformed(f"{key}.type", place, kind, " or ".join(KEYS))
+        raise malformed(f"{key}.type", location, kind, " or ".join(KEYS))
     encoding = value.get("encoding")
     if not isinstance(encoding, Mapping):
-        raise malformed(f"{key}.encoding", place, encoding, f"an object with any of {', '.join(KEYS[kind])}")
+        raise malformed(f"{key}.encoding", location, encoding, f"an object with any of {', '.join(KEYS[kind])}")
     limits = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     for name, number in encoding.items():
         where = f"{key}.encoding.{name}"
         if name not in KEYS[kind]:
-            raise malformed(where, place, number, f"{', '.join(KEYS[kind])} in {kind}")
+            raise malformed(where, location, number, f"{', '.join(KEYS[kind])} in {kind}")
         if isinstance(number, bool) or not isinstance(number, int):
-            raise malformed(where, place, number, "an integer")
+            raise malformed(where, location, number, "an integer")
         if not limits[0] <= number <= limits[1]:
-            raise malformed(where, place, number, f"a value of {dtype}, {limits[0]} to {limits[1]}")
+            raise malformed(where, location, number, f"a value of {dtype}, {limits[0]} to {limits[1]}")
         if list(encoding.values()).count(number) > 1:
-            raise malformed(where, place, number, "a value of its own for each meaning")
+            raise malformed(where, location, number, "a value of its own for each meaning")
     return Encoding(**encoding, instance=kind == INSTANCE)
 
 
-def wholly_unknown(array: Node, encoding: Encoding, place: str) -> bool:
+def wholly_unknown(array: Node, encoding: Encoding, location: str) -> bool:
     """Whether the counts beside an array say that it has no known voxel."""
-    counts = annotation(array, place).get("complement_counts")
+    counts = annotation(array, location).get("complement_counts")
     if counts is None:
         return False
     key = ".".join([*PATH, "complement_counts"])
     if not isinstance(counts, Mapping):
-        raise malformed(key, place, counts, "an object, or null")
+        raise malformed(key, location, counts, "an object, or null")
     kind = INSTANCE if encoding.instance else SEMANTIC
     for name, count in counts.items():
         # schemas let instances count "absent" without saying which value that is
         if name not in KEYS[kind] or (getattr(encoding, name) is None and (kind, name) != (INSTANCE, "absent")):
-            raise malformed(f"{key}.{name}", place, count, "meanings that the encoding has")
+            raise malformed(f"{key}.{name}", location, count, "meanings that the encoding has")
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise malformed(f"{key}.{name}", place, count, "a number of voxels")
+            raise malformed(f"{key}.{name}", location, count, "a number of voxels")
     assert array.shape is not None
     return counts.get("unknown") == int(np.prod(array.shape, dtype=object))
 

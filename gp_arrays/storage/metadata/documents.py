@@ -246,10 +246,10 @@ def datasets(root: StorePath, limit: int = LISTED, below: str = "") -> Iterator[
             return
         folder = root / path if path else root
         if isinstance(folder, Path):
-            place = os.path.realpath(folder)
-            if place in folders:
+            location = os.path.realpath(folder)
+            if location in folders:
                 continue  # links may lead back to where they are
-            folders.add(place)
+            folders.add(location)
         if is_there(folder / ".zarray") or _is_array_v3(folder) or _is_array_n5(folder):
             yield path
             continue

@@ -76,20 +76,20 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
     """
     assert node.shape is not None
     override = override or Override()
-    place, problems = f"{root}/{node.path}", list[StoreError]()
+    location, problems = f"{root}/{node.path}", list[StoreError]()
     described = Described.of(root, node)
-    readings = list(_readings(described, override, place, problems))
-    axes, nonspatial, kinds = _roles(readings, override, len(node.shape), place)
+    readings = list(_readings(described, override, location, problems))
+    axes, nonspatial, kinds = _roles(readings, override, len(node.shape), location)
     spoken: list[Lengths] = []
     for dialect, reading in readings:
         if reading.levels:
             try:
                 spoken.append(lengths_of(dialect, reading, nonspatial, kinds, override.unit))
             except _MALFORMED as error:
-                problems.append(_malformed(error, place, dialect))
+                problems.append(_malformed(error, location, dialect))
     sized = [each for each in spoken if each.voxel_size is not None and not each.relative]
     if override.voxel_size is None:
-        _require_agreement(sized, problems, place)
+        _require_agreement(sized, problems, location)
     first = sized[0].with_units_of(sized[1:]) if sized else None
     sizes, assumed = _voxel_size(
         first, spoken, override, [name for name, lead in zip(axes, nonspatial, strict=True) if not lead]
@@ -99,15 +99,15 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
     )
     unknown = [] if override.offset or any(each.offset for each in spoken) else unknown_offsets(node.attrs)
     if override.voxel_size is None and (unknown := [*_unknown_lengths(described, sized), *unknown]):
-        raise StoreError("metadata that are not understood", f"{', '.join(unknown)} in {place}", REMEDY)
+        raise StoreError("metadata that are not understood", f"{', '.join(unknown)} in {location}", REMEDY)
     if offset is None and (problems or unknown):
         assumed.append("no offset that can be read: 0 assumed")
     if offset is None:
         offset = (Quantity.parse(0),) * len(sizes)
     for text in assumed:
-        logger.warning("%s: %s", place, text)
+        logger.warning("%s: %s", location, text)
     if first is not None and not first.has_units:
-        logger.info("%s says no unit: taken as %s", place, DEFAULT_UNIT)
+        logger.info("%s says no unit: taken as %s", location, DEFAULT_UNIT)
     return Geometry(
         axes,
         nonspatial,
@@ -119,7 +119,7 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
 
 
 def _readings(
-    described: Described, override: Override, place: str, problems: list[StoreError]
+    described: Described, override: Override, location: str, problems: list[StoreError]
 ) -> Iterator[tuple[Dialect, Reading]]:
     """What each dialect says of an array; what one has understood is kept from the next ones."""
     sized = override.voxel_size is not None and override.offset is not None
@@ -131,7 +131,7 @@ def _readings(
             reading = dialect.read(described)
         except (GpArraysError, *_MALFORMED) as error:
             if not (dialect.cured_by_axes and override.axes):
-                problems.append(_malformed(error, place, dialect))
+                problems.append(_malformed(error, location, dialect))
         else:
             if reading is None:
                 continue
@@ -153,7 +153,7 @@ def _turned(reading: Reading) -> Reading:
     return attrs.evolve(reading, names=names, kinds=kinds, levels=levels, units=units)
 
 
-def _malformed(error: Exception, place: str, dialect: Dialect) -> StoreError:
+def _malformed(error: Exception, location: str, dialect: Dialect) -> StoreError:
     problem, found, allowed = "malformed geometry", str(error), None
     if isinstance(error, GpArraysError):
         problem = error.problem if isinstance(error, StoreError) else f"{problem}: {error.problem}"
@@ -164,12 +164,12 @@ def _malformed(error: Exception, place: str, dialect: Dialect) -> StoreError:
         found = f"{type(error).__name__}: {error}"
     remedy = f"`axes=` overrides its names, {REMEDY}" if dialect.cured_by_axes else REMEDY
     return StoreError(
-        problem, f"{found} in {place}, read as {dialect.name}", "; ".join(filter(None, [allowed, remedy]))
+        problem, f"{found} in {location}, read as {dialect.name}", "; ".join(filter(None, [allowed, remedy]))
     )
 
 
 def _roles(
-    readings: Sequence[tuple[Dialect, Reading]], override: Override, ndim: int, place: str
+    readings: Sequence[tuple[Dialect, Reading]], override: Override, ndim: int, location: str
 ) -> tuple[tuple[str, ...], tuple[bool, ...], Sequence[str] | None]:
     """Names of all axes, which of them are not spatial, and of what kind each is where that is known."""
     levels = [reading.levels[reading.level] for _, reading in readings if reading.levels]
@@ -187,16 +187,16 @@ def _roles(
                 raise ValueError(f"axes {', '.join(names)} and {', '.join(other.names)} contradict each other")
         return (*roles_of(ndim, None, names, dims, kinds), kinds)
     except (ValueError, TypeError, AttributeError) as error:
-        raise StoreError("malformed geometry", f"{error} in {place}", "`axes=` overrides the metadata") from None
+        raise StoreError("malformed geometry", f"{error} in {location}", "`axes=` overrides the metadata") from None
 
 
-def _require_agreement(sized: Sequence[Lengths], problems: Sequence[StoreError], place: str) -> None:
+def _require_agreement(sized: Sequence[Lengths], problems: Sequence[StoreError], location: str) -> None:
     """Raises StoreError for metadata that are malformed or contradict each other."""
     if problems:
         raise problems[0]
     for other in sized[1:]:
         if not sized[0].agrees(other):
-            raise StoreError("metadata contradict each other", f"{sized[0]}, {other} in {place}", REMEDY)
+            raise StoreError("metadata contradict each other", f"{sized[0]}, {other} in {location}", REMEDY)
 
 
 def _unknown_lengths(described: Described, sized: Sequence[Lengths]) -> list[str]:

@@ -139,14 +139,14 @@ def _version(root: StorePath, key: str) -> tuple[int, int] | None:
     return status and (status.st_size, status.st_mtime_ns)
 
 
-def _ranges(root: StorePath, sharding: Sharding, file: str, place: tuple[int, int]) -> Voxels:
-    """Where in the file of a shard the chunks of a minishard are; ``place`` is the numbers of both."""
-    key = (root, file, _version(root, file), place[1])
+def _ranges(root: StorePath, sharding: Sharding, file: str, numbers: tuple[int, int]) -> Voxels:
+    """Where in the file of a shard the chunks of a minishard are; ``numbers`` are those of both."""
+    key = (root, file, _version(root, file), numbers[1])
     ranges = CACHE.find(key)
     if ranges is not None:
         return ranges
     nothing = np.empty((3, 0), np.uint64)
-    entry = read_file(root / file, 16 * place[1], 16 * place[1] + 16)
+    entry = read_file(root / file, 16 * numbers[1], 16 * numbers[1] + 16)
     if entry is None:
         return nothing
     if len(entry) != 16:
@@ -158,7 +158,7 @@ def _ranges(root: StorePath, sharding: Sharding, file: str, place: tuple[int, in
     data = gzip.decompress(data) if sharding.index_gzip else data
     ranges = chunk_ranges(data, sharding.index_bytes)
     shards, minishards = sharding.locate(ranges[0])
-    if np.any(shards != place[0]) or np.any(minishards != place[1]):
+    if np.any(shards != numbers[0]) or np.any(minishards != numbers[1]):
         raise ValueError(f"the index of {file} is malformed")
     return CACHE.add(key, ranges)
 
