@@ -164,7 +164,7 @@ def test_voxel_sizes(tmp_path: Path, dialect: str) -> None:
     [
         ({"ome": True, "metadata": {"axes": "ZYX", "PhysicalSizeX": 4, "PhysicalSizeXUnit": "parsec"}}, "parsec"),
         ({"imagej": True, "metadata": {"axes": "ZYX", "spacing": 4, "unit": "furlong"}}, "furlong"),
-        ({"resolution": (72, 72), "resolutionunit": "INCH"}, "inch|2"),
+        ({"resolution": (72, 72), "resolutionunit": "INCH"}, "0.0352777778 'cm'"),
         (
             {
                 "ome": True,

@@ -610,6 +610,19 @@ def test_no_geometry_at_all_is_said(tmp_path: Path) -> None:
     assert config.with_fields(unit="um").verify() == (True, "ok, but a: no voxel size: 1 um assumed")
 
 
+def test_voxels_that_are_packed_are_told(tmp_path: Path) -> None:
+    attributes = {"voxel_size": [4] * 3, "scale_factor": 0.1, "add_offset": 5.0}
+    config = gpa.ZarrArrayConfig("a", write(tmp_path, {".zarray": array_v2(3, 4, 6), ".zattrs": attributes}), "")
+    assert config.verify() == (True, "ok, but a: voxels as they are stored, without scale_factor 0.1, add_offset 5.0")
+
+
+@pytest.mark.parametrize("key", ["axes", "axis_names", "_ARRAY_DIMENSIONS"])
+def test_names_of_axes_in_one_text(tmp_path: Path, key: str) -> None:
+    attributes = {"voxel_size": [4, 5, 6], key: "xyz"}
+    array = opened(write(tmp_path, {".zarray": array_v2(3, 4, 6), ".zattrs": attributes}), "")
+    assert (array.axes, array.voxel_size) == (("x", "y", "z"), (4, 5, 6))
+
+
 def test_axes_without_a_unit_beside_axes_with_one(tmp_path: Path) -> None:
     # bioformats2raw, of a file that tells the size of a pixel and no distance between planes
     axes = [{"name": "z", "type": "space"}, {"name": "y", **SPACE}, {"name": "x", **SPACE}]

@@ -71,6 +71,7 @@ def test_folders(tmp_path, name, content, message):
         ({"data_type": "bfloat16"}, "dtype 'bfloat16' is not read"),
         ({"data_type": "complex64"}, "dtype 'complex64' is not read"),
         ({"data_type": "string"}, "dtype 'string' is not read"),
+        ({"data_type": [["id", "<u4"]]}, "structured dtype .*id.* is not read"),
         (
             {"data_type": {"name": "numpy.datetime64", "configuration": {"unit": "s"}}},
             "dtype 'numpy.datetime64' is not",

@@ -88,7 +88,8 @@ class TensorStoreArray:
             array = tensorstore.open({"driver": "zarr3", "kvstore": location}, open=True, read=True).result()
         except Exception as error:  # TensorStore has errors of many types
             text = str(error).partition(" [tensorstore_spec")[0]
-            raise StoreError("TensorStore does not open it", found=f"{self._files.folder}: {text}") from error
+            found, allowed = f"{self._files.folder}: {text}", "Python 3.12 or newer, where zarr 3 reads more codecs"
+            raise StoreError("TensorStore does not open it", found, allowed) from error
         if (array.shape, array.dtype.numpy_dtype) != (self.shape, self.dtype):
             raise StoreError("the array has changed since it was opened", found=self._files.folder)
         return array

@@ -32,6 +32,8 @@ def to_chunk_shape(values: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
 def to_voxel_dtype(value: Any) -> np.dtype[Any]:
     """The dtype of voxels. Raises NotRead, TypeError."""
     name = value.get("name") if isinstance(value, dict) else value  # with options, in Zarr v3
+    if isinstance(name, list):
+        raise NotRead(f"structured dtype {quoted(name)}", "a copy with an array for each field")
     if not isinstance(name, str) or not name.isprintable():
         raise TypeError(f"dtype {quoted(value)}")
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from ...errors import ConfigError, GpArraysError, StoreError
+from ...errors import ConfigError, GpArraysError, StoreError, quoted
 from ...units import DEFAULT_UNIT, Quantity, without_noise
 from ..access.remote import StorePath
 from .axes import roles_of
@@ -16,6 +16,7 @@ from .dialects import DIALECTS
 from .dialects.lengths import Lengths, lengths_of
 from .dialects.reading import AS_STORED, X_FIRST, Described, Dialect, Level, Reading
 from .dialects.unknown import unknown_offsets, unknown_sizes, unknown_units
+from .dialects.xarray_ import PACKED
 from .documents import Node
 from .keys import N5
 
@@ -104,6 +105,9 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
         assumed.append("no offset that can be read: 0 assumed")
     if offset is None:
         offset = (Quantity.parse(0),) * len(sizes)
+    packed = [f"{key} {quoted(node.attrs[key])}" for key in PACKED if key in node.attrs]
+    if packed:
+        assumed.append(f"voxels as they are stored, without {', '.join(packed)}")
     for text in assumed:
         logger.warning("%s: %s", location, text)
     if first is not None and not first.has_units:

@@ -96,7 +96,7 @@ def _length(value: Fraction, unit: Any) -> Quantity:
         metres(name)
         return Quantity.parse(value, name)
     except (ConfigError, AttributeError):
-        found = f"{float(value):.9g} {quoted(unit)}"
+        found = f"{float(value):.9g} {quoted(name)}"
         raise StoreError("cannot understand its voxel size", found, _REMEDY) from None
 
 

@@ -19,12 +19,19 @@ def _funlib(described: Described) -> Reading | None:
     values = [[Quantity.parse(size).value for size in each] for each in sizes.values()]
     if len(values) == 2 and not _same(*values):
         raise ValueError(" contradicts ".join(f"{key} {value}" for key, value in sizes.items()))
-    names = first_text_list(*(own.get(key) for key in NAMES), (described.node.document or {}).get("dimension_names"))
+    names = first_text_list(
+        *(_letters(own.get(key)) for key in NAMES), (described.node.document or {}).get("dimension_names")
+    )
     size, offset = next(iter(sizes.values()), None), own.get("offset")
     levels = [] if size is None and offset is None else [Level(size, offset)]
     if not levels and names is None:
         return None
     return Reading(names, own.get("types"), levels, units=own.get("units", own.get("unit")))
+
+
+def _letters(names: Any) -> Any:
+    """Names of axes as a list, where they are one text of a letter for each."""
+    return list(names) if isinstance(names, str) and names.isalpha() else names
 
 
 def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:

@@ -12,8 +12,8 @@ from ..axes import NONSPATIAL
 from ..coordinates import Coordinates, coordinates_beside, dimension_names
 from .reading import CENTRE, Described, Dialect, Level, Reading
 
-#: Attributes of coordinates that are stored as other numbers than they are.
-_PACKED = ("scale_factor", "add_offset")
+#: Attributes of arrays that are stored as other numbers than they are.
+PACKED = ("scale_factor", "add_offset")
 
 
 def _coordinates(described: Described) -> Reading | None:
@@ -34,7 +34,7 @@ def _coordinates(described: Described) -> Reading | None:
 def _steps(coordinates: Coordinates, name: str) -> tuple[Fraction, Fraction]:
     """The step between coordinates and the first of them. Raises ValueError where they are not evenly spaced."""
     values = np.asarray(coordinates.values)
-    if values.dtype.kind not in "iuf" or any(key in coordinates.attrs for key in _PACKED):
+    if values.dtype.kind not in "iuf" or any(key in coordinates.attrs for key in PACKED):
         raise ValueError(f"coordinates {name}: {values.dtype}, packed or no numbers")
     first, last = (Quantity.parse(values[at]).value for at in (0, -1))
     if len(values) < 2 or last <= first:
