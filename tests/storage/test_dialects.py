@@ -635,6 +635,26 @@ def test_axes_without_a_unit_beside_axes_with_one(tmp_path: Path) -> None:
     assert config.with_fields(unit="um").verify() == (True, "ok")
 
 
+def test_more_than_three_spatial_axes_are_told(tmp_path: Path) -> None:
+    image = {"version": "0.4", "datasets": [level("0", scale(1, 40, 4, 4))]}
+    image["axes"] = [{"name": "angle", "unit": "nanometer"}, *({"name": name, **SPACE} for name in "zyx")]
+    root = write(
+        tmp_path,
+        {
+            "named/.zattrs": {"multiscales": [image]},
+            "named/0/.zarray": array_v2(2, 3, 4, 6),
+            "lengths/.zattrs": {"resolution": [1, 40, 4, 4]},
+            "lengths/.zarray": array_v2(2, 3, 4, 6),
+        },
+    )
+    for dataset, names in (("named/0", "angle, z, y, x"), ("lengths", "d0, d1, d2, d3")):
+        config = gpa.ZarrArrayConfig("a", root, dataset)
+        text = f"ok, but a: spatial axes {names}: `axes=` says if some are not"
+        assert config.verify("pm") == (True, text)
+        array = config.with_fields(axes=("s", "z", "y", "x"), voxel_size=(40, 4, 4), offset=(0, 0, 0)).array()
+        assert (array.axes, array.voxel_size) == (("s", "z", "y", "x"), (40, 4, 4))
+
+
 BAD = [
     # two keys that do not agree
     ({"resolution": [40, 4, 4], "voxel_size": [4, 4, 40]}, "voxel_size .*contradicts resolution"),

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 REMEDY = "`voxel_size=` and `offset=` override the metadata"
 
+#: More spatial axes than these are told: mostly one of them is something else.
+DIMS = 3
 #: What raises where metadata are not as a dialect has them.
 _MALFORMED = (ConfigError, ValueError, KeyError, TypeError, IndexError, AttributeError)
 
@@ -92,9 +94,8 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
     if override.voxel_size is None:
         _require_agreement(sized, problems, location)
     first = sized[0].with_units_of(sized[1:]) if sized else None
-    sizes, assumed = _voxel_size(
-        first, spoken, override, [name for name, lead in zip(axes, nonspatial, strict=True) if not lead]
-    )
+    spatial = [name for name, lead in zip(axes, nonspatial, strict=True) if not lead]
+    sizes, assumed = _voxel_size(first, spoken, override, spatial)
     offset = override.offset or next(
         (each.offset for each in [*([first] if first else []), *spoken] if each.offset), None
     )
@@ -105,6 +106,8 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
         assumed.append("no offset that can be read: 0 assumed")
     if offset is None:
         offset = (Quantity.parse(0),) * len(sizes)
+    if len(spatial) > DIMS and not override.axes:
+        assumed.append(f"spatial axes {', '.join(spatial)}: `axes=` says if some are not")
     packed = [f"{key} {quoted(node.attrs[key])}" for key in PACKED if key in node.attrs]
     if packed:
         assumed.append(f"voxels as they are stored, without {', '.join(packed)}")
