@@ -26,8 +26,8 @@ RETRIED = (429, 502, 503)
 #: The environment variable that holds the token of servers which want one.
 TOKEN = "DVID_TOKEN"
 
-#: Bytes that are taken from a connection at once: they are copied while the processor's cache still has them.
-STEP = 1 << 19
+#: Bytes that are taken from a connection at once: each time costs, and more do not stay in the processor's cache.
+STEP = 1 << 22
 #: Bytes of a reply that an error shows.
 SHOWN = 1024
 

@@ -251,12 +251,15 @@ def _read_blocks(
 
 def _blocks_of(body: Body, block_bytes: int) -> Iterator[tuple[tuple[int, ...], int, memoryview]]:
     """Of each block of a reply its position, how many bytes it is said to have, and its voxels."""
-    buffer = memoryview(bytearray(16 + block_bytes))
+    length = 16 + block_bytes
+    buffer = memoryview(bytearray(max(1, STEP // length) * length))
     while size := body.read_into(buffer):
-        if size < len(buffer):
-            raise StoreError("the reply ends within a block", found=f"{size} bytes{ending(bytes(buffer[:size]))}")
-        x, y, z, count = np.frombuffer(buffer, "<i4", 4).tolist()
-        yield (z, y, x), count, buffer[16:]
+        for begin in range(0, size, length):
+            block = buffer[begin : min(begin + length, size)]
+            if len(block) < length:
+                raise StoreError("the reply ends within a block", found=f"{len(block)} bytes{ending(bytes(block))}")
+            x, y, z, count = np.frombuffer(block, "<i4", 4).tolist()
+            yield (z, y, x), count, block[16:]
 
 
 def instance_url(server: str, uuid: str, name: str) -> str:
