@@ -24,10 +24,10 @@ from ..access.chunk_files import (
     require_whole,
 )
 from ..access.remote import BELIEVED, RemotePath, StorePath
-from ..access.remote_zarr import RemoteStore
 from ..metadata.documents import Node
 from ..metadata.keys import N5, ChunkKeys
 from .n5_blocks import decode_block
+from .remote_zarr import RemoteStore
 from .tensorstore_arrays import TensorStoreArray
 
 MAJOR = int(zarr.__version__.split(".")[0])
@@ -237,7 +237,7 @@ if MAJOR == 2:
 else:
     from zarr.core.buffer import default_buffer_prototype
 
-    from ..access.remote_zarr import bounds
+    from .remote_zarr import bounds
 
     class CheckedStore(zarr.storage.LocalStore):  # type: ignore[misc, no-redef]
         """The files of an array, for zarr 3.

@@ -9,7 +9,7 @@ from typing import Any
 
 import zarr
 
-from .remote import RemotePath
+from ..access.remote import RemotePath
 
 #: Requests of one read or write at the same time.
 REQUESTS = 16
