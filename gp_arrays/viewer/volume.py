@@ -50,7 +50,6 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         self.problems: list[str] = []
         #: Called with a key and the message of the first failure of each cause.
         self.on_failure: Callable[[str, str], None] = lambda cause, text: None
-        self._causes: set[str] = set()
         self._lock = threading.Lock()
 
     def get_encoded_subvolume(
@@ -88,10 +87,9 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
         with self._lock:
             if text in self.problems:
                 return
+            cause = _cause(text)
+            new = cause not in map(_cause, self.problems)
             self.problems.append(text)
-            cause = text.partition("; found")[0]
-            new = cause not in self._causes
-            self._causes.add(cause)
         if new:
             self.on_failure(cause, text)
         logger.error("%s", text, exc_info=None if isinstance(error, GpArraysError) else error)
@@ -99,6 +97,11 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
     def get_object_mesh(self, object_id: int) -> bytes:
         """Refuses: a mesh would need every voxel of the array."""
         raise local_volume.MeshesNotSupportedForVolume
+
+
+def _cause(text: str) -> str:
+    """The path and the problem that a message begins with, without what was found."""
+    return text.partition("; found")[0]
 
 
 def volumes_of(viewer: neuroglancer.Viewer) -> list[Volume]:
