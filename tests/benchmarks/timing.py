@@ -1,13 +1,105 @@
-"""Medians of functions that are run in turn."""
+"""The one form of a benchmark: functions of this library beside those of a peer, run in turns.
+
+A file ``bench_NAME.py`` has a function ``comparisons(settings)`` that yields a ``Comparison`` for each row.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 RUNS = 9
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says.
+
+    Args:
+        store: A Zarr store with uint8 ``raw`` and uint64 ``labels/neurons``.
+        folder: An empty folder for what a benchmark writes, in memory where the machine has such a place.
+        short: True if a benchmark is to leave out what takes long.
+    """
+
+    store: str
+    folder: Path
+    short: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row: a function of this library and one of a peer that does the same work.
+
+    Args:
+        group: What the row is an example of; the rows of a group become one row of the short table.
+        name: What differs from the other rows of the group.
+        peer: What it is compared with, such as ``"zarr"``.
+        ours, theirs: The functions. If both return arrays, these have to be equal.
+        bar: The most that the ratio ours / theirs may be.
+        extra: What ours may take beyond that, in the unit of the row.
+        prepare: Called before each run of ours; its time does not count.
+        runs: How often each is run.
+        unit: ``"ms"``: the functions are timed. Another: they return a number of this unit, of which less is better.
+    """
+
+    group: str
+    name: str
+    peer: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    bar: float | None = None
+    extra: float = 0
+    prepare: Callable[[], object] | None = None
+    runs: int = RUNS
+    unit: str = "ms"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The medians of a comparison."""
+
+    comparison: Comparison
+    ours: float
+    theirs: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs
+
+    @property
+    def holds(self) -> bool | None:
+        """True if the bar holds; None if there is none."""
+        bar = self.comparison.bar
+        return None if bar is None else self.ours <= bar * self.theirs + self.comparison.extra
+
+
+def measure(comparison: Comparison) -> Result:
+    """Run both sides in turns, once before any run counts. Raises AssertionError if their arrays differ."""
+    sides = (comparison.ours, comparison.theirs)
+    values: list[list[float]] = [[], []]
+    if comparison.unit == "ms":
+        first, second = (side() for side in sides)
+        if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+            np.testing.assert_array_equal(first, second, err_msg=f"{comparison.group}, {comparison.name}")
+        del first, second
+    for run in range(comparison.runs):
+        # the one that comes first changes, as the speed of a machine does
+        for index in (0, 1) if run % 2 else (1, 0):
+            if index == 0 and comparison.prepare is not None:
+                comparison.prepare()
+            began = time.perf_counter()
+            returned = sides[index]()
+            spent = (time.perf_counter() - began) * 1e3
+            values[index].append(spent if comparison.unit == "ms" else returned)
+    return Result(comparison, *(statistics.median(side) for side in values))
 
 
 def medians(*functions: Callable[[], Any], runs: int = RUNS) -> list[float]:
@@ -19,3 +111,9 @@ def medians(*functions: Callable[[], Any], runs: int = RUNS) -> list[float]:
             function()
             spent.append((time.perf_counter() - began) * 1e3)
     return [statistics.median(spent) for spent in times]
+
+
+def in_new_process(function: Callable[..., Any], *args: Any) -> Any:
+    """What a function of a module returns in a process that has run nothing before."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
