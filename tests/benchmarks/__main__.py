@@ -55,7 +55,7 @@ def run(part: str, settings: Settings, runs: int | None) -> Iterator[Result]:
         bar = ""
         if comparison.bar is not None:
             beyond = f" + {comparison.extra:g} {comparison.unit}" if comparison.extra else ""
-            bar = f"  <= {comparison.bar:g}{beyond}: {'holds' if result.holds else 'FAILS'}"
+            bar = f"  <= {comparison.bar:.3g}{beyond}: {'holds' if result.holds else 'FAILS'}"
         print(
             f"{comparison.group + ', ' + comparison.name:60} {result.ours:9.2f} {comparison.unit:4}"
             f" {comparison.peer:>24} {result.theirs:9.2f}  ratio {result.ratio:5.2f}{bar}",

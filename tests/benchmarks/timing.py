@@ -5,11 +5,14 @@ A file ``bench_NAME.py`` has a function ``comparisons(settings)`` that yields a 
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import os
+import pickle
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +116,17 @@ def medians(*functions: Callable[[], Any], runs: int = RUNS) -> list[float]:
     return [statistics.median(spent) for spent in times]
 
 
+CALL = "import json, pickle, sys; function, args = pickle.load(sys.stdin.buffer); print(json.dumps(function(*args)))"
+
+
 def in_new_process(function: Callable[..., Any], *args: Any) -> Any:
-    """What a function of a module returns in a process that has run nothing before."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *args).result()
+    """What a function of a module returns in a Python that has run nothing before: a number, or what else JSON has."""
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    finished = subprocess.run(
+        [sys.executable, "-c", CALL],
+        input=pickle.dumps((function, args)),
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+        check=True,
+    )
+    return json.loads(finished.stdout.splitlines()[-1])
