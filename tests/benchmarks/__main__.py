@@ -75,6 +75,8 @@ def short_table(results: Iterable[Result]) -> Iterator[str]:
         mean = np.exp(np.mean([np.log(row.ratio) for row in rows]))
         worst = max(rows, key=lambda row: row.ratio)
         bars = [row.holds for row in rows if row.holds is not None]
+        if (mean_bar := rows[0].comparison.mean_bar) is not None:
+            bars.append(bool(mean <= mean_bar))
         yield (
             f"| {group} | {peer} | {len(rows)} | {mean:.2f} | {worst.ratio:.2f}, {worst.comparison.name} |"
             f" {f'{sum(bars)} of {len(bars)}' if bars else ''} |"

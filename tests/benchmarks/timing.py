@@ -47,6 +47,7 @@ class Comparison:
         peer: What it is compared with, such as ``"zarr"``.
         ours, theirs: The functions. If both return arrays, these have to be equal.
         bar: The most that the ratio ours / theirs may be.
+        mean_bar: The most that the geometric mean of the group's ratios to this peer may be.
         extra: What ours may take beyond that, in the unit of the row.
         prepare: Called before each run of ours; its time does not count.
         runs: How often each is run.
@@ -60,6 +61,7 @@ class Comparison:
     theirs: Callable[[], Any]
     bar: float | None = None
     extra: float = 0
+    mean_bar: float | None = None
     prepare: Callable[[], object] | None = None
     runs: int = RUNS
     unit: str = "ms"

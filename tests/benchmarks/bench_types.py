@@ -1,0 +1,113 @@
+"""Every computed array type over stored voxels: cold and warm beside zarr and numpy, cold beside dask and TensorStore.
+
+Cold: no chunk is kept yet, and what is decoded is kept. Warm: all chunks are. dask stands for the lazy operations of
+funlib.persistence. The bars follow from those of the sources and from the time of the kernel alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import zarr
+from cases import Case, cases
+from timing import RUNS, Comparison, Settings, medians
+
+import gp_arrays as gpa
+from gp_arrays.model.cache import CACHE
+
+DATASETS = {"grey": "raw", "ids": "labels/neurons"}
+FIRST = 8
+#: The most that a read of a source may take of the time of plain zarr: cold, and warm.
+BARS = {("grey", 64): (None, 1 / 5), ("grey", 192): (0.7, 1 / 2.5)}
+BARS |= {("ids", 64): (None, 1 / 2.5), ("ids", 192): (0.8, 1 / 2)}
+
+
+def comparisons(settings: Settings) -> Iterator[Comparison]:
+    gpa.set_cache_bytes(2**31)
+    logging.getLogger("gp_arrays").setLevel(logging.ERROR)  # that these ids have no metadata is known
+    for size in (64,) if settings.short else (64, 192):
+        yield from of_size(settings.store, size)
+    gpa.set_cache_bytes(None)
+
+
+def of_size(store: str, size: int) -> Iterator[Comparison]:
+    grey, ids = (gpa.ZarrArrayConfig(name, store, dataset) for name, dataset in DATASETS.items())
+    raw = grey.array()
+    roi = gpa.Roi(raw.roi.begin + raw.voxel_size * FIRST, raw.voxel_size * size)
+    known = np.unique(ids.array()[roi])
+    for case in cases(grey, ids, roi, known[known != 0].tolist()):
+        yield from of_case(case, store, roi, size)
+
+
+def of_case(case: Case, store: str, roi: gpa.Roi, size: int) -> Iterator[Comparison]:
+    array = case.config.array()
+    region = gpa.Roi(roi.begin, roi.shape * int(case.part * 4) / 4)
+    length = int(size * case.part)
+    box = (slice(FIRST, FIRST + length),) * 3
+    plain = {name: zarr.open(store, mode="r")[dataset] for name, dataset in DATASETS.items()}.get(case.source)
+    voxels = np.empty((length,) * 3, np.uint8) if plain is None else plain[box]
+
+    def ours() -> Any:
+        result = array[region]
+        return result if case.equal else None
+
+    def by_hand() -> Any:
+        return case.by_hand(voxels if plain is None else plain[box])
+
+    kernel = medians(lambda: case.by_hand(voxels), runs=3)[0]
+    limits = BARS.get((case.source, size), (1.1, 1.1)) if case.equal else (None, None)
+    for state, bar, prepare in (("cold", limits[0], CACHE.clear), ("warm", limits[1], None)):
+        yield Comparison(
+            f"array types, {state}, {size}^3" if case.source else f"array types that read nothing, {size}^3",
+            case.name,
+            "zarr + numpy" if case.source else "numpy",
+            ours,
+            by_hand,
+            bar,
+            # the bar of the source, and 1.1 times the kernel + 1 ms, however fast the source is
+            0 if bar is None or case.name.startswith("source") else (1.1 - bar) * kernel + 1,
+            prepare=prepare,
+            runs=3 if kernel > 300 else RUNS,
+        )
+        if case.name.startswith("source"):
+            theirs = of_tensorstore(store, DATASETS[case.source], box, state == "warm")
+            yield Comparison(f"array types, {state}, {size}^3", case.name, "TensorStore", ours, theirs, prepare=prepare)
+    if case.lazy is not None:
+        shape = array[region].shape
+        begin = FIRST * shape[-1] // length
+        index = (slice(None),) * (len(shape) - 3) + tuple(slice(begin, begin + n) for n in shape[-3:])
+        theirs = of_dask(case, store, index)
+        yield Comparison(
+            f"array types, cold, {size}^3",
+            case.name,
+            "dask",
+            ours,
+            theirs,
+            bar=1,
+            mean_bar=0.5,
+            prepare=CACHE.clear,
+            runs=5,
+        )
+
+
+def of_dask(case: Case, store: str, index: tuple[slice, ...]) -> Callable[[], Any]:
+    """Reads what funlib.persistence and dask make of a dataset."""
+    import funlib.persistence
+
+    source = funlib.persistence.open_ds(f"{store}/{DATASETS[case.source]}")
+    assert case.lazy is not None
+    lazy = funlib.persistence.Array(case.lazy(source.data))
+    return lambda: lazy[index]
+
+
+def of_tensorstore(store: str, dataset: str, box: tuple[slice, ...], cached: bool) -> Callable[[], Any]:
+    """Reads a dataset with TensorStore, which keeps decoded chunks if it is told to."""
+    import tensorstore
+
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{store}/{dataset}/"}}
+    context = tensorstore.Context({"cache_pool": {"total_bytes_limit": 2**31 if cached else 0}})
+    opened = tensorstore.open(spec, context=context).result()
+    return lambda: opened[box].read().result()
