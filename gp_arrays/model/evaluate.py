@@ -29,15 +29,23 @@ def evaluate(plan: Plan, requests: Sequence[tuple[int, Region]]) -> list[Voxels]
     return run(make_tasks(plan, requests))
 
 
-def run(tasks: Tasks) -> list[Voxels]:
+def run(tasks: Tasks, provided: Mapping[int, Block] | None = None) -> list[Voxels]:
     """The voxels of the requested regions, as ``evaluate`` returns them.
 
-    A result is let go of after the last task that reads it.
+    A result is dropped after the last task that reads it.
+
+    Args:
+        tasks: What to compute.
+        provided: Voxels of steps that are neither read nor computed here, by index, such as those of a gunpowder batch.
     """
     blocks: dict[Task, Block] = {}
     last_uses = tasks.last_uses()
     for task in tasks.tasks:
-        blocks[task] = _run_task(tasks.plan, task, blocks)
+        if provided is not None and task.step in provided:
+            block = provided[task.step]
+            blocks[task] = Block(block.crop(task.region), task.region, block.meta)
+        else:
+            blocks[task] = _run_task(tasks.plan, task, blocks)
         for source in last_uses[task]:
             del blocks[source]
     results: list[Voxels] = []

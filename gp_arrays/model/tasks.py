@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import attrs
 
@@ -91,7 +91,7 @@ class _Need:
     position: int
 
 
-def make_tasks(plan: Plan, requests: Sequence[tuple[int, Region]]) -> Tasks:
+def make_tasks(plan: Plan, requests: Sequence[tuple[int, Region]], provided: Container[int] = ()) -> Tasks:
     """The tasks that some regions of some steps need.
 
     What several arrays need of one step is computed once; regions that are far apart stay apart.
@@ -99,6 +99,7 @@ def make_tasks(plan: Plan, requests: Sequence[tuple[int, Region]]) -> Tasks:
     Args:
         plan: The compiled tree.
         requests: Indices of steps, each with a region of it.
+        provided: Indices of steps whose voxels ``run`` gets: nothing is needed of their sources.
     """
     results: list[Part | None] = [None] * len(requests)
     needs: list[list[_Need]] = [[] for _ in plan.steps]
@@ -111,7 +112,7 @@ def make_tasks(plan: Plan, requests: Sequence[tuple[int, Region]]) -> Tasks:
             task = Task(index, region)
             for need in members:
                 need.parts[need.position] = Part(task, need.region)
-            if step.sources:
+            if step.sources and index not in provided:
                 for position, (source, part) in enumerate(
                     zip(step.sources, contexts(plan, index, region), strict=True)
                 ):

@@ -16,8 +16,7 @@ from ..model.evaluate import evaluate
 from ..model.meta import Voxels
 from .nodes import FilterNode
 from .occupancy import Occupancy, channels_of, occupancies, occupancies_of_step, require_mask
-from .source_node import SourceNode
-from .steps import Compiled, Outputs
+from .steps import Compiled, Outputs, SourceNode
 
 #: Voxels of a mask that comes from other nodes, read at once and counted in cells.
 BLOCK, CELL = 256, 32

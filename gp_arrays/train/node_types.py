@@ -16,7 +16,7 @@ from ..model import fields
 from ..model.base import ArrayConfig, SourceConfig
 from ..model.config import source_fields
 from .nodes import FilterNode
-from .source_node import SourceNode
+from .steps import SourceNode
 from .upstream import upstream
 
 PACKAGE = __name__.partition(".")[0]

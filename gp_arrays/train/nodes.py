@@ -15,9 +15,8 @@ from ..model.base import ArrayConfig
 from ..model.evaluate import owned, run_step
 from ..model.meta import Axis, Region, interpolatable
 from ..model.plan import Step
-from .axes import SAMPLE, Names, NamesAxes, axis_names
 from .steps import Compiled, Steps, add_array, spec_of
-from .upstream import block_of, meta_of, upstream
+from .upstream import SAMPLE, Names, NamesAxes, axis_names, block_of, meta_of, upstream
 
 #: More non-spatial axes than an array has, and more entries than an axis has that is asked for by index.
 MOST_AXES, MOST_ENTRIES = 6, 1000

@@ -1,22 +1,23 @@
-"""Nodes of a compiled tree: they compute steps of its plan as ``array[roi]`` does."""
+"""Nodes of a compiled tree: they read and compute steps of its plan as ``array[roi]`` does."""
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import attrs
 import gunpowder as gp
 import numpy as np
 from funlib.geometry import Coordinate, Roi
 
-from ..model.evaluate import owned, run
+from ..errors import TreeError
+from ..model.base import ArrayConfig, SourceConfig
+from ..model.evaluate import owned, run, run_step
 from ..model.meta import Block, Meta, Region, Voxels
-from ..model.opened import Opened
-from ..model.plan import Plan, Step
+from ..model.plan import Plan, Step, compile_plan
 from ..model.tasks import Tasks, make_tasks
-from .axes import Names, NamesAxes
+from .upstream import Names, NamesAxes, upstream
 
 
 def spec_of(meta: Meta, roi: Roi | None) -> gp.ArraySpec:
@@ -67,17 +68,65 @@ class Compiled:
         return Region.of(roi.shift(self.shift))
 
 
-class _FromBatch(Opened):
-    """The voxels of a source of some steps, as a batch brings them."""
+class SourceNode(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
+    """Provides the voxels of a source.
 
-    def __init__(self, block: Block) -> None:
-        self.block = block
+    Args:
+        key: The key to provide.
+        config: What to read.
+    """
 
-    def index_of(self, region: Region, meta: Meta, unit: str) -> Any:
-        return region
+    def __init__(self, key: gp.ArrayKey, config: SourceConfig) -> None:
+        upstream(key)  # refuses what is not a key
+        self.key, self.index = key, 0
+        self.config: ArrayConfig = config
+        self.compiled: Compiled | None = None
 
-    def read(self, index: Any) -> Voxels:
-        return self.block.crop(index)
+    @classmethod
+    def of_step(cls, compiled: Compiled, index: int) -> SourceNode:
+        """The node of a source of a compiled tree."""
+        node = cls.__new__(cls)
+        node.key, node.config = compiled.keys[index], compiled.plan.steps[index].config
+        node.compiled, node.index = compiled, index
+        return node
+
+    def setup(self) -> None:
+        if self.compiled is None:
+            plan = compile_plan({str(self.key): self.config})
+            self.compiled = Compiled(plan, [self.key], Coordinate((0,) * plan.steps[0].meta.dims))
+        spec = self.compiled.spec(self.index)
+        if any(b % v for b, v in zip(spec.roi.begin, spec.voxel_size, strict=True)):
+            raise TreeError(
+                "gunpowder wants offsets on the voxel grid",
+                found=f"offset {spec.roi.begin}, voxel size {spec.voxel_size}",
+                allowed="`offset=` in whole voxels, or compile_pipeline with `shift=`",
+                path=(self.config.name,),
+            )
+        self.provides(self.key, spec)
+
+    @property
+    def step(self) -> Step:
+        assert self.compiled is not None
+        return self.compiled.plan.steps[self.index]
+
+    def axis_names(self, key: gp.ArrayKey, count: int) -> Names | None:
+        return names_of(self.step.meta, count)
+
+    def provide(self, request: gp.BatchRequest) -> gp.Batch:
+        assert self.compiled is not None
+        batch = gp.Batch()
+        if self.key not in request:
+            # asked for by a type that reads no voxel of it
+            return batch
+        timing = gp.profiling.Timing(self)
+        timing.start()
+        roi = request[self.key].roi
+        path = functools.partial(self.compiled.plan.path, self.index)
+        voxels = run_step(self.step, self.compiled.world(roi), (), path)
+        add_array(batch, self.key, self.spec[self.key], roi, owned(voxels))
+        timing.stop()
+        batch.profiling_stats.add(timing)
+        return batch
 
 
 class Steps(gp.BatchFilter):  # type: ignore[misc]
@@ -106,54 +155,36 @@ class Steps(gp.BatchFilter):  # type: ignore[misc]
         for index in self.targets:
             self.provides(self.compiled.keys[index], self.compiled.spec(index))
 
-    def _plan(self, opened: Mapping[int, Opened]) -> Plan:
-        """The plan of the node's steps alone, whose sources are what the batch brings."""
-        assert self.compiled is not None
-        plan = self.compiled.plan
-        position = {index: i for i, index in enumerate([*self.sources, *self.indices])}
-        sources = [Step(plan.steps[i].config, plan.steps[i].meta, opened=opened.get(i)) for i in self.sources]
-        steps = [
-            attrs.evolve(plan.steps[i], sources=tuple(position[source] for source in plan.steps[i].sources))
-            for i in self.indices
-        ]
-        return attrs.evolve(plan, steps=(*sources, *steps), outputs={})
-
     def prepare(self, request: gp.BatchRequest) -> gp.BatchRequest:
         assert self.compiled is not None
-        position = {index: i for i, index in enumerate([*self.sources, *self.indices])}
-        wanted = [
-            (position[index], self.compiled.world(request[self.compiled.keys[index]].roi))
-            for index in self.targets
-            if self.compiled.keys[index] in request
-        ]
-        self._tasks = make_tasks(self._plan({}), wanted)
+        keys, world = self.compiled.keys, self.compiled.world
+        wanted = [(i, world(request[keys[i]].roi)) for i in self.targets if keys[i] in request]
+        self._tasks = make_tasks(self.compiled.plan, wanted, self.sources)
+        regions = self._tasks.regions()
         dependencies = gp.BatchRequest()
-        for i, regions in self._tasks.regions().items():
-            if i < len(self.sources):
-                region = regions[0]
-                for other in regions[1:]:
-                    region = region.union(other)
-                roi = region.roi.shift(-self.compiled.shift)
-                dependencies[self.compiled.keys[self.sources[i]]] = gp.ArraySpec(roi=roi)
+        for index in self.sources:
+            if index in regions:
+                region = functools.reduce(Region.union, regions[index])
+                dependencies[keys[index]] = gp.ArraySpec(roi=region.roi.shift(-self.compiled.shift))
         return dependencies
 
     def process(self, batch: gp.Batch, request: gp.BatchRequest) -> gp.Batch | None:
         assert self.compiled is not None
         assert self._tasks is not None
-        opened: dict[int, Opened] = {}
+        keys, steps = self.compiled.keys, self.compiled.plan.steps
+        provided: dict[int, Block] = {}
         for index in self.sources:
-            key = self.compiled.keys[index]
-            if key in batch:
-                voxels = batch[key].data.view()
+            if keys[index] in batch:
+                array = batch[keys[index]]
+                voxels = array.data.view()
                 voxels.flags.writeable = False
-                region = self.compiled.world(batch[key].spec.roi)
-                opened[index] = _FromBatch(Block(voxels, region, self.compiled.plan.steps[index].meta))
-        results = iter(run(attrs.evolve(self._tasks, plan=self._plan(opened))))
+                provided[index] = Block(voxels, self.compiled.world(array.spec.roi), steps[index].meta)
+        results = iter(run(self._tasks, provided))
         self._tasks = None
         others = [array.data for array in batch.arrays.values()]
         outputs = gp.Batch()
         for index in self.targets:
-            key = self.compiled.keys[index]
+            key = keys[index]
             if key in request:
                 add_array(outputs, key, self.spec[key], request[key].roi, owned(next(results), others))
         return outputs
