@@ -205,7 +205,7 @@ def _guarding(compute: Any) -> Any:
     return guarding
 
 
-def check_threads(config: Any, rois: Sequence[Roi], threads: int = 4, rounds: int = 3) -> None:
+def check_threads(config: Any, rois: Sequence[Roi], threads: int = 4, rounds: int = 2) -> None:
     """Law 9: several threads that read different parts of one array get what one thread gets.
 
     Threads take turns after every line of the module that defines the type. What they share by

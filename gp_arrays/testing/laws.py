@@ -136,7 +136,7 @@ class ArrayTypeLaws:
     def test_threads_get_what_one_thread_gets(self, examples: Sequence[Any]) -> None:
         for number, config in enumerate(examples):
             rng, array = np.random.default_rng(number), config.array()
-            check_threads(config, [array.roi, *(random_roi(rng, array) for _ in range(5))])
+            check_threads(config, [array.roi, *(random_roi(rng, array) for _ in range(2))])
 
     def test_a_tree_file_may_be_moved_with_its_stores(self, tmp_path: Path) -> None:
         folder = tmp_path / "tree"

@@ -1,6 +1,7 @@
 """Arrays are made at once or not at all; what is on disk is what other programs read."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -82,7 +83,7 @@ def test_flipped_bits_are_errors_or_info_tells(tmp_path, zarr_format, compressor
     assert ("no checksum" in gpa.explain(config)) == (not checked)
     [chunk] = (path for path in (tmp_path / "raw").rglob("*") if path.is_file() and path.name[0] not in ".z")
     whole, wrong = chunk.read_bytes(), 0
-    for bit in range(0, 8 * len(whole), 19):
+    for bit in range(0, 8 * len(whole), 67):
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
         chunk.write_bytes(flipped)
@@ -210,9 +211,9 @@ def test_interrupted_at_any_moment(tmp_path, monkeypatch, call, error, swaps):
     if not swaps:
         monkeypatch.setattr(module.ctypes, "CDLL", lambda name: None)
     real = getattr(Path, call)
-    for at in range(12):
+    for at in itertools.count():
         create(root, "g/raw", overwrite=True)[:] = 3
-        count = iter(range(100))
+        count = itertools.count()
 
         def stop(*arguments, when=at, count=count, **options):
             if next(count) == when:
@@ -230,6 +231,9 @@ def test_interrupted_at_any_moment(tmp_path, monkeypatch, call, error, swaps):
         if (tmp_path / "new.zarr").exists():
             assert gpa.open_zarr(tmp_path / "new.zarr", "g/raw").dtype == "uint16"
             module.shutil.rmtree(tmp_path / "new.zarr")
+        if next(count) <= at:
+            break  # both went through: there is no later moment
+    assert at > 0
 
 
 def test_killed_while_it_replaces(tmp_path):
@@ -240,7 +244,7 @@ def test_killed_while_it_replaces(tmp_path):
         "    a = gpa.create_zarr(sys.argv[1], 'raw', gpa.Roi((0, 0), (64, 64)), (1, 1), 'uint8', overwrite=True)\n"
         "    a[:] = 3; print('made', flush=True)"
     )
-    for _ in range(4):
+    for _ in range(2):
         with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as child:
             for _ in range(3):
                 child.stdout.readline()

@@ -17,17 +17,19 @@ TYPES = ["time", "channel", "space", "space", "space"]
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
-@pytest.mark.parametrize("axes", ["tczyx", "tzyx", "stzyx"])
-def test_funlib_opens_what_is_materialized(tmp_path, zarr_format, axes):
-    voxels = VOXELS if len(axes) == 5 else VOXELS[:, 0]
-    config = gpa.NumpyArrayConfig("a", data=voxels, voxel_size=VOXEL_SIZE, offset=ROI.offset, axes=tuple(axes))
-    gpa.materialize(config, tmp_path / "out.zarr", "a", storage=gpa.Storage(zarr_format=zarr_format), progress=False)
-    read, handed = open_ds(tmp_path / "out.zarr" / "a"), config.array().to_funlib()
-    for opened in (read, handed):
-        assert (opened.roi, opened.voxel_size, list(opened.units)) == (ROI, VOXEL_SIZE, ["nm"] * 3)
-        assert np.array_equal(opened[ROI], voxels)
-    assert (list(read.axis_names), list(read.types)) == (list(handed.axis_names), list(handed.types))
-    assert gpa.open_zarr(tmp_path / "out.zarr", "a").axes == tuple(axes)
+def test_funlib_opens_what_is_materialized(tmp_path, zarr_format):
+    configs = {}
+    for axes in ("tczyx", "tzyx", "stzyx"):
+        voxels = VOXELS if len(axes) == 5 else VOXELS[:, 0]
+        configs[axes] = gpa.NumpyArrayConfig(axes, voxels, voxel_size=VOXEL_SIZE, offset=ROI.offset, axes=tuple(axes))
+    gpa.materialize(configs, tmp_path / "out.zarr", storage=gpa.Storage(zarr_format=zarr_format), progress=False)
+    for axes, config in configs.items():
+        stored, in_memory = open_ds(tmp_path / "out.zarr" / axes), config.array().to_funlib()
+        for opened in (stored, in_memory):
+            assert (opened.roi, opened.voxel_size, list(opened.units)) == (ROI, VOXEL_SIZE, ["nm"] * 3)
+            assert np.array_equal(opened[ROI], VOXELS if len(axes) == 5 else VOXELS[:, 0])
+        assert (list(stored.axis_names), list(stored.types)) == (list(in_memory.axis_names), list(in_memory.types))
+        assert gpa.open_zarr(tmp_path / "out.zarr", axes).axes == tuple(axes)
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)

@@ -20,16 +20,16 @@ DATA = np.arange(1, 106, dtype=np.uint16).reshape(3, 5, 7)
 WRITER = """
 import json, sys
 import numpy as np, tensorstore
-path, codecs, chunks = json.loads(sys.argv[1])
-metadata = {
-    "shape": [3, 5, 7],
-    "data_type": "uint16",
-    "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
-    "codecs": codecs,
-    "attributes": {"voxel_size": [4, 2, 2]},
-}
-spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": path}, "metadata": metadata}
-tensorstore.open(spec, create=True).result()[...] = np.arange(1, 106, dtype=np.uint16).reshape(3, 5, 7)
+for path, codecs, chunks in json.loads(sys.argv[1]):
+    metadata = {
+        "shape": [3, 5, 7],
+        "data_type": "uint16",
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
+        "codecs": codecs,
+        "attributes": {"voxel_size": [4, 2, 2]},
+    }
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": path}, "metadata": metadata}
+    tensorstore.open(spec, create=True).result()[...] = np.arange(1, 106, dtype=np.uint16).reshape(3, 5, 7)
 """
 BYTES = {"name": "bytes", "configuration": {"endian": "big"}}
 SHARDS = {
@@ -66,8 +66,10 @@ def in_new_process(code, *arguments):
 def written(tmp_path_factory):
     """A store with an array for each chain of codecs, written by TensorStore."""
     store = tmp_path_factory.mktemp("v3") / "a.zarr"
-    for name, codecs in CODECS.items():
-        in_new_process(WRITER, json.dumps([str(store / name), codecs, [2, 4, 6] if name == "shards" else [2, 2, 4]]))
+    arrays = [
+        [str(store / name), codecs, [2, 4, 6] if name == "shards" else [2, 2, 4]] for name, codecs in CODECS.items()
+    ]
+    in_new_process(WRITER, json.dumps(arrays))
     return store
 
 

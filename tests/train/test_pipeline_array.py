@@ -29,10 +29,12 @@ OPTIONS = {"context_size": (0, 4), "dtype": "float32", "channels": ("mean", "les
 def test_a_blockwise_prediction(raw, tmp_path, monkeypatch):
     config, data = raw
     monkeypatch.syspath_prepend(str(tmp_path.parent))
+    mean = PipelineArrayConfig("mean", config, appended_nodes.add_mean, **OPTIONS, arguments={"scale": 0.5})
+    # the same with a voxel size, which is the one that it has anyway
+    sized = PipelineArrayConfig("sized", config, appended_nodes.add_mean, **OPTIONS, voxel_size=(4, 4))
     result = gpa.materialize(
-        PipelineArrayConfig("mean", config, appended_nodes.add_mean, **OPTIONS, arguments={"scale": 0.5}),
+        {"pred": mean, "sized": sized},
         tmp_path / "out.zarr",
-        "pred",
         chunks=(8, 8),
         block=(32, 64),
         progress=False,
@@ -43,6 +45,7 @@ def test_a_blockwise_prediction(raw, tmp_path, monkeypatch):
     assert written.channels == ("mean", "less")
     assert written.roi == gpa.Roi((7, 5), (80, 112))
     np.testing.assert_array_equal(written[:], mean_of(data, 0.5))
+    np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "sized")[:], mean_of(data))
 
 
 def test_any_block_gives_the_same_and_chance_is_left_alone(raw):
@@ -64,22 +67,12 @@ def test_nodes_that_pad(raw):
     np.testing.assert_array_equal(array[:, :, 28:], mean_of(np.pad(data, ((0, 0), (1, 1))))[:, :, 28:])
 
 
-def test_a_voxel_size_that_is_the_sources_own(raw, tmp_path):
+def test_a_voxel_size_that_is_the_sources_own(raw):
     config, data = raw
     options = {**OPTIONS, "voxel_size": (4, 4)}
     array = PipelineArrayConfig("mean", config, appended_nodes.add_mean, **options).array()
     assert (array.roi, array.voxel_size) == (gpa.Roi((7, 5), (80, 112)), (4, 4))
     np.testing.assert_array_equal(array[:], mean_of(data))
-    gpa.materialize(
-        PipelineArrayConfig("mean", config, appended_nodes.add_mean, **options),
-        tmp_path / "out.zarr",
-        "pred",
-        chunks=(8, 8),
-        block=(32, 64),
-        progress=False,
-        num_workers=1,
-    )
-    np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "pred")[:], mean_of(data))
 
 
 @pytest.mark.parametrize(

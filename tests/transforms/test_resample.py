@@ -18,7 +18,8 @@ def test_the_definition(case, dtype):
     shape, up, down = case
     offset = [3 * u for u in up]
     source = numpy_source(random_voxels(shape, dtype), up, offset=offset)
-    for order, by in WAYS:
+    # each dtype is resampled in every way, half of them in each case
+    for order, by in WAYS[(CASES.index(case) + DTYPES.index(dtype)) % 2 :: 2]:
         config = resampled(source, up, down, order, by)
         array, want = config.array(), evaluate_naively(config)
         assert (tuple(array.roi.begin), array.shape) == (want.begin, want.data.shape)
