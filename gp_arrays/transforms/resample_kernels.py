@@ -17,7 +17,7 @@ from .resample_axes import Axis, Sampling
 from .resample_mode import mode
 
 #: Weights are applied to slabs of about so many voxels, which a core's cache holds, ...
-VOXELS = 1 << 20
+VOXELS = 1 << 18
 
 #: ... but no thinner than this: neighbouring slabs read some of the same voxels.
 THINNEST = 8

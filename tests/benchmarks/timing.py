@@ -45,7 +45,7 @@ class Comparison:
         group: What the row is an example of; the rows of a group become one row of the short table.
         name: What differs from the other rows of the group.
         peer: What it is compared with, such as ``"zarr"``.
-        ours, theirs: The functions. If both return arrays, these have to be equal.
+        ours, theirs: The functions. If both return arrays, these have to be equal (floats to one part in 10^6).
         bar: The most that the ratio ours / theirs may be.
         mean_bar: The most that the geometric mean of the group's ratios to this peer may be.
         extra: What ours may take beyond that, in the unit of the row.
@@ -93,7 +93,8 @@ def measure(comparison: Comparison) -> Result:
     if comparison.unit == "ms":
         first, second = (side() for side in sides)
         if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-            np.testing.assert_array_equal(first, second, err_msg=f"{comparison.group}, {comparison.name}")
+            tolerance = 1e-6 if first.dtype.kind == "f" else 0
+            np.testing.assert_allclose(first, second, tolerance, err_msg=f"{comparison.group}, {comparison.name}")
         del first, second
     for run in range(comparison.runs):
         # the one that comes first changes, as the speed of a machine does
