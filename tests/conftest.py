@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -73,3 +73,28 @@ def nonspatial() -> type[gp.BatchProvider]:
     from node_checks import Nonspatial
 
     return Nonspatial
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs run a worker in this process instead of daisy and processes of its own: for tests of what is written."""
+    from gp_arrays.jobs import records
+    from gp_arrays.jobs.master import ENDED_HERE, Run
+    from gp_arrays.jobs.worker import Worker
+
+    def work(self: Run, pass_: Any, todo: Any) -> int:
+        run = self.state.read_run()
+        worker = Worker(self.state, run, "0")
+        tries = (number for number in todo.tolist() for _ in range(run["retries"] + 1))
+        done = None
+        for number in tries:
+            if number != done and worker.attempt(number) is None:
+                done = number
+            elif self.note_progress(self.records(pass_)):
+                break
+        worker.leave()
+        self.state.end()
+        return ENDED_HERE
+
+    monkeypatch.setattr(Run, "_host_scheduler", work)
+    monkeypatch.setattr(records, "force_to_disk", lambda path: None)

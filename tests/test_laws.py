@@ -21,7 +21,6 @@ from oracles import growing, trees
 
 import gp_arrays as gpa
 from gp_arrays.model.config import all_configs
-from gp_arrays.model.registry import TYPES
 from gp_arrays.testing import (
     assert_same,
     check_blocks,
@@ -43,7 +42,7 @@ from gp_arrays.testing import (
 )
 
 #: The types of this package.
-OWN = {name: cls for name, cls in TYPES.items() if cls.__module__.startswith("gp_arrays.")}
+OWN = {name: getattr(gpa, name) for name in gpa.ARRAY_TYPES}
 
 
 def computable(config: Any) -> bool:
@@ -105,8 +104,10 @@ def test_random_trees_survive_files_and_lost_stores(session_folder: Path, data: 
 
 
 def test_every_array_type_has_a_meaning_and_grows() -> None:
-    assert [name for name, cls in OWN.items() if cls not in meanings()] == []
-    assert [name for name, cls in OWN.items() if cls not in growing()] == []
+    # networks need torch: the oracle of this type lies beside its laws
+    types = {name: cls for name, cls in OWN.items() if name != "PredictArrayConfig"}
+    assert [name for name, cls in types.items() if cls not in meanings()] == []
+    assert [name for name, cls in types.items() if cls not in growing()] == []
 
 
 def test_every_array_type_runs_the_laws() -> None:

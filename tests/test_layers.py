@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -63,8 +64,13 @@ ONLY_IN = {
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports(name: str) -> Iterator[tuple[str, bool]]:
-    """What a module imports, absolutely named, and whether at once, not in a function."""
+@functools.cache
+def imports(name: str) -> list[tuple[str, bool]]:
+    """What a module imports, with absolute names, and True if it does so at once, not in a function."""
+    return list(read_imports(name))
+
+
+def read_imports(name: str) -> Iterator[tuple[str, bool]]:
     path = MODULES[name]
     tree = ast.parse(path.read_text(encoding="utf-8"))
     later = {

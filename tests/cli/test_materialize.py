@@ -35,7 +35,7 @@ def test_writes_the_array(tree, capsys):
     assert "6 of 6 blocks done" in capsys.readouterr().out
 
 
-def test_works_within_a_roi_grown_to_whole_blocks(tree):
+def test_works_within_a_roi_grown_to_whole_blocks(tree, one_process):
     assert run(arguments(tree, "--block", "32,32", "--roi", "40:44,0:40", "--dataset", "part/big")) == 0
     want = expected()
     want[:16] = 0
@@ -43,7 +43,7 @@ def test_works_within_a_roi_grown_to_whole_blocks(tree):
     np.testing.assert_array_equal(zarr.open(str(tree.parent / "out.zarr"), mode="r")["part/big"][:], want)
 
 
-def test_a_block_that_fails_is_exit_code_1(tree, capsys):
+def test_a_block_that_fails_is_exit_code_1(tree, one_process, capsys):
     chunk = tree.parent / "in.zarr/ids/1/2"
     chunk.write_bytes(b"not a chunk")
     assert run(arguments(tree, "--block", "32,32")) == 1
@@ -93,7 +93,7 @@ def test_an_unknown_name_offers_the_nearest(tree, capsys):
     assert len(error.splitlines()) == 1
 
 
-def test_several_arrays_their_status_check_and_difference(tree, capsys):
+def test_several_arrays_their_status_check_and_difference(tree, one_process, capsys):
     out = tree.parent / "out.zarr"
     command = ["materialize", str(tree), "big", "ids", str(out), "--quiet", "--chunks", "16,16", "--block", "32,32"]
     assert run([*command, "--dry-run"]) == 0

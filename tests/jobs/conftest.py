@@ -5,8 +5,6 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.jobs import records
-from gp_arrays.jobs.master import ENDED_HERE, Run
-from gp_arrays.jobs.worker import Worker
 
 
 @pytest.fixture
@@ -24,24 +22,3 @@ def labels(tmp_path):
 def nothing_is_forced_to_disk(monkeypatch):
     """A checkpoint waits for everything that is written to this disk, by any process; a test of them says so."""
     monkeypatch.setattr(records, "force_to_disk", lambda path: None)
-
-
-@pytest.fixture
-def one_process(monkeypatch):
-    """Jobs run a worker in this process instead of daisy and processes of its own: for tests of what is written."""
-
-    def work(self, pass_, todo):
-        run = self.state.read_run()
-        worker = Worker(self.state, run, "0")
-        tries = (number for number in todo.tolist() for _ in range(run["retries"] + 1))
-        done = None
-        for number in tries:
-            if number != done and worker.attempt(number) is None:
-                done = number
-            elif self.note_progress(self.records(pass_)):
-                break
-        worker.leave()
-        self.state.end()
-        return ENDED_HERE
-
-    monkeypatch.setattr(Run, "_host_scheduler", work)

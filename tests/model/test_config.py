@@ -192,7 +192,7 @@ def test_values_of_another_kind_are_config_errors(kind, fields):
     }[kind]
     (field,) = fields
     with pytest.raises(gpa.ConfigError, match=f"(?s)a: .*{field}"):
-        TYPES[kind]("a", **{**given, **fields})
+        getattr(gpa, kind)("a", **{**given, **fields})
 
 
 def _without_end():

@@ -111,7 +111,7 @@ def test_tensorstore_opens_it(tmp_path, zarr_format):
     assert done.stdout.split() == [data.tobytes().hex()] * 4
 
 
-def test_it_writes_what_materialize_writes(tmp_path):
+def test_it_writes_what_materialize_writes(tmp_path, one_process):
     made = create(tmp_path, num_channels=2, channel_names=["a", "b"], unit="um")
     made[:] = np.ones((2, 64, 64), np.uint8)
     gpa.materialize(made.config, tmp_path / "out.zarr", "raw", num_workers=1, unit="um", progress=False)

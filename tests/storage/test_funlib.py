@@ -17,7 +17,7 @@ TYPES = ["time", "channel", "space", "space", "space"]
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
-def test_funlib_opens_what_is_materialized(tmp_path, zarr_format):
+def test_funlib_opens_what_is_materialized(tmp_path, one_process, zarr_format):
     configs = {}
     for axes in ("tczyx", "tzyx", "stzyx"):
         voxels = VOXELS if len(axes) == 5 else VOXELS[:, 0]

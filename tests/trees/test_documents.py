@@ -102,7 +102,7 @@ def test_voxels_of_what_the_documents_say(stores):
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".json"])
-def test_an_array_and_its_source_may_have_one_name(stores, suffix):
+def test_an_array_and_its_source_may_have_one_name(stores, one_process, suffix):
     (stores / f"t{suffix}").write_bytes((FOLDER / f"0.3/doc_raw_same_name{suffix}").read_bytes())
     config = gpa.load_tree(stores / f"t{suffix}")["raw_x_uint8"]
     assert config.source_array_config.name == "raw_x_uint8-2"

@@ -65,7 +65,7 @@ def test_type_is_a_name_at_any_depth():
     assert by_name.array().channels == in_place.array().channels == ("type",)
 
 
-def test_a_job_of_arrays_named_type(tmp_path):
+def test_a_job_of_arrays_named_type(tmp_path, one_process):
     raw = gpa.create_zarr(tmp_path / "a.zarr", "type", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8", chunks=(4, 4))
     raw[:] = np.arange(64).reshape(8, 8)
     source = gpa.ZarrArrayConfig("type", tmp_path / "a.zarr", "type")
@@ -119,7 +119,7 @@ def test_entries_of_a_file_keep_their_names():
 
 
 @pytest.mark.parametrize("suffix", ["toml", "yaml", "json"])
-def test_equal_arrays_whose_sources_have_other_names(tmp_path, suffix):
+def test_equal_arrays_whose_sources_have_other_names(tmp_path, one_process, suffix):
     """What compiles is written, read again as it was, and materialized: one rule for one name."""
 
     def ones(source, dataset="raw"):

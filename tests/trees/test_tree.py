@@ -331,7 +331,7 @@ def test_names_are_texts(document):
 
 
 @pytest.mark.parametrize("suffix", ["toml", "yaml", "json"])
-def test_all_files_that_a_tree_names_move_with_it(tmp_path, monkeypatch, suffix):
+def test_all_files_that_a_tree_names_move_with_it(tmp_path, monkeypatch, one_process, suffix):
     """Tables of ids, weights, models and files to watch: relative to the tree file, wherever the process works."""
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "files").mkdir(parents=True)
