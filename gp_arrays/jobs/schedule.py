@@ -10,7 +10,7 @@ import numpy as np
 from funlib.geometry import Roi
 
 from ..errors import TreeError
-from ..model.absent import Box, Near, chunks_below, gives_zero, known_chunks, near_chunks, search
+from ..model.absent import Box, boxes_with_voxels
 from ..model.evaluate import evaluate
 from ..model.meta import Region
 from ..model.plan import Plan
@@ -129,33 +129,24 @@ def voxels_of(pass_: Pass, blocks: Grid) -> int:
 
 
 def not_empty(plan: Plan, pass_: Pass) -> Grid:
-    """Which blocks of a pass may hold anything but 0, as a bool grid; no voxel is read.
+    """Which blocks of a pass may hold anything but 0, as a bool grid; no voxel is read."""
+    indices = {output: plan.outputs[output.dataset] for output in pass_.outputs}
 
-    A block is empty if all its sources are absent chunks there, and such
-    voxels give 0. Boxes of blocks are halved until each is empty or a single block, so
-    the cost grows with the blocks that are not, rather than with all.
-    """
-    known = known_chunks(plan)
-    if not all(gives_zero(plan, plan.outputs[output.dataset], known) for output in pass_.outputs):
-        return np.ones(pass_.grid, bool)
-    near = chunks_below(plan, known)
+    def regions(box: Box) -> list[tuple[int, Region]]:
+        return [(indices[output], part) for output, part in pass_.wanted(_region(pass_, box))]
 
-    def look(box: Box, near: Near) -> Near | None:
-        wanted = [(plan.outputs[output.dataset], part) for output, part in pass_.wanted(_box(pass_, box))]
-        return near_chunks(plan, wanted, near, known)
-
-    return _marked(pass_, search(pass_.grid, near, look))
+    return _marked(pass_, boxes_with_voxels(plan, list(indices.values()), pass_.grid, regions))
 
 
-def _marked(pass_: Pass, blocks: Iterable[tuple[int, ...]]) -> Grid:
+def _marked(pass_: Pass, boxes: Iterable[Box]) -> Grid:
     grid = np.zeros(pass_.grid, bool)
-    for block in blocks:
-        grid[block] = True
+    for box in boxes:
+        grid[tuple(slice(part.start, part.stop) for part in box)] = True
     return grid
 
 
-def _box(pass_: Pass, box: Box) -> Region:
-    return pass_.region([a for a, _ in box]).union(pass_.region([b - 1 for _, b in box]))
+def _region(pass_: Pass, box: Box) -> Region:
+    return pass_.region([part[0] for part in box]).union(pass_.region([part[-1] for part in box]))
 
 
 def within_mask(plan: Plan, pass_: Pass) -> Grid:
@@ -165,16 +156,16 @@ def within_mask(plan: Plan, pass_: Pass) -> Grid:
     """
     (index,) = plan.outputs.values()
     meta = plan.steps[index].meta
-    known = known_chunks(plan)
-    provable = gives_zero(plan, index, known)
-    near = chunks_below(plan, known)
 
-    def look(box: Box, near: Near) -> Near | None:
+    def regions(box: Box) -> list[tuple[int, Region]]:
         # complete voxels of the mask, those at the edges included
-        part = _box(pass_, box).snap([int(v) for v in meta.voxel_size], meta.origin).intersect(meta.region)
-        chunks = None if part.empty else near_chunks(plan, [(index, part)], near, known) if provable else near
-        if chunks is not None and all(b - a == 1 for a, b in box) and not evaluate(plan, [(index, part)])[0].any():
-            return None
-        return chunks
+        part = _region(pass_, box).snap([int(v) for v in meta.voxel_size], meta.origin).intersect(meta.region)
+        return [] if part.empty else [(index, part)]
 
-    return _marked(pass_, search(pass_.grid, near, look))
+    grid = _marked(pass_, boxes_with_voxels(plan, [index], pass_.grid, regions))
+    inside = np.zeros(pass_.grid, bool)
+    inside[pass_.within(meta.region)] = True
+    for block in np.argwhere(grid & inside).tolist():
+        wanted = regions(tuple(range(i, i + 1) for i in block))
+        inside[tuple(block)] = any(voxels.any() for voxels in evaluate(plan, wanted))
+    return grid & inside

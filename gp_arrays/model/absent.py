@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,60 +22,64 @@ from .tasks import contexts, make_tasks
 
 T = TypeVar("T")
 
-#: Present chunks, by the step of the source, that may matter to a box of blocks.
-Near = dict[int, Voxels]
-#: The range of blocks along each axis.
-Box = tuple[tuple[int, int], ...]
+#: The present chunks of sources, by the index of the source's step, along its spatial axes.
+Chunks = dict[int, Voxels]
+#: The blocks of a box, along each axis.
+Box = tuple[range, ...]
 
 
-def search(grid: Sequence[int], near: Near, look: Callable[[Box, Near], Near | None]) -> Iterator[tuple[int, ...]]:
-    """The blocks of a grid for which ``look`` does not return None.
+def boxes_with_voxels(
+    plan: Plan, indices: Sequence[int], grid: Sequence[int], regions: Callable[[Box], Sequence[tuple[int, Region]]]
+) -> Iterator[Box]:
+    """Boxes of blocks outside of which some steps are 0; no voxel is read.
 
-    Boxes of blocks are halved until ``look(box, near)`` returns None, or a box is one block: the cost grows with the
-    blocks that are returned, not with all blocks.
+    A block is left out if all its sources are absent chunks there, and such voxels give 0. Boxes of blocks are halved
+    until each is left out or a single block: the cost grows with the blocks that are not, not with all blocks.
+
+    Args:
+        plan: The compiled tree.
+        indices: The steps.
+        grid: The number of blocks along each axis.
+        regions: The regions of the steps that a box covers. Without any the box is left out.
     """
-    boxes: list[tuple[Box, Near]] = [(tuple((0, n) for n in grid), near)]
+    every_block = tuple(range(n) for n in grid)
+    stored = known_chunks(plan, indices)
+    if stored is None:
+        yield every_block
+        return
+    boxes = [(every_block, {i: _spatial(plan.steps[i], chunks) for i, chunks in stored.items()})]
     while boxes:
-        box, near = boxes.pop()
-        nearer = look(box, near)
-        if nearer is None:
+        box, around = boxes.pop()
+        chunks = _chunks_of_regions(plan, regions(box), around, stored)
+        if chunks is None:
             continue
-        axis = max(range(len(box)), key=lambda i: box[i][1] - box[i][0])
-        low, high = box[axis]
-        if high - low == 1:
-            yield tuple(a for a, _ in box)
+        axis = max(range(len(box)), key=lambda i: len(box[i]))
+        half = len(box[axis]) // 2
+        if not half:
+            yield box
             continue
-        middle = (low + high) // 2
-        boxes.append(((*box[:axis], (middle, high), *box[axis + 1 :]), nearer))
-        boxes.append(((*box[:axis], (low, middle), *box[axis + 1 :]), nearer))
+        boxes += [((*box[:axis], part, *box[axis + 1 :]), chunks) for part in (box[axis][half:], box[axis][:half])]
 
 
-def chunks_below(plan: Plan, known: Mapping[int, Stored]) -> Near:
-    """The present chunks of all sources, along their spatial axes."""
-    return {i: _spatial(plan.steps[i], stored) for i, stored in known.items()}
-
-
-def near_chunks(
-    plan: Plan, wanted: Sequence[tuple[int, Region]], near: Near, known: Mapping[int, Stored]
-) -> Near | None:
-    """The present chunks that some regions are computed from; None if there are none."""
-    needed = make_tasks(plan, wanted).regions()
-    nearer: Near = {}
-    anything = False
-    for i, step in enumerate(plan.steps):
-        if step.opened is None or i not in needed:
-            continue
-        if i not in known:
-            anything = True
-            continue
-        touched = np.zeros(len(near[i]), bool)
-        for region in needed[i]:
-            low, high = _chunks_of(step, known[i], plan.unit, region)
-            touched |= ((near[i] >= low) & (near[i] < high)).all(axis=1)
-        nearer[i] = near[i][touched]
-        anything |= bool(touched.any())
+def _chunks_of_regions(
+    plan: Plan, regions: Sequence[tuple[int, Region]], around: Chunks, stored: Mapping[int, Stored]
+) -> Chunks | None:
+    """Those of the chunks ``around`` that some regions are computed from; None if all of theirs are absent."""
+    chunks = dict(around)
+    all_absent = True
+    for i, needed in make_tasks(plan, regions).regions().items():
+        step = plan.steps[i]
+        if i in stored:
+            touched = np.zeros(len(around[i]), bool)
+            for region in needed:
+                low, high = _range_of_chunks(step, stored[i], plan.unit, region)
+                touched |= ((around[i] >= low) & (around[i] < high)).all(axis=1)
+            chunks[i] = around[i][touched]
+            all_absent &= not touched.any()
+        elif step.opened is not None:
+            all_absent = False
     # a source that is not needed for a box is not needed for a part of it
-    return {**near, **nearer} if anything else None
+    return None if all_absent else chunks
 
 
 def _spatial(step: Step, stored: Stored) -> Voxels:
@@ -83,7 +89,7 @@ def _spatial(step: Step, stored: Stored) -> Voxels:
     return rows
 
 
-def _chunks_of(step: Step, stored: Stored, unit: str, region: Region) -> tuple[list[int], list[int]]:
+def _range_of_chunks(step: Step, stored: Stored, unit: str, region: Region) -> tuple[list[int], list[int]]:
     """The range of chunks that a region touches, along the spatial axes."""
     assert step.opened is not None
     lead = len(step.opened.nonspatial)
@@ -97,13 +103,7 @@ def _chunks_of(step: Step, stored: Stored, unit: str, region: Region) -> tuple[l
 
 def gives_zero(plan: Plan, output: int, known: Mapping[int, Stored]) -> bool:
     """True if an output is 0 where the chunks of all the sources that it reads are absent."""
-    values: dict[int, Any] = {}
-
-    def value(index: int) -> Any:
-        if index not in values:
-            values[index] = _constant(plan, index, known, value)
-        return values[index]
-
+    value = functools.cache(lambda index: _constant(plan, index, known, value))
     try:
         constant = value(output)
     except GpArraysError:
@@ -134,10 +134,11 @@ def _constant(plan: Plan, index: int, known: Mapping[int, Stored], value: Any) -
     return run_step(step, region, blocks, lambda: plan.path(index))
 
 
-def known_chunks(plan: Plan) -> dict[int, Stored]:
-    """The sources of which it is known which chunks exist."""
-    stored = {i: step.opened.stored() for i, step in enumerate(plan.steps) if step.opened is not None}
-    return {i: chunks for i, chunks in stored.items() if chunks is not None and chunks.fill is not None}
+def known_chunks(plan: Plan, indices: Sequence[int]) -> dict[int, Stored] | None:
+    """The chunks that exist, of each source that tells; None unless some steps are 0 where they are absent."""
+    listed = {i: step.opened.stored() for i, step in enumerate(plan.steps) if step.opened is not None}
+    stored = {i: chunks for i, chunks in listed.items() if chunks is not None and chunks.fill is not None}
+    return stored if all(gives_zero(plan, index, stored) for index in indices) else None
 
 
 def nonzero_blocks(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> Iterator[Region]:
@@ -150,21 +151,17 @@ def nonzero_blocks(plan: Plan, index: int, multiple: Sequence[int], limit: int) 
         limit: About the most voxels of a region; one chunk may be more.
     """
     meta = plan.steps[index].meta
-    known = known_chunks(plan)
-    provable = gives_zero(plan, index, known)
     # where chunks may be absent a smaller region holds less of them
-    block = block_shape(plan, index, multiple, limit // 8 if provable else limit)
+    block = block_shape(plan, index, multiple, limit if known_chunks(plan, [index]) is None else limit // 8)
 
     def region(box: Box) -> Region:
-        ranges = [(low * n, high * n) for (low, high), n in zip(box, block, strict=True)]
+        ranges = [(part.start * n, part.stop * n) for part, n in zip(box, block, strict=True)]
         return meta.region_at(ranges).intersect(meta.region)
 
-    def look(box: Box, near: Near) -> Near | None:
-        return near_chunks(plan, [(index, region(box))], near, known) if provable else near
-
     grid = [-(-n // b) for n, b in zip(meta.spatial_shape, block, strict=True)]
-    for at in search(grid, chunks_below(plan, known), look):
-        yield region(tuple((i, i + 1) for i in at))
+    for box in boxes_with_voxels(plan, [index], grid, lambda box: [(index, region(box))]):
+        for position in itertools.product(*box):
+            yield region(tuple(range(i, i + 1) for i in position))
 
 
 def block_shape(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> tuple[int, ...]:

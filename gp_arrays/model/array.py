@@ -230,7 +230,7 @@ class Array:
 
     def to_funlib(self) -> Any:
         """The same array as a ``funlib.persistence.Array``, computed where it is read."""
-        return to_funlib(self, self.meta)
+        return to_funlib(self)
 
     @classmethod
     def from_numpy(

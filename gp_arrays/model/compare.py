@@ -12,6 +12,7 @@ from funlib.geometry import Roi
 
 from ..errors import ConfigError, TreeError
 from .array import Array
+from .checks import common_grid
 from .fields import to_integer
 from .meta import Region, Voxels
 
@@ -71,44 +72,31 @@ def compare(a: Array, b: Array, block: Sequence[int] | None = None) -> Differenc
     sizes = (BLOCK,) * a.dims if block is None else block
     if not isinstance(sizes, Sequence) or len(sizes) != a.dims or min(map(to_integer, sizes)) < 1:
         raise ConfigError("not the shape of a block", found=block, allowed=f"{a.dims} positive numbers of voxels")
-    for what in ("dims", "voxel_size", "unit"):
-        if getattr(a, what) != getattr(b, what):
-            raise TreeError(
-                f"{what.replace('_', ' ')} of the arrays differ", found=f"{getattr(a, what)}, {getattr(b, what)}"
-            )
-    if a.shape[: -a.dims] != b.shape[: -b.dims] or a.meta.origin != b.meta.origin:
-        raise TreeError(
-            "the arrays do not lie on one grid, or have other channels",
-            found=f"{a.meta.region} {a.shape}, {b.meta.region} {b.shape}",
-        )
-    common = a.meta.region.intersect(b.meta.region)
-    if common.empty:
-        raise TreeError("the arrays do not overlap", found=f"{a.meta.region}, {b.meta.region}")
-    grid, lead = attrs.evolve(a.meta, roi=common.roi), len(a.shape) - a.dims
+    grid = common_grid([a.meta, b.meta], ["the first", "the second"])
+    leading = a.ndim - a.dims
+    if a.shape[:leading] != b.shape[: b.ndim - b.dims]:
+        raise TreeError("the arrays have other non-spatial axes", found=f"shapes {a.shape}, {b.shape}")
     count = total = 0
-    first: tuple[Any, ...] | None = None
+    first: tuple[tuple[int, ...], tuple[int, ...], tuple[Any, Any]] = ((), (), (None, None))
     around: Region | None = None
     for begin in itertools.product(*(range(0, n, size) for n, size in zip(grid.spatial_shape, sizes, strict=True))):
-        region = grid.region_at([(i, i + size) for i, size in zip(begin, sizes, strict=True)]).intersect(common)
+        ranges = [(i, i + size) for i, size in zip(begin, sizes, strict=True)]
+        region = grid.region_at(ranges).intersect(grid.region)
         one, other = a[region.roi], b[region.roi]
-        differ = unequal(one, other)
-        total += differ.size
-        indices = np.argwhere(differ)
-        if not len(indices):
-            continue
+        indices = np.argwhere(unequal(one, other))
+        total += one.size
         count += len(indices)
-        part = attrs.evolve(grid, roi=region.roi)
-        spatial = indices[:, lead:]
-        box = part.region_at(list(zip(spatial.min(0), spatial.max(0) + 1, strict=True)))
-        around = box if around is None else around.union(box)
-        if first is None:
-            at = tuple(indices[0].tolist())
-            first = (part.region_at([(i, i) for i in at[lead:]]).begin, at[:lead], (one[at].item(), other[at].item()))
+        if len(indices):
+            part = attrs.evolve(grid, roi=region.roi)
+            spatial = indices[:, leading:]
+            box = part.region_at(list(zip(spatial.min(0), spatial.max(0) + 1, strict=True)))
+            if around is None:
+                at = tuple(indices[0].tolist())
+                corner = part.region_at([(i, i) for i in at[leading:]]).begin
+                first = (corner, at[:leading], (one[at].item(), other[at].item()))
+            around = box if around is None else around.union(box)
     dtypes = None if a.dtype == b.dtype else (a.dtype, b.dtype)
-    if first is None or around is None:
-        return Difference(count, total, dtypes=dtypes)
-    world, channel, values = first
-    return Difference(count, total, world, channel, values, around.roi, dtypes)
+    return Difference(count, total, *first, None if around is None else around.roi, dtypes)
 
 
 def unequal(one: Voxels, other: Voxels) -> Voxels:
@@ -117,17 +105,10 @@ def unequal(one: Voxels, other: Voxels) -> Voxels:
     >>> unequal(np.array([2**53 + 1, 7], "u8"), np.array([2**53, 7], "f8"))
     array([ True, False])
     """
-    differ: Voxels
-    if one.dtype.kind == "f" and other.dtype.kind in "iu":
-        one, other = other, one
-    if one.dtype.kind in "iu" and one.dtype.itemsize == 8 and other.dtype.kind == "f":
-        # numpy would compare in float64, where integers beyond 2^53 fall together
-        limits, other = np.iinfo(one.dtype), other.astype(np.promote_types(other.dtype, np.float64), copy=False)
-        # float(limits.max) is one more than the largest; NaN and what is infinite are not within
-        whole = (other >= float(limits.min)) & (other < float(limits.max)) & (np.trunc(other) == other)
-        differ = ~whole | (np.where(whole, other, 0).astype(one.dtype) != one)
-        return differ
-    differ = one != other
-    if one.dtype.kind == "f" and other.dtype.kind == "f":
+    if {one.dtype.kind, other.dtype.kind} in ({"i", "f"}, {"u", "f"}):
+        # numpy would compare in float64, where integers beyond 2^53 are rounded: Python's numbers are exact
+        one, other = one.astype(object), other.astype(object)
+    differ: Voxels = np.not_equal(one, other, dtype=bool)
+    if one.dtype.kind == other.dtype.kind == "f":
         differ &= ~(np.isnan(one) & np.isnan(other))
     return differ

@@ -35,12 +35,7 @@ def explain(array: ArrayConfig | Mapping[str, ArrayConfig], unit: str | None = N
     if not isinstance(array, Mapping):
         require_config(array)
         array = {array.name: array}
-    outputs = dict(array)
-    return explain_plan(compile_plan(outputs, unit))
-
-
-def explain_plan(plan: Plan) -> str:
-    """The text of ``explain`` for a compiled plan."""
+    plan = compile_plan(array, unit)
     count = len(plan.steps)
     lines = [f"{count} step{'s' if count > 1 else ''}"]
     shared = plan.shared()

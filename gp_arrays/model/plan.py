@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -182,13 +183,14 @@ def refuse_ambiguous_names(configs: Iterable[Config], roots: Iterable[Config]) -
 
 
 def _with_unit_that_suits(error: NotWhole, configs: Sequence[Config], unit: str) -> NotWhole:
-    quantities: list[Quantity] = []
-    for config in configs:
-        if isinstance(config, SourceConfig):
-            try:
-                quantities.extend(config.open().quantities())
-            except GpArraysError:
-                continue  # that source has an error of its own, met when it is compiled
-    suits = coarsest_unit(quantities, unit)
+    suits = coarsest_unit([length for lengths in lengths_of(configs) for length in lengths], unit)
     allowed = f'set unit = "{suits}"' if suits else "lengths that are whole in an SI unit"
     return NotWhole(error.problem, error.found, allowed)
+
+
+def lengths_of(configs: Iterable[Config]) -> Iterator[tuple[Quantity, ...]]:
+    """Voxel size and offset of each source among some configs that can be opened."""
+    for config in configs:
+        if isinstance(config, SourceConfig):
+            with contextlib.suppress(GpArraysError):  # it has an error of its own, met when it is compiled
+                yield config.open().quantities()

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import attrs
 from funlib.geometry import Roi
 
 from ..errors import ConfigError, quoted
-from ..units import Quantity, plain_length, whole_numbers
+from ..units import Quantity, whole_numbers
 from .fields import items_of, to_lengths
 
 
-@attrs.frozen
-class Box:
-    """A roi as a config gives it: exact lengths, ``((offset), (shape))``."""
+class Box(NamedTuple):
+    """A roi as a config gives it: exact lengths, one for each spatial axis."""
 
     offset: tuple[Quantity, ...]
     shape: tuple[Quantity, ...]
 
-    def document(self) -> list[list[int | str]]:
-        return [[plain_length(q) for q in part] for part in (self.offset, self.shape)]
-
-    def canonical(self) -> list[list[str]]:
-        return [[str(q) for q in self.offset], [str(q) for q in self.shape]]
-
 
 def to_box(value: Any) -> Box:
-    """attrs converter: a Roi, or ``[[offset], [shape]]``."""
-    if isinstance(value, Box):
-        return value
+    """attrs converter: offset and shape as exact lengths, from a Roi or ``[[offset], [shape]]``."""
     if isinstance(value, Roi):
         value = (tuple(value.offset), tuple(value.shape))
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
@@ -51,8 +41,7 @@ def to_bounded_roi(value: Any, unit: str) -> Roi:
     """
     if isinstance(value, Roi) and (value.offset is None or None in (*value.offset, *value.shape)):
         raise ConfigError("the roi has no bounds", found=quoted(value), allowed="a begin and an end on every axis")
-    box = to_box(value)
-    return Roi(*(whole_numbers(part, unit, "the roi", ConfigError) for part in (box.offset, box.shape)))
+    return Roi(*(whole_numbers(part, unit, "the roi", ConfigError) for part in to_box(value)))
 
 
 def to_block(value: Any, unit: str) -> tuple[int, ...]:

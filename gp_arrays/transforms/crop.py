@@ -56,12 +56,10 @@ class CropArrayConfig(PointwiseConfig):
         return attrs.evolve(source, roi=region.roi)
 
     def _region(self, source: Meta) -> Region:
-        numbers = [whole_numbers(part, source.unit, "the roi") for part in (self.roi.offset, self.roi.shape)]
-        if len(self.roi.shape) != source.dims:
-            raise TreeError(
-                "the roi has another number of axes than the source", found=len(self.roi.shape), allowed=source.dims
-            )
-        return Region.of(Roi(*numbers))
+        offset, shape = (whole_numbers(part, source.unit, "the roi") for part in self.roi)
+        if len(shape) != source.dims:
+            raise TreeError("the roi has another number of axes than the source", found=len(shape), allowed=source.dims)
+        return Region.of(Roi(offset, shape))
 
     def kernel(self, dtype: np.dtype[Any], *sources: Voxels) -> Voxels:
         return sources[0]

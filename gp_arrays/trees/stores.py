@@ -10,6 +10,7 @@ from ..errors import GpArraysError, StoreError
 from ..model.base import SourceConfig
 from ..model.config import field_names
 from ..model.fields import is_url
+from ..model.plan import lengths_of
 from ..model.urls import Url, to_store
 from ..sources.hdf5 import HDF5ArrayConfig
 from ..sources.precomputed import PrecomputedArrayConfig
@@ -22,7 +23,7 @@ from ..storage.hdf5 import list_datasets
 from ..storage.metadata.documents import datasets, find_node, read_json, read_node
 from ..storage.metadata.other_formats import file_format, folder_format
 from ..storage.metadata.pyramids import pyramid_at, pyramid_of
-from ..units import DEFAULT_UNIT, Quantity, coarsest_unit
+from ..units import DEFAULT_UNIT, coarsest_unit
 
 #: The types of arrays that read files, by their names.
 _TYPES: dict[str, type[SourceConfig]] = {kind.__name__: kind for kind in (HDF5ArrayConfig, TiffArrayConfig)}
@@ -201,14 +202,8 @@ def _ends_with(path: str, parts: Sequence[str]) -> bool:
 
 def unit_of_configs(configs: Iterable[SourceConfig]) -> str:
     """The coarsest unit in which the voxel sizes and offsets of all arrays that can be opened are whole."""
-    quantities: list[Quantity] = []
-    for config in configs:
-        try:
-            lengths = config.open().quantities()
-        except GpArraysError:
-            continue
-        if coarsest_unit(lengths, DEFAULT_UNIT) is not None:
-            quantities += lengths
+    fitting = [lengths for lengths in lengths_of(configs) if coarsest_unit(lengths, DEFAULT_UNIT) is not None]
+    quantities = [length for lengths in fitting for length in lengths]
     return coarsest_unit(quantities, DEFAULT_UNIT) or DEFAULT_UNIT if quantities else DEFAULT_UNIT
 
 

@@ -147,9 +147,9 @@ def test_equal_arrays_and_incomparable_ones(labels):
     nan = gpa.NumpyArrayConfig("nan", data=np.array([[np.nan, 1.0]])).array()
     assert compare(nan, nan).count == 0
     flat = gpa.NumpyArrayConfig("flat", data=np.zeros((4, 4), np.uint8)).array()
-    with pytest.raises(gpa.TreeError, match="dims of the arrays differ"):
+    with pytest.raises(gpa.TreeError, match="dims of the sources differ"):
         compare(config.array(), flat)
-    with pytest.raises(gpa.TreeError, match="other channels"):
+    with pytest.raises(gpa.TreeError, match="other non-spatial axes"):
         compare(config.array(), masks_of(config).array())
     far = gpa.NumpyArrayConfig("far", data=np.zeros((4, 4), np.uint8), offset=(100, 0)).array()
     with pytest.raises(gpa.TreeError, match="do not overlap"):
