@@ -49,7 +49,10 @@ def sample(folder: Path) -> str:
 
 def run(part: str, settings: Settings, runs: int | None) -> Iterator[Result]:
     """Measure the rows of a part and print each."""
+    import gp_arrays as gpa
+
     print(f"\n{part}", flush=True)
+    gpa.set_cache_bytes(None)  # a part may have set it
     for comparison in importlib.import_module(f"bench_{part}").comparisons(settings):
         result = measure(replace(comparison, runs=min(runs, comparison.runs)) if runs else comparison)
         bar = ""
@@ -105,6 +108,8 @@ def main() -> None:
             folder.mkdir()
             try:
                 results.extend(run(part, Settings(store, folder, arguments.short), arguments.runs))
+            except ModuleNotFoundError as error:
+                print(f"left out: {error}")
             except Exception:  # the other parts run all the same, and the exit code tells
                 traceback.print_exc()
                 failed.append(part)

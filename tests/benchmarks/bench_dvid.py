@@ -1,22 +1,19 @@
-"""What reading from a DVID server costs, beside the bare HTTP transfers of the same bytes.
+"""Reads from a DVID server beside the bare HTTP transfers of the same bytes.
 
-    python tests/benchmarks/bench_dvid.py [VOXELS ALONG AN AXIS] [grey] [grid_store] [labels]
-
-The server runs in a process of its own and sends replies that it has ready. The peer sends the
-same requests over as many connections of one session and keeps the bodies as they come; what is
-gzip it inflates. Medians of runs taken in turn.
+The server runs in a process of its own and sends replies that it has ready. The peer sends the same requests over as many
+connections of one session and keeps the bodies as they come; what is gzip it inflates.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from timing import medians
+from timing import Comparison, Settings
 
 import gp_arrays as gpa
 from gp_arrays.storage.dvid.http import CONNECTIONS, session
@@ -60,35 +57,24 @@ def get(url: str) -> bytes:
     return zlib.decompress(body, wbits=31) if "gzip" in url else body
 
 
-def main() -> None:
-    size = int(sys.argv[1]) if len(sys.argv) > 1 else 512
+def comparisons(settings: Settings) -> Iterator[Comparison]:
+    size = 128 if settings.short else 512
     gpa.set_cache_bytes(0)  # each read asks the server again
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     process = context.Process(target=serve, args=(size, theirs), daemon=True)
     process.start()
     url, uuid = mine.recv()
-    for name in sys.argv[2:] or NAMES:
+    for name in NAMES:
         array = gpa.DVIDArrayConfig(name, (url, uuid, name)).array()
         array[:]
         mine.send(name)
         urls = mine.recv()
 
-        def ours(array: Any = array) -> None:
-            array[:]
-
         def bare(urls: list[str] = urls) -> None:
             with ThreadPoolExecutor(CONNECTIONS) as threads:
                 list(threads.map(get, urls))
 
-        a, b = medians(ours, bare, runs=7)
-        print(
-            f"{name:12} {size} cubed, {len(urls)} requests {a:9.1f} ms   bare {b:9.1f} ms   ratio {a / b:5.2f}",
-            flush=True,
-        )
+        yield Comparison(f"DVID, {size}^3", name, "bare HTTP", lambda array=array: array[:], bare, runs=5)
     mine.send(None)
     process.join(10)
-
-
-if __name__ == "__main__":
-    main()

@@ -30,7 +30,6 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
     logging.getLogger("gp_arrays").setLevel(logging.ERROR)  # that these ids have no metadata is known
     for size in (64,) if settings.short else (64, 192):
         yield from of_size(settings.store, size)
-    gpa.set_cache_bytes(None)
 
 
 def of_size(store: str, size: int) -> Iterator[Comparison]:
