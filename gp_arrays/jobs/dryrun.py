@@ -15,7 +15,7 @@ from ..errors import StoreError
 from ..model.meta import Region
 from ..model.plan import compile_plan
 from ..model.tasks import make_tasks
-from ..storage.chunked.engine import DOCUMENTS
+from ..storage.chunked.array_files import DOCUMENTS
 from .document import Work
 from .geometry import BASE_MEMORY, Output, Pass, block_bytes
 from .outputs import Writer, array_attributes, create

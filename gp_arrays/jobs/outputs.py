@@ -19,6 +19,7 @@ from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
 from ..storage.access.remote import RemotePath, StorePath
+from ..storage.chunked.array_files import DOCUMENTS, files_of
 from ..storage.chunked.create import (
     NEW,
     NewArray,
@@ -27,7 +28,7 @@ from ..storage.chunked.create import (
     remove_leftovers,
     swap_in,
 )
-from ..storage.chunked.engine import DOCUMENTS, open_array
+from ..storage.chunked.engine import open_array
 from ..storage.chunked.remote_create import remove_array
 from ..storage.journal import MARK, STATES, Mark
 from ..storage.metadata.attributes import geometry_attributes, remove_attribute, update_attributes
@@ -222,7 +223,7 @@ class Writer:
         if node is None or not node.is_array or node.shape != meta.shape or node.dtype != meta.dtype:
             raise StoreError("the output does not have the shape and dtype of the job", found=f"{root}/{dataset}")
         self.node = node
-        self.array, _ = open_array(root, node, True, write_empty=not skip_empty)
+        self.array = open_array(files_of(root, node), True, write_empty=not skip_empty)
 
     def require_there(self) -> None:
         """Raises StoreError where the array has vanished or changed: zarr would write into nothing."""

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import math
 import re
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..model.meta import CHANNEL, Axis, interpolatable
 from ..model.opened import Opened
 from ..model.urls import Url, to_store, to_store_options
 from ..storage.access.remote import StorePath, store_path
+from ..storage.access.stamps import is_due
 from ..storage.metadata.pyramids import level_of_size
 from ..storage.precomputed.info import Info, Scale, require_encoding
 from ..storage.precomputed.volumes import read_box, read_chunk, read_info
@@ -119,13 +121,15 @@ class PrecomputedOpened(Opened):
         declared = interpolatable(self.dtype) and not info.is_labels
         self.interpolatable = declared if config.interpolatable is None else config.interpolatable
         self.attrs = {}
+        self._looked = -math.inf
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         channels = index[0] if self.nonspatial else slice(0, 1)
         box = (channels, *index[len(self.nonspatial) :])
         voxels, complete = read_box(self._root, self._info, self._scale, box)
-        if not complete:
+        if not complete and (isinstance(self._root, Path) or is_due(self._looked)):
             self._require_unchanged()
+            self._looked = time.monotonic()
         return (voxels if self.nonspatial else voxels[0]).astype(self.dtype, copy=False)
 
     def _find_folder(self) -> bool:

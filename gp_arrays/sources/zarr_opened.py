@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +15,9 @@ from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened, Stored
 from ..model.urls import Url
 from ..storage.access.chunk_files import is_there
-from ..storage.access.remote import BELIEVED, RemotePath, StorePath, is_listable
+from ..storage.access.remote import StorePath, is_listable
 from ..storage.access.zip_files import ZipPath, locate_store
+from ..storage.chunked.array_files import ArrayFiles, files_of
 from ..storage.chunked.checksums import codec_text, have_checksums
 from ..storage.chunked.chunk_reader import BrokenChunkError, ChunkReader
 from ..storage.chunked.engine import open_array
@@ -43,7 +42,6 @@ class ZarrOpened(Opened):
 
     def __init__(self, config: ZarrArrayConfig, writable: bool) -> None:
         self._config = config
-        self._looked = -math.inf
         self.root = locate_store(config.file_name, config.storage_options)
         self.node = node = _find_array(self.root, config)
         self.location = f"{self.root}/{node.path}"
@@ -82,12 +80,16 @@ class ZarrOpened(Opened):
             raise StoreError("the array is empty", found=f"shape {node.shape} in {self.location}")
 
     @functools.cached_property
-    def _array(self) -> tuple[Any, Any]:
-        return open_array(self.root, self.node, self.writable)
+    def _files(self) -> ArrayFiles:
+        return files_of(self.root, self.node)
+
+    @functools.cached_property
+    def _array(self) -> Any:
+        return open_array(self._files, self.writable)
 
     @functools.cached_property
     def _chunk_reader(self) -> ChunkReader | None:
-        return ChunkReader.of(self.node, self._array[1]) if isinstance(self.root, Path) else None
+        return ChunkReader.of(self.node, self._files)
 
     @property
     def data(self) -> Any:
@@ -97,7 +99,7 @@ class ZarrOpened(Opened):
                 found=f"{self.location}, {self.unfinished.progress()}",
                 allowed="array[...], which reads what is done",
             )
-        return self._array[0]
+        return self._array
 
     def _key(self, index: tuple[slice, ...]) -> tuple[slice | int, ...]:
         key: list[slice | int] = [0] * len(self._order + self._squeezed)
@@ -114,12 +116,12 @@ class ZarrOpened(Opened):
         if self.unfinished is not None:
             self.unfinished.require_done(self._key(index))
         try:
-            array, files = self._array
-            before = files.misses
+            misses = self._files.misses
             if self._chunk_reader is None:
-                data = np.asarray(array[self._key(index)]).transpose(self._axes_in_store())
+                data = np.asarray(self._array[self._key(index)]).transpose(self._axes_in_store())
             else:
                 data = self._read_chunks(self._chunk_reader, index)
+            look_again = self._files.misses != misses and self._files.must_look_again()
         except StoreError:
             raise
         except BrokenChunkError as broken:
@@ -128,7 +130,7 @@ class ZarrOpened(Opened):
             raise StoreError("cannot read", found=found) from cause
         except Exception as error:  # zarr and the codecs have errors of many types
             raise StoreError("cannot read", found=self._explain(index, error)) from error
-        if files.misses != before and (self.unfinished is not None or self._is_due()):
+        if look_again or (self._files.misses != misses and self.unfinished is not None):
             mark = Mark.of(self._look_again())
             if mark is not None and not (self.unfinished is not None and self.unfinished.is_that_of(mark)):
                 # a job has begun to write the array anew since it was opened
@@ -147,14 +149,6 @@ class ZarrOpened(Opened):
         box = [part if isinstance(part, slice) else slice(part, part + 1) for part in key]
         reader.read(box, out, keep=not self.writable and self.unfinished is None)
         return data
-
-    def _is_due(self) -> bool:
-        """Whether to read the metadata again because chunks are absent: not each time in a remote store."""
-        now = time.monotonic()
-        if isinstance(self.root, RemotePath) and now - self._looked <= BELIEVED:
-            return False
-        self._looked = now
-        return True
 
     def _look_again(self) -> Node:
         """Its metadata as they are now. Raises StoreError unless the array is still what it was when it was opened.
@@ -183,7 +177,7 @@ class ZarrOpened(Opened):
                 return None
             corner = [(r[p]) * c for r, p, c in zip(ranges, position, self.chunks, strict=True)]
             try:
-                self._array[0][self._key(tuple(slice(at, at + 1) for at in corner))]
+                self._array[self._key(tuple(slice(at, at + 1) for at in corner))]
             except Exception:  # of any kind: codecs raise their own errors for bytes that they cannot decode
                 found = self.chunk_of(corner)
                 return found[0] if found else None
@@ -192,7 +186,7 @@ class ZarrOpened(Opened):
     def write(self, index: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
         self._look_again()
         try:
-            self._array[0][self._key(index)] = values.transpose(np.argsort(self._axes_in_store()))
+            self._array[self._key(index)] = values.transpose(np.argsort(self._axes_in_store()))
         except Exception as error:
             raise StoreError("cannot write", found=f"{self.location}: {type(error).__name__}: {error}") from error
 
@@ -201,7 +195,8 @@ class ZarrOpened(Opened):
 
     def require_readable(self) -> None:
         try:
-            _ = self._array
+            if self.writable or self._chunk_reader is None:
+                _ = self._array
         except GpArraysError:
             raise
         except Exception as error:  # zarr and the codecs have errors of many types

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import threading
@@ -13,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import GpArraysError, StoreError
+from ..model.cache import CACHE
 from .access.files import File
+from .access.stamps import stamp_on_disk
+from .chunked.parts import parts_of
 from .metadata.documents import Node
 
 #: How many datasets an error names.
@@ -85,11 +89,30 @@ class Dataset:
                 yield dataset
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
-        """The voxels of a box."""
-        with self._open() as dataset:
-            if dataset.is_virtual:
-                self._require_sources(dataset)
-            return np.asarray(dataset[index])
+        """The voxels of a box. Chunks are kept as long as the file does not change."""
+        parts = list(parts_of(index, self.chunks)) if self.chunks else []
+        stamp = stamp_on_disk(str(self.file.path))
+        if stamp is None or not CACHE.keeps(len(parts) * math.prod(self.chunks or ()) * self.dtype.itemsize):
+            with self._open() as dataset:
+                if dataset.is_virtual:
+                    self._require_sources(dataset)
+                return np.asarray(dataset[index])
+        self.file.open().close()  # it is still there, and the same
+        out = np.empty([part.stop - part.start for part in index], self.dtype)
+        missing = []
+        for part in parts:
+            voxels = CACHE.find((stamp, self.name, part.position))
+            if voxels is None:
+                missing.append(part)
+            else:
+                out[part.to] = voxels[part.of]
+        if missing:
+            with self._open() as dataset:
+                for part in missing:
+                    box = tuple(slice(p * c, (p + 1) * c) for p, c in zip(part.position, self.chunks, strict=True))
+                    voxels = CACHE.add((stamp, self.name, part.position), np.asarray(dataset[box]))
+                    out[part.to] = voxels[part.of]
+        return out
 
     def _require_sources(self, dataset: Any) -> None:
         """Raises StoreError for a virtual dataset whose files are away: HDF5 reads fill values then."""

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
+from gp_arrays.model.cache import CACHE
 from gp_arrays.storage.access import filesystems, retries
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -58,6 +59,7 @@ def test_an_array_in_a_bucket(bucket):
     bucket.faults = {"raw/0/0/1": ["drop", "cut", 503, "ok"]}
     array = gpa.open_zarr("s3://data/a.zarr", "raw")
     np.testing.assert_array_equal(array[:], VOXELS)
+    CACHE.clear()
     bucket.faults = {"raw/0/0/1": [403]}
     with pytest.raises(gpa.StoreError, match="s3://data/a.zarr/raw/0/0/1: 403.*may not be listed"):
         array[:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import http.server
 import socket
 import struct
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+
+from gp_arrays.model.cache import CACHE
 
 
 class FaultyServer:
@@ -26,6 +29,17 @@ class FaultyServer:
         self.source, self.url = source, ""
         self.faults: dict[str, list[Any]] = {}
         self.requests: list[str] = []
+        #: Seconds before each reply, and how many requests waited for one at the same time at most.
+        self.delay, self.most_at_once, self._waiting = 0.0, 0, 0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        with self._lock:
+            self._waiting += 1
+            self.most_at_once = max(self.most_at_once, self._waiting)
+        time.sleep(self.delay)
+        with self._lock:
+            self._waiting -= 1
 
     def fault(self, path: str) -> Any:
         for ending, faults in self.faults.items():
@@ -46,7 +60,8 @@ class FaultyServer:
         begin, _, end = headers.get("Range", "").removeprefix("bytes=").partition("-")
         if begin:
             data = data[int(begin) : int(end) + 1]
-        return 206 if begin else 200, {}, data
+        modified = email.utils.formatdate(file.stat().st_mtime, usegmt=True)
+        return 206 if begin else 200, {"Last-Modified": modified}, data
 
     @contextlib.contextmanager
     def running(self) -> Iterator[FaultyServer]:
@@ -58,6 +73,7 @@ class FaultyServer:
             def do_GET(self) -> None:
                 server.requests.append(f"{self.command} {self.path}")
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                server.wait()
                 fault = server.fault(self.path.partition("?")[0])
                 if fault == "slow":
                     time.sleep(2)
@@ -96,6 +112,7 @@ class FaultyServer:
         httpd = Server(("127.0.0.1", 0), Handler)
         thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
+        CACHE.clear()  # another server may have had the same address
         self.url = f"http://127.0.0.1:{httpd.server_port}"
         try:
             yield self

@@ -7,12 +7,14 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import h5py
 import numpy as np
 import pytest
 
 import gp_arrays as gpa
+from gp_arrays.model.cache import CACHE, reading_once
 from gp_arrays.testing import ArrayTypeLaws
 
 RNG = np.random.default_rng(6)
@@ -185,3 +187,29 @@ class TestHDF5Laws(ArrayTypeLaws):
     def misfits(self, folder: Path) -> Any:
         config = write(folder / "a.h5", "a", numbered(3, 4)).with_fields(name="a")
         return [config.with_fields(axes=["z", "y", "x"])]
+
+
+@pytest.mark.parametrize("dtype", [">u2", "bool", "float32"])
+def test_chunks_are_read_once(tmp_path: Path, dtype: str) -> None:
+    CACHE.clear()
+    data, path = numbered(5, 7, 9, dtype=dtype), tmp_path / "a.hdf"
+    array = write(path, "raw", data, chunks=(2, 3, 4), compression="gzip").array()
+    assert np.array_equal(array[:], data)
+    assert CACHE.nbytes == 0  # it was changed just now, and may be again
+    os.utime(path, (0, 0))
+    array = gpa.HDF5ArrayConfig("hdf5", path, "raw").array()
+    assert np.array_equal(array[1:5, 2:7, :9], data[1:5, 2:7, :9])
+    with mock.patch("h5py.File", side_effect=AssertionError):
+        for box in ((slice(0, 5), slice(3, 7), slice(1, 9)), (slice(2, 3), slice(0, 7), slice(8, 9))):
+            assert np.array_equal(array[box], data[box])
+            assert array[box].dtype == data.dtype.newbyteorder("=")
+    size = CACHE.nbytes
+    with reading_once():
+        array[:]
+    assert CACHE.nbytes == size
+    os.utime(path, (1, 1))
+    with pytest.raises(gpa.StoreError, match="changed"):
+        array[:]
+    path.unlink()
+    with pytest.raises(gpa.StoreError, match="no such file"):
+        array[:]

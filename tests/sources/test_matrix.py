@@ -53,8 +53,7 @@ def zarr_like(folder: Path, base: Path) -> dict[tuple[str, ...], dict[str, Any]]
                 target = folder / f"{kind} {dialect} {name}.{'n5' if kind == 'n5' else 'zarr'}"
                 store = stores.described_copy(base / kind / name, kind, dialect, volume, target)
                 trees[kind, dialect, name] = of_zarr(store)
-                # with zarr 2, Zarr v3 is read on disk alone
-                if dialect.startswith("NGFF") and (kind == "v2" or 3 in FORMATS):
+                if dialect.startswith("NGFF"):
                     archive = stores.zipped(store, folder / f"{target.stem}.zip")
                     trees[f"{kind} in a zip at a URL", dialect, name] = of_zarr(f"zip://::file://{archive}")
                     trees[f"{kind} in a zip", dialect, name] = of_zarr(archive)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import imagecodecs
 import numpy as np
@@ -16,6 +18,7 @@ from oracles.precomputed_trees import SHARDING, write_volume
 
 import gp_arrays as gpa
 from gp_arrays.cli import run
+from gp_arrays.storage.precomputed import volumes
 from gp_arrays.testing import StoredSourceLaws
 
 RNG = np.random.default_rng(7)
@@ -381,3 +384,26 @@ class TestPrecomputedLaws(StoredSourceLaws):
         write_volume(folder / "a", random(3, 4, 5), (2, 2, 2))
         config = gpa.PrecomputedArrayConfig("a", folder / "a")
         return [config.with_fields(voxel_size=(1, 1)), config.with_fields(offset=(1, 1))]
+
+
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation", "png", "jpeg"])
+@pytest.mark.parametrize("sharded", [False, True])
+def test_chunks_are_decoded_once(tmp_path: Path, encoding: str, sharded: bool) -> None:
+    data = labels() if encoding == "compressed_segmentation" else random(9, 11, 13)
+    config = volume(tmp_path / "a", data, (4, 8, 8), encoding=encoding, **({"sharding": SHARDING} if sharded else {}))
+    with mock.patch.dict(os.environ, GP_ARRAYS_CACHE_BYTES="0"):
+        want = config.array()[:]
+    assert encoding == "jpeg" or np.array_equal(want, data)
+    for number, file in enumerate(sorted((tmp_path / "a").rglob("*"))):
+        os.utime(file, (number, number))
+    array = config.array()
+    assert np.array_equal(array[:], want)
+    with mock.patch.object(volumes, "decode", side_effect=AssertionError):
+        for box in ((slice(1, 9), slice(3, 11), slice(0, 13)), (slice(8, 9), slice(0, 2), slice(12, 13))):
+            assert np.array_equal(config.array()[box], want[box])
+    # a file that is changed is read anew
+    for file in (tmp_path / "a").rglob("*"):
+        if file.is_file() and file.name != "info":
+            file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(gpa.StoreError, match="cannot read; found chunk"):
+        array[:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import fsspec
 import numcodecs
 import numpy as np
 import pytest
@@ -19,8 +21,9 @@ import zarr
 import gp_arrays as gpa
 from gp_arrays.model.cache import CACHE
 from gp_arrays.sources.zarr_opened import ZarrOpened
+from gp_arrays.storage.access.stamps import REMOTE_STAMPS
 from gp_arrays.storage.chunked import threads
-from gp_arrays.storage.chunked.codecs import Codecs, codecs_of
+from gp_arrays.storage.metadata.codecs import Codecs, codecs_of
 from gp_arrays.storage.metadata.documents import read_node
 from gp_arrays.testing import read_in_fork
 
@@ -51,6 +54,9 @@ def bytes_to_keep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     CACHE.clear()
     yield
     CACHE.clear()
+    REMOTE_STAMPS.forget()
+    with contextlib.suppress(FileNotFoundError):
+        fsspec.filesystem("memory").rm("/chunk_reader", recursive=True)
 
 
 def voxels_of(dtype: str) -> np.ndarray[Any, Any]:
@@ -116,14 +122,20 @@ def check(folder: Path, want: np.ndarray[Any, Any]) -> None:
     opened = array.plan.steps[0].opened
     assert isinstance(opened, ZarrOpened)
     assert opened._chunk_reader is not None
-    by_zarr = opened._array[0]
+    by_zarr = opened._array
     for box in boxes(6):
         expected = want[box]
         for voxels in (array[box], array[box], by_zarr[box]):
             assert voxels.dtype.newbyteorder("=") == expected.dtype
             assert np.array_equal(voxels, expected, equal_nan=expected.dtype.kind == "f")
+    fsspec.filesystem("memory").put(str(folder), "/chunk_reader/a", recursive=True)
+    remote = gpa.open_zarr("memory://chunk_reader", "a")
+    assert remote.plan.steps[0].opened._chunk_reader is not None
+    for box in boxes(2):
+        assert remote[box].tobytes() == remote[box].tobytes() == want[box].tobytes()
     gpa.set_cache_bytes(0)
     try:
+        assert remote[:].tobytes() == want.tobytes()
         assert array[:].tobytes() == want.tobytes()
     finally:
         gpa.set_cache_bytes(None)
@@ -392,7 +404,7 @@ def test_many_threads_and_forks(folder: Path) -> None:
 
 
 def test_sizes_of_frames() -> None:
-    from gp_arrays.storage.chunked.codecs import _size_of_blosc, _size_of_zstd
+    from gp_arrays.storage.metadata.codecs import _size_of_blosc, _size_of_zstd
 
     for size in (1, 255, 256, 257, 65791, 65792, 10**6):
         data = bytes(size)

@@ -468,6 +468,29 @@ def test_coordinates_of_xarray_are_centres(tmp_path: Path, dtype: str) -> None:
     assert opened(tmp_path, "raw", voxel_size=(1, 1, 1), offset=(0, 0, 0)).roi.shape == (3, 4, 6)
 
 
+def test_coordinates_of_zarr_v3_with_a_checksum(tmp_path: Path) -> None:
+    axes = {"y": (np.arange(3.0), "nm"), "x": (np.arange(6.0) * 4 + 2, "nm")}
+    root = write_xarray(tmp_path, axes, "yx", (3, 6))
+    values = np.array([10.0, 30.0, 50.0]).tobytes()
+    document = {"zarr_format": 3, "node_type": "array", "shape": [3], "data_type": "float64", "fill_value": 0}
+    document |= {
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [3]}},
+        "attributes": {"units": "nm"},
+    }
+    document |= {"codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]}
+    document |= {"chunk_key_encoding": {"name": "default"}}
+    # of the 24 bytes, by google-crc32c
+    checksum = bytes.fromhex("c9453b6b")
+    write(root, {"y/zarr.json": document})
+    (root / "y/.zarray").unlink()
+    (root / "y/c").mkdir()
+    (root / "y/c/0").write_bytes(values + checksum)
+    assert opened(root, "raw").voxel_size == (20, 4)
+    (root / "y/c/0").write_bytes(values[:-1] + b"A" + checksum)
+    with pytest.raises(gpa.StoreError, match="coordinates .*y: OSError: the checksum does not match"):
+        opened(root, "raw")
+
+
 def test_coordinates_with_the_noise_of_arithmetic(tmp_path: Path) -> None:
     """Fractions of a micrometer, as numpy computes them in float32: steps are 5.24 nm."""
     x = (np.arange(2000) * np.float32(0.00524) + np.float32(0.00262)).astype("<f4")
@@ -932,7 +955,8 @@ NAMES = np.array(["em", "er"])
             "c/0": zlib.compress(numcodecs.VLenUTF8().encode(NAMES.astype(object))),
         },
         fixed_text(["bytes"], NAMES.tobytes()),
-        fixed_text(["bytes", "zstd", "crc32c"], numcodecs.Zstd().encode(NAMES.tobytes()) + b"1234"),
+        fixed_text(["bytes", "zstd"], numcodecs.Zstd().encode(NAMES.tobytes())),
+        fixed_text(["bytes", "crc32c"], NAMES.tobytes() + bytes.fromhex("a7c32d7b")),
         fixed_text(["vlen-utf8", "gzip"], numcodecs.GZip().encode(numcodecs.VLenUTF8().encode(NAMES.astype(object)))),
         # what cannot be read is no name
         fixed_text(["sharding_indexed"], b""),

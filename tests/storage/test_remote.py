@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.storage.access import filesystems, remote, retries
+from gp_arrays.model.cache import CACHE
+from gp_arrays.storage.access import filesystems, remote, retries, stamps
 from gp_arrays.storage.access.remote import RemotePath
 from gp_arrays.storage.chunked.engine import FORMATS
 
@@ -101,10 +102,84 @@ def test_absent_chunks_are_fill_value_as_long_as_the_array_is_there(server, monk
     before = count(server, server.document)
     array[:]
     assert count(server, server.document) == before  # within ten seconds it is believed
-    monkeypatch.setattr("gp_arrays.sources.zarr_opened.BELIEVED", -1.0)
+    monkeypatch.setattr(stamps, "BELIEVED", -1.0)
     server.faults = {"": [404]}
     with pytest.raises(gpa.StoreError, match="vanished"):
         array[:]
+
+
+@pytest.fixture
+def keeping() -> Iterator[None]:
+    CACHE.clear()
+    gpa.set_cache_bytes(10**7)
+    yield
+    gpa.set_cache_bytes(None)
+    CACHE.clear()
+
+
+def test_what_was_read_is_not_requested_again(server, keeping):
+    array = opened(server)
+    np.testing.assert_array_equal(array[:, 1:7], VOXELS[:, 1:7])
+    before = len(server.requests)
+    for box in ((slice(0, 4), slice(0, 8), slice(0, 8)), (slice(1, 3), slice(2, 6), slice(5, 8))):
+        np.testing.assert_array_equal(array[box], VOXELS[box])
+    assert len(server.requests) == before
+    again = opened(server)
+    server.requests.clear()
+    np.testing.assert_array_equal(again[:], VOXELS)  # two arrays over one dataset share what was read
+    assert server.requests == []
+
+
+def test_absent_chunks_are_not_requested_again(server, keeping):
+    server.faults = {server.chunk: [404]}
+    array = opened(server)
+    assert (array[:, :4, 4:] == 0).all()
+    server.requests.clear()
+    assert (array[:2, 1:4, 4:] == 0).all()
+    assert server.requests == []
+
+
+def test_a_chunk_that_changed_is_read_anew_after_ten_seconds(server, keeping, monkeypatch):
+    array, file = opened(server), server.source / "a.zarr" / server.chunk
+    array[:]
+    changed = gpa.open_zarr(server.source / "a.zarr", "raw", mode="r+")
+    changed[:, :4, 4:] = 7
+    np.testing.assert_array_equal(array[:], VOXELS)  # within ten seconds it is believed
+    monkeypatch.setattr(stamps, "BELIEVED", -1.0)
+    expected = VOXELS.copy()
+    expected[:, :4, 4:] = 7
+    np.testing.assert_array_equal(array[:], expected)
+    server.requests.clear()
+    os.utime(file, (0, 0))
+    np.testing.assert_array_equal(array[:], expected)
+    # the server is asked when each chunk was changed, and only those are sent that may have been since
+    asked = [request for request in server.requests if request.endswith(server.chunk)]
+    assert asked == [f"HEAD /a.zarr/{server.chunk}"]
+
+
+def test_what_this_process_writes_is_read_at_once(keeping):
+    roi, url = gpa.Roi((0, 0), (8, 8)), "memory://written/a.zarr"
+    written = gpa.create_zarr(url, "raw", roi, (1, 1), "uint8", chunks=(4, 4), overwrite=True)
+    assert (written[:] == 0).all()
+    assert CACHE.nbytes == 0  # nothing is kept of an array that is open for writing
+    read = gpa.open_zarr(url, "raw")
+    assert (read[:] == 0).all()
+    for value, rows in ((3, slice(0, 8)), (4, slice(0, 4)), (5, slice(4, 8))):
+        written[rows] = value
+        assert (read[rows] == value).all()
+    assert CACHE.nbytes > 0
+
+
+def test_a_pass_over_blocks_keeps_nothing_of_a_server(server, keeping):
+    gpa.count(gpa.ZarrArrayConfig("a", f"{server.url}/a.zarr", "raw"))
+    assert CACHE.nbytes == 0
+
+
+def test_several_requests_at_once(server, keeping):
+    server.delay = 0.02
+    array = opened(server)
+    array[:]
+    assert server.most_at_once == 4
 
 
 def test_a_chunk_under_a_key_of_another_kind_is_no_absent_chunk(tmp_path):

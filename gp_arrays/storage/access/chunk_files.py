@@ -9,12 +9,13 @@ import math
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 
 from .remote import RemoteEntry, RemotePath, StorePath
+from .stamps import stamp_on_disk
 
 #: A chunk in Blosc's format begins with that many bytes; the last four tell how many it has in all.
 BLOSC_HEADER = 16
@@ -50,6 +51,11 @@ def read_file(path: StorePath, start: int = 0, stop: int | None = None) -> bytes
         return read_existing_file(path, start, stop)
     except FileNotFoundError:
         return read_unless_absent(path, start, stop)
+
+
+def stamp_of(path: StorePath) -> Hashable:
+    """What changes when a file, or the value of a key in a remote store, does; None for what must not be kept. Raises StoreError."""
+    return path.stamp() if isinstance(path, RemotePath) else stamp_on_disk(str(path))
 
 
 def scan(folder: StorePath) -> AbstractContextManager[Iterator[os.DirEntry[str] | RemoteEntry]]:

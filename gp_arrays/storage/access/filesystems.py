@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -39,6 +41,9 @@ _FINAL = frozenset(
 )
 #: The extra that reads a kind of URL.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
+
+#: Where file systems say when something was changed.
+_TIMES = ("LastModified", "Last-Modified", "updated", "mtime", "created")
 
 _filesystems: dict[tuple[str, ...], Any] = {}
 _lock = threading.Lock()
@@ -122,6 +127,23 @@ def _defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
             "max_concurrency": 1,
         }
     return {"use_listings_cache": False} if protocol in ("gs", "gcs") else {}
+
+
+def time_of(info: Mapping[str, Any]) -> float | None:
+    """When something was changed, in seconds, as a file system tells it; None where it does not.
+
+    >>> time_of({"Last-Modified": "Thu, 01 Jan 1970 00:01:00 GMT"}), time_of({"updated": "1970-01-01T00:01:00Z"})
+    (60.0, 60.0)
+    """
+    value = next((info[name] for name in _TIMES if info.get(name)), None)
+    if isinstance(value, str):
+        try:
+            value = email.utils.parsedate_to_datetime(value) if "," in value else datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, datetime):
+        value = value.timestamp()
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

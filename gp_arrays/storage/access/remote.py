@@ -6,7 +6,7 @@ not reply or breaks off are errors that name the URL, without the secrets that i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -17,14 +17,11 @@ import attrs
 
 from ...errors import StoreError
 from ...model.urls import Url
-from .filesystems import REFUSED, call, cause_text, filesystem_of, may_pass, status_of
+from .filesystems import REFUSED, call, cause_text, filesystem_of, may_pass, status_of, time_of
 from .retries import ATTEMPTS, asked_to_wait, pause
+from .stamps import REMOTE_STAMPS
 
 T = TypeVar("T")
-
-#: Seconds for which it is believed that an array of which chunks are absent is still there.
-BELIEVED = 10.0
-
 
 # what was read under each URL while an array is opened, which asks for most documents several times
 _documents: ContextVar[dict[str, bytes | None] | None] = ContextVar("documents", default=None)
@@ -123,6 +120,8 @@ class RemotePath:
             self._do("write", "pipe_file", data)
         except FileNotFoundError as error:
             raise self._error("write", error) from None
+        finally:
+            REMOTE_STAMPS.forget(self.url)
 
     def remove_key(self) -> None:
         """Remove what has this key, and nothing else. Raises StoreError."""
@@ -130,6 +129,8 @@ class RemotePath:
             self._do("remove", "rm_file")
         except FileNotFoundError:
             return
+        finally:
+            REMOTE_STAMPS.forget(self.url)
 
     def remove(self) -> None:
         """Remove this key and those below it, where there are any. Raises StoreError."""
@@ -141,6 +142,8 @@ class RemotePath:
             self._tried("remove", remove)
         except FileNotFoundError:
             return
+        finally:
+            REMOTE_STAMPS.forget()
 
     def exists(self) -> bool:
         """True if something has this key, or keys below it. Raises StoreError."""
@@ -149,6 +152,17 @@ class RemotePath:
         except FileNotFoundError:
             return False
         return True
+
+    def stamp(self) -> Hashable:
+        """What changes when its value does; the store is asked for that once in ten seconds. Raises StoreError."""
+        return REMOTE_STAMPS.stamp_of(self.url, self._modified)
+
+    def _modified(self) -> float | None:
+        """When its value was changed, in seconds; None where the store does not say, or it is gone."""
+        try:
+            return time_of(self._do("look for", "info"))
+        except FileNotFoundError:
+            return None
 
     def entries(self) -> Iterator[RemoteEntry]:
         """What is below, as ``os.scandir`` gives it. Raises StoreError."""

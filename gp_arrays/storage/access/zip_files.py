@@ -7,7 +7,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -149,6 +149,10 @@ class ZipPath(RemotePath):
 
     def exists(self) -> bool:
         return self.key in self.archive.entries or self.key in self.archive.folders
+
+    def stamp(self) -> Hashable:
+        self.archive.file.open().close()  # it is still there, and the same
+        return self.archive.file, self.key
 
     def entries(self) -> Iterator[RemoteEntry]:
         for name, is_folder in self.archive.folders.get(self.key, {}).items():

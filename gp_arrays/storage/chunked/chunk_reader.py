@@ -4,55 +4,29 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
-import os
-import stat
 import threading
-import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Sequence
 
 import attrs
 import numpy as np
 
 from ...model.cache import CACHE
 from ..access.chunk_files import require_whole
+from ..metadata.codecs import ABSENT, Codecs, Shards, codecs_of
 from ..metadata.document_values import to_fill_value
 from ..metadata.documents import Node
 from ..metadata.keys import N5, ChunkKeys
-from .codecs import ABSENT, Codecs, Shards, codecs_of
-from .threads import run_each
+from .array_files import ArrayFiles
+from .parts import NO_CHUNK, Part, Position, Voxels, parts_of
+from .threads import run_each, thread_count
 
-if TYPE_CHECKING:
-    from .engine import ArrayFiles
-
-Voxels = np.ndarray[Any, Any]
-Position = tuple[int, ...]
-
-#: Nanoseconds: what was changed as recently may change again without another time of change.
-RECENT = 100_000_000
 #: Voxels that are kept are copied by this thread alone where they are fewer bytes.
 FEW_BYTES = 2**22
 
 
 class BrokenChunkError(Exception):
     """A chunk that cannot be read: its key. The cause says why."""
-
-
-@attrs.frozen(eq=False)
-class Part:
-    """A chunk, and what it has of a box.
-
-    Attributes:
-        position: Of the chunk in the grid of chunks.
-        to: Where its voxels go.
-        of: Which of its voxels these are.
-    """
-
-    position: Position
-    to: tuple[slice, ...]
-    of: tuple[slice, ...]
 
 
 @attrs.frozen(eq=False)
@@ -64,12 +38,14 @@ class Request:
         keep: Whether decoded chunks are kept.
         stamps: What changes when a file does, of each file.
         indices: Of shards that were met, by their first chunks.
+        decoding: Is held by a thread while it decodes: more of them may wait for a remote store.
     """
 
     out: Voxels
     keep: bool
     stamps: dict[str, Hashable] = attrs.field(factory=dict)
     indices: dict[Position, Voxels] = attrs.field(factory=dict)
+    decoding: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(thread_count()))
     _memories: dict[int, Voxels] = attrs.field(factory=dict)
 
     def memory(self, nbytes: int) -> Voxels:
@@ -81,10 +57,10 @@ class Request:
 
 
 class ChunkReader:
-    """Reads boxes of an array on disk without zarr.
+    """Reads boxes of an array without zarr.
 
     A chunk that is kept is taken from memory as long as its file is the one that it was read from, with the
-    same size and time of change; that is looked at with each read.
+    same size and time of change; that is looked at with each read. A remote store is asked once in ten seconds.
 
     Args:
         node: The array.
@@ -118,24 +94,11 @@ class ChunkReader:
             out: Where they go, with as many axes, in native byte order.
             keep: Whether decoded chunks may be kept.
         """
-        parts = list(self._parts(box))
+        parts = list(parts_of(box, self._codecs.shape))
         request = Request(out, keep and CACHE.keeps(len(parts) * self._codecs.nbytes))
-        if request.keep and out.nbytes <= FEW_BYTES:
+        if request.keep and not self._files.is_remote and out.nbytes <= FEW_BYTES:
             parts = [part for part in parts if not self._paste_kept(part, request)]
-        run_each(functools.partial(self._paste, request=request), parts)
-
-    def _parts(self, box: Sequence[slice]) -> Iterator[Part]:
-        axes = []
-        for part, size in zip(box, self._codecs.shape, strict=True):
-            spans = []
-            for number in range(part.start // size, -(-part.stop // size)):
-                begin, end = max(part.start, number * size), min(part.stop, (number + 1) * size)
-                to, of = slice(begin - part.start, end - part.start), slice(begin - number * size, end - number * size)
-                spans.append((number, to, of))
-            axes.append(spans)
-        for chunk in itertools.product(*axes):
-            position, to, of = zip(*chunk, strict=True)
-            yield Part(position, to, of)
+        run_each(functools.partial(self._paste, request=request), parts, self._files.is_remote)
 
     def _paste_kept(self, part: Part, request: Request) -> bool:
         """Copy what a chunk that is kept has of a box. Returns whether there is one."""
@@ -147,56 +110,67 @@ class ChunkReader:
 
     def _paste(self, part: Part, request: Request) -> None:
         """Copy what a chunk has of a box, or decode it into its place."""
+        target = request.out[part.to]
         try:
+            if self._shards is not None and self._range_in_shard(part.position, request) is None:
+                target[...] = self._fill
+                return
             key = self._cache_key(part.position, request, self._decoded)
             if key is None:
-                target = request.out[part.to]
                 is_whole = target.nbytes == self._codecs.nbytes and self._codecs.is_plain and target.flags.c_contiguous
                 memory = target if is_whole else request.memory(self._codecs.nbytes)
                 voxels = self._decoded(part.position, request, memory)
-                if np.may_share_memory(voxels, target):
-                    return
             else:
                 voxels = CACHE.get(key, functools.partial(self._decoded, part.position, request))
-            request.out[part.to] = voxels[part.of]
-        except _AbsentError:
-            request.out[part.to] = self._fill
+            if voxels is NO_CHUNK:
+                self._files.note_absent()
+                target[...] = self._fill
+            elif not np.may_share_memory(voxels, target):
+                target[...] = voxels[part.of]
         except Exception as error:  # codecs raise errors of many types
             raise BrokenChunkError(self._file_of(part.position)) from error
 
     def _decoded(self, position: Position, request: Request, memory: Voxels | None = None) -> Voxels:
-        """The voxels of a chunk, in ``memory`` where it is given and the codec can. Raises _AbsentError."""
-        return self._codecs.decode(self._bytes_of(position, request), memory)
+        """The voxels of a chunk, in ``memory`` where it is given and the codec can; NO_CHUNK for an absent one."""
+        data = self._bytes_of(position, request)
+        if data is None:
+            return NO_CHUNK
+        with request.decoding:
+            return self._codecs.decode(data, memory)
 
-    def _bytes_of(self, position: Position, request: Request) -> bytes:
+    def _bytes_of(self, position: Position, request: Request) -> bytes | None:
         if self._shards is None:
-            return self._read(self._asked.key(position))
+            return self._files.read(f"{self._files.prefix}{self._asked.key(position)}")
+        begin, end = self._range_in_shard(position, request) or (0, 0)
+        data = self._files.read(f"{self._files.prefix}{self._file_of(position)}", begin, end)
+        if data is not None:
+            if len(data) != end - begin:
+                raise OSError(f"truncated: {len(data)} bytes of {end - begin}")
+            require_whole(data, self._codecs.in_blosc)
+        return data
+
+    def _range_in_shard(self, position: Position, request: Request) -> tuple[int, int] | None:
+        """Where in the file of its shard the bytes of a chunk are; None for a chunk that is not there."""
+        assert self._shards is not None
         first = tuple(p // n * n for p, n in zip(position, self._shards.grid, strict=True))
         if first not in request.indices:
             key = self._cache_key(first, request, self._index)
             read = functools.partial(self._index, first)
             request.indices[first] = read() if key is None else CACHE.get(key, read)
-        begin, size = map(int, request.indices[first][tuple(p - f for p, f in zip(position, first, strict=True))])
-        if (begin, size) == (ABSENT, ABSENT):
-            raise _AbsentError
-        data = self._read(self._file_of(position), begin, begin + size)
-        if len(data) != size:
-            raise OSError(f"truncated: {len(data)} bytes of {size}")
-        require_whole(data, self._codecs.in_blosc)
-        return data
+        index = request.indices[first]
+        if index is NO_CHUNK:
+            self._files.note_absent()
+            return None
+        begin, size = map(int, index[tuple(p - f for p, f in zip(position, first, strict=True))])
+        return None if (begin, size) == (ABSENT, ABSENT) else (begin, begin + size)
 
     def _index(self, position: Position) -> Voxels:
-        """The index of the shard that a chunk is in. Raises _AbsentError."""
+        """The index of the shard that a chunk is in; NO_CHUNK for an absent shard."""
         shards = self._shards
         assert shards is not None
         begin, end = (-shards.size, None) if shards.at_end else (0, shards.size)
-        return shards.index_of(self._read(self._file_of(position), begin, end))
-
-    def _read(self, key: str, begin: int = 0, end: int | None = None) -> bytes:
-        data = self._files.read(f"{self._files.prefix}{key}", begin, end)
-        if data is None:
-            raise _AbsentError
-        return data
+        data = self._files.read(f"{self._files.prefix}{self._file_of(position)}", begin, end)
+        return NO_CHUNK if data is None else shards.index_of(data)
 
     def _file_of(self, position: Position) -> str:
         """The key of the file that a chunk is in."""
@@ -209,25 +183,5 @@ class ChunkReader:
             return None
         file = self._file_of(position)
         if file not in request.stamps:
-            request.stamps[file] = _stamp(f"{self._files.folder}/{file}")
+            request.stamps[file] = self._files.stamp(file)
         return request.stamps[file] and (compute.__name__, self._identity, request.stamps[file], position)
-
-
-class _AbsentError(Exception):
-    """There is no such chunk."""
-
-
-def _stamp(path: str) -> Hashable:
-    """What changes when a file does; None for one that is not there, or was changed just now."""
-    try:
-        # opening it makes a network's file system look whether it has changed, which asking for its status does not
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(file)
-    finally:
-        os.close(file)
-    if not stat.S_ISREG(status.st_mode) or time.time_ns() - status.st_mtime_ns < RECENT:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

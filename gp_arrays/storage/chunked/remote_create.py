@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..access.chunk_files import is_there
 from ..access.remote import RemotePath
 from ..metadata.pyramids import LEVEL
-from .engine import DOCUMENTS
+from .array_files import DOCUMENTS
 
 
 def groups_to_make(root: RemotePath, parts: list[str]) -> list[RemotePath]:

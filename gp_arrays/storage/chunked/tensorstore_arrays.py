@@ -18,7 +18,7 @@ from ...errors import StoreError
 from ..metadata.documents import Node
 
 if TYPE_CHECKING:
-    from .engine import ArrayFiles
+    from .array_files import ArrayFiles
 
 #: The process that has used TensorStore, which no process forked from it can use. None if none has.
 _process: int | None = None

@@ -1,4 +1,4 @@
-"""Threads that decode chunks: no more than the cores that this process may use."""
+"""Threads that decode chunks, no more than the cores that this process may use, and threads that wait for remote stores."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+#: Requests of one read to a remote store at the same time.
+REQUESTS = 16
+
 _lock = threading.Lock()
-_helpers: ThreadPoolExecutor | None = None
+_helpers: dict[str, ThreadPoolExecutor] = {}
 
 
 def _forget_helpers() -> None:
     global _lock, _helpers
-    _lock, _helpers = threading.Lock(), None
+    _lock, _helpers = threading.Lock(), {}
 
 
 os.register_at_fork(after_in_child=_forget_helpers)
@@ -28,9 +31,14 @@ def thread_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_each(function: Callable[[Any], None], items: Sequence[Any]) -> None:
-    """Call a function with each item, in this thread and in helpers that are free. Raises what the first call that fails raises."""
-    global _helpers
+def run_each(function: Callable[[Any], None], items: Sequence[Any], remote: bool = False) -> None:
+    """Call a function with each item, in this thread and in helpers that are free. Raises what the first call that fails raises.
+
+    Args:
+        function: What is called, by several threads at once.
+        items: What it is called with.
+        remote: True if it waits for a remote store: then there are more helpers than cores.
+    """
     left = iter(items)
     failures: list[BaseException] = []
 
@@ -45,12 +53,14 @@ def run_each(function: Callable[[Any], None], items: Sequence[Any]) -> None:
                 failures.append(error)
 
     helping: list[Future[None]] = []
-    more = min(thread_count(), len(items)) - 1
+    most = REQUESTS if remote else thread_count()
+    more = min(most, len(items)) - 1
     if more > 0:
+        name = "gp_arrays-requests" if remote else "gp_arrays-decoding"
         with _lock:
-            if _helpers is None:
-                _helpers = ThreadPoolExecutor(thread_count() - 1, "gp_arrays-decoding")
-            helping = [_helpers.submit(work) for _ in range(more)]
+            if name not in _helpers:
+                _helpers[name] = ThreadPoolExecutor(most - 1, name)
+            helping = [_helpers[name].submit(work) for _ in range(more)]
     work()
     for helper in helping:
         if not helper.cancel():

@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import StoreError
 from ..access.chunk_files import read_file
 from ..access.remote import StorePath
+from .codecs import OtherCodecError, byte_steps
 from .document_values import to_shape
 from .documents import Node, read_json
 from .keys import ChunkKeys, keys_v2, keys_v3
@@ -87,18 +88,13 @@ def _decode_v2(data: Any, document: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _decode_v3(data: Any, document: Mapping[str, Any]) -> Sequence[Any]:
-    kind = document["data_type"]
-    for codec in reversed(document["codecs"]):
-        name, options = codec["name"].removeprefix("numcodecs."), codec.get("configuration") or {}
-        if name == "crc32c":
-            data = data[:-4]
-        elif name == "vlen-utf8":
-            return list(numcodecs.VLenUTF8().decode(data))
-        elif name == "bytes":
-            dtype = np.dtype(f"U{kind['configuration']['length_bytes'] // 4}" if isinstance(kind, Mapping) else kind)
-            return list(np.frombuffer(data, dtype.newbyteorder(">" if options.get("endian") == "big" else "<")))
-        elif name in ("gzip", "zlib", "zstd", "blosc", "lz4"):
-            data = numcodecs.get_codec({"id": name}).decode(data)
-        else:
-            raise ValueError(f"codec {name!r}")
-    raise ValueError("no codec that makes an array")
+    kind, (first, *rest) = document["data_type"], document["codecs"]
+    name, options = first["name"].removeprefix("numcodecs."), first.get("configuration") or {}
+    for step in byte_steps(rest, few_bytes=True):
+        data = step(data)
+    if name == "vlen-utf8":
+        return list(numcodecs.VLenUTF8().decode(data))
+    if name != "bytes":
+        raise OtherCodecError(name)
+    dtype = np.dtype(f"U{kind['configuration']['length_bytes'] // 4}" if isinstance(kind, Mapping) else kind)
+    return list(np.frombuffer(data, dtype.newbyteorder(">" if options.get("endian") == "big" else "<")))

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import json
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import math
+import threading
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...errors import StoreError
 from ...model.cache import CACHE
-from ..access.chunk_files import read_file
+from ..access.chunk_files import read_file, stamp_of
 from ..access.remote import StorePath
+from ..chunked.parts import NO_CHUNK, Part, Voxels, parts_of
+from ..chunked.threads import run_each, thread_count
 from ..metadata.documents import error_text
 from .codecs import SUFFIXES, decode, uncompressed
 from .info import Info, Scale, parse_info
 from .shards import Sharding, chunk_number, chunk_ranges, minishard_range
 
-Voxels = np.ndarray[Any, Any]
-
-#: Files that one read asks a server for at the same time.
-CONNECTIONS = 16
-
-#: Fewer voxels than that are decoded by one thread.
-FEW = 2**20
 #: The most bytes of a chunk or an index that are read from a shard; an index that says more is taken as damaged.
 LONGEST = 2**31
 
@@ -66,44 +59,42 @@ def read_box(root: StorePath, info: Info, scale: Scale, box: Sequence[slice]) ->
         StoreError: A chunk that is damaged or cannot be read.
     """
     out = np.zeros([part.stop - part.start for part in box], info.dtype)
+    chunks = info.channels, *scale.chunk
+    parts = list(parts_of(box, chunks))
+    keep = CACHE.keeps(len(parts) * math.prod(chunks) * info.dtype.itemsize)
+    decoding = threading.Semaphore(thread_count())
+    absent: list[Part] = []
 
-    def read(position: tuple[int, ...]) -> bool:
-        extent = scale.extent(position)
-        shape = (info.channels, *(z - a for a, z in extent))
-        inside = [slice(max(a, part.start), min(z, part.stop)) for (a, z), part in zip(extent, box[1:], strict=True)]
-        target = [slice(i.start - part.start, i.stop - part.start) for i, part in zip(inside, box[1:], strict=True)]
-        source = [slice(i.start - a, i.stop - a) for i, (a, _) in zip(inside, extent, strict=True)]
+    def decoded(part: Part, shape: Sequence[int], inside: Sequence[slice]) -> Voxels:
+        data = read_chunk(root, scale, part.position[1:])
+        if data is None:
+            return NO_CHUNK
+        with decoding:
+            return decode(data, scale.encoding, shape, info.dtype, scale.block, inside)
+
+    def read(part: Part) -> None:
+        position = part.position[1:]
+        shape = (info.channels, *(z - a for a, z in scale.extent(position)))
         try:
-            data = read_chunk(root, scale, position)
-            if data is None:
-                return False
-            voxels = decode(data, scale.encoding, shape, info.dtype, scale.block, [box[0], *source])
+            stamp = _stamp(root, scale, position) if keep else None
+            if stamp is None:
+                voxels = decoded(part, shape, part.of)
+            else:
+                key = root, scale, info.dtype.str, stamp, position
+                voxels = CACHE.get(key, lambda: decoded(part, shape, [slice(0, n) for n in shape]))
+                voxels = voxels if voxels is NO_CHUNK else voxels[part.of]
         except Exception as error:  # file systems and codecs have errors of many types
             problem, text, allowed = "cannot read", f"{type(error).__name__}: {error}", None
             if isinstance(error, StoreError):
                 problem, text, allowed = error.problem, str(error.found), error.allowed
-            found = f"chunk {scale.chunk_key(position)} of {root}: {text}"
-            raise StoreError(problem, found, allowed) from error
-        out[(slice(None), *target)] = voxels
-        return True
+            raise StoreError(problem, f"chunk {scale.chunk_key(position)} of {root}: {text}", allowed) from error
+        if voxels is NO_CHUNK:
+            absent.append(part)
+        else:
+            out[part.to] = voxels
 
-    touched = (range(part.start // c, -(-part.stop // c)) for part, c in zip(box[1:], scale.chunk, strict=True))
-    positions = list(itertools.product(*touched))
-    # on disk threads make neither copies faster nor the decoding of few voxels
-    alone = scale.encoding == "raw" or out.size < FEW
-    several = CONNECTIONS if not isinstance(root, Path) else 1 if alone else os.cpu_count() or 1
-    threads = min(len(positions), several)
-    if threads < 2:
-        present = [read(position) for position in positions]
-        return out, all(present)
-    with ThreadPoolExecutor(threads) as executor:
-        futures = [executor.submit(read, position) for position in positions]
-        try:
-            present = [future.result() for future in futures]
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-    return out, all(present)
+    run_each(read, parts, remote=not isinstance(root, Path))
+    return out, not absent
 
 
 def read_chunk(root: StorePath, scale: Scale, position: Sequence[int]) -> bytes | None:
@@ -130,19 +121,25 @@ def _read_file(root: StorePath, key: str) -> bytes | None:
     return None
 
 
-def _version(root: StorePath, key: str) -> tuple[int, int] | None:
-    """What changes when a file on disk is written anew; None where that cannot be told at no cost."""
-    try:
-        status = (root / key).stat() if isinstance(root, Path) else None
-    except OSError:  # reading it tells
-        return None
-    return status and (status.st_size, status.st_mtime_ns)
+def _stamp(root: StorePath, scale: Scale, position: Sequence[int]) -> Hashable:
+    """What changes when the file of a chunk does; None for one that must not be kept."""
+    key = scale.chunk_key(position)
+    if scale.sharding is not None:
+        shard, _ = scale.sharding.locate(chunk_number(position, scale.grid))
+        key = f"{scale.key}/{scale.sharding.file_name(shard)}"
+    stamps = tuple(stamp_of(root / (key + suffix)) for suffix in _suffixes(root, scale))
+    return stamps if any(stamps) else None
+
+
+def _suffixes(root: StorePath, scale: Scale) -> Sequence[str]:
+    return SUFFIXES if isinstance(root, Path) and scale.sharding is None else ("",)
 
 
 def _ranges(root: StorePath, sharding: Sharding, file: str, numbers: tuple[int, int]) -> Voxels:
     """Where in the file of a shard the chunks of a minishard are; ``numbers`` are those of both."""
-    key = (root, file, _version(root, file), numbers[1])
-    ranges = CACHE.find(key)
+    stamp = stamp_of(root / file)
+    key = root, file, stamp, numbers[1]
+    ranges = None if stamp is None else CACHE.find(key)
     if ranges is not None:
         return ranges
     nothing = np.empty((3, 0), np.uint64)
@@ -160,7 +157,7 @@ def _ranges(root: StorePath, sharding: Sharding, file: str, numbers: tuple[int, 
     shards, minishards = sharding.locate(ranges[0])
     if np.any(shards != numbers[0]) or np.any(minishards != numbers[1]):
         raise ValueError(f"the index of {file} is malformed")
-    return CACHE.add(key, ranges)
+    return ranges if stamp is None else CACHE.add(key, ranges)
 
 
 def _read_part(root: StorePath, file: str, begin: int, end: int) -> bytes:

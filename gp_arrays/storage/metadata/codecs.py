@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,16 @@ import numcodecs
 import numpy as np
 from numcodecs.compat import ensure_contiguous_ndarray
 
-from ..metadata.documents import Node
-from ..metadata.keys import N5
+from .documents import Node
+from .keys import N5
 
 Voxels = np.ndarray[Any, Any]
 Step = Callable[..., Any]
 
+#: Compressors of Zarr v3 that need no options to decode.
+COMPRESSORS = frozenset(
+    ["blosc", "gzip", "zstd", *(f"numcodecs.{name}" for name in ("blosc", "bz2", "gzip", "lz4", "zlib", "zstd"))]
+)
 #: Where the index of a shard has these, there is no chunk.
 ABSENT = 2**64 - 1
 #: How a frame of Zstandard begins, and the most bytes of its header.
@@ -82,12 +87,14 @@ class Shards:
         steps: What the bytes of the index go through.
         size: Of the index, in bytes as it is stored.
         at_end: True if the index ends the file; else it begins it.
+        dtype: Of the numbers in the index.
     """
 
     grid: tuple[int, ...]
     steps: tuple[Step, ...]
     size: int
     at_end: bool
+    dtype: np.dtype[Any]
 
     def index_of(self, data: Any) -> Voxels:
         """For each chunk of a shard where its bytes begin and how many they are. Raises OSError."""
@@ -95,7 +102,7 @@ class Shards:
             raise OSError(f"truncated: an index of {len(data)} bytes, not {self.size}")
         for step in self.steps:
             data = step(data)
-        return np.frombuffer(data, "<u8").reshape(*self.grid, 2)
+        return np.frombuffer(data, self.dtype).reshape(*self.grid, 2)
 
 
 def codecs_of(node: Node) -> tuple[Codecs, Shards | None] | None:
@@ -106,25 +113,28 @@ def codecs_of(node: Node) -> tuple[Codecs, Shards | None] | None:
         if node.format == 3:
             return _codecs_v3(node)
         return _codecs_v2(node.document, node.chunks, node.format == N5), None
-    except _OtherCodecError:
+    except OtherCodecError:
         return None
 
 
-class _OtherCodecError(Exception):
-    """A codec that is not among the common ones."""
+class OtherCodecError(Exception):
+    """A codec that is not among the common ones: its name."""
 
 
 def _codecs_v2(document: Mapping[str, Any], chunks: tuple[int, ...], is_n5: bool) -> Codecs:
     # blocks of N5 come without their codec
     configs = [] if is_n5 else [document.get("compressor"), *reversed(document.get("filters") or [])]
+    configs = [config for config in configs if config is not None]
+    if not is_n5 and (document.get("zarr_format") != 2 or not all(isinstance(each, Mapping) for each in configs)):
+        raise OtherCodecError("malformed")
     try:
-        steps = tuple(numcodecs.get_codec(config).decode for config in configs if config)
-    except Exception:  # whatever a codec has against its options, zarr says it better
-        raise _OtherCodecError from None
+        steps = tuple(numcodecs.get_codec(config).decode for config in configs)
+    except Exception as error:  # whatever a codec has against its options, zarr says it better
+        raise OtherCodecError(str(error)) from None
     axes = tuple(range(len(chunks)))
     order = axes[::-1] if document.get("order") == "F" else axes
     in_blosc = not is_n5 and (document.get("compressor") or {}).get("id") == "blosc"
-    names = [str(config["id"]) for config in configs if config]
+    names = [str(config["id"]) for config in configs]
     return Codecs(chunks, np.dtype(document["dtype"]), steps, order, in_blosc, _size_of(names))
 
 
@@ -135,60 +145,98 @@ def _codecs_v3(node: Node) -> tuple[Codecs, Shards | None]:
     assert dtype is not None
     assert node.shards is not None
     if document.get("storage_transformers"):
-        raise _OtherCodecError
+        raise OtherCodecError("storage_transformers")
     codecs, shards = document["codecs"], None
     if [_name(codec) for codec in codecs] == ["sharding_indexed"]:
         options = codecs[0]["configuration"]
         grid = tuple(s // c for s, c in zip(node.shards, chunks, strict=True))
-        (*_, big_endian), steps = _chain(options["index_codecs"], len(grid) + 1)
+        (*_, big_endian), steps = _chain(options["index_codecs"], len(grid) + 1, of_index=True)
         names = [_name(codec) for codec in options["index_codecs"]]
-        if big_endian or names not in (["bytes"], ["bytes", "crc32c"]):
-            raise _OtherCodecError
+        if names not in (["bytes"], ["bytes", "crc32c"]):
+            raise OtherCodecError(", ".join(names))
         size = 16 * math.prod(grid) + 4 * (len(names) - 1)
-        shards = Shards(grid, steps, size, options.get("index_location", "end") == "end")
+        at_end = options.get("index_location", "end") == "end"
+        shards = Shards(grid, steps, size, at_end, np.dtype(">u8" if big_endian else "<u8"))
         codecs = options["codecs"]
     (*order, big_endian), steps = _chain(codecs, len(chunks))
-    in_blosc, size_of = _name(codecs[-1]) == "blosc", _size_of([_name(codecs[-1])] * len(steps))
+    in_blosc, size_of = _name(codecs[-1]).endswith("blosc"), _size_of([_name(codecs[-1])] * len(steps))
     stored = dtype.newbyteorder(">" if big_endian else "<")
     return Codecs(chunks, stored, steps, tuple(order), in_blosc, size_of), shards
 
 
-def _chain(codecs: Sequence[Any], ndim: int) -> tuple[list[int], tuple[Step, ...]]:
+def _chain(codecs: Sequence[Any], ndim: int, of_index: bool = False) -> tuple[list[int], tuple[Step, ...]]:
     """Of a list of codecs: the order of axes, then 1 if numbers are big-endian, else 0; and the steps over bytes."""
     order, rest = list(range(ndim)), list(codecs)
     if rest and _name(rest[0]) == "transpose":
         order = _options(rest.pop(0)).get("order")  # type: ignore[assignment]
         if not isinstance(order, list) or sorted(order) != list(range(ndim)):
-            raise _OtherCodecError
+            raise OtherCodecError("transpose")
     if not rest or _name(rest[0]) != "bytes":
-        raise _OtherCodecError
+        raise OtherCodecError(", ".join(map(_name, rest)))
     big_endian = int(_options(rest.pop(0)).get("endian") == "big")
-    return [*order, big_endian], tuple(_step(_name(codec)) for codec in reversed(rest))
+    return [*order, big_endian], byte_steps(rest, of_index)
 
 
-def _step(name: str) -> Step:
-    if name == "zstd":
-        return numcodecs.Zstd().decode  # type: ignore[no-any-return]
-    if name == "gzip":
-        return numcodecs.GZip().decode  # type: ignore[no-any-return]
-    if name == "blosc":
-        return numcodecs.Blosc().decode  # type: ignore[no-any-return]
-    if name == "crc32c" and importlib.util.find_spec("google_crc32c") is not None:
+def byte_steps(codecs: Sequence[Any], few_bytes: bool = False) -> tuple[Step, ...]:
+    """What decodes bytes that went through codecs of Zarr v3, which make bytes of bytes.
+
+    Args:
+        codecs: As metadata list them.
+        few_bytes: True if they are so few that their checksum may be computed in Python.
+
+    Raises:
+        OtherCodecError: One is not among the common ones.
+    """
+    return tuple(_step(_name(codec), few_bytes) for codec in reversed(codecs))
+
+
+def _step(name: str, few_bytes: bool) -> Step:
+    if name in COMPRESSORS:
+        return numcodecs.get_codec({"id": name.removeprefix("numcodecs.")}).decode  # type: ignore[no-any-return]
+    if name == "crc32c" and (few_bytes or importlib.util.find_spec("google_crc32c") is not None):
         return _without_checksum
-    raise _OtherCodecError
+    raise OtherCodecError(name)
 
 
 def _without_checksum(data: Any) -> Any:
-    import google_crc32c
-
     data = bytes(data)
-    if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
+    if _crc32c(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise OSError("the checksum does not match")
     return data[:-4]
 
 
+def _crc32c(data: bytes) -> int:
+    """The checksum of RFC 3720.
+
+    >>> hex(_crc32c(b"123456789"))
+    '0xe3069283'
+    """
+    with contextlib.suppress(ModuleNotFoundError):
+        import google_crc32c
+
+        return int(google_crc32c.value(data))
+    value = 0xFFFFFFFF
+    for byte in data:
+        value = CRC32C[(value ^ byte) & 0xFF] ^ value >> 8
+    return value ^ 0xFFFFFFFF
+
+
+def _remainder(number: int) -> int:
+    for _ in range(8):
+        number = number >> 1 ^ (0x82F63B78 if number & 1 else 0)
+    return number
+
+
+#: What each byte does to a CRC-32C.
+CRC32C = tuple(map(_remainder, range(256)))
+
+
 def _size_of(names: Sequence[str]) -> Callable[[Any], int | None] | None:
-    return {"blosc": _size_of_blosc, "zstd": _size_of_zstd}.get(names[0]) if len(names) == 1 else None
+    return (
+        {"blosc": _size_of_blosc, "zstd": _size_of_zstd}.get(names[0].removeprefix("numcodecs."))
+        if len(names) == 1
+        else None
+    )
 
 
 def _size_of_blosc(data: Any) -> int | None:
