@@ -75,7 +75,7 @@ def crops(group: str, folder: Path, n: int) -> Iterator[Comparison]:
         classes[name] = StoredClass(voxels, {"absent": 0, "present": 1, "unknown": 255})
     store = folder / "crop.zarr"
     write_crop(store / "crop", classes, (0, 0, 0), (1, 1, 1), chunks=64)
-    stored = [zarr.open(str(store), mode="r")[f"crop/{name}/s0"] for name in names]
+    stored = [zarr.open(str(store / f"crop/{name}/s0"), mode="r") for name in names]
     for output, of in (("target", lambda voxels: voxels == 1), ("mask", lambda voxels: voxels != 255)):
         array = gpa.CellMapArrayConfig("crop", store, "crop", names, output=output).array()
         yield Comparison(

@@ -1,7 +1,7 @@
-"""Batches of a training pipeline through gunpowder's PreCache, beside one of gunpowder's own nodes.
+"""The README's tree as a training pipeline, through gunpowder's PreCache and without, beside one of gunpowder's own nodes.
 
 Random crops of grey values in [0, 1] and of five masks, mirrored and transposed. Crops overlap in space, so that the
-same chunks are needed again and again. Each pipeline runs in a process of its own.
+same chunks are needed again and again. Each pipeline with PreCache runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from timing import Comparison, Settings, in_new_process
 
 import gp_arrays as gpa
+from gp_arrays.model.cache import CACHE
 
 RAW, LABELS, MASKS = gp.ArrayKey("RAW"), gp.ArrayKey("LABELS"), gp.ArrayKey("MASKS")
 WORKERS, QUEUE = 2, 4
@@ -83,11 +84,25 @@ def milliseconds_a_batch(compiled: bool, store: str, groups: Groups, edge: int, 
         return (time.perf_counter() - began) * 1e3 / count
 
 
+def requests(store: str, groups: Groups, roi: gp.Roi) -> Iterator[Comparison]:
+    """One batch of both arrays at one place."""
+
+    def of(pipeline: Any) -> Any:
+        pipeline.setup()
+        request = gp.BatchRequest({key: gp.ArraySpec(roi=roi) for key in (RAW, MASKS)})
+        return lambda: pipeline.request_batch(request)[MASKS].data
+
+    compiled, by_hand = of(source_compiled(store, groups)), of(source_by_hand(store, groups))
+    for state, prepare in (("cold", CACHE.clear), ("warm", None)):
+        yield Comparison("the README's tree, 64^3", state, "gunpowder by hand", compiled, by_hand, prepare=prepare)
+
+
 def comparisons(settings: Settings) -> Iterator[Comparison]:
     labels = gpa.open_zarr(settings.store, "labels/neurons")
     ids = np.unique(labels[100:132, 100:132, 100:132])
     groups = [(f"group {i}", [int(x)]) for i, x in enumerate(np.resize(ids, 5))]
     voxel = int(labels.voxel_size[0])
+    yield from requests(settings.store, groups, gp.Roi(labels.roi.begin, (64 * voxel,) * 3))
     for size in (64,) if settings.short else (64, 128):
         count = 100 if size == 64 else 40
         measure = functools.partial(in_new_process, milliseconds_a_batch)
