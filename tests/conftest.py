@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -77,24 +77,11 @@ def nonspatial() -> type[gp.BatchProvider]:
 
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs run a worker in this process instead of daisy and processes of its own: for tests of what is written."""
-    from gp_arrays.jobs import records
-    from gp_arrays.jobs.master import ENDED_HERE, Run
-    from gp_arrays.jobs.worker import Worker
+    """Jobs do all blocks in this process, however long they take: for tests of what is written."""
+    from gp_arrays.jobs import records, run, settings, worker
 
-    def work(self: Run, pass_: Any, todo: Any) -> int:
-        run = self.state.read_run()
-        worker = Worker(self.state, run, "0")
-        tries = (number for number in todo.tolist() for _ in range(run["retries"] + 1))
-        done = None
-        for number in tries:
-            if number != done and worker.attempt(number) is None:
-                done = number
-            elif self.note_progress(self.records(pass_)):
-                break
-        worker.leave()
-        self.state.end()
-        return ENDED_HERE
-
-    monkeypatch.setattr(Run, "_host_scheduler", work)
+    monkeypatch.setattr(run, "may_work_here", lambda prepared: True)
+    monkeypatch.setattr(settings.Crew, "is_usual", True)
+    monkeypatch.setattr(worker, "SHORT", float("inf"))
+    monkeypatch.setattr(worker, "LONGEST_PAUSE", 0.0)
     monkeypatch.setattr(records, "force_to_disk", lambda path: None)

@@ -9,17 +9,16 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from ..errors import StoreError
-from ..model.cache import total_bytes
 from ..storage.access.files import replace_file, writing
 from ..storage.access.remote import StorePath
 from ..storage.journal import LEFT, STARTED, Grid
+from ..train.network import thread_count
 from . import document
 from .document import Job
 from .geometry import Pass
@@ -30,7 +29,7 @@ from .result import Failed, Result
 from .schedule import Schedule, over, voxels_of
 from .settings import Crew
 from .state import LOGS, SUMMARY, State
-from .worker import main_module
+from .worker import Worker, run_description
 
 #: Seconds between looks at the journals.
 LOOK = 0.2
@@ -54,10 +53,14 @@ class Run:
         schedule: Which blocks are to be done.
         crew: The workers.
         progress: True if a bar is shown.
+        here: True if this process may do blocks, should they take no longer than workers take to start.
     """
 
-    def __init__(self, job: Job, root: StorePath, state: State, schedule: Schedule, crew: Crew, progress: bool) -> None:
+    def __init__(
+        self, job: Job, root: StorePath, state: State, schedule: Schedule, crew: Crew, progress: bool, here: bool
+    ) -> None:
         self.job, self.root, self.state, self.schedule, self.crew = job, root, state, schedule, crew
+        self._here = here
         self.id = uuid.uuid4().hex
         self.logs = state.folder / LOGS / time.strftime(f"%Y%m%d-%H%M%S-{self.id[:4]}")
         self.stopped: str | None = None
@@ -134,27 +137,21 @@ class Run:
     def _schedule(self, pass_: Pass, todo: Grid) -> dict[str, Any] | None:
         """Have one scheduler do some blocks of a pass. Returns its outcome, None where it broke down."""
         self._rounds += 1
-        crew, job = self.crew, self.job
-        run: dict[str, Any] = {
-            "run": f"{self.id}-{self._rounds}",
-            "pass": pass_.name,
-            "count": len(todo),
-            "workers": crew.count,
-            "command": crew.command,
-            "host": crew.host,
-            "retries": crew.limits.retries,
-            "timeout": crew.limits.timeout,
-            "threads": crew.limits.threads,
-            # of workers beside each other; those elsewhere have memory of their own
-            "cache_bytes": total_bytes() // crew.count,
-            "patience": crew.patience,
-            "logs": str(self.logs),
-            "sys_path": [str(Path(path).absolute()) if path else str(Path.cwd()) for path in sys.path],
-            "modules": list(job.modules),
-            "main": main_module() if "__main__" in job.modules else {},
-        }
+        run = run_description(f"{self.id}-{self._rounds}", self.job, pass_.name, len(todo), self.crew, self.logs)
         self.state.announce(run, todo)
-        return self._host_scheduler(pass_, todo)
+        return self._work_here(pass_, run, todo) if self._here else self._host_scheduler(pass_, todo)
+
+    def _work_here(self, pass_: Pass, run: dict[str, Any], todo: Grid) -> dict[str, Any]:
+        """Have this process do some blocks of a pass, by the code of workers, as long as that is shorter than to start them."""
+        worker = Worker(self.state, run, "here", self.logs / "here.err")
+        before = self._bar.n - self._done
+        try:
+            with thread_count(run["threads"]):
+                self._here = worker.work_briefly(todo.tolist(), lambda: self._look(pass_, before)[1])
+        finally:
+            worker.leave()
+            self.state.end()
+        return ENDED_HERE
 
     def _host_scheduler(self, pass_: Pass, todo: Grid) -> dict[str, Any] | None:
         """Have a scheduler do the blocks of the run that was announced, until it ends or has nothing more to wait for."""
@@ -183,11 +180,7 @@ class Run:
                 take_checkpoint(self.state, self.job.passes, self.root)
                 self._next_checkpoint = time.monotonic() + EVERY
             began = time.monotonic()
-            records = self.records(pass_)
-            failing = self.note_progress(records)
-            failures = int(records.failed.sum())
-            self._bar.set_postfix({"failures": failures} if failures else {}, refresh=False)
-            self._bar.update(before + self._done - self._bar.n)
+            records, failing = self._look(pass_, before)
             if ended:
                 return True
             if records.settled(self.crew.limits.retries)[todo].all():
@@ -199,7 +192,20 @@ class Run:
             # a job of very many blocks is looked at less often
             pause = max(LOOK, 20 * (time.monotonic() - began))
 
-    def note_progress(self, records: Records) -> bool:
+    def _look(self, pass_: Pass, before: int) -> tuple[Records, bool]:
+        """Read the journals of a pass and show how far it is, after ``before`` blocks of others.
+
+        Returns:
+            The records, and True if the run is to end because too many blocks failed.
+        """
+        records = self.records(pass_)
+        failing = self._note_progress(records)
+        failures = int(records.failed.sum())
+        self._bar.set_postfix({"failures": failures} if failures else {}, refresh=False)
+        self._bar.update(before + self._done - self._bar.n)
+        return records, failing
+
+    def _note_progress(self, records: Records) -> bool:
         """True if too many failures were recorded with no block done between them; then ``stopped`` has the reason."""
         done, failed = int((records.done > 0).sum()), int(records.failed.sum())
         if done != self._done:
@@ -241,10 +247,12 @@ def terminal_size() -> dict[str, Any]:
     return {"ncols": shutil.get_terminal_size((80, 20)).columns, "nrows": 20} if sys.stderr.isatty() else {}
 
 
-def run_job(job: Job, root: StorePath, state: State, schedule: Schedule, crew: Crew, progress: bool) -> Result:
-    """Run the missing blocks. What stops it, such as KeyboardInterrupt, is raised after all records are saved."""
+def run_job(
+    job: Job, root: StorePath, state: State, schedule: Schedule, crew: Crew, progress: bool, here: bool
+) -> Result:
+    """Run the missing blocks, ``here`` in this process as far as they are few. What stops it, such as KeyboardInterrupt, is raised after all records are saved."""
     started = time.monotonic()
-    run = Run(job, root, state, schedule, crew, progress)
+    run = Run(job, root, state, schedule, crew, progress, here)
     interrupted: BaseException | None = None
     failed: tuple[Failed, ...] = ()
     if schedule.count(schedule.missing):

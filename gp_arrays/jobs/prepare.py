@@ -6,22 +6,26 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from ..errors import ConfigError
 from ..model.base import ArrayConfig
-from ..model.plan import Plan
+from ..model.plan import Plan, Step
 from ..sources.numpy_ import NumpyArrayConfig
 from ..storage.access.remote import RemotePath, StorePath
 from ..storage.chunked.chunks import require_whole_shards, to_chunks
 from . import document
 from .chunking import default_chunks, tile_below
 from .document import Job
-from .geometry import Output, Pass, coincide, plan_pass
+from .geometry import BASE_MEMORY, Output, Pass, block_bytes, coincide, plan_pass
 from .pyramid import method_for, plan_levels
 from .settings import Layout
+
+#: The most bytes of voxels that the process of the master holds for a block.
+SMALL_BLOCK = 128 * 1024**2
 
 
 @attrs.frozen(eq=False)
@@ -198,3 +202,28 @@ def stores_of(plan: Plan) -> dict[str, Any]:
                 "attributes": hashlib.blake2b(attributes.encode(), digest_size=16).hexdigest(),
             }
     return stores
+
+
+def may_work_here(prepared: Prepared) -> bool:
+    """True if the process of the master may do blocks itself: nothing in them can end it, hang, or take much memory.
+
+    So all types are those of this package, none runs functions or networks of the user, all stores are on disks, and
+    blocks are small.
+    """
+    plan, job = prepared.plan, prepared.job
+    blocks = (block_bytes(plan, pass_) for pass_ in job.passes if pass_.level is None)
+    return (
+        isinstance(prepared.root, Path)
+        and not job.files
+        and all(type(step.config).__module__.partition(".")[0] == __package__.partition(".")[0] for step in plan.steps)
+        and all(_is_local(step) for step in plan.steps)
+        and all(size - BASE_MEMORY <= SMALL_BLOCK for size in blocks)
+    )
+
+
+def _is_local(step: Step) -> bool:
+    """True if a step of a plan is no source, or one on a disk or in memory."""
+    if step.opened is None or isinstance(step.config, NumpyArrayConfig):
+        return True
+    folders = step.opened.folders()
+    return bool(folders) and all(isinstance(folder, Path) for folder in folders)

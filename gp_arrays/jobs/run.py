@@ -27,7 +27,7 @@ from .geometry import MEMORY, Pass
 from .master import run_job
 from .outputs import make_outputs, mark_outputs, save_job
 from .preflight import require_apart, require_free, require_own, require_same
-from .prepare import Prepared, prepare
+from .prepare import Prepared, may_work_here, prepare
 from .records import recover
 from .result import Result
 from .schedule import Schedule, make_schedule, not_empty, require_touched, within_mask
@@ -74,6 +74,10 @@ def materialize(
 
     Until every block is done the outputs are marked as unfinished: reading voxels that are not written yet is an error.
 
+    A job that takes less time than workers take to start, about two seconds, is done by this process alone: of small
+    blocks, stores on disks and array types of this package, without functions and networks. Other limits in ``workers``
+    than the usual ones, and ``worker_command``, always have worker processes do it.
+
     Workers import what the tree needs. A script that defines array types or functions of its own calls this under
     ``if __name__ == "__main__":``, as for multiprocessing.
 
@@ -82,7 +86,7 @@ def materialize(
             chunk grids coincide are computed together.
         path: The store's folder, or a URL that fsspec writes, such as ``s3://...``; then ``state`` is needed.
         dataset: The path in it of a single output; by default the array's name.
-        num_workers: How many worker processes.
+        num_workers: How many worker processes at most.
         roi: The region to write, enlarged to complete blocks: a Roi in world units, or
             ``[[offset], [shape]]``. The extent of the outputs is that of the arrays, so a
             later call may write the rest.
@@ -180,7 +184,8 @@ def materialize(
         schedule = make_schedule(prepared.job.passes, roi, active, own)
         note(schedule, own)
         mark_outputs(prepared.job, own)
-        return run_job(prepared.job, root, own, schedule, crew, progress)
+        here = crew.is_usual and may_work_here(prepared)
+        return run_job(prepared.job, root, own, schedule, crew, progress, here)
 
 
 def _begin(prepared: Prepared, state: State, overwrite: bool, begun: str | None) -> None:

@@ -76,6 +76,11 @@ class Crew:
             _require_host(self.host)
 
     @property
+    def is_usual(self) -> bool:
+        """True if the user asks for nothing that only workers in processes of their own can do, such as a timeout."""
+        return self == Crew(self.count)
+
+    @property
     def patience(self) -> int:
         """How many workers may die before a scheduler is given up."""
         return 5 + 2 * self.count

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,22 @@ from typing import Any
 import numpy as np
 
 from ..errors import GpArraysError, StoreError
+from ..model.cache import total_bytes
 from ..storage.journal import DONE, FAILED, JOURNALS, LEFT, STARTED, Journal
 from ..train.network import thread_count
 from . import document
 from .geometry import Output
 from .outputs import Writer
-from .processes import THREADS
+from .processes import LOOK, THREADS
+from .settings import Crew
 from .state import FAILURES, RUN, State
 
-#: Seconds between a failure and the next block, at first and at most: what has vanished may come back.
+#: Seconds between a failure and the next block, at first and at most.
 PAUSE, LONGEST_PAUSE = 0.05, 2.0
+#: Seconds that worker processes take to start, about: work that takes no longer is done by the process of the master.
+SHORT = 2.0
+#: After how many blocks it is known how long the others take.
+FEW = 3
 #: Seconds between checks that the run is still running, and until a worker is ended after it.
 OVER = 10.0
 #: Set in workers: a script that they run under another name must not begin a job of its own.
@@ -45,14 +52,16 @@ class Worker:
         state: Of the job.
         run: The run that it belongs to.
         worker_id: Its number in the run.
+        log: A file for the tracebacks of blocks that failed; None for stderr.
     """
 
-    def __init__(self, state: State, run: dict[str, Any], worker_id: str) -> None:
-        self.state, self.run = state, run
+    def __init__(self, state: State, run: dict[str, Any], worker_id: str, log: Path | None = None) -> None:
+        self.state, self.run, self.log = state, run, log
         self.journal = Journal(state.folder / JOURNALS / run["pass"] / f"{run['run']}.{worker_id}")
         self.notes = state.folder / FAILURES / f"{run['run']}.{worker_id}.jsonl"
         self.blocks = np.load(state.folder / RUN / "blocks.npy", mmap_mode="r")
         self._writers: dict[str, Writer] = {}
+        self.pause = 0.0
 
     @functools.cached_property
     def work(self) -> document.Work:
@@ -101,16 +110,20 @@ class Worker:
             writer.write(part, voxels)
         self.journal.add(DONE, number)
 
-    def attempt(self, number: int) -> Exception | None:
-        """Do a block. Returns why it failed, once that is recorded. Raises Stale."""
+    def attempt(self, number: int) -> bool:
+        """Do a block. Returns False where it failed, once that is recorded; then ``pause`` follows. Raises Stale."""
         try:
             self.process(number)
         except Stale:
             raise
         except Exception as error:  # whatever a block fails of, the others are done
             self._record(number, error)
-            return error
-        return None
+            # what has vanished may come back
+            vanished = isinstance(error, (StoreError, OSError))
+            self.pause = min(max(2 * self.pause, PAUSE), LONGEST_PAUSE) if vanished else 0.0
+            return False
+        self.pause = 0.0
+        return True
 
     def _record(self, number: int, error: Exception) -> None:
         """Record that a block failed, and why, as far as the disk has space for it."""
@@ -122,7 +135,11 @@ class Worker:
         with contextlib.suppress(OSError), self.notes.open("a", encoding="utf-8") as file:
             file.write(f"{note}\n")
         with contextlib.suppress(OSError):
-            traceback.print_exc()
+            if self.log is None:
+                traceback.print_exc()
+            else:
+                with self.log.open("a", encoding="utf-8") as file:
+                    traceback.print_exc(file=file)
 
     def loop(self) -> None:
         """Do blocks until there are none, or the run is over."""
@@ -132,7 +149,6 @@ class Worker:
         with contextlib.suppress(Exception):
             _ = self.work
         client = daisy.Client()
-        pause = PAUSE
         while client.connected:
             with client.acquire_block() as block:
                 if block is None:
@@ -140,16 +156,49 @@ class Worker:
                 # leaving this block of code in any other way would count as success
                 block.status = daisy.BlockStatus.FAILED
                 try:
-                    error = self.attempt(int(self.blocks[int(block.write_roi.begin[0])]))
+                    if self.attempt(int(self.blocks[int(block.write_roi.begin[0])])):
+                        block.status = daisy.BlockStatus.SUCCESS
                 except Stale:
                     print("the run is over: this worker ends", file=sys.stderr)
                     break
-                if error is None:
-                    block.status = daisy.BlockStatus.SUCCESS
-                    pause = PAUSE
-                elif isinstance(error, (StoreError, OSError)):
-                    time.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
+                time.sleep(self.pause)
+
+    def work_briefly(self, blocks: Sequence[int], stop: Callable[[], bool]) -> bool:
+        """Do blocks in the process of the master, each as often as it may fail, unless they take longer than workers to start.
+
+        Args:
+            blocks: Their numbers.
+            stop: Called now and then, and after each failure; True ends this.
+
+        Returns:
+            True if all blocks were tried.
+        """
+        spent = first = 0.0
+        looked = time.monotonic()
+        for position, number in enumerate(blocks):
+            if position >= FEW or spent > SHORT / 4:
+                # the first block also opens files, so it does not tell how long the others take
+                seconds = spent if position == 1 else (spent - first) / (position - 1)
+                if seconds * (len(blocks) - position) > SHORT:
+                    return False
+            for _ in range(self.run["retries"] + 1):
+                began = time.monotonic()
+                try:
+                    done = self.attempt(number)
+                except Stale:
+                    return False
+                now = time.monotonic()
+                spent += now - began
+                if not done or now > looked + LOOK:
+                    looked = now
+                    if stop():
+                        return False
+                if done:
+                    break
+                time.sleep(self.pause)
+            first = first or spent
+        stop()
+        return True
 
     def leave(self) -> None:
         """Release the resources of all arrays, and record that this worker left by itself."""
@@ -157,12 +206,30 @@ class Worker:
             step.config.release()
         with contextlib.suppress(OSError):
             self.journal.add(LEFT)
+        self.journal.close()
 
 
-def main_module() -> dict[str, Any]:
-    """What a worker needs to run the script of this process, as multiprocessing's spawn does."""
-    data = spawn.get_preparation_data("gp_arrays")
-    return {key: data[key] for key in ("init_main_from_name", "init_main_from_path") if key in data}
+def run_description(name: str, job: document.Job, pass_name: str, count: int, crew: Crew, logs: Path) -> dict[str, Any]:
+    """What the scheduler and the workers of a run have to know of it, and of the process of the master."""
+    main = spawn.get_preparation_data("gp_arrays") if "__main__" in job.modules else {}
+    return {
+        "run": name,
+        "pass": pass_name,
+        "count": count,
+        "workers": crew.count,
+        "command": crew.command,
+        "host": crew.host,
+        "retries": crew.limits.retries,
+        "timeout": crew.limits.timeout,
+        "threads": crew.limits.threads,
+        # of workers beside each other; those elsewhere have memory of their own
+        "cache_bytes": total_bytes() // crew.count,
+        "patience": crew.patience,
+        "logs": str(logs),
+        "sys_path": [str(Path(path).absolute()) if path else str(Path.cwd()) for path in sys.path],
+        "modules": list(job.modules),
+        "main": {key: main[key] for key in ("init_main_from_name", "init_main_from_path") if key in main},
+    }
 
 
 def import_modules(run: dict[str, Any]) -> None:

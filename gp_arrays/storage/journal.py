@@ -68,6 +68,9 @@ class Journal:
             raise OSError(f"no space for a record of block {block}")
         self._end += RECORD.size
 
+    def close(self) -> None:
+        os.close(self._file)
+
 
 def read_records(path: Path) -> Any:
     """The records of a journal, torn ones and zeros left out; none where there is no such file."""

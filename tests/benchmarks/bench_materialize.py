@@ -1,10 +1,13 @@
 """materialize against a hand-written daisy worker, and its costs at large sizes.
 
+    python tests/benchmarks/bench_materialize.py small [--rounds 5]         256^3 in 64 blocks, start-up and all
+    python tests/benchmarks/bench_materialize.py large [--size 384]         blocks of 128^3, start-up and all
     python tests/benchmarks/bench_materialize.py job [--size 1024] [--rounds 5]   ratios, 1 and 2 workers, in turn
     python tests/benchmarks/bench_materialize.py blocks [--count 1000000]   a tracked job of so many blocks
     python tests/benchmarks/bench_materialize.py sparse [--side 10000]      a volume of which 0.01 % exists
     python tests/benchmarks/bench_materialize.py memory                     peak memory of a worker, 256^3 and 1024^3
 
+``small`` and ``large`` compare with two programs by hand, a pool of processes and daisy, with 2 workers each.
 ``job`` takes about 20 s a run with one worker at a size of 1024. Start-up (the same job with one block a
 worker) is taken off. All is written to memory (/dev/shm) where there is such a place: what a disk writes back
 of one run while the next is timed says nothing about either. ``--folder`` puts it elsewhere.
@@ -12,6 +15,8 @@ of one run while the next is timed says nothing about either. ``--folder`` puts 
 
 import argparse
 import functools
+import itertools
+import multiprocessing
 import resource
 import shutil
 import tempfile
@@ -24,6 +29,99 @@ import gp_arrays as gpa
 
 GROUPS = [("a", [1, 2, 3]), ("b", [4, 5]), ("c", [6, 7, 8, 9]), ("d", [10, 11, 12, 13, 14]), ("e", [])]
 CHUNK, BLOCK = 64, 128
+
+
+def open_by_hand(folder):
+    """In each process of a pool: the arrays."""
+    import zarr
+
+    opened["source"] = zarr.open(str(folder / "in.zarr"), mode="r")["ids"]
+    opened["target"] = zarr.open(str(folder / "hand.zarr"), mode="r+")["masks"]
+
+
+opened = {}
+
+
+def write_by_hand(box):
+    ids = opened["source"][box]
+    opened["target"][(slice(None), *box)] = masks_by_hand(ids)
+
+
+def masks_by_hand(ids):
+    out = np.empty((len(GROUPS), *ids.shape), np.uint8)
+    for channel, (_, members) in zip(out, GROUPS, strict=True):
+        if not members:
+            channel[...] = ids != 0
+            continue
+        channel[...] = 0
+        for i in members:
+            channel |= ids == i
+    return out
+
+
+def make_target(folder, size):
+    shutil.rmtree(folder / "hand.zarr", ignore_errors=True)
+    extent = gpa.Roi((0,) * 3, (size,) * 3)
+    chunks = (1, CHUNK, CHUNK, CHUNK)
+    gpa.create_zarr(folder / "hand.zarr", "masks", extent, (1, 1, 1), "uint8", num_channels=len(GROUPS), chunks=chunks)
+
+
+def run_pool(folder, size, block, workers):
+    """A pool of processes, forked as a program by hand does it."""
+    starts = range(0, size, block)
+    boxes = [tuple(slice(i, i + block) for i in corner) for corner in itertools.product(starts, repeat=3)]
+    with multiprocessing.get_context("fork").Pool(workers, open_by_hand, (folder,)) as pool:
+        pool.map(write_by_hand, boxes, chunksize=1)
+
+
+def run_daisy(folder, size, block, workers):
+    import daisy.v2 as daisy
+    from bench_materialize import by_hand as worker
+
+    box = gpa.Roi((0,) * 3, (block,) * 3)
+    task = daisy.Task(
+        "hand",
+        gpa.Roi((0,) * 3, (size,) * 3),
+        box,
+        box,
+        functools.partial(worker, str(folder)),
+        read_write_conflict=False,
+        max_workers=workers,
+        tracking_path=False,
+    )
+    assert daisy.run_blockwise(task, progress=False, summary=False, host="127.0.0.1")
+
+
+def run_materialize(config, folder, size, block, workers):
+    masks = gpa.BinarizeArrayConfig("masks", config, groupings=GROUPS)
+    path = folder / "ours.zarr"
+    assert gpa.materialize(
+        masks, path, block=(block,) * 3, chunks=(CHUNK,) * 3, progress=False, num_workers=workers, overwrite=True
+    ).ok
+
+
+def bench_complete(folder, size, block, rounds, workers=2):
+    """Complete jobs in turn, from the call to its end."""
+    config = make_labels(folder, size)
+    runs = {
+        "pool by hand": run_pool,
+        "daisy by hand": run_daisy,
+        "materialize": functools.partial(run_materialize, config),
+    }
+    seconds = {name: [] for name in runs}
+    for round_ in range(rounds):
+        # who comes first changes, as a machine's speed drifts
+        for name in list(runs)[:: 1 if round_ % 2 else -1]:
+            make_target(folder, size)
+            began = time.perf_counter()
+            runs[name](folder, size, block, workers)
+            seconds[name].append(time.perf_counter() - began)
+    count = (size // block) ** 3
+    for name, values in seconds.items():
+        print(f"{size}^3, {count} blocks, {workers} workers, {name}: median {np.median(values):.2f} s")
+    for name in list(runs)[:2]:
+        ratios = np.array(seconds["materialize"]) / np.array(seconds[name])
+        print(f"materialize / {name}: median {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
 
 
 def make_labels(folder, size):
@@ -54,31 +152,14 @@ def by_hand(folder):
                 return
             box = tuple(slice(b, e) for b, e in zip(block.write_roi.begin, block.write_roi.end, strict=True))
             ids = source[box]
-            out = np.empty((len(GROUPS), *ids.shape), np.uint8)
-            for channel, (_, members) in zip(out, GROUPS, strict=True):
-                if not members:
-                    channel[...] = ids != 0
-                    continue
-                channel[...] = 0
-                for i in members:
-                    channel |= ids == i
-            target[(slice(None), *box)] = out
+            target[(slice(None), *box)] = masks_by_hand(ids)
 
 
 def run_by_hand(folder, size, workers):
     import daisy.v2 as daisy
     from bench_materialize import by_hand as worker
 
-    shutil.rmtree(folder / "hand.zarr", ignore_errors=True)
-    gpa.create_zarr(
-        folder / "hand.zarr",
-        "masks",
-        gpa.Roi((0,) * 3, (size,) * 3),
-        (1, 1, 1),
-        "uint8",
-        num_channels=len(GROUPS),
-        chunks=(1, CHUNK, CHUNK, CHUNK),
-    )
+    make_target(folder, size)
     box = gpa.Roi((0,) * 3, (BLOCK,) * 3)
     for shape in ((BLOCK * workers, BLOCK, BLOCK), (size,) * 3):
         began = time.perf_counter()
@@ -188,7 +269,8 @@ def bench_memory(folder):
         code = (
             "import json, resource, sys, gp_arrays as gpa\n"
             "masks = gpa.load_tree(sys.argv[1])['masks']\n"
-            "result = gpa.materialize(masks, sys.argv[2], block=(128, 128, 128), progress=False, num_workers=1)\n"
+            "result = gpa.materialize(masks, sys.argv[2], block=(128, 128, 128), progress=False, num_workers=1,\n"
+            "    workers=gpa.Workers(timeout=3600))\n"
             "assert result.ok\n"
             "print(json.dumps(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n"
         )
@@ -205,8 +287,8 @@ def bench_memory(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["job", "blocks", "sparse", "memory"])
-    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("what", choices=["small", "large", "job", "blocks", "sparse", "memory"])
+    parser.add_argument("--size", type=int, help="of job 1024, of large 384")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--side", type=int, default=10_000)
@@ -215,8 +297,12 @@ def main():
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         match given.what:
+            case "small":
+                bench_complete(Path(folder), 256, 64, given.rounds)
+            case "large":
+                bench_complete(Path(folder), given.size or 384, BLOCK, given.rounds)
             case "job":
-                bench_job(Path(folder), given.size, given.rounds)
+                bench_job(Path(folder), given.size or 1024, given.rounds)
             case "blocks":
                 bench_blocks(Path(folder), given.count)
             case "sparse":

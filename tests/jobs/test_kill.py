@@ -34,7 +34,7 @@ def tree(tmp_path):
     return tmp_path / "tree.json", np.stack([data % 2 == 1, data != 0]).astype(np.uint8)
 
 
-def start(tree, out, timeout=600.0, workers=2):
+def start(tree, out, timeout=60.0, workers=2):
     command = [sys.executable, "-c", MASTER, str(tree), str(out), str(timeout), str(workers)]
     return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
 

@@ -13,7 +13,8 @@ MASTER = """
 import json, resource, sys
 import gp_arrays as gpa
 masks = gpa.load_tree(sys.argv[1])["masks"]
-result = gpa.materialize(masks, sys.argv[2], block=(128,) * 3, progress=False, num_workers=1, skip_empty=True)
+result = gpa.materialize(masks, sys.argv[2], block=(128,) * 3, progress=False, num_workers=1, skip_empty=True,
+                         workers=gpa.Workers(timeout=300))
 assert result.ok and result.empty == 0, result
 print(json.dumps(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 """

@@ -12,9 +12,8 @@ import gp_arrays as gpa
 
 def test_every_voxel_and_attribute(labels, tmp_path):
     config, data = labels
-    result = gpa.materialize(
-        masks_of(config), tmp_path / "out.zarr", chunks=(16, 16, 16), block=(64, 128, 128), progress=False
-    )
+    options = {"chunks": (16, 16, 16), "block": (64, 128, 128), "workers": gpa.Workers(timeout=60), "progress": False}
+    result = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **options)
     assert result.ok
     # 160/64, 240/128, 400/128 blocks, rounded up
     assert (result.blocks, result.done, result.before, result.failed) == (3 * 2 * 4, 24, 0, ())

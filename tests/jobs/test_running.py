@@ -125,14 +125,22 @@ def test_sigterm_stops_a_command_as_ctrl_c_does(tmp_path, twice):
 
 
 TERMINATED = """
-import os, signal, sys, threading
-import numpy as np
+import os, signal, sys, threading, time
+import attrs, numpy as np
 import gp_arrays as gpa
+
+
+@attrs.frozen(eq=False, repr=False)
+class LaggingArrayConfig(gpa.OnesArrayConfig):
+    def compute(self, region, meta, sources, blocks):
+        time.sleep(0.2)
+        return np.ones(meta.shape_of(region), bool)
+
 
 if __name__ == "__main__":
     received = []
     signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    ones = gpa.OnesArrayConfig("out", gpa.NumpyArrayConfig("zeros", data=np.zeros((8, 8), np.uint8)))
+    ones = LaggingArrayConfig("out", gpa.NumpyArrayConfig("zeros", data=np.zeros((8, 8), np.uint8)))
     threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     result = gpa.materialize(ones, sys.argv[1], num_workers=1, chunks=(2, 8), block=(2, 8), progress=False)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
