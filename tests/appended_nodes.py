@@ -26,9 +26,9 @@ class Mean(gp.BatchFilter):
         mean = (data[..., :-2] + data[..., 1:-1] + data[..., 2:]) / 3 * self.scale
         spec = self.spec[self.target].copy()
         spec.roi = request[self.target].roi
-        made = gp.Batch()
-        made[self.target] = gp.Array(np.stack([mean, -mean]), spec)
-        return made
+        result = gp.Batch()
+        result[self.target] = gp.Array(np.stack([mean, -mean]), spec)
+        return result
 
 
 def add_mean(pipeline, source, target, reach=4, scale=1.0):
@@ -66,12 +66,12 @@ class Sized(gp.BatchFilter):
         return deps
 
     def process(self, batch, request):
-        given, spec = batch[self.source], self.spec[self.target].copy()
-        data = given.data.repeat(2, 0).repeat(2, 1) if self.finer else given.data[::2, ::2]
-        spec.roi = given.spec.roi
-        made = gp.Batch()
-        made[self.target] = gp.Array(data, spec).crop(request[self.target].roi)
-        return made
+        source, spec = batch[self.source], self.spec[self.target].copy()
+        data = source.data.repeat(2, 0).repeat(2, 1) if self.finer else source.data[::2, ::2]
+        spec.roi = source.spec.roi
+        result = gp.Batch()
+        result[self.target] = gp.Array(data, spec).crop(request[self.target].roi)
+        return result
 
 
 def add_sized(pipeline, source, target, finer=False):

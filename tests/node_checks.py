@@ -77,17 +77,17 @@ def check_node(
         shape = tuple(s // v for s, v in zip(roi[1], (2, 3), strict=True))
         arrays = [batch[key].data for key in data]
         assert all(array.shape[-2:] == shape for array in arrays), order
-        made = batch[target]
+        result = batch[target]
         if order != "padded last":
-            assert_same(made.data, expected(*arrays), f"{type(node()).__name__}, {order}")
+            assert_same(result.data, expected(*arrays), f"{type(node()).__name__}, {order}")
         else:
             # what is padded is zero in the target too: the node itself never saw it
             inside = (..., slice(2, 18), slice(2, 14))
-            want = np.zeros_like(made.data)
+            want = np.zeros_like(result.data)
             want[inside] = expected(*(array[inside] for array in arrays))
-            assert_same(made.data, want, f"{type(node()).__name__}, {order}")
-        assert made.spec.dtype == made.data.dtype, order
-        assert made.spec.voxel_size == (2, 3), order
+            assert_same(result.data, want, f"{type(node()).__name__}, {order}")
+        assert result.spec.dtype == result.data.dtype, order
+        assert result.spec.voxel_size == (2, 3), order
         if order.startswith("padded"):
             # a corner that the data only touch
             corner = ask(pipeline, {target: ((0, 0), (4, 6)), **dict.fromkeys(data, ((0, 0), (4, 6)))})

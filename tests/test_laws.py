@@ -131,9 +131,9 @@ def test_regions_far_apart_are_not_joined(tmp_path: Path) -> None:
     first = gpa.CropArrayConfig("first", source, [[0, 0], [20, 4]])
     last = gpa.CropArrayConfig("last", source, [[380, 0], [20, 4]])
     with recorded(gpa.ConcatArrayConfig("unused", ["a"], {"a": first})) as record:
-        made = pipeline_voxels([first, last], [first.array().roi, last.array().roi])
-    assert_same(made[0].data, data[:20], "first")
-    assert_same(made[1].data, data[380:], "last")
+        results = pipeline_voxels([first, last], [first.array().roi, last.array().roi])
+    assert_same(results[0].data, data[:20], "first")
+    assert_same(results[1].data, data[380:], "last")
     check_once(record)
     assert sum(part[0].stop - part[0].start for _, part in record.reads) == 40
 

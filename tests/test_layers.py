@@ -107,7 +107,11 @@ def own(module: str) -> str | None:
 
 def inside(name: str, at_once: bool = False) -> set[str]:
     """The package's modules that one imports; only those that it needs to be imported itself if ``at_once``."""
-    return {found for module, now in imports(name) if (now or not at_once) and (found := own(module)) is not None}
+    return {
+        module_name
+        for module, now in imports(name)
+        if (now or not at_once) and (module_name := own(module)) is not None
+    }
 
 
 def top(name: str) -> str:

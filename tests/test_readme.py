@@ -50,9 +50,9 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
 
     def command(words, expected=0):
         code = run(words)
-        said = capfd.readouterr()
-        assert code == expected, f"{shlex.join(words)}\n{said.out}{said.err}"
-        return said.out
+        printed = capfd.readouterr()
+        assert code == expected, f"{shlex.join(words)}\n{printed.out}{printed.err}"
+        return printed.out
 
     # as a script, which serves its view until Ctrl-C
     (tmp_path / "tree.py").write_text(tree)
@@ -76,44 +76,46 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     stored = zarr.open(str(tmp_path / "out.zarr"), mode="r")["masks"][:]
     assert np.array_equal(stored, np.stack([np.isin(ids, [115, 182]), ids != 0]))
 
-    said = {}
+    printed = {}
     for words in commands(LOOK):
         if words[0] != "view":  # it serves until Ctrl-C: tests/cli/test_view.py
-            said[words[0]] = command(words)
-    assert list(said) == ["info", "verify", "explain", "why", "materialize", "table", "count"]
-    assert said["verify"].count(": ok") == 4
-    assert "chunk 0/0/0 (present)" in said["why"]
-    assert "1 of 1 blocks done, 1 of them before" in said["materialize"]  # the script has done it
+            printed[words[0]] = command(words)
+    assert list(printed) == ["info", "verify", "explain", "why", "materialize", "table", "count"]
+    assert printed["verify"].count(": ok") == 4
+    assert "chunk 0/0/0 (present)" in printed["why"]
+    assert "1 of 1 blocks done, 1 of them before" in printed["materialize"]  # the script has done it
 
     assert np.load(tmp_path / "ids.npy").shape == (len(np.unique(ids)) - 1, 2)
 
     shapes = script(train + "\nprint(batch[RAW].data.shape, batch[MASKS].data.shape)")
     assert shapes.split("\n")[-2] == "(64, 64, 64) (2, 32, 32, 32)"
-    asked = "\nwith gp.build(pipeline):\n    print(pipeline.request_batch(request)[MASKS].data.shape)"
-    assert script(train + nodes + asked).split("\n")[-2] == "(4, 1, 32, 32, 32)"
+    request_code = "\nwith gp.build(pipeline):\n    print(pipeline.request_batch(request)[MASKS].data.shape)"
+    assert script(train + nodes + request_code).split("\n")[-2] == "(4, 1, 32, 32, 32)"
 
     corner = np.array(gpa.open_zarr(fib25, "labels/neurons").roi.begin)
     points = corner + 10 * np.argwhere(stored[0])[::99]
     np.savetxt("sample_points.csv", points, fmt="%d", delimiter=",")
-    asked = "\nsmall = gp.BatchRequest()\nsmall.add(MASKS, (80, 80, 80))"
-    asked += "\nwith gp.build(in_mask):\n    print(in_mask.request_batch(small)[MASKS].data.any())"
-    asked += "\nsmall.add(SAMPLE_POINTS, (80, 80, 80))"
-    asked += "\nwith gp.build(around_points):\n    print(around_points.request_batch(small)[MASKS].data[0].any())"
-    assert script(train + sampling + asked).split("\n")[-3:-1] == ["True", "True"]
+    request_code = "\nsmall = gp.BatchRequest()\nsmall.add(MASKS, (80, 80, 80))"
+    request_code += "\nwith gp.build(in_mask):\n    print(in_mask.request_batch(small)[MASKS].data.any())"
+    request_code += "\nsmall.add(SAMPLE_POINTS, (80, 80, 80))"
+    request_code += (
+        "\nwith gp.build(around_points):\n    print(around_points.request_batch(small)[MASKS].data[0].any())"
+    )
+    assert script(train + sampling + request_code).split("\n")[-3:-1] == ["True", "True"]
 
-    assert said["count"].splitlines()[:2] == [f"axon\t{stored[0].sum()}", f"any\t{stored[1].sum()}"]
+    assert printed["count"].splitlines()[:2] == [f"axon\t{stored[0].sum()}", f"any\t{stored[1].sum()}"]
     if importlib.util.find_spec("torch"):
         shown = "\nprint(tuple(next(iter(samples))['masks'].shape), len(tiles))"
         assert script(train + datasets + shown).split("\n")[-2] == "(2, 32, 32, 32) 343"
 
-    said = []
+    printed = []
     for words in commands(WRITE):
         if "--worker-command" in words:
             continue  # srun is not here
         if "--pyramid" in words:
             words += ["--roi", "26000:26640,0:640,0:640"]  # the whole takes long
-        said.append(command(words, expected=1 if words[0] == "status" else 0))  # so that labels are not complete
-    dry, both, pyramid, status, difference = said
+        printed.append(command(words, expected=1 if words[0] == "status" else 0))  # so that labels are not complete
+    dry, both, pyramid, status, difference = printed
     assert "16 blocks to do" in dry
     assert "nothing was written" in dry
     assert "normalized, masks: 16 of 16 blocks done;" in both
@@ -144,10 +146,10 @@ def test_the_tree_is_the_same_in_python_and_in_the_file(fib25, tmp_path, monkeyp
     (tmp_path / "fib25.zarr").symlink_to(fib25)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tree.toml").write_text(blocks("toml")[0])
-    made = {}
-    exec(blocks("python")[0].split("array =")[0], made)
+    variables = {}
+    exec(blocks("python")[0].split("array =")[0], variables)
     for name, config in gpa.load_tree("tree.toml").items():
-        assert gpa.explain(config).replace(f"{tmp_path}/", "") == gpa.explain(made[name])
+        assert gpa.explain(config).replace(f"{tmp_path}/", "") == gpa.explain(variables[name])
 
 
 def test_every_name_exists():

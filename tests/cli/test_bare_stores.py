@@ -73,7 +73,7 @@ def test_info_shows_a_table(store, capsys):
 
 
 @pytest.mark.parametrize(
-    ("place", "names"),
+    ("path", "names"),
     [
         ("a.zarr/em", ["raw"]),
         ("a.zarr/em/raw", ["raw"]),
@@ -82,9 +82,9 @@ def test_info_shows_a_table(store, capsys):
         ("a.zarr/other/ids", ["ids"]),
     ],
 )
-def test_a_part_of_a_store(store, capsys, place, names):
-    assert list(table_of(call(capsys, "info", place)[1])) == names
-    assert call(capsys, "verify", place)[:2] == (0, "".join(f"{name}: ok\n" for name in names))
+def test_a_part_of_a_store(store, capsys, path, names):
+    assert list(table_of(call(capsys, "info", path)[1])) == names
+    assert call(capsys, "verify", path)[:2] == (0, "".join(f"{name}: ok\n" for name in names))
 
 
 def test_init_writes_a_tree_that_works_at_once(store, capsys, tmp_path):
@@ -158,7 +158,7 @@ def test_files(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("command", ["info", "init", "verify", "view"])
 @pytest.mark.parametrize(
-    ("place", "message"),
+    ("path", "message"),
     [
         ("nothing.zarr", "error: there is no such file or folder; found nothing.zarr; allowed: a store"),
         ("a.zarr/lables", "error: no such dataset; found 'lables' in a.zarr; allowed: labels/ids"),
@@ -166,10 +166,10 @@ def test_files(tmp_path, capsys, monkeypatch):
         ("empty", "error: the store holds no arrays; found empty; allowed: a store"),
     ],
 )
-def test_errors_say_what_is_read(store, tmp_path, capsys, place, message, command):
+def test_errors_say_what_is_read(store, tmp_path, capsys, path, message, command):
     (tmp_path / "notes.txt").write_text("text")
     (tmp_path / "empty").mkdir()
-    code, out, err = call(capsys, command, place)
+    code, out, err = call(capsys, command, path)
     assert (code, out) == (1, "")
     assert err.startswith(message)
     assert err.count("\n") == 1

@@ -127,8 +127,8 @@ def test_why_at_negative_places(capsys, tmp_path, monkeypatch):
     ],
 )
 def test_exit_codes(tree, capsys, args, code, message):
-    found, out, err = call(capsys, *args)
-    assert found == code
+    returned, out, err = call(capsys, *args)
+    assert returned == code
     assert message in err + out
 
 

@@ -10,8 +10,8 @@ from gp_arrays.cli import materialize, run
 
 @pytest.fixture
 def tree(tmp_path):
-    made = gpa.create_zarr(tmp_path / "in.zarr", "ids", gpa.Roi((0, 0), (64, 96)), (2, 2), "uint16", chunks=(16, 16))
-    made[:] = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)
+    array = gpa.create_zarr(tmp_path / "in.zarr", "ids", gpa.Roi((0, 0), (64, 96)), (2, 2), "uint16", chunks=(16, 16))
+    array[:] = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)
     path = tmp_path / "tree.toml"
     path.write_text(
         '[ids]\n__type__ = "ZarrArrayConfig"\nfile_name = "in.zarr"\ndataset = "ids"\n'
@@ -75,15 +75,15 @@ def test_errors_are_one_line_and_make_nothing(tree, capsys, more, code, says):
 
 @pytest.mark.parametrize("text", ["never", "None", "90"])
 def test_a_block_may_take_for_ever(tree, monkeypatch, text):
-    taken = []
+    calls = []
 
     def written(*_, workers, memory, **options):
-        taken.append((workers.timeout, memory))
+        calls.append((workers.timeout, memory))
         raise gpa.StoreError("enough")
 
     monkeypatch.setattr(materialize, "write", written)
     assert run(arguments(tree, "--block-timeout", text, "--memory", "1.5GiB")) == 1
-    assert taken == [(90.0 if text == "90" else None, 3 * 2**29)]
+    assert calls == [(90.0 if text == "90" else None, 3 * 2**29)]
 
 
 def test_an_unknown_name_offers_the_nearest(tree, capsys):
@@ -111,15 +111,15 @@ def test_several_arrays_their_status_check_and_difference(tree, one_process, cap
     assert run(["status", str(out), "--check", "100"]) == 1
     assert "6 blocks computed again, 1 differ from the stored voxels" in capsys.readouterr().out
     assert run(["diff", f"{out}/ids", str(tree.parent / "in.zarr/ids")]) == 1
-    said = capsys.readouterr().out
-    assert "1 of 1536 voxels differ, within [6:8, 10:12]" in said
-    assert "first at 6,10: 7 and 149" in said
+    output = capsys.readouterr().out
+    assert "1 of 1536 voxels differ, within [6:8, 10:12]" in output
+    assert "first at 6,10: 7 and 149" in output
 
 
-@pytest.mark.parametrize("place", ["nowhere.zarr/a", "out.zarr"])
-def test_diff_of_what_is_no_array(tree, capsys, place):
+@pytest.mark.parametrize("path", ["nowhere.zarr/a", "out.zarr"])
+def test_diff_of_what_is_no_array(tree, capsys, path):
     gpa.create_zarr(tree.parent / "out.zarr", "some", gpa.Roi((0,), (4,)), (1,), "uint8")
-    assert run(["diff", str(tree.parent / place), str(tree.parent / "in.zarr/ids")]) == 1
+    assert run(["diff", str(tree.parent / path), str(tree.parent / "in.zarr/ids")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 

@@ -22,10 +22,10 @@ from gp_arrays.viewer import screenshot
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Grey values 80 at 5.24 nm, and where they are above 50: everywhere."""
-    made = gpa.create_zarr(
+    array = gpa.create_zarr(
         tmp_path / "a.zarr", "raw", gpa.Roi((0,) * 3, (64 * 5240,) * 3), (5240,) * 3, "uint8", unit="pm"
     )
-    made[:] = 80
+    array[:] = 80
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "a.zarr", "raw")
     gpa.save_tree([gpa.ThresholdArrayConfig("bright", raw, 50)], tmp_path / "tree.toml")
     text = (tmp_path / "tree.toml").read_text()
@@ -67,7 +67,7 @@ def test_a_picture(tree: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nothing"], "no array of that name; found 'nothing' in"),
         (["brigt"], "allowed: bright"),
@@ -78,10 +78,10 @@ def test_a_picture(tree: Path, tmp_path: Path) -> None:
         (["--host", "::1"], "an IPv4 address or a name"),
     ],
 )
-def test_errors_are_one_line(arguments: list[str], said: str, tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_one_line(arguments: list[str], message: str, tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["view", str(tree), *arguments]) == 1
     printed = capfd.readouterr().err.strip()
-    assert said in printed
+    assert message in printed
     assert "\n" not in printed
 
 

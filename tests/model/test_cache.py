@@ -35,17 +35,17 @@ def in_fork(function: Callable[[Any], None]) -> tuple[Any, Any]:
 
 
 def test_what_was_used_last_stays() -> None:
-    kept = ArrayCache(300)
+    cache = ArrayCache(300)
     for key in "abc":
-        kept.add(key, block())
-    assert kept.find("a") is not None
-    kept.add("d", block())
-    assert [key for key in "abcd" if kept.find(key) is None] == ["b"]
-    kept.add("large", block(301))
-    assert kept.find("large") is None
-    assert kept.nbytes == 300
-    kept.clear()
-    assert (kept.nbytes, kept.find("a")) == (0, None)
+        cache.add(key, block())
+    assert cache.find("a") is not None
+    cache.add("d", block())
+    assert [key for key in "abcd" if cache.find(key) is None] == ["b"]
+    cache.add("large", block(301))
+    assert cache.find("large") is None
+    assert cache.nbytes == 300
+    cache.clear()
+    assert (cache.nbytes, cache.find("a")) == (0, None)
 
 
 def test_what_is_kept_cannot_be_written() -> None:
@@ -56,14 +56,14 @@ def test_what_is_kept_cannot_be_written() -> None:
 
 @pytest.mark.parametrize("limit", [0, 1000])
 def test_threads_that_want_one_array_compute_it_once(limit: int) -> None:
-    kept, begun, go, results = ArrayCache(limit), [], threading.Event(), []
+    cache, begun, go, results = ArrayCache(limit), [], threading.Event(), []
 
     def compute() -> np.ndarray[Any, Any]:
         begun.append(1)
         go.wait(10)
         return block()
 
-    threads = [threading.Thread(target=lambda: results.append(kept.get("a", compute))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: results.append(cache.get("a", compute))) for _ in range(4)]
     for thread in threads:
         thread.start()
     while not begun:
@@ -76,7 +76,7 @@ def test_threads_that_want_one_array_compute_it_once(limit: int) -> None:
 
 
 def test_after_a_failure_another_thread_tries() -> None:
-    kept, begun, go, results = ArrayCache(1000), [], threading.Event(), []
+    cache, begun, go, results = ArrayCache(1000), [], threading.Event(), []
 
     def compute() -> np.ndarray[Any, Any]:
         begun.append(1)
@@ -87,7 +87,7 @@ def test_after_a_failure_another_thread_tries() -> None:
 
     def get() -> None:
         try:
-            results.append(kept.get("a", compute).size)
+            results.append(cache.get("a", compute).size)
         except OSError as error:
             results.append(str(error))
 
@@ -133,17 +133,17 @@ def test_forked_processes_share_the_bytes_of_their_parent(monkeypatch: pytest.Mo
 
 
 def test_a_fork_while_a_thread_computes_does_not_hang() -> None:
-    kept, begun, go = ArrayCache(1000), threading.Event(), threading.Event()
+    cache, begun, go = ArrayCache(1000), threading.Event(), threading.Event()
 
     def compute() -> np.ndarray[Any, Any]:
         begun.set()
         go.wait(10)
         return block()
 
-    thread = threading.Thread(target=kept.get, args=("a", compute))
+    thread = threading.Thread(target=cache.get, args=("a", compute))
     thread.start()
     begun.wait(10)
-    process, pipe = in_fork(lambda pipe: pipe.send(int(kept.get("a", block).sum())))
+    process, pipe = in_fork(lambda pipe: pipe.send(int(cache.get("a", block).sum())))
     assert pipe.poll(10)
     assert pipe.recv() == 100
     go.set()
@@ -189,14 +189,14 @@ def test_what_is_no_number_of_bytes_is_refused(nbytes: Any) -> None:
 
 
 def test_what_is_read_once_or_is_very_much_is_not_kept() -> None:
-    kept = ArrayCache(1000)
-    assert [kept.keeps(n) for n in (1, 500, 501)] == [True, True, False]
+    cache = ArrayCache(1000)
+    assert [cache.keeps(n) for n in (1, 500, 501)] == [True, True, False]
     with reading_once():
-        assert not kept.keeps(1)
+        assert not cache.keeps(1)
         with reading_once():
             pass
-        assert not kept.keeps(1)
-    assert kept.keeps(1)
+        assert not cache.keeps(1)
+    assert cache.keeps(1)
 
 
 def test_processes_are_counted_while_others_come_and_go() -> None:

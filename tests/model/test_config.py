@@ -73,9 +73,9 @@ def test_pickle_and_copy_of_a_deep_and_wide_tree():
     config = dummy()
     for i in range(2000):
         config = gpa.ThresholdArrayConfig(f"t{i}", config, threshold=0)
-    for made in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config)):
-        assert made == config
-        assert len(all_configs([made])) == 2001
+    for copied in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config)):
+        assert copied == config
+        assert len(all_configs([copied])) == 2001
     for i in range(40):  # 2**40 paths
         config = gpa.SumArrayConfig(f"s{i}", [config, config], dtype="float64")
     assert pickle.loads(pickle.dumps(config)) == config
@@ -177,7 +177,7 @@ def test_a_type_must_not_bring_its_own_equality():
 )
 def test_values_of_another_kind_are_config_errors(kind, fields):
     ids = gpa.NumpyArrayConfig("ids", data=np.zeros((4, 4), np.uint8))
-    given = {
+    required = {
         "ZarrArrayConfig": {"file_name": "a.zarr", "dataset": "raw"},
         "ConstantArrayConfig": {"source_array_config": ids},
         "ResampledArrayConfig": {
@@ -192,7 +192,7 @@ def test_values_of_another_kind_are_config_errors(kind, fields):
     }[kind]
     (field,) = fields
     with pytest.raises(gpa.ConfigError, match=f"(?s)a: .*{field}"):
-        getattr(gpa, kind)("a", **{**given, **fields})
+        getattr(gpa, kind)("a", **{**required, **fields})
 
 
 def _without_end():

@@ -26,8 +26,8 @@ def test_any_basic_index_is_numpys(key):
 @given(st.slices(4))
 def test_only_the_box_is_read(key):
     (low, high), *_ = select((key,), (4,)).bounds
-    taken = range(4)[key]
-    assert (high - low) == (max(taken) - min(taken) + 1 if len(taken) else 0)
+    positions = range(4)[key]
+    assert (high - low) == (max(positions) - min(positions) + 1 if len(positions) else 0)
 
 
 @given(basic_indices(SHAPE, allow_newaxis=False))

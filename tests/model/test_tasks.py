@@ -33,25 +33,25 @@ def test_each_part_says_which_task_it_comes_from() -> None:
 
 
 def test_contexts_are_asked_for_once(monkeypatch: Any) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
     context = gpa.ThresholdArrayConfig.context
 
     def counted(self: Any, *arguments: Any) -> Any:
-        asked.append(self.name)
+        calls.append(self.name)
         return context(self, *arguments)
 
     monkeypatch.setattr(gpa.ThresholdArrayConfig, "context", counted)
     plan = diamond()
     run(make_tasks(plan, [(3, Region((0, 0), (8, 8))), (1, Region((0, 0), (8, 8)))]))
-    assert sorted(asked) == ["high", "low"]
+    assert sorted(calls) == ["high", "low"]
 
 
 def test_a_request_inside_another_is_a_part_of_its_task() -> None:
     tasks = make_tasks(diamond(), [(1, Region((0, 0), (8, 8))), (1, Region((2, 2), (3, 4)))])
     assert [task.step for task in tasks.tasks] == [0, 1]
-    whole, part = run(tasks)
-    assert part.tolist() == whole[2:3, 2:4].tolist()
-    whole[...] = 7  # the results share no memory
+    outer, part = run(tasks)
+    assert part.tolist() == outer[2:3, 2:4].tolist()
+    outer[...] = 7  # the results share no memory
     assert part.tolist() == [[0, 0]]
 
 

@@ -34,9 +34,9 @@ class Sign(gp.BatchFilter):  # type: ignore[misc]
         data = batch[self.source].data
         spec = self.spec[self.target].copy()
         spec.roi = request[self.target].roi
-        made = gp.Batch()
-        made[self.target] = gp.Array((data > 0).astype(np.int8) - (data < 0).astype(np.int8), spec)
-        return made
+        result = gp.Batch()
+        result[self.target] = gp.Array((data > 0).astype(np.int8) - (data < 0).astype(np.int8), spec)
+        return result
 
 
 def add_sign(pipeline: gp.Pipeline, source: gp.ArrayKey, target: gp.ArrayKey) -> gp.Pipeline:

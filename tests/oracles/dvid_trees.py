@@ -28,22 +28,22 @@ def dvid(config: DVIDArrayConfig, naive: Naive) -> Volume:
     server, version, name = config.source
     fake = RUNNING[server]
     instances = fake.versions[fake.resolve(version)[0]]
-    found = instances[name]
-    halved = config.scale if found.kind.startswith("label") else 0
+    instance = instances[name]
+    halved = config.scale if instance.kind.startswith("label") else 0
     if config.scale and not halved:
-        found = instances[f"{name}_{config.scale}"]
+        instance = instances[f"{name}_{config.scale}"]
     if config.extent is None:
-        begin = tuple(b // 2**halved for b in found.begin)
-        shape = tuple((e - 1) // 2**halved - b + 1 for e, b in zip(found.end, begin, strict=True))
+        begin = tuple(b // 2**halved for b in instance.begin)
+        shape = tuple((e - 1) // 2**halved - b + 1 for e, b in zip(instance.end, begin, strict=True))
     else:
         begin, shape = config.extent
-    data = found.voxels(begin, shape, halved, config.supervoxels)
+    data = instance.voxels(begin, shape, halved, config.supervoxels)
     stated = [
         f"{Fraction(str(size)) * 2**halved} {unit}".replace("nanometers", "nm").replace("microns", "um")
-        for size, unit in zip(found.voxel_size, found.units, strict=True)
+        for size, unit in zip(instance.voxel_size, instance.units, strict=True)
     ]
     size = naive.lengths(config.voxel_size or stated, config.unit)
-    interpolatable = found.kind in INTERPOLATED if config.interpolatable is None else config.interpolatable
+    interpolatable = instance.kind in INTERPOLATED if config.interpolatable is None else config.interpolatable
     return Volume(
         np.stack([data[..., i] for i in range(4)]) if data.ndim == 4 else data,
         naive.lengths(

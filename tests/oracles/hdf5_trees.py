@@ -46,8 +46,8 @@ def grown(pool: Pool, name: str) -> Any:
     data = pool.draw(voxels([sizes[axis] for axis in axes]))
     attributes = {"resolution": pool.voxel_size, "offset": pool.place(shape), "axis_names": axes}
     chunks = pool.draw(st.sampled_from([None, tuple(min(n, 2) for n in data.shape)]))
-    said = repr((attributes, chunks, data.dtype, data.shape)).encode()
-    path = pool.folder / f"{hashlib.blake2b(data.tobytes() + said, digest_size=12).hexdigest()}.h5"
+    content = repr((attributes, chunks, data.dtype, data.shape)).encode()
+    path = pool.folder / f"{hashlib.blake2b(data.tobytes() + content, digest_size=12).hexdigest()}.h5"
     if not path.exists():
         with h5py.File(path, "w") as file:
             file.create_dataset("raw", data=data, chunks=chunks).attrs.update(attributes)

@@ -35,20 +35,20 @@ def merge_instances(config: MergeInstancesArrayConfig, naive: Naive) -> Volume:
     offsets = config.id_offsets or [k * 2**40 for k in range(len(sources))]
     parts = common_part(sources)
     out = np.zeros(parts[0].data.shape, np.uint64)
-    for place in np.ndindex(*out.shape):
-        found = []
+    for index in np.ndindex(*out.shape):
+        ids = []
         for k, part in enumerate(parts):
-            own = int(part.data[place])
+            own = int(part.data[index])
             above = [offset for offset in offsets if offset > offsets[k]]
             room = (min(above) if above else TOP) - offsets[k]
             if not 0 <= own <= room:
                 raise ComputeError("an id is out of range")
             if own:
-                found.append(own + offsets[k])
-        if len(found) > 1 and config.overlap == "error":
+                ids.append(own + offsets[k])
+        if len(ids) > 1 and config.overlap == "error":
             raise ComputeError("instances overlap")
-        if found:
-            out[place] = found[-1 if config.overlap == "last" else 0]
+        if ids:
+            out[index] = ids[-1 if config.overlap == "last" else 0]
     return parts[0].with_data(out, interpolatable=False, averaged=False)
 
 
@@ -60,14 +60,14 @@ def relabel(config: RelabelArrayConfig, naive: Naive) -> Volume:
     largest = max([0, *(result for _, result in pairs or ())])
     dtype = config.dtype or np.dtype("uint64" if config.others == "keep" else smallest(0, largest, False))
     out = np.zeros(source.data.shape, dtype)
-    for place, value in np.ndenumerate(source.data):
+    for index, value in np.ndenumerate(source.data):
         id = int(value)
         if id < 0 or (id not in results and config.others == "error"):
             raise ComputeError("an id has no result", found=id)
         result = results.get(id, id if config.others == "keep" else 0)
         if result > np.iinfo(dtype).max:
             raise ComputeError("a result does not fit", found=result)
-        out[place] = result
+        out[index] = result
     return source.with_data(out, interpolatable=False)
 
 
@@ -79,8 +79,8 @@ def listed_labels(config: Config) -> Any:
         (config,) = config.children()
     if not isinstance(config, ZarrArrayConfig):
         return None
-    said = json.loads(Path(config.file_name, config.dataset, ".zattrs").read_text()).get("labels")
-    return said["labels"] if isinstance(said, dict) else said
+    labels = json.loads(Path(config.file_name, config.dataset, ".zattrs").read_text()).get("labels")
+    return labels["labels"] if isinstance(labels, dict) else labels
 
 
 @naive(MissingAnnotationsMaskConfig)
@@ -90,12 +90,12 @@ def missing_annotations(config: MissingAnnotationsMaskConfig, naive: Naive) -> V
     out = np.zeros((len(config.groupings), *source.data.shape), np.uint8)
     for channel, (_, group) in enumerate(config.groupings):
         chosen = list(group) or list(states)
-        said = [states[i]["annotated"] for i in chosen if i in states and states[i]["present"]]
-        if False in said or "empty" in said:
+        annotated = [states[i]["annotated"] for i in chosen if i in states and states[i]["present"]]
+        if False in annotated or "empty" in annotated:
             continue
-        for place, value in np.ndenumerate(source.data):
-            narrow = config.sparse == "ids" and "sparse" in said
-            out[(channel, *place)] = value > 0 and (not narrow or int(value) in chosen)
+        for index, value in np.ndenumerate(source.data):
+            narrow = config.sparse == "ids" and "sparse" in annotated
+            out[(channel, *index)] = value > 0 and (not narrow or int(value) in chosen)
     names = tuple(name for name, _ in config.groupings)
     return source.with_data(out, nonspatial=("c",), channels=names, interpolatable=False)
 
@@ -114,9 +114,9 @@ def cellmap(config: CellMapArrayConfig, naive: Naive) -> Volume:
         image = attributes(crop / name)["multiscales"][0]
         described = image["datasets"][level]
         folder = crop / name / described["path"]
-        said = attributes(folder).get("cellmap") or attributes(crop / name)["cellmap"]
+        metadata = attributes(folder).get("cellmap") or attributes(crop / name)["cellmap"]
         voxels = np.asarray(zarr.open(str(folder), mode="r")[...])
-        arrays[name] = voxels, said["annotation"]["annotation_type"]["encoding"]
+        arrays[name] = voxels, metadata["annotation"]["annotation_type"]["encoding"]
         scale, centre = (described["coordinateTransformations"][i][k] for i, k in enumerate(("scale", "translation")))
         finest = image["datasets"][0]["coordinateTransformations"][0]["scale"]
         begin = tuple(int(c - (s - f) / 2) for c, s, f in zip(centre, scale, finest, strict=True))
@@ -125,11 +125,11 @@ def cellmap(config: CellMapArrayConfig, naive: Naive) -> Volume:
     for item in config.classes:
         name, parts = (item, (item,)) if isinstance(item, str) else item
         channels[name] = np.zeros(shape, np.uint8)
-        for place in np.ndindex(*shape):
+        for index in np.ndindex(*shape):
             known, there = [], []
             for part in parts:
                 voxels, encoding = arrays.get(part, (np.full(shape, -1), {"unknown": -1}))
-                value = int(voxels[place])
+                value = int(voxels[index])
                 if "present" in encoding and value not in encoding.values():
                     raise ComputeError("a value is not in the encoding")
                 known.append(value != encoding.get("unknown"))
@@ -138,7 +138,7 @@ def cellmap(config: CellMapArrayConfig, naive: Naive) -> Volume:
                     if "present" in encoding
                     else known[-1] and value != encoding.get("absent")
                 )
-            channels[name][place] = all(known) if config.output == "mask" else any(there)
+            channels[name][index] = all(known) if config.output == "mask" else any(there)
     return Volume(np.stack(list(channels.values())), begin, tuple(map(int, scale)), ("c",), tuple(channels))
 
 
@@ -189,7 +189,7 @@ def grow_missing(pool: Pool, name: str) -> Any:
         return MissingAnnotationsMaskConfig(name, source.config, groupings, sparse)
     annotated = st.sampled_from([True, False, "dense", "sparse", "empty"])
     states = pool.draw(st.dictionaries(st.integers(0, 5), st.tuples(st.booleans(), annotated), max_size=4))
-    said: Any = [
+    labels: Any = [
         {"value": i, "annotationState": {"present": present, "annotated": how}} for i, (present, how) in states.items()
     ]
     shape = tuple(pool.draw(st.integers(1, 5)) for _ in range(pool.dims))
@@ -200,7 +200,7 @@ def grow_missing(pool: Pool, name: str) -> Any:
         "voxel_size": pool.voxel_size,
         "offset": pool.place(shape),
         "units": ["nm"] * pool.dims,
-        "labels": {"labels": said} if pool.draw(st.booleans()) else said,
+        "labels": {"labels": labels} if pool.draw(st.booleans()) else labels,
     }
     volume = volume.reshape(shape).astype(pool.draw(st.sampled_from(["uint8", "int16", "uint64"])))
     path = f"labels/{_name(volume, attributes)}"
@@ -211,8 +211,10 @@ def grow_missing(pool: Pool, name: str) -> Any:
     )
 
 
-def _name(data: np.ndarray[Any, Any], said: Any) -> str:
-    return hashlib.blake2b(data.tobytes() + repr((data.shape, data.dtype, said)).encode(), digest_size=12).hexdigest()
+def _name(data: np.ndarray[Any, Any], attributes: Any) -> str:
+    return hashlib.blake2b(
+        data.tobytes() + repr((data.shape, data.dtype, attributes)).encode(), digest_size=12
+    ).hexdigest()
 
 
 ENCODINGS: tuple[dict[str, int], ...] = (
@@ -240,11 +242,16 @@ def write_crop(
     for path in (folder, *(folder / name for name in classes)):
         path.mkdir(parents=True)
         (path / ".zgroup").write_text('{"zarr_format": 2}')
-    said = {"cellmap": {"annotation": {"class_names": [*classes, *more]}}}
-    (folder / ".zattrs").write_text(json.dumps(said))
+    attributes = {"cellmap": {"annotation": {"class_names": [*classes, *more]}}}
+    (folder / ".zattrs").write_text(json.dumps(attributes))
     axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"[-len(begin) :]]
-    place = [{"type": "scale", "scale": list(voxel_size)}, {"type": "translation", "translation": list(begin)}]
-    image = [{"version": "0.4", "axes": axes, "datasets": [{"path": "s0", "coordinateTransformations": place}]}]
+    transformations = [
+        {"type": "scale", "scale": list(voxel_size)},
+        {"type": "translation", "translation": list(begin)},
+    ]
+    image = [
+        {"version": "0.4", "axes": axes, "datasets": [{"path": "s0", "coordinateTransformations": transformations}]}
+    ]
     for name, stored in classes.items():
         (folder / name / ".zattrs").write_text(json.dumps({"multiscales": image}))
         kind = "semantic_segmentation" if "present" in stored.encoding else "instance_segmentation"
@@ -262,8 +269,8 @@ def grow_cellmap(pool: Pool, name: str) -> Any:
         voxels = pool.draw(st.lists(st.sampled_from(values), min_size=count, max_size=count))
         classes[which] = StoredClass(np.array(voxels, np.uint8).reshape(shape), encoding)
     begin = pool.place(shape)
-    said = repr([(which, stored.voxels.tolist(), stored.encoding) for which, stored in classes.items()])
-    path = hashlib.blake2b(repr((shape, begin, pool.voxel_size, said)).encode(), digest_size=12).hexdigest()
+    content = repr([(which, stored.voxels.tolist(), stored.encoding) for which, stored in classes.items()])
+    path = hashlib.blake2b(repr((shape, begin, pool.voxel_size, content)).encode(), digest_size=12).hexdigest()
     if not (pool.folder / "crops.zarr" / path).exists():
         write_crop(pool.folder / "crops.zarr" / path, classes, begin, pool.voxel_size, ["golgi"])
     items: Any = st.sampled_from(["mito", "er", "golgi", "nowhere"]) | st.tuples(

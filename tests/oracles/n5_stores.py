@@ -64,6 +64,6 @@ def read_n5(folder: Path) -> np.ndarray[Any, Any]:
             content, begin = path.read_bytes(), 4 + 4 * data.ndim
             shape = struct.unpack(f">{data.ndim}I", content[4:begin])
             block = np.frombuffer(decompress(content[begin:]), data.dtype.newbyteorder(">")).reshape(shape, order="F")
-            place = data[tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, size, strict=True))]
-            place[...] = block[tuple(map(slice, place.shape))]
+            part = data[tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, size, strict=True))]
+            part[...] = block[tuple(map(slice, part.shape))]
     return data.T

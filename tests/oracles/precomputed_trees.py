@@ -116,8 +116,8 @@ def grown(pool: Pool, name: str) -> Any:
         "sharding": pool.draw(st.sampled_from([None, SHARDING])),
         "kind": pool.draw(st.sampled_from(["image", "segmentation"])),
     }
-    said = repr((fields, data.dtype, data.shape)).encode()
-    path = pool.folder / f"{hashlib.blake2b(data.tobytes() + said, digest_size=12).hexdigest()}.precomputed"
+    content = repr((fields, data.dtype, data.shape)).encode()
+    path = pool.folder / f"{hashlib.blake2b(data.tobytes() + content, digest_size=12).hexdigest()}.precomputed"
     if not path.exists():
         write_volume(path, data, **fields)
     return PrecomputedArrayConfig(name, path, offset=pool.place(shape))

@@ -96,10 +96,10 @@ def _mode(data: np.ndarray[Any, Any], rows: Mapping[int, list[Any]]) -> np.ndarr
     if not rows:
         return data
     out = np.empty([len(rows.get(axis, range(size))) for axis, size in enumerate(data.shape)], data.dtype)
-    for place in np.ndindex(*out.shape):
+    for index in np.ndindex(*out.shape):
         votes: dict[Any, Fraction] = defaultdict(Fraction)
-        for parts in itertools.product(*(rows[axis][place[axis]] for axis in rows)):
-            at = list(place)
+        for parts in itertools.product(*(rows[axis][index[axis]] for axis in rows)):
+            at = list(index)
             for axis, (j, _) in zip(rows, parts, strict=True):
                 at[axis] = j
             value = data[tuple(at)].item()
@@ -107,7 +107,7 @@ def _mode(data: np.ndarray[Any, Any], rows: Mapping[int, list[Any]]) -> np.ndarr
             votes[key] += math.prod(share for _, share in parts)
         most = max(votes.values())
         is_nan, value = min(key for key, share in votes.items() if share == most)
-        out[place] = math.nan if is_nan else value
+        out[index] = math.nan if is_nan else value
     return out
 
 
@@ -116,30 +116,30 @@ def _weighed(data: np.ndarray[Any, Any], axes: list[Any]) -> np.ndarray[Any, Any
         return data
     floats, cubic = data.dtype.kind == "f", any(method == "cubic" for _, method, _, _ in axes)
     values = (data.astype(int) if data.dtype.kind == "b" else data).astype(object)
-    denominator = math.prod(whole for _, _, whole, _ in axes)
+    denominator = math.prod(denominator_of_axis for _, _, denominator_of_axis, _ in axes)
     scaled = 1.0
     if data.dtype == np.float64:
         # so that no sum exceeds the largest float
-        for _, method, whole, _ in axes:
-            largest = Fraction(5, 4) * whole if method == "cubic" else whole
+        for _, method, denominator_of_axis, _ in axes:
+            largest = Fraction(5, 4) * denominator_of_axis if method == "cubic" else denominator_of_axis
             scaled /= next(2**k for k in itertools.count() if 2**k >= largest)
         values = values * scaled
     with np.errstate(all="ignore"):
-        for axis, _, whole, rows in axes:
+        for axis, _, denominator_of_axis, rows in axes:
             planes = np.moveaxis(values, axis, 0)
-            made = []
+            sums = []
             for row in rows:
                 # of floats whole multiples are added up, and divided at the end; fractions are exact anyhow
-                parts = [planes[j] * (int(share * whole) if floats else share) for j, share in row]
+                parts = [planes[j] * (int(share * denominator_of_axis) if floats else share) for j, share in row]
                 total = parts[0]
                 for part in parts[1:]:
                     total = total + part
-                made.append(total)
-            values = np.stack(made, axis=axis)
+                sums.append(total)
+            values = np.stack(sums, axis=axis)
     out = np.empty(values.shape, data.dtype)
     info: Any = np.finfo(data.dtype) if floats else None if data.dtype.kind == "b" else np.iinfo(data.dtype)
     least, most = (0, 1) if info is None else (info.min.item(), info.max.item()) if floats else (info.min, info.max)
-    for place, value in np.ndenumerate(values):
+    for index, value in np.ndenumerate(values):
         if floats:
             finite, value = math.isfinite(value), value / (denominator * scaled)
             if finite and (cubic or data.dtype == np.float64):
@@ -147,7 +147,7 @@ def _weighed(data: np.ndarray[Any, Any], axes: list[Any]) -> np.ndarray[Any, Any
         else:
             value = min(max(round(value), least), most)
         with np.errstate(over="ignore"):
-            out[place] = np.array(value, np.float64 if floats else data.dtype).astype(data.dtype)
+            out[index] = np.array(value, np.float64 if floats else data.dtype).astype(data.dtype)
     return out
 
 

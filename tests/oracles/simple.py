@@ -110,9 +110,9 @@ def plain_v3(folder: Path, document: dict[str, Any]) -> Any:
     for index in itertools.product(*(range(-(-n // c)) for n, c in zip(data.shape, size, strict=True))):
         path = folder / "c" / "/".join(map(str, index))
         if path.exists():
-            place = data[tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, size, strict=True))]
+            part = data[tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, size, strict=True))]
             chunk = np.fromfile(path, data.dtype.newbyteorder("<")).reshape(size)
-            place[...] = chunk[tuple(map(slice, place.shape))]
+            part[...] = chunk[tuple(map(slice, part.shape))]
     return data
 
 
@@ -156,10 +156,10 @@ def zarr_(config: ZarrArrayConfig, naive: Naive) -> Volume:
 def binarize(config: BinarizeArrayConfig, naive: Naive) -> Volume:
     source = naive(config.source_array_config)
     out = np.zeros((len(config.groupings), *source.data.shape), np.uint8)
-    for place, value in np.ndenumerate(source.data):
+    for index, value in np.ndenumerate(source.data):
         for channel, (_, ids) in enumerate(config.groupings):
             if int(value) != config.background and (not ids or int(value) in ids):
-                out[(channel, *place)] = 1
+                out[(channel, *index)] = 1
     names = tuple(name for name, _ in config.groupings)
     return source.with_data(out, nonspatial=("c",), channels=names, interpolatable=False)
 
@@ -215,9 +215,9 @@ def logical_or(config: LogicalOrArrayConfig, naive: Naive) -> Volume:
     axis = source.nonspatial.index("c") if "c" in source.nonspatial else None
     shape = [size for i, size in enumerate(source.data.shape) if i != axis]
     out = np.zeros(shape, np.uint8)
-    for place, value in np.ndenumerate(source.data):
+    for index, value in np.ndenumerate(source.data):
         if value != 0:
-            out[tuple(at for i, at in enumerate(place) if i != axis)] = 1
+            out[tuple(at for i, at in enumerate(index) if i != axis)] = 1
     nonspatial = tuple(name for name in source.nonspatial if name != "c")
     return source.with_data(out, nonspatial=nonspatial, channels=None, interpolatable=False, averaged=False)
 
@@ -236,8 +236,8 @@ def sum_(config: SumArrayConfig, naive: Naive) -> Volume:
         fitting = smallest(low, high, signed) or np.dtype("int64" if signed else "uint64")
         dtype = np.dtype("float64" if wide else "float32") if floats else fitting
     out = np.empty(volumes[0].data.shape, dtype)
-    for place in np.ndindex(*out.shape):
-        values = [volume.data[place].item() for volume in volumes]
+    for index in np.ndindex(*out.shape):
+        values = [volume.data[index].item() for volume in volumes]
         if dtype.kind == "f":
             total: Any = None
             for value in values:
@@ -252,7 +252,7 @@ def sum_(config: SumArrayConfig, naive: Naive) -> Volume:
             least, most = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
             if not least <= total <= most:
                 raise ComputeError(f"a sum does not fit {dtype}", found=total)
-        out[place] = total
+        out[index] = total
     return volumes[0].with_data(
         out,
         interpolatable=all(volume.interpolatable for volume in volumes),
@@ -262,13 +262,13 @@ def sum_(config: SumArrayConfig, naive: Naive) -> Volume:
 
 @naive(ConcatArrayConfig)
 def concat(config: ConcatArrayConfig, naive: Naive) -> Volume:
-    given = dict(config.source_array_configs)
-    every = list(given.values()) + ([config.default_config] if config.default_config is not None else [])
+    sources = dict(config.source_array_configs)
+    every = list(sources.values()) + ([config.default_config] if config.default_config is not None else [])
     volumes = dict(zip(map(id, every), common_part([naive(source) for source in every]), strict=True))
     first = volumes[id(every[0])]
     planes: list[tuple[str, np.ndarray[Any, Any]]] = []
     for name in config.channels:
-        source = given.get(name, config.default_config)
+        source = sources.get(name, config.default_config)
         if source is None:
             planes.append((name, np.zeros(first.shape, np.uint8)))
         elif (volume := volumes[id(source)]).channels is None:
@@ -277,8 +277,8 @@ def concat(config: ConcatArrayConfig, naive: Naive) -> Volume:
             planes.extend((f"{name}/{own}", plane) for own, plane in zip(volume.channels, volume.data, strict=True))
     out = np.empty((len(planes), *first.shape), np.result_type(*(volume.data.dtype for volume in volumes.values())))
     for index, (_, plane) in enumerate(planes):
-        for place in np.ndindex(*first.shape):
-            out[(index, *place)] = plane[place].item()
+        for voxel in np.ndindex(*first.shape):
+            out[(index, *voxel)] = plane[voxel].item()
     return first.with_data(
         out,
         nonspatial=("c",),
@@ -321,8 +321,8 @@ def threshold(config: ThresholdArrayConfig, naive: Naive) -> Volume:
         most = float(np.finfo(dtype).max)
         limit = float(dtype.type(config.threshold)) if abs(config.threshold) <= most else limit
     out = np.zeros(source.data.shape, np.uint8)
-    for place, value in np.ndenumerate(source.data):
+    for index, value in np.ndenumerate(source.data):
         if not math.isnan(value):
             above = value > 0 if math.isinf(value) else Fraction(value.item()) > limit
-            out[place] = above == config.above
+            out[index] = above == config.above
     return source.with_data(out, interpolatable=False, averaged=False)

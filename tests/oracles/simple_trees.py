@@ -94,8 +94,8 @@ def zarr_(pool: Pool, name: str) -> Any:
     fill = pool.draw(st.sampled_from([0, 1]))
     begin = pool.place(shape)
     attributes = {"voxel_size": pool.voxel_size, "offset": begin, "units": ["nm"] * pool.dims, "axis_names": stored}
-    said = repr((data.dtype.str, data.shape, chunks, order, separator, sorted(absent), fill, attributes))
-    path = hashlib.blake2b(data.tobytes() + said.encode(), digest_size=12).hexdigest()
+    content = repr((data.dtype.str, data.shape, chunks, order, separator, sorted(absent), fill, attributes))
+    path = hashlib.blake2b(data.tobytes() + content.encode(), digest_size=12).hexdigest()
     if not (pool.folder / "random.zarr" / path).exists():
         write_plain_zarr(
             pool.folder / "random.zarr" / path,

@@ -33,15 +33,15 @@ def affinities(config: AffinitiesArrayConfig, naive: Naive) -> Volume:
     labels, mask = _labels_and_mask(config, naive)
     out = np.zeros((len(config.offsets), *labels.shape), np.uint8)
     for channel, offset in enumerate(config.offsets):
-        for place in np.ndindex(*labels.shape):
-            other = tuple(a + b for a, b in zip(place, offset, strict=True))
+        for index in np.ndindex(*labels.shape):
+            other = tuple(a + b for a, b in zip(index, offset, strict=True))
             if any(not 0 <= a < n for a, n in zip(other, labels.shape, strict=True)):
                 continue
             if config.output == "mask":
-                out[(channel, *place)] = mask[place] and mask[other]
+                out[(channel, *index)] = mask[index] and mask[other]
             else:
-                one = int(labels.data[place])
-                out[(channel, *place)] = one != 0 and one == int(labels.data[other])
+                one = int(labels.data[index])
+                out[(channel, *index)] = one != 0 and one == int(labels.data[other])
     names = tuple(",".join(map(str, offset)) for offset in config.offsets)
     return labels.with_data(out, nonspatial=("c",), channels=names, interpolatable=False, averaged=False)
 
@@ -54,14 +54,14 @@ def erode(config: ErodeArrayConfig, naive: Naive) -> Volume:
     if config.only_xy:
         spans[0] = range(1)
     near = [step for step in itertools.product(*spans) if sum(map(abs, step)) <= config.steps]
-    for place in np.ndindex(*labels.shape):
+    for index in np.ndindex(*labels.shape):
         seen = set()
         for step in near:
-            other = tuple(a + b for a, b in zip(place, step, strict=True))
+            other = tuple(a + b for a, b in zip(index, step, strict=True))
             if all(0 <= a < n for a, n in zip(other, labels.shape, strict=True)) and mask[other]:
                 seen.add(int(labels.data[other]))
         if len(seen) > 1 or seen == {0}:
-            out[place] = 0
+            out[index] = 0
     return labels.with_data(out, interpolatable=False, averaged=False)
 
 
@@ -73,10 +73,10 @@ def distance(config: DistanceArrayConfig, naive: Naive) -> Volume:
     places = np.argwhere(np.ones(source.shape, bool))
     for index in np.ndindex(*source.data.shape[: len(source.nonspatial)]):
         values = source.data[index].reshape(-1)
-        for at, place in enumerate(places.tolist()):
-            others = (places[values != values[at]] - place).tolist()
+        for at, voxel in enumerate(places.tolist()):
+            others = (places[values != values[at]] - voxel).tolist()
             squared = [sum((step * v) ** 2 for step, v in zip(o, source.voxel_size, strict=True)) for o in others]
-            out[(*index, *place)] = min([math.sqrt(square) for square in squared], default=reach)
+            out[(*index, *voxel)] = min([math.sqrt(square) for square in squared], default=reach)
     out = np.minimum(out, np.float32(reach))
     if config.output == "signed":
         out[source.data == 0] *= -1
@@ -101,12 +101,12 @@ def local_shape_descriptors(config: LSDArrayConfig, naive: Naive) -> Volume:
     names += [f"pearson_{axes[i]}{axes[j]}" for i, j in pairs] + ["size"]
     out = np.zeros((len(names), *source.shape), np.float32)
     sampled = [p for p in np.ndindex(*source.shape) if all(i % factor == 0 for i in p)]
-    for place, label in np.ndenumerate(source.data):
+    for index, label in np.ndenumerate(source.data):
         if label == 0:
             continue
         seen = []
         for other in sampled:
-            steps = [o // factor - p // factor for o, p in zip(other, place, strict=True)]
+            steps = [o // factor - p // factor for o, p in zip(other, index, strict=True)]
             if source.data[other] == label and all(abs(k) <= r for k, r in zip(steps, reach, strict=True)):
                 far = [k * v for k, v in zip(steps, size, strict=True)]
                 seen.append((math.prod(w[k] for w, k in zip(weights, steps, strict=True)), far))
@@ -120,7 +120,7 @@ def local_shape_descriptors(config: LSDArrayConfig, naive: Naive) -> Volume:
         values = [m / s * 0.5 + 0.5 for m, s in zip(mean, sigma, strict=True)]
         values += [v / s**2 for v, s in zip(variance, sigma, strict=True)]
         values += [covariance(i, j) / math.sqrt(variance[i] * variance[j]) * 0.5 + 0.5 for i, j in pairs]
-        out[(slice(None), *place)] = [round(min(max(v, 0), 1) * 2**24) / 2**24 for v in [*values, part / total]]
+        out[(slice(None), *index)] = [round(min(max(v, 0), 1) * 2**24) / 2**24 for v in [*values, part / total]]
     return source.with_data(out, nonspatial=("c",), channels=tuple(names), interpolatable=True)
 
 

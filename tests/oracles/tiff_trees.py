@@ -53,8 +53,8 @@ def grown(pool: Pool, name: str) -> Any:
     options: dict[str, Any] = pool.draw(
         st.sampled_from([{}, {"compression": "zlib"}, {"tile": (16, 16)}, {"rowsperstrip": 2}, {"byteorder": ">"}])
     )
-    said = repr((options, lead, data.dtype, data.shape)).encode()
-    path = pool.folder / f"{hashlib.blake2b(data.tobytes() + said, digest_size=12).hexdigest()}.tif"
+    content = repr((options, lead, data.dtype, data.shape)).encode()
+    path = pool.folder / f"{hashlib.blake2b(data.tobytes() + content, digest_size=12).hexdigest()}.tif"
     axes = [*lead, *"zyx"[-pool.dims :]]
     if not path.exists():
         tifffile.imwrite(path, data, photometric="minisblack", metadata={"axes": "".join(axes).upper()}, **options)

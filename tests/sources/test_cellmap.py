@@ -89,12 +89,12 @@ class Crop:
             attributes["cellmap"] = {"annotation": {"class_name": name, "annotation_type": group_type}}
         write_json(group / ".zattrs", attributes)
         for k, level in enumerate(levels):
-            said = {}
+            annotation = {}
             if array_type is not None:
-                said = {"class_name": name, "annotation_type": array_type}
+                annotation = {"class_name": name, "annotation_type": array_type}
             if counts is not None:
-                said["complement_counts"] = counts
-            write_array(group / f"s{k}", level, {"cellmap": {"annotation": said}} if said else {}, chunks)
+                annotation["complement_counts"] = counts
+            write_array(group / f"s{k}", level, {"cellmap": {"annotation": annotation}} if annotation else {}, chunks)
         return self
 
     def config(self, classes, output="target", name="crop", **fields):
@@ -132,9 +132,9 @@ TABLE = [
 @pytest.mark.parametrize(("type", "encoding", "voxels", "mask", "target"), TABLE)
 @pytest.mark.parametrize("holder", ["array", "group"])
 def test_the_table(crop, type, encoding, voxels, mask, target, holder):
-    made = crop(["mito"]).add("mito", [row(voxels)], **{f"{holder}_type": kind(encoding, type)})
-    assert made.read(["mito"], "mask") == [mask]
-    assert made.read(["mito"], "target") == [target]
+    stored_crop = crop(["mito"]).add("mito", [row(voxels)], **{f"{holder}_type": kind(encoding, type)})
+    assert stored_crop.read(["mito"], "mask") == [mask]
+    assert stored_crop.read(["mito"], "target") == [target]
 
 
 @pytest.mark.parametrize(("type", "encoding", "voxels", "mask", "target"), TABLE)
@@ -152,43 +152,45 @@ def test_unexplained():
 
 
 def test_a_missing_type_is_semantic(crop):
-    made = crop(["mito"]).add("mito", [row([0, 1, 255])], {"encoding": UNKNOWN})
-    assert made.read(["mito"], "mask") == [[1, 1, 0]]
-    assert made.read(["mito"]) == [[0, 1, 0]]
+    stored_crop = crop(["mito"]).add("mito", [row([0, 1, 255])], {"encoding": UNKNOWN})
+    assert stored_crop.read(["mito"], "mask") == [[1, 1, 0]]
+    assert stored_crop.read(["mito"]) == [[0, 1, 0]]
 
 
 def test_the_array_says_more_than_its_group(crop):
-    made = crop(["mito"]).add("mito", [row([0, 1, 2])], kind({"absent": 0, "present": 2, "unknown": 1}), kind(SEMANTIC))
-    assert made.read(["mito"]) == [[0, 0, 1]]
-    assert made.read(["mito"], "mask") == [[1, 0, 1]]
+    stored_crop = crop(["mito"]).add(
+        "mito", [row([0, 1, 2])], kind({"absent": 0, "present": 2, "unknown": 1}), kind(SEMANTIC)
+    )
+    assert stored_crop.read(["mito"]) == [[0, 0, 1]]
+    assert stored_crop.read(["mito"], "mask") == [[1, 0, 1]]
 
 
 def test_classes_that_are_not_listed_or_not_there(crop):
-    made = crop(["mito", "er"]).add("mito", [row([0, 1, 1])], kind(SEMANTIC)).add("all", [row([1, 2, 3])])
-    made.add("golgi", [row([1, 1, 1])], kind(SEMANTIC))  # a group that the crop does not list
+    stored_crop = crop(["mito", "er"]).add("mito", [row([0, 1, 1])], kind(SEMANTIC)).add("all", [row([1, 2, 3])])
+    stored_crop.add("golgi", [row([1, 1, 1])], kind(SEMANTIC))  # a group that the crop does not list
     classes = ["golgi", "mito", "er", "nowhere", "all"]
-    assert made.read(classes, "mask") == [[0] * 3, [1] * 3, [0] * 3, [0] * 3, [0] * 3]
-    assert made.read(classes, "target") == [[0] * 3, [0, 1, 1], [0] * 3, [0] * 3, [0] * 3]
-    array = made.config(classes).array()
+    assert stored_crop.read(classes, "mask") == [[0] * 3, [1] * 3, [0] * 3, [0] * 3, [0] * 3]
+    assert stored_crop.read(classes, "target") == [[0] * 3, [0, 1, 1], [0] * 3, [0] * 3, [0] * 3]
+    array = stored_crop.config(classes).array()
     assert array.channels == ("golgi", "mito", "er", "nowhere", "all")
     # with none of them annotated the grid is still that of the crop
-    assert made.read(["golgi", "nowhere"], "mask") == [[0] * 3, [0] * 3]
-    assert made.config(["nowhere"]).array().roi == array.roi
+    assert stored_crop.read(["golgi", "nowhere"], "mask") == [[0] * 3, [0] * 3]
+    assert stored_crop.config(["nowhere"]).array().roi == array.roi
 
 
 def test_a_crop_that_lists_nothing_has_no_place(crop):
-    made = crop([]).add("all", [row([1, 2, 3])])
+    stored_crop = crop([]).add("all", [row([1, 2, 3])])
     with pytest.raises(
         gpa.StoreError, match="crop: the crop holds no class that it lists, so nothing says where it lies"
     ):
-        made.config(["mito"]).array()
+        stored_crop.config(["mito"]).array()
 
 
 def test_meta(crop):
-    made = crop(["mito"]).add(
+    stored_crop = crop(["mito"]).add(
         "mito", [np.zeros((4, 6, 8), np.uint8)], kind(SEMANTIC), chunks=(2, 3, 4), translation=100
     )
-    array = made.config(["mito", "er"]).array()
+    array = stored_crop.config(["mito", "er"]).array()
     assert (array.dtype, array.shape, array.axes) == (np.uint8, (2, 4, 6, 8), ("c", "z", "y", "x"))
     assert array.roi == gpa.Roi((100, 100, 100), (16, 24, 32))
     assert array.voxel_size == gpa.Coordinate(4, 4, 4)
@@ -198,47 +200,47 @@ def test_meta(crop):
 
 
 def test_composite_classes(crop):
-    made = (
+    stored_crop = (
         crop(["a", "b", "c"])
         .add("a", [row([1, 0, 0, 255, 1])], kind(UNKNOWN))
         .add("b", [row([0, 1, 0, 0, 255])], kind(UNKNOWN))
         .add("c", [row([0, 0, 7, 7, 0], np.uint64)], kind({"absent": 0}, "instance"))
     )
     classes = ["a", ("ab", ["a", "b"]), ("abc", ["a", "b", "c"]), ("with missing", ["c", "golgi"])]
-    assert made.read(classes, "mask") == [[1, 1, 1, 0, 1], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [0] * 5]
-    assert made.read(classes, "target") == [[1, 0, 0, 0, 1], [1, 1, 0, 0, 1], [1, 1, 1, 1, 1], [0, 0, 1, 1, 0]]
-    named = made.config({"ab": ["a", "b"], "c": ["c"]})
+    assert stored_crop.read(classes, "mask") == [[1, 1, 1, 0, 1], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [0] * 5]
+    assert stored_crop.read(classes, "target") == [[1, 0, 0, 0, 1], [1, 1, 0, 0, 1], [1, 1, 1, 1, 1], [0, 0, 1, 1, 0]]
+    named = stored_crop.config({"ab": ["a", "b"], "c": ["c"]})
     assert named.classes == (("ab", ("a", "b")), "c")
-    assert named == made.config([["ab", ["a", "b"]], "c"])
+    assert named == stored_crop.config([["ab", ["a", "b"]], "c"])
 
 
 def test_scales(crop):
     fine = np.arange(4 * 4).reshape(4, 4) % 2
     coarse = np.array([[0, 1], [1, 255]])
-    made = crop(["mito"]).add("mito", [fine.astype(np.uint8), coarse.astype(np.uint8)], kind(UNKNOWN))
-    s0, s1 = made.config(["mito"]).array(), made.config(["mito"], scale=1).array()
+    stored_crop = crop(["mito"]).add("mito", [fine.astype(np.uint8), coarse.astype(np.uint8)], kind(UNKNOWN))
+    s0, s1 = stored_crop.config(["mito"]).array(), stored_crop.config(["mito"], scale=1).array()
     assert s0[0].tolist() == fine.tolist()
     assert s1[0].tolist() == [[0, 1], [1, 0]]
-    assert made.config(["mito"], "mask", scale=1).array()[0].tolist() == [[1, 1], [1, 0]]
+    assert stored_crop.config(["mito"], "mask", scale=1).array()[0].tolist() == [[1, 1], [1, 0]]
     assert s1.voxel_size == gpa.Coordinate(8, 8)
     assert s0.roi == s1.roi == gpa.Roi((0, 0), (16, 16))
     with pytest.raises(gpa.StoreError, match="no such scale; found 2; allowed: 0 to 1"):
-        made.config(["mito"], scale=2).array()
+        stored_crop.config(["mito"], scale=2).array()
 
 
 def test_classes_on_different_grids(crop):
     zeros = np.zeros((4, 4), np.uint8)
-    made = crop(["a", "b", "c", "d"]).add("a", [zeros, zeros[::2, ::2]], kind(SEMANTIC))
-    made.add("b", [zeros[:, 1:]], kind(SEMANTIC)).add("c", [zeros], kind(SEMANTIC), voxel_size=8)
-    made.add("d", [zeros], kind(SEMANTIC), translation=2)
+    stored_crop = crop(["a", "b", "c", "d"]).add("a", [zeros, zeros[::2, ::2]], kind(SEMANTIC))
+    stored_crop.add("b", [zeros[:, 1:]], kind(SEMANTIC)).add("c", [zeros], kind(SEMANTIC), voxel_size=8)
+    stored_crop.add("d", [zeros], kind(SEMANTIC), translation=2)
     for other in "bcd":
         with pytest.raises(
             gpa.TreeError, match=rf"crop: classes do not lie on one grid at scale 0; found a: .*, {other}: "
         ):
-            made.config(["a", other]).array()
-        assert made.config([other]).verify() == (True, "ok")
+            stored_crop.config(["a", other]).array()
+        assert stored_crop.config([other]).verify() == (True, "ok")
     with pytest.raises(gpa.StoreError, match="no such scale"):
-        made.config(["a", "b"], scale=1).array()
+        stored_crop.config(["a", "b"], scale=1).array()
 
 
 MALFORMED_CROPS = [
@@ -254,11 +256,11 @@ MALFORMED_CROPS = [
 
 @pytest.mark.parametrize(("attributes", "key"), MALFORMED_CROPS)
 def test_malformed_crops(crop, attributes, key):
-    made = crop(["mito"]).add("mito", [row([0, 1])], kind(SEMANTIC))
-    write_json(made.folder / ".zattrs", attributes)
+    stored_crop = crop(["mito"]).add("mito", [row([0, 1])], kind(SEMANTIC))
+    write_json(stored_crop.folder / ".zattrs", attributes)
     for output in ("mask", "target"):
         with pytest.raises(gpa.StoreError) as caught:
-            made.config(["mito"], output).array()
+            stored_crop.config(["mito"], output).array()
         assert str(caught.value).startswith(f"crop: malformed annotation metadata at {key};")
         assert "crops.zarr/crop1" in str(caught.value)
 
@@ -281,13 +283,13 @@ MALFORMED_TYPES = [
 ]
 
 
-@pytest.mark.parametrize(("said", "key"), MALFORMED_TYPES)
+@pytest.mark.parametrize(("annotation_type", "key"), MALFORMED_TYPES)
 @pytest.mark.parametrize("holder", ["array", "group"])
-def test_malformed_annotation_types(crop, said, key, holder):
-    made = crop(["mito"]).add("mito", [row([0, 1])], **{f"{holder}_type": said})
+def test_malformed_annotation_types(crop, annotation_type, key, holder):
+    stored_crop = crop(["mito"]).add("mito", [row([0, 1])], **{f"{holder}_type": annotation_type})
     for output in ("mask", "target"):
         with pytest.raises(gpa.StoreError) as caught:
-            made.config(["mito"], output).array()
+            stored_crop.config(["mito"], output).array()
         assert str(caught.value).startswith(
             f"crop: malformed annotation metadata at cellmap.annotation.annotation_type{key};"
         )
@@ -305,9 +307,9 @@ def test_malformed_annotation_types(crop, said, key, holder):
     ],
 )
 def test_malformed_counts(crop, counts, key):
-    made = crop(["mito"]).add("mito", [row([0, 1])], kind(SEMANTIC), counts=counts)
+    stored_crop = crop(["mito"]).add("mito", [row([0, 1])], kind(SEMANTIC), counts=counts)
     with pytest.raises(gpa.StoreError) as caught:
-        made.config(["mito"], "mask").array()
+        stored_crop.config(["mito"], "mask").array()
     assert f"malformed annotation metadata at cellmap.annotation.complement_counts{key};" in str(caught.value)
 
 
@@ -319,20 +321,20 @@ def break_chunks(crop, *names):
 
 
 def test_counts_that_say_all_is_unknown_spare_the_reading(crop):
-    made = crop(["a", "b"]).add("a", [row([255, 255])], kind(UNKNOWN), counts={"absent": 0, "unknown": 2})
-    made.add("b", [row([255, 255])], kind(UNKNOWN), counts={"unknown": 1})
-    break_chunks(made, "a", "b")
+    stored_crop = crop(["a", "b"]).add("a", [row([255, 255])], kind(UNKNOWN), counts={"absent": 0, "unknown": 2})
+    stored_crop.add("b", [row([255, 255])], kind(UNKNOWN), counts={"unknown": 1})
+    break_chunks(stored_crop, "a", "b")
     for output in ("mask", "target"):
-        assert made.read(["a"], output) == [[0, 0]]
+        assert stored_crop.read(["a"], output) == [[0, 0]]
         with pytest.raises(gpa.StoreError):
-            made.read(["b"], output)
-    assert made.read([("both", ["b", "a"])], "mask") == [[0, 0]]
+            stored_crop.read(["b"], output)
+    assert stored_crop.read([("both", ["b", "a"])], "mask") == [[0, 0]]
 
 
 def test_only_the_channels_asked_for_are_read(crop):
-    made = crop(["a", "b"]).add("a", [row([0, 1])], kind(SEMANTIC)).add("b", [row([1, 0])], kind(SEMANTIC))
-    break_chunks(made, "b")
-    array = made.config(["a", "b", ("both", ["a", "b"])]).array()
+    stored_crop = crop(["a", "b"]).add("a", [row([0, 1])], kind(SEMANTIC)).add("b", [row([1, 0])], kind(SEMANTIC))
+    break_chunks(stored_crop, "b")
+    array = stored_crop.config(["a", "b", ("both", ["a", "b"])]).array()
     assert array[0].tolist() == [[0, 1]]
     for channel in (1, 2):
         with pytest.raises(gpa.StoreError):
@@ -340,17 +342,17 @@ def test_only_the_channels_asked_for_are_read(crop):
 
 
 def test_a_mask_that_no_voxel_decides_is_not_read(crop):
-    made = crop(["a"]).add("a", [row([0, 3])], kind({"absent": 0}, "instance"))
-    break_chunks(made, "a")
-    assert made.read(["a"], "mask") == [[1, 1]]
+    stored_crop = crop(["a"]).add("a", [row([0, 3])], kind({"absent": 0}, "instance"))
+    break_chunks(stored_crop, "a")
+    assert stored_crop.read(["a"], "mask") == [[1, 1]]
 
 
 @pytest.mark.parametrize("output", ["mask", "target"])
 def test_a_value_that_the_encoding_does_not_have(crop, output):
     voxels = np.zeros((3, 4), np.uint8)
     voxels[2, 1] = 9
-    made = crop(["mito"]).add("mito", [voxels], kind(UNKNOWN), translation=100)
-    array = made.config(["mito"], output).array()
+    stored_crop = crop(["mito"]).add("mito", [voxels], kind(UNKNOWN), translation=100)
+    array = stored_crop.config(["mito"], output).array()
     assert array[0, :2].tolist() == [[int(output == "mask")] * 4] * 2
     with pytest.raises(gpa.ComputeError) as caught:
         array[:]
@@ -362,38 +364,38 @@ def test_a_value_that_the_encoding_does_not_have(crop, output):
 
 
 def test_no_silent_zeros(crop):
-    made = crop(["mito"]).add("mito", [np.ones((4, 4), np.uint8)], kind(SEMANTIC), chunks=(2, 2))
-    array, nothing = made.config(["mito"]).array(), made.config(["golgi"]).array()
-    chunk = made.folder / "mito" / "s0" / "0" / "1"
+    stored_crop = crop(["mito"]).add("mito", [np.ones((4, 4), np.uint8)], kind(SEMANTIC), chunks=(2, 2))
+    array, nothing = stored_crop.config(["mito"]).array(), stored_crop.config(["golgi"]).array()
+    chunk = stored_crop.folder / "mito" / "s0" / "0" / "1"
     chunk.unlink()
     assert array[0, :2].tolist() == [[1, 1, 0, 0]] * 2  # an absent chunk is fill value
-    (made.folder / "mito" / "s0").rename(made.folder / "mito" / "gone")
+    (stored_crop.folder / "mito" / "s0").rename(stored_crop.folder / "mito" / "gone")
     with pytest.raises(gpa.StoreError, match="the array has vanished"):
         array[:]
     assert not nothing[:].any()
-    made.folder.rename(made.root / "gone")
+    stored_crop.folder.rename(stored_crop.root / "gone")
     with pytest.raises(gpa.StoreError, match="crop: the crop has vanished since it was opened; found .*crop1"):
         nothing[:]
 
 
 def test_stores_that_are_not_crops(crop, tmp_path):
-    made = crop(["mito"]).add("mito", [row([0, 1])], kind(SEMANTIC))
-    made.add("floats", [row([0, 1], np.float32)], kind(SEMANTIC))
+    stored_crop = crop(["mito"]).add("mito", [row([0, 1])], kind(SEMANTIC))
+    stored_crop.add("floats", [row([0, 1], np.float32)], kind(SEMANTIC))
     for dataset, problem in [("crop2", "no such dataset"), ("crop1/mito/s0", "an array, not a crop")]:
         with pytest.raises(gpa.StoreError, match=f"crop: {problem}"):
-            gpa.CellMapArrayConfig("crop", made.root, dataset, ["mito"]).array()
+            gpa.CellMapArrayConfig("crop", stored_crop.root, dataset, ["mito"]).array()
     for path in (tmp_path / "nothing.zarr", "s3://bucket/crops.zarr"):
         with pytest.raises(gpa.StoreError):
             gpa.CellMapArrayConfig("crop", path, "crop1", ["mito"]).array()
-    write_json(made.folder / ".zattrs", {"cellmap": {"annotation": {"class_names": ["floats"]}}})
+    write_json(stored_crop.folder / ".zattrs", {"cellmap": {"annotation": {"class_names": ["floats"]}}})
     with pytest.raises(gpa.StoreError, match="the array of a class is not one of integers"):
-        made.config(["floats"]).array()
-    (made.folder / "mito" / ".zattrs").unlink()
-    write_json(made.folder / ".zattrs", made.attributes)
+        stored_crop.config(["floats"]).array()
+    (stored_crop.folder / "mito" / ".zattrs").unlink()
+    write_json(stored_crop.folder / ".zattrs", stored_crop.attributes)
     with pytest.raises(
         gpa.StoreError, match=r"malformed annotation metadata at multiscales; found nothing in .*crop1/mito"
     ):
-        made.config(["mito"]).array()
+        stored_crop.config(["mito"]).array()
 
 
 @pytest.mark.parametrize(
@@ -421,8 +423,8 @@ def test_bad_values_are_refused_when_the_config_is_made(fields, problem):
 
 @pytest.mark.parametrize("suffix", ["toml", "yaml", "json"])
 def test_the_tree_file_keeps_it_and_paths_are_relative_to_it(crop, tmp_path, suffix, monkeypatch):
-    made = crop(["a", "b"]).add("a", [row([0, 1])], kind(SEMANTIC)).add("b", [row([1, 0])], kind(SEMANTIC))
-    config = made.config(["a", ("both", ["a", "b"])], "mask", scale=0)
+    stored_crop = crop(["a", "b"]).add("a", [row([0, 1])], kind(SEMANTIC)).add("b", [row([1, 0])], kind(SEMANTIC))
+    config = stored_crop.config(["a", ("both", ["a", "b"])], "mask", scale=0)
     config.to_toml(tmp_path / f"tree.{suffix}")
     assert gpa.CellMapArrayConfig.from_toml(tmp_path / f"tree.{suffix}") == config
     monkeypatch.chdir(tmp_path)
@@ -432,8 +434,8 @@ def test_the_tree_file_keeps_it_and_paths_are_relative_to_it(crop, tmp_path, suf
 
 
 def test_why_names_the_chunk(crop):
-    made = crop(["a"]).add("a", [np.ones((4, 4), np.uint8)], kind(SEMANTIC), chunks=(2, 2))
-    opened = made.config(["golgi", ("x", ["golgi", "a"])]).open()
+    stored_crop = crop(["a"]).add("a", [np.ones((4, 4), np.uint8)], kind(SEMANTIC), chunks=(2, 2))
+    opened = stored_crop.config(["golgi", ("x", ["golgi", "a"])]).open()
     assert opened.chunk_of((1, 3, 0)) == ("crop1/a/s0/1/0", "present")
     assert opened.chunk_of((0, 3, 0)) is None
 
@@ -442,19 +444,21 @@ def naive(volumes, encodings, parts, output):
     """Voxel by voxel, from the words of the rules."""
     shape = next(iter(volumes.values())).shape
     out = np.zeros(shape, np.uint8)
-    for place in np.ndindex(*shape):
+    for index in np.ndindex(*shape):
         masks, targets = [], []
         for part in parts:
             if part not in volumes:
                 masks.append(0)
                 targets.append(0)
                 continue
-            value, said = int(volumes[part][place]), encodings[part]
-            mask = value != said["unknown"] if "unknown" in said else True
-            target = value == said["present"] if "present" in said else mask and value != said.get("absent", -1)
+            value, encoding = int(volumes[part][index]), encodings[part]
+            mask = value != encoding["unknown"] if "unknown" in encoding else True
+            target = (
+                value == encoding["present"] if "present" in encoding else mask and value != encoding.get("absent", -1)
+            )
             masks.append(mask)
             targets.append(target)
-        out[place] = all(masks) if output == "mask" else any(targets)
+        out[index] = all(masks) if output == "mask" else any(targets)
     return out
 
 
@@ -470,10 +474,12 @@ def volume(tmp_path_factory):
         "b": rng.choice(np.array([0, 1, 255], np.uint8), (6, 7, 8)),
         "c": rng.choice(np.array([0, 3, 2**40, 255], np.uint64), (6, 7, 8)),
     }
-    made = Crop(tmp_path_factory.mktemp("cellmap") / "crops.zarr", list(volumes))
+    stored_crop = Crop(tmp_path_factory.mktemp("cellmap") / "crops.zarr", list(volumes))
     for name, voxels in volumes.items():
-        made.add(name, [voxels], kind(ENCODINGS[name], "instance" if name == "c" else "semantic"), chunks=(3, 2, 5))
-    return made, volumes
+        stored_crop.add(
+            name, [voxels], kind(ENCODINGS[name], "instance" if name == "c" else "semantic"), chunks=(3, 2, 5)
+        )
+    return stored_crop, volumes
 
 
 def expected(volumes, output):
@@ -484,28 +490,28 @@ def expected(volumes, output):
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_block_law(volume, data):
-    made, volumes = volume
+    stored_crop, volumes = volume
     output = data.draw(st.sampled_from(["mask", "target"]))
-    array, whole = made.config(CLASSES, output).array(), expected(volumes, output)
-    low = [data.draw(st.integers(0, n - 1)) for n in whole.shape]
-    box = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(low, whole.shape, strict=True))
-    assert (array[box] == whole[box]).all()
+    array, all_voxels = stored_crop.config(CLASSES, output).array(), expected(volumes, output)
+    low = [data.draw(st.integers(0, n - 1)) for n in all_voxels.shape]
+    box = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(low, all_voxels.shape, strict=True))
+    assert (array[box] == all_voxels[box]).all()
 
 
 @pytest.mark.parametrize("output", ["mask", "target"])
 def test_every_plane_is_a_seam_that_does_not_show(volume, output):
-    made, volumes = volume
-    array, whole = made.config(CLASSES, output).array(), expected(volumes, output)
-    for axis, n in enumerate(whole.shape):
+    stored_crop, volumes = volume
+    array, all_voxels = stored_crop.config(CLASSES, output).array(), expected(volumes, output)
+    for axis, n in enumerate(all_voxels.shape):
         for plane in range(1, n):
             cut = (slice(None),) * axis
             parts = [array[(*cut, slice(None, plane))], array[(*cut, slice(plane, None))]]
-            assert (np.concatenate(parts, axis) == whole).all()
+            assert (np.concatenate(parts, axis) == all_voxels).all()
 
 
 def test_a_shared_part_is_read_once(volume, monkeypatch):
-    made, _ = volume
-    array = made.config(CLASSES).array()
+    stored_crop, _ = volume
+    array = stored_crop.config(CLASSES).array()
     step = array.plan.steps[0]
     reads = []
     for name, part in step.opened._stored.items():
@@ -516,9 +522,11 @@ def test_a_shared_part_is_read_once(volume, monkeypatch):
 
 
 def test_pipelines(volume):
-    made, volumes = volume
+    stored_crop, volumes = volume
     target, mask = gp.ArrayKey("TARGET"), gp.ArrayKey("MASK")
-    compiled = gpa.compile_pipeline({target: made.config(CLASSES, name="t"), mask: made.config(CLASSES, "mask", "m")})
+    compiled = gpa.compile_pipeline(
+        {target: stored_crop.config(CLASSES, name="t"), mask: stored_crop.config(CLASSES, "mask", "m")}
+    )
     roi = gp.Roi((4, 8, 0), (16, 8, 20))
     with gp.build(compiled):
         batch = compiled.request_batch(gp.BatchRequest({k: gp.ArraySpec(roi=roi) for k in (target, mask)}))
@@ -526,7 +534,7 @@ def test_pipelines(volume):
         assert (batch[key].data == expected(volumes, output)[:, 1:5, 2:4, 0:5]).all()
 
     nodes = tuple(
-        gpa.CellMapSource(key, made.root, made.dataset, CLASSES, output=output)
+        gpa.CellMapSource(key, stored_crop.root, stored_crop.dataset, CLASSES, output=output)
         for key, output in ((target, "target"), (mask, "mask"))
     )
     pipeline = nodes + gp.MergeProvider() + gp.RandomLocation() + gp.SimpleAugment()
@@ -542,11 +550,11 @@ def test_pipelines(volume):
 
 
 def test_its_fingerprint_tells_that_it_changed(crop):
-    made = crop(["a"]).add("a", [row([0, 1])], kind(SEMANTIC))
-    before = made.config(["a"]).open().fingerprint()
-    assert made.config(["a"]).open().fingerprint() == before
-    made.add("a", [row([1, 1, 1])], kind(SEMANTIC))
-    assert made.config(["a"]).open().fingerprint() != before
+    stored_crop = crop(["a"]).add("a", [row([0, 1])], kind(SEMANTIC))
+    before = stored_crop.config(["a"]).open().fingerprint()
+    assert stored_crop.config(["a"]).open().fingerprint() == before
+    stored_crop.add("a", [row([1, 1, 1])], kind(SEMANTIC))
+    assert stored_crop.config(["a"]).open().fingerprint() != before
 
 
 def test_nothing_is_logged_of_what_the_metadata_say(crop, caplog):
@@ -586,6 +594,6 @@ class TestLaws(StoredSourceLaws):
         write_crop(folder / "crops.zarr" / "one", {"a": zeros}, (0, 0), (2, 2))
         write_crop(folder / "crops.zarr" / "two", {"b": zeros}, (0, 2), (2, 2))
         (folder / "crops.zarr" / "two" / "b").rename(folder / "crops.zarr" / "one" / "b")
-        said = {"cellmap": {"annotation": {"class_names": ["a", "b"]}}}
-        (folder / "crops.zarr" / "one" / ".zattrs").write_text(json.dumps(said))
+        attributes = {"cellmap": {"annotation": {"class_names": ["a", "b"]}}}
+        (folder / "crops.zarr" / "one" / ".zattrs").write_text(json.dumps(attributes))
         return [gpa.CellMapArrayConfig("misfit", folder / "crops.zarr", "one", ["a", "b"])]

@@ -14,10 +14,10 @@ LATER = gp.ArrayKey("D_LATER")
 
 
 def test_voxels_and_meta() -> None:
-    made = gpa.DummyArrayConfig("later").array()
-    assert (made.shape, made.dtype, made.axes) == ((100, 50, 50), np.float64, ("z", "y", "x"))
-    assert (made.roi, tuple(made.voxel_size)) == (gpa.Roi((0, 0, 0), (100, 100, 100)), (1, 2, 2))
-    part = made[gpa.Roi((99, 98, 0), (1, 2, 4))]
+    array = gpa.DummyArrayConfig("later").array()
+    assert (array.shape, array.dtype, array.axes) == ((100, 50, 50), np.float64, ("z", "y", "x"))
+    assert (array.roi, tuple(array.voxel_size)) == (gpa.Roi((0, 0, 0), (100, 100, 100)), (1, 2, 2))
+    part = array[gpa.Roi((99, 98, 0), (1, 2, 4))]
     assert part.tolist() == [[[0.0, 0.0]]]
 
 
@@ -31,8 +31,8 @@ def test_it_never_verifies() -> None:
 
 def test_node(ask: Any) -> None:
     pipeline = gpa.DummySource(LATER) + gp.RandomLocation() + gp.SimpleAugment(transpose_only=[1, 2])
-    made = ask(pipeline, {LATER: ((0, 0, 0), (10, 10, 10))})[LATER]
-    assert (made.data.shape, made.data.dtype, made.data.any()) == ((10, 5, 5), np.float64, np.False_)
+    result = ask(pipeline, {LATER: ((0, 0, 0), (10, 10, 10))})[LATER]
+    assert (result.data.shape, result.data.dtype, result.data.any()) == ((10, 5, 5), np.float64, np.False_)
 
 
 class TestLaws(ArrayTypeLaws):

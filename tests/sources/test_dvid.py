@@ -157,10 +157,10 @@ def test_scales_of_labels(server: DVIDServer, kind: str) -> None:
         assert array.roi == gpa.Roi(*roi)
         assert tuple(array.voxel_size) == tuple(v * 2**scale for v in (40, 8, 4))
         voxels = array[:]
-        for place in np.ndindex(*voxels.shape):
-            first = [b // 2**scale + p for b, p in zip(begin, place, strict=True)]
+        for index in np.ndindex(*voxels.shape):
+            first = [b // 2**scale + p for b, p in zip(begin, index, strict=True)]
             fine = tuple(max(f * 2**scale - b, 0) for f, b in zip(first, begin, strict=True))
-            assert voxels[place] == data[fine]
+            assert voxels[index] == data[fine]
     for scale in (3, 9):
         with pytest.raises(gpa.StoreError, match=f"no such scale; found {scale}; allowed: 0 to 2"):
             config_of(server, "a", scale=scale).array()
@@ -282,8 +282,8 @@ def test_a_branch_is_looked_up_once(server: DVIDServer, versioned: dict[str, str
     server.commit("f" * 32)
     server.add("a", np.full((2, 2, 2), 9, np.uint8), "f" * 32)
     assert np.all(array[:] == 3)
-    asked = [seen.path for seen in server.seen if "branch-versions" in seen.path]
-    assert len(asked) == 1
+    requests = [seen.path for seen in server.seen if "branch-versions" in seen.path]
+    assert len(requests) == 1
     assert f"/api/node/{versioned['3']}/a/" in server.voxel_requests()[-1].path
 
 
@@ -403,7 +403,7 @@ def test_random_boxes_in_small_pieces(server: DVIDServer, monkeypatch: pytest.Mo
         begin, block = tuple(rng.integers(-9, 9, 3).tolist()), tuple(rng.integers(1, 5, 3).tolist())
         middle = [tuple((rng.integers(begin, np.add(begin, shape[:3])) // block).tolist()) for _ in range(3)]
         grid_store = bool(rng.integers(2)) and kind in ("uint8blk", "float32blk", "rgba8blk")
-        made = server.add(
+        instance = server.add(
             "a",
             numbered(shape, dtype),
             kind=kind,
@@ -415,8 +415,8 @@ def test_random_boxes_in_small_pieces(server: DVIDServer, monkeypatch: pytest.Mo
         corner = tuple(int(b) + int(rng.integers(-6, 6)) for b in begin)
         size = tuple(rng.integers(1, 16, 3).tolist())
         got = config_of(server, "a", extent=(corner, size)).array()[:]
-        want = made.voxels(corner, size, 0, False)
-        assert np.array_equal(got, np.moveaxis(want, -1, 0) if want.ndim == 4 else want), (number, kind, made)
+        want = instance.voxels(corner, size, 0, False)
+        assert np.array_equal(got, np.moveaxis(want, -1, 0) if want.ndim == 4 else want), (number, kind, instance)
 
 
 class TestLaws(ArrayTypeLaws):

@@ -165,8 +165,8 @@ def test_what_does_not_fit_is_read_as_it_is_asked_for(
 
 
 def test_a_pass_over_blocks_keeps_nothing(server: DVIDServer) -> None:
-    found = gpa.count(gpa.DVIDArrayConfig("grey", (server.url, server.root, "grey")))
-    assert sum(found.values()) == np.prod(SHAPE)
+    counts = gpa.count(gpa.DVIDArrayConfig("grey", (server.url, server.root, "grey")))
+    assert sum(counts.values()) == np.prod(SHAPE)
     assert CACHE.nbytes == 0
 
 
@@ -205,5 +205,5 @@ def test_boxes_hold_all_positions_once() -> None:
             assert all(b - a <= m for a, b, m in zip(first, last, (2, 9, 3), strict=True))
             covered += itertools.product(*map(range, first, last))
         assert sorted(covered) == sorted(positions)
-    whole = set(itertools.product(range(4), repeat=3))
-    assert list(boxes_of(whole, (4, 4, 4))) == [((0, 0, 0), (4, 4, 4))]
+    all_positions = set(itertools.product(range(4), repeat=3))
+    assert list(boxes_of(all_positions, (4, 4, 4))) == [((0, 0, 0), (4, 4, 4))]

@@ -43,10 +43,10 @@ def server(monkeypatch: Patch) -> Any:
         yield running
 
 
-@pytest.mark.parametrize("kept", ["0", "1000000000"])
+@pytest.mark.parametrize("cache_bytes", ["0", "1000000000"])
 @pytest.mark.parametrize("name", CASES)
-def test_the_reader_is_right(server: DVIDServer, monkeypatch: Patch, name: str, kept: str) -> None:
-    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", kept)
+def test_the_reader_is_right(server: DVIDServer, monkeypatch: Patch, name: str, cache_bytes: str) -> None:
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", cache_bytes)
     CASES[name][0](server)
 
 

@@ -73,9 +73,11 @@ def real_volumes(url: str) -> Volumes:
     query = f"?admintoken={admin}" if admin else ""
     root = post(f"repos{query}", json={"alias": "gp_arrays", "description": "volumes of a test"})["root"]
     size = "4,8,40"
-    made = {"grey": ("uint8blk", {}), "empty": ("uint8blk", {})}
-    made |= {kind: (kind, {"BlockSize": "64,64,64", "MaxDownresLevel": "2"}) for kind in ("labelmap", "labelarray")}
-    for name, (kind, options) in made.items():
+    instances = {"grey": ("uint8blk", {}), "empty": ("uint8blk", {})}
+    instances |= {
+        kind: (kind, {"BlockSize": "64,64,64", "MaxDownresLevel": "2"}) for kind in ("labelmap", "labelarray")
+    }
+    for name, (kind, options) in instances.items():
         post(f"repo/{root}/instance", json={"typename": kind, "dataname": name, "VoxelSize": size, **options})
 
     def post_voxels(version: str, name: str, data: np.ndarray[Any, Any], begin: tuple[int, ...]) -> None:

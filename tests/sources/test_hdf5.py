@@ -106,8 +106,8 @@ def test_attributes_that_are_not_understood(tmp_path: Path, attributes: Any, nam
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     config = write(tmp_path / "a.hdf", "volumes/raw", numbered(3, 4, 5))
-    for dataset, found in [("volumes", "'volumes' in .* is a group"), ("row", "'row' in .* is not there")]:
-        with pytest.raises(gpa.StoreError, match=rf"no such dataset; found {found}; allowed: volumes/raw"):
+    for dataset, message in [("volumes", "'volumes' in .* is a group"), ("row", "'row' in .* is not there")]:
+        with pytest.raises(gpa.StoreError, match=rf"no such dataset; found {message}; allowed: volumes/raw"):
             config.with_fields(dataset=dataset).array()
     with pytest.raises(gpa.StoreError, match="there is no such file"):
         config.with_fields(file_name=tmp_path / "b.hdf").array()

@@ -65,12 +65,12 @@ def own_writers(folder: Path) -> dict[tuple[str, ...], dict[str, Any]]:
     trees = {}
     for name, volume in VOLUMES.items():
         size, offset = volume.in_pm(volume.voxel_size), volume.in_pm(volume.offset)
-        place = folder / f"funlib {name}.zarr" / "a"
+        path = folder / f"funlib {name}.zarr" / "a"
         options = {"axis_names": ["z", "y", "x"], "units": ["pm"] * 3, "types": ["space"] * 3}
         options |= {"mode": "w", "chunk_shape": (2, 3, 4)}
-        made = prepare_ds(place, volume.voxels.shape, offset, size, dtype=volume.voxels.dtype, **options)
-        made[made.roi] = volume.voxels
-        trees["funlib.persistence", "its own", name] = of_zarr(place.parent, "a")
+        dataset = prepare_ds(path, volume.voxels.shape, offset, size, dtype=volume.voxels.dtype, **options)
+        dataset[dataset.roi] = volume.voxels
+        trees["funlib.persistence", "its own", name] = of_zarr(path.parent, "a")
         group = zarr.open_group(str(folder / f"plain {name}.zarr"), mode="w", **ZARR_2)
         create = group.create_array if hasattr(group, "create_array") else group.create_dataset
         array = create("a", shape=volume.voxels.shape, chunks=(2, 3, 4), dtype=volume.voxels.dtype)

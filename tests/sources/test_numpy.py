@@ -34,8 +34,13 @@ KEY = gp.ArrayKey("N_KEY")
     ],
 )
 def test_meta(shape: Any, options: Any, axes: Any, begin: Any, voxel_size: Any) -> None:
-    made = gpa.NumpyArrayConfig("a", data=np.zeros(shape, "u2"), **options).array()
-    assert (made.axes, tuple(made.roi.begin), tuple(made.voxel_size), made.shape) == (axes, begin, voxel_size, shape)
+    array = gpa.NumpyArrayConfig("a", data=np.zeros(shape, "u2"), **options).array()
+    assert (array.axes, tuple(array.roi.begin), tuple(array.voxel_size), array.shape) == (
+        axes,
+        begin,
+        voxel_size,
+        shape,
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,12 +85,12 @@ def forms() -> list[np.ndarray[Any, Any]]:
 
 @pytest.mark.parametrize("data", forms(), ids=["C", "F", "swapped", "frozen", "reversed", "transposed", "strided"])
 def test_every_form_of_data(data: np.ndarray[Any, Any]) -> None:
-    made = gpa.NumpyArrayConfig("a", data=data, axes=("c", "y", "x")).array()
-    voxels = made[:]
+    array = gpa.NumpyArrayConfig("a", data=data, axes=("c", "y", "x")).array()
+    voxels = array[:]
     assert (voxels.dtype, voxels.tolist()) == (np.dtype("uint16"), np.arange(24).reshape(2, 3, 4).tolist())
     assert voxels.dtype.isnative
-    assert made[1, ::-1, -1].tolist() == [23, 19, 15]
-    assert made.writable is data.flags.writeable
+    assert array[1, ::-1, -1].tolist() == [23, 19, 15]
+    assert array.writable is data.flags.writeable
     voxels[...] = 0
     assert data.ravel().tolist() == list(range(24))
 
@@ -93,12 +98,12 @@ def test_every_form_of_data(data: np.ndarray[Any, Any]) -> None:
 @pytest.mark.parametrize("data", forms()[:3], ids=["C", "F", "swapped"])
 def test_writing(data: np.ndarray[Any, Any]) -> None:
     data = data.copy(order="K")
-    made = gpa.NumpyArrayConfig("a", data=data, axes=("c", "y", "x"), offset=(10, 10)).array()
-    made[gpa.Roi((11, 12), (1, 2))] = [[[1000, 1001]], [[1002, 1003]]]
-    made[0, 0] = 7
+    array = gpa.NumpyArrayConfig("a", data=data, axes=("c", "y", "x"), offset=(10, 10)).array()
+    array[gpa.Roi((11, 12), (1, 2))] = [[[1000, 1001]], [[1002, 1003]]]
+    array[0, 0] = 7
     assert data[:, 1, 2:].tolist() == [[1000, 1001], [1002, 1003]]
     assert data[0, 0].tolist() == [7, 7, 7, 7]
-    assert made[:].tolist() == data.tolist()
+    assert array[:].tolist() == data.tolist()
 
 
 def test_what_is_frozen_is_not_written() -> None:
@@ -138,8 +143,8 @@ def test_pickled_twice_it_still_is_one() -> None:
 
 def test_array_from_numpy() -> None:
     data = np.arange(6).reshape(2, 3)
-    made = gpa.Array.from_numpy(data, gpa.Roi((10, 20), (4, 9)), axes=("y", "x"))
-    assert (tuple(made.voxel_size), made[gpa.Roi((12, 23), (2, 3))].tolist()) == ((2, 3), [[4]])
+    array = gpa.Array.from_numpy(data, gpa.Roi((10, 20), (4, 9)), axes=("y", "x"))
+    assert (tuple(array.voxel_size), array[gpa.Roi((12, 23), (2, 3))].tolist()) == ((2, 3), [[4]])
     with pytest.raises(gpa.RequestError, match="whole number of voxels"):
         gpa.Array.from_numpy(data, gpa.Roi((10, 20), (5, 9)))
 

@@ -326,8 +326,8 @@ def test_a_crop_reads_its_chunks_alone(tmp_path: Path, sharded: Any) -> None:
 def test_commands_work_on_a_volume_without_a_tree_file(tmp_path: Path, capsys: Any) -> None:
     data = labels("uint32")
     volume(tmp_path / "seg", data, (16, 16, 16), resolution=(40, 4, 4), encoding="compressed_segmentation")
-    for place in (tmp_path / "seg", f"precomputed://{tmp_path}/seg"):
-        assert run(["info", str(place)]) == 0
+    for path in (tmp_path / "seg", f"precomputed://{tmp_path}/seg"):
+        assert run(["info", str(path)]) == 0
         row = capsys.readouterr().out.splitlines()[1]
         for cell in ("seg", "uint32", "41,22,27", "40,4,4 nm", "compressed_segmentation", "precomputed", "unnoticed"):
             assert cell in row

@@ -283,16 +283,16 @@ def test_truncated_files_are_errors(tmp_path: Path, way: str) -> None:
     data, path = grey(5, 37, 41), tmp_path / "a.tif"
     options = {"metadata": {"axes": "ZYX"}, "photometric": "minisblack", **WAYS.get(way, {"ome": True})}
     tifffile.imwrite(path, data, **options)
-    whole = path.read_bytes()
+    intact = path.read_bytes()
     refusals = []
-    for size in sorted({0, 4, 20, 200, *range(300, len(whole), max(1, len(whole) // 40)), len(whole) - 1}):
-        path.write_bytes(whole[:size])
+    for size in sorted({0, 4, 20, 200, *range(300, len(intact), max(1, len(intact) // 40)), len(intact) - 1}):
+        path.write_bytes(intact[:size])
         try:
             voxels = array_of(path).to_ndarray()
         except gpa.StoreError as error:
             refusals.append(str(error))
         else:
-            assert np.array_equal(voxels, data), f"cut at {size} of {len(whole)}"
+            assert np.array_equal(voxels, data), f"cut at {size} of {len(intact)}"
     assert len(refusals) > 30
     assert [text for text in refusals if str(path) not in text or "\n" in text] == []
 

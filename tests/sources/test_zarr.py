@@ -33,14 +33,14 @@ def ramp(*shape: int, dtype: str = "u2") -> np.ndarray[Any, Any]:
 def test_every_form_of_storage(tmp_path: Path, form: Any, dtype: str) -> None:
     data = ramp(5, 7).astype(dtype)
     write_plain_zarr(tmp_path / "a", data, (2, 3), PLAIN, **form)
-    made = gpa.ZarrArrayConfig("a", tmp_path, "a").array()
-    assert made.dtype == np.dtype(dtype).newbyteorder("=")
-    assert made.dtype.isnative
-    assert made[:].dtype.isnative
-    assert made[:].tolist() == data.tolist()
-    assert made[1:5, 2:7].tolist() == data[1:5, 2:7].tolist()
-    assert made[gpa.Roi((6, -3), (4, 9))].tolist() == data[1:3, 1:4].tolist()
-    assert made[::-2, -1].tolist() == data[::-2, -1].tolist()
+    array = gpa.ZarrArrayConfig("a", tmp_path, "a").array()
+    assert array.dtype == np.dtype(dtype).newbyteorder("=")
+    assert array.dtype.isnative
+    assert array[:].dtype.isnative
+    assert array[:].tolist() == data.tolist()
+    assert array[1:5, 2:7].tolist() == data[1:5, 2:7].tolist()
+    assert array[gpa.Roi((6, -3), (4, 9))].tolist() == data[1:3, 1:4].tolist()
+    assert array[::-2, -1].tolist() == data[::-2, -1].tolist()
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -59,13 +59,13 @@ def test_leading_axes_come_first(tmp_path: Path, order: str, stored: Any, axes: 
     sizes = {"c": 2, "channels": 2, "t": 3, "y^": 2, "y": 4, "x": 5, "b": 4, "a": 5, "row": 4, "column": 5}
     data = ramp(*(sizes[axis] for axis in stored))
     write_plain_zarr(tmp_path / "a", data, [2] * data.ndim, {**PLAIN, "axis_names": stored}, order=order)
-    made = gpa.ZarrArrayConfig("a", tmp_path, "a", mode="r+").array()
+    array = gpa.ZarrArrayConfig("a", tmp_path, "a", mode="r+").array()
     nonspatial = [i for i, name in enumerate(stored) if name in ("c", "channels", "t", "y^")]
     moved = data.transpose(nonspatial + [i for i in range(data.ndim) if i not in nonspatial])
-    assert made.axes == tuple(axes)
-    assert made[:].tolist() == moved.tolist()
-    assert made[1, ..., 3].tolist() == moved[1, ..., 3].tolist()
-    made[1, ..., 3:] = 0
+    assert array.axes == tuple(axes)
+    assert array[:].tolist() == moved.tolist()
+    assert array[1, ..., 3].tolist() == moved[1, ..., 3].tolist()
+    array[1, ..., 3:] = 0
     changed = moved.copy()
     changed[1, ..., 3:] = 0
     assert gpa.ZarrArrayConfig("b", tmp_path, "a").array()[:].tolist() == changed.tolist()
@@ -74,8 +74,8 @@ def test_leading_axes_come_first(tmp_path: Path, order: str, stored: Any, axes: 
 @pytest.mark.parametrize("dtype", [">u2", "<f4"])
 def test_writing_keeps_the_stored_form(tmp_path: Path, dtype: str) -> None:
     folder = write_plain_zarr(tmp_path / "a", ramp(5, 7).astype(dtype), (2, 3), PLAIN, order="F", separator=".")
-    made = gpa.ZarrArrayConfig("a", tmp_path, "a", mode="r+").array()
-    made[gpa.Roi((4, -6), (4, 9))] = [[100, 200, 300], [400, 500, 600]]
+    array = gpa.ZarrArrayConfig("a", tmp_path, "a", mode="r+").array()
+    array[gpa.Roi((4, -6), (4, 9))] = [[100, 200, 300], [400, 500, 600]]
     stored = np.frombuffer((folder / "0.0").read_bytes(), dtype).reshape((2, 3), order="F")
     assert stored.tolist() == [[100, 200, 300], [400, 500, 600]]
     assert json.loads((folder / ".zarray").read_text())["dtype"] == dtype
@@ -83,11 +83,11 @@ def test_writing_keeps_the_stored_form(tmp_path: Path, dtype: str) -> None:
 
 def test_a_read_only_array_is_not_written(tmp_path: Path) -> None:
     write_plain_zarr(tmp_path / "a", ramp(4, 4), (2, 2), PLAIN)
-    made = gpa.ZarrArrayConfig("a", tmp_path, "a").array()
+    array = gpa.ZarrArrayConfig("a", tmp_path, "a").array()
     with pytest.raises(gpa.StoreError, match="read-only"):
-        made[0, 0] = 1
+        array[0, 0] = 1
     with pytest.raises(gpa.StoreError, match="read-only"):
-        made.add_metadata({"a": 1})
+        array.add_metadata({"a": 1})
     assert gpa.ZarrArrayConfig("a", tmp_path, "a").array(mode="r+").writable
 
 
@@ -132,16 +132,16 @@ def test_singleton_leading_axes_of_pyramids_go(tmp_path: Path) -> None:
 @pytest.mark.skipif(not V3, reason="shards need zarr 3")
 def test_shards(tmp_path: Path) -> None:
     data = ramp(9, 10)
-    made = gpa.create_zarr(
+    stored = gpa.create_zarr(
         tmp_path, "a", gpa.Roi((0, 0), (18, 30)), (2, 3), "uint16", zarr_format=3, chunks=(2, 2), shards=(4, 6)
     )
-    made[...] = data
+    stored[...] = data
     config = gpa.ZarrArrayConfig("a", tmp_path, "a")
     with recorded(config) as record:
         assert config.array()[3:8, 1:9].tolist() == data[3:8, 1:9].tolist()
     assert record.reads[0][0].chunks == (2, 2)
     # a shard that lacks some chunks: they are fill value; one that is broken is an error
-    made[0:2, 0:2] = 0
+    stored[0:2, 0:2] = 0
     assert config.array()[0:3, 0:3].tolist() == [[0, 0, 3], [0, 0, 13], [21, 22, 23]]
     shard = tmp_path / "a" / "c" / "0" / "0"
     shard.write_bytes(shard.read_bytes()[:7])
@@ -187,7 +187,7 @@ def test_a_broken_chunk_is_named(tmp_path: Path) -> None:
 def test_a_chunk_cut_short_is_an_error(tmp_path: Path, compressor: str, zarr_format: int) -> None:
     """Noise, which Blosc stores as it is: to decode less of it than there was it reads on in foreign memory."""
     data = np.random.default_rng(0).integers(0, 256, (32, 64), dtype="u1")
-    made = gpa.create_zarr(
+    stored = gpa.create_zarr(
         tmp_path,
         "a",
         gpa.Roi((0, 0), (32, 64)),
@@ -197,12 +197,12 @@ def test_a_chunk_cut_short_is_an_error(tmp_path: Path, compressor: str, zarr_for
         compressor=compressor,
         zarr_format=zarr_format,
     )
-    made[:] = data
+    stored[:] = data
     chunk = tmp_path / "a" / ("0/0" if zarr_format == 2 else "c/0/0")
-    whole = chunk.read_bytes()
+    intact = chunk.read_bytes()
     array = gpa.ZarrArrayConfig("a", tmp_path, "a").array()
-    for size in (0, 1, 16, len(whole) // 2, len(whole) - 1):
-        chunk.write_bytes(whole[:size])
+    for size in (0, 1, 16, len(intact) // 2, len(intact) - 1):
+        chunk.write_bytes(intact[:size])
         with pytest.raises(gpa.StoreError, match="a: cannot read; found chunk"):
             array[:]
     # whole in itself, but of another shape
@@ -212,7 +212,7 @@ def test_a_chunk_cut_short_is_an_error(tmp_path: Path, compressor: str, zarr_for
         chunk.write_bytes(other.tobytes() if codec is None else codec.encode(other))
         with pytest.raises(gpa.StoreError, match="a: cannot read; found chunk"):
             array[:]
-    chunk.write_bytes(whole)
+    chunk.write_bytes(intact)
     assert np.array_equal(array[:], data)
 
 
@@ -250,12 +250,12 @@ def test_a_file_in_place_of_the_store(tmp_path: Path) -> None:
 def test_what_is_given_wins(tmp_path: Path, fields: Any, begin: Any, end: Any, voxel_size: Any) -> None:
     data = ramp(5, 7)
     write_plain_zarr(tmp_path / "a", data, (2, 3), PLAIN)
-    made = gpa.ZarrArrayConfig("a", tmp_path, "a", **fields).array()
-    assert (tuple(made.roi.begin), tuple(made.roi.end), tuple(made.voxel_size)) == (begin, end, voxel_size)
+    array = gpa.ZarrArrayConfig("a", tmp_path, "a", **fields).array()
+    assert (tuple(array.roi.begin), tuple(array.roi.end), tuple(array.voxel_size)) == (begin, end, voxel_size)
     if "snap_to_grid" in fields:
-        assert made[:].tolist() == data[0:4, 2:5].tolist()
+        assert array[:].tolist() == data[0:4, 2:5].tolist()
     else:
-        assert made[:].tolist() == data.tolist()
+        assert array[:].tolist() == data.tolist()
 
 
 def test_attributes_pass_through(tmp_path: Path) -> None:
@@ -300,9 +300,9 @@ def test_node(tmp_path: Path, ask: Any, order: str) -> None:
     if order == "augmented":
         pipeline += gp.SimpleAugment(transpose_only=[])
     padded = np.pad(data, 1)
-    made = ask(pipeline, {KEY: ((2, -9), (20, 24))})[KEY]
+    result = ask(pipeline, {KEY: ((2, -9), (20, 24))})[KEY]
     turned = {padded.tobytes(), padded[::-1].tobytes(), padded[:, ::-1].tobytes(), padded[::-1, ::-1].tobytes()}
-    assert made.data.tobytes() in (turned if order == "augmented" else {padded.tobytes()})
+    assert result.data.tobytes() in (turned if order == "augmented" else {padded.tobytes()})
 
 
 def test_real_data(fib25: Path, ask: Any) -> None:
@@ -311,8 +311,8 @@ def test_real_data(fib25: Path, ask: Any) -> None:
     roi = gpa.Roi((26600, 100, 1800), (700, 650, 700))
     config = gpa.ZarrArrayConfig("raw", fib25, "raw")
     assert np.array_equal(config.array()[roi], want)
-    made = ask(gpa.ZarrSource(KEY, fib25, "raw") + gp.Pad(KEY, None), {KEY: (roi.offset, roi.shape)})[KEY]
-    assert np.array_equal(made.data, want)
+    result = ask(gpa.ZarrSource(KEY, fib25, "raw") + gp.Pad(KEY, None), {KEY: (roi.offset, roi.shape)})[KEY]
+    assert np.array_equal(result.data, want)
 
 
 class TestLaws(StoredSourceLaws):

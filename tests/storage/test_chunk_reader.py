@@ -322,9 +322,9 @@ def test_a_store_that_vanishes_is_noticed_although_chunks_are_kept(folder: Path)
         array[:]
 
 
-@pytest.mark.parametrize("kept", ["0", "100000000"])
-def test_broken_chunks_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
-    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", kept)
+@pytest.mark.parametrize("cache_bytes", ["0", "100000000"])
+def test_broken_chunks_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch, cache_bytes: str) -> None:
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", cache_bytes)
     good = (folder / "1.1.1").read_bytes()
     smaller = numcodecs.Zstd().encode(np.zeros(10, "<u4"))
     larger = numcodecs.Zstd().encode(np.zeros((5, 8, 5), "<u4"))

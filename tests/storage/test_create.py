@@ -50,17 +50,17 @@ def test_frames_carry_their_checksum_also_after_opening_again(tmp_path, zarr_for
     if zarr_format == 2:
         assert json.loads((folder / ".zarray").read_text())["compressor"] == {"id": "zstd", "level": 3}
     chunk = folder / ("0/1" if zarr_format == 2 else "c/0/1")
-    whole = chunk.read_bytes()
+    intact = chunk.read_bytes()
     array = gpa.open_zarr(tmp_path, "raw")
-    for bit in range(0, 8 * len(whole), 61):
-        flipped = bytearray(whole)
+    for bit in range(0, 8 * len(intact), 61):
+        flipped = bytearray(intact)
         flipped[bit // 8] ^= 1 << bit % 8
         chunk.write_bytes(flipped)
         try:
             assert np.array_equal(array[:32, 32:], data[:32, 32:])  # some bits mean nothing
         except gpa.StoreError as error:
             assert "chunk" in str(error)  # noqa: PT017
-    chunk.write_bytes(whole)
+    chunk.write_bytes(intact)
     assert np.array_equal(array[:], data)
 
 
@@ -82,9 +82,9 @@ def test_flipped_bits_are_errors_or_info_tells(tmp_path, zarr_format, compressor
     config = gpa.ZarrArrayConfig("raw", tmp_path, "raw")
     assert ("no checksum" in gpa.explain(config)) == (not checked)
     [chunk] = (path for path in (tmp_path / "raw").rglob("*") if path.is_file() and path.name[0] not in ".z")
-    whole, wrong = chunk.read_bytes(), 0
-    for bit in range(0, 8 * len(whole), 67):
-        flipped = bytearray(whole)
+    intact, wrong = chunk.read_bytes(), 0
+    for bit in range(0, 8 * len(intact), 67):
+        flipped = bytearray(intact)
         flipped[bit // 8] ^= 1 << bit % 8
         chunk.write_bytes(flipped)
         with contextlib.suppress(gpa.StoreError):
@@ -112,9 +112,9 @@ def test_tensorstore_opens_it(tmp_path, zarr_format):
 
 
 def test_it_writes_what_materialize_writes(tmp_path, one_process):
-    made = create(tmp_path, num_channels=2, channel_names=["a", "b"], unit="um")
-    made[:] = np.ones((2, 64, 64), np.uint8)
-    gpa.materialize(made.config, tmp_path / "out.zarr", "raw", num_workers=1, unit="um", progress=False)
+    array = create(tmp_path, num_channels=2, channel_names=["a", "b"], unit="um")
+    array[:] = np.ones((2, 64, 64), np.uint8)
+    gpa.materialize(array.config, tmp_path / "out.zarr", "raw", num_workers=1, unit="um", progress=False)
     one, other = (json.loads((f / "raw" / ".zattrs").read_text()) for f in (tmp_path, tmp_path / "out.zarr"))
     assert one["_ARRAY_DIMENSIONS"] == ["c", "y", "x"]
     assert one["dimension_units"] == ["", "1 um", "1 um"]

@@ -501,7 +501,7 @@ def test_coordinates_with_the_noise_of_arithmetic(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "found"),
+    ("values", "message"),
     [
         ([0.0, 4, 9, 12], "coordinates x are not evenly spaced"),
         ([12.0, 8, 4, 0], "not ascending"),
@@ -510,9 +510,9 @@ def test_coordinates_with_the_noise_of_arithmetic(tmp_path: Path) -> None:
         ([np.nan, 4, 8, 12], "not a length"),
     ],
 )
-def test_coordinates_that_are_no_grid_are_refused(tmp_path: Path, values: Any, found: str) -> None:
+def test_coordinates_that_are_no_grid_are_refused(tmp_path: Path, values: Any, message: str) -> None:
     root = write_xarray(tmp_path, {"y": (np.arange(3.0), "nm"), "x": (values, "nm")}, "yx", (3, 4))
-    with pytest.raises(gpa.StoreError, match=f"^a: .*{found}.*`voxel_size=`"):
+    with pytest.raises(gpa.StoreError, match=f"^a: .*{message}.*`voxel_size=`"):
         opened(root, "raw")
     assert opened(root, "raw", voxel_size=(4, 4)).voxel_size == (4, 4)
 
@@ -581,14 +581,14 @@ def test_an_xml_that_turns_or_is_damaged(tmp_path: Path) -> None:
             "setup0/timepoint0/s0/.zattrs": {"downsamplingFactors": [1, 1, 1]},
         },
     )
-    for text, found in (
+    for text, ids in (
         (XML.replace("AFFINE", "1 0.5 0 0 0 1 0 0 0 0 1 0"), "does more than scale and translate"),
         (XML.replace("AFFINE", "1 0 0 9 0 1 0 0 0 0 1 0"), "whose scale is not that of voxelSize"),
         (XML[:300] + "em.n5", "cannot read the XML beside the store"),
         (XML.replace("0.004 0.005 0.04", "fine"), "not a length"),
     ):
         (tmp_path / "em.xml").write_text(text)
-        with pytest.raises(gpa.StoreError, match=f"{found}.*`voxel_size=`"):
+        with pytest.raises(gpa.StoreError, match=f"{ids}.*`voxel_size=`"):
             opened(root, "setup0/timepoint0/s0")
         assert opened(root, "setup0/timepoint0/s0", voxel_size=(4, 4, 4), offset=(0, 0, 8)).roi.begin == (0, 0, 8)
 
@@ -715,16 +715,16 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("attributes", "found"), BAD)
+@pytest.mark.parametrize(("attributes", "message"), BAD)
 def test_what_is_not_understood_is_an_error_that_overrides_cure(
-    tmp_path: Path, attributes: dict[str, Any], found: str
+    tmp_path: Path, attributes: dict[str, Any], message: str
 ) -> None:
     root = write(tmp_path, {"a/.zarray": array_v2(3, 4, 6), "a/.zattrs": attributes})
-    with pytest.raises(gpa.StoreError, match=f"^a: {'(?s:.*)'}{found}") as caught:
+    with pytest.raises(gpa.StoreError, match=f"^a: {'(?s:.*)'}{message}") as caught:
         opened(root, "a")
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
-    if "axes=" not in found:
+    if "axes=" not in message:
         assert "`voxel_size=`" in str(caught.value)
         assert "`offset=`" in str(caught.value)
     array = opened(root, "a", voxel_size=(40, 4, 4), offset=(0, 0, 8), axes=("z", "y", "x"))
@@ -779,10 +779,10 @@ IMAGES = [
 ]
 
 
-@pytest.mark.parametrize(("image", "found"), IMAGES)
-def test_malformed_images_are_errors_that_overrides_cure(tmp_path: Path, image: dict[str, Any], found: str) -> None:
+@pytest.mark.parametrize(("image", "message"), IMAGES)
+def test_malformed_images_are_errors_that_overrides_cure(tmp_path: Path, image: dict[str, Any], message: str) -> None:
     root = write(tmp_path, {".zattrs": {"multiscales": [image]}, "0/.zarray": array_v2(4, 6)})
-    with pytest.raises(gpa.StoreError, match=f"^a: .*({found}).*`voxel_size=`"):
+    with pytest.raises(gpa.StoreError, match=f"^a: .*({message}).*`voxel_size=`"):
         opened(root, "0")
     array = opened(root, "", voxel_size=(4, 4), offset=(0, 8), axes=("y", "x"))
     assert (array.roi.begin, array.voxel_size) == ((0, 8), (4, 4))
@@ -822,11 +822,11 @@ def test_names_of_channels_that_select_takes(
         assert (selected[:] == number).all()
 
 
-@pytest.mark.parametrize("place", ["omero", "ome"])
-def test_names_of_channels_in_omero(tmp_path: Path, place: str) -> None:
-    documents, dataset, _, _ = STORES["iohub" if place == "omero" else "NGFF 0.6"]
+@pytest.mark.parametrize("key", ["omero", "ome"])
+def test_names_of_channels_in_omero(tmp_path: Path, key: str) -> None:
+    documents, dataset, _, _ = STORES["iohub" if key == "omero" else "NGFF 0.6"]
     config = gpa.ZarrArrayConfig("a", write(tmp_path, documents), dataset)
-    names = ("DAPI", "GFP") if place == "omero" else ("em", "er")
+    names = ("DAPI", "GFP") if key == "omero" else ("em", "er")
     assert config.array().channels == names
     assert gpa.SelectArrayConfig("s", config, channels=[names[1]]).array().channels == names[1:]
 

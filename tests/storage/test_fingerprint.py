@@ -93,12 +93,12 @@ def test_only_so_many_folders_are_looked_at(array, layout, monkeypatch):
 
 
 def test_writing_through_an_array_is_noticed(tmp_path):
-    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0), (4, 4)), (1, 1), "uint8", chunks=(2, 2))
-    made[:] = np.ones((4, 4), np.uint8)
+    array = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0), (4, 4)), (1, 1), "uint8", chunks=(2, 2))
+    array[:] = np.ones((4, 4), np.uint8)
     set_back(tmp_path / "a.zarr")
-    before = made.config.open().fingerprint()
-    made[2:, 2:] = np.zeros((2, 2), np.uint8)
-    assert made.config.open().fingerprint() != before
+    before = array.config.open().fingerprint()
+    array[2:, 2:] = np.zeros((2, 2), np.uint8)
+    assert array.config.open().fingerprint() != before
 
 
 def test_sources_that_cannot_tell():

@@ -34,7 +34,7 @@ def test_funlib_opens_what_is_materialized(tmp_path, one_process, zarr_format):
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
 def test_funlib_opens_what_create_zarr_made(tmp_path, zarr_format):
-    made = gpa.create_zarr(
+    array = gpa.create_zarr(
         tmp_path / "a.zarr",
         "a",
         ROI,
@@ -44,11 +44,11 @@ def test_funlib_opens_what_create_zarr_made(tmp_path, zarr_format):
         num_channels=2,
         zarr_format=zarr_format,
     )
-    made[:] = VOXELS[:, 0]
+    array[:] = VOXELS[:, 0]
     opened = open_ds(tmp_path / "a.zarr" / "a")
     assert (opened.roi, opened.voxel_size, opened.axis_names[0]) == (ROI, VOXEL_SIZE, "t^")
     assert np.array_equal(opened[ROI], VOXELS[:, 0])
-    assert made.axes == ("t", "z", "y", "x")
+    assert array.axes == ("t", "z", "y", "x")
 
 
 @pytest.mark.parametrize("units", [None, ["s", "nm", "nm", "nm"], ["s", "um", "um", "um"]])
@@ -110,10 +110,10 @@ def test_time_between_the_axes_of_space(tmp_path):
 )
 @pytest.mark.parametrize("names", [None, ["z", "y", "x"]])
 def test_types_say_which_axes_are_of_space(tmp_path, types, axes, names):
-    made = prepare_ds(tmp_path / "a.zarr" / "a", VOXELS.shape, types=types, dtype=np.uint8, mode="w")
+    dataset = prepare_ds(tmp_path / "a.zarr" / "a", VOXELS.shape, types=types, dtype=np.uint8, mode="w")
     sizes = {"space": iter(VOXEL_SIZE), "time": iter([3])}
-    made.attrs["voxel_size"] = [next(sizes[kind]) for kind in types if kind in sizes]
-    made.attrs["axis_names"] = names
+    dataset.attrs["voxel_size"] = [next(sizes[kind]) for kind in types if kind in sizes]
+    dataset.attrs["axis_names"] = names
     array = gpa.open_zarr(tmp_path / "a.zarr", "a")
     assert (array.axes, array.voxel_size) == (axes, VOXEL_SIZE)
     assert np.prod(array.shape) == VOXELS.size

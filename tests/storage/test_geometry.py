@@ -153,7 +153,7 @@ def test_axes_of_a_store_that_does_not_say(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("axes", "found"),
+    ("axes", "message"),
     [
         (("z", "y", "x"), r"3 axis names \['z', 'y', 'x'\] for 4 axes"),
         (("t", "c", "z", "y", "x"), "5 axis names .* for 4 axes"),
@@ -162,12 +162,12 @@ def test_axes_of_a_store_that_does_not_say(tmp_path):
     ],
 )
 @pytest.mark.parametrize("stored", ["nothing", "pyramid", "transform"])
-def test_given_axes_that_do_not_fit(tmp_path, stored, axes, found):
+def test_given_axes_that_do_not_fit(tmp_path, stored, axes, message):
     if stored == "pyramid":
         write(tmp_path, "", ngff(("a", [1, 4, 4, 4], None), axes="czyx"), group=True)
     transform = {"axes": list("czyx"), "scale": [1, 4, 4, 4]}
     write(tmp_path, "a", {"transform": transform} if stored == "transform" else None, shape=(2, 4, 6, 8))
-    problem = f"^a: its axes do not fit the array's shape; found {found}; allowed: one name for each of 4 axes"
+    problem = f"^a: its axes do not fit the array's shape; found {message}; allowed: one name for each of 4 axes"
     with pytest.raises(gpa.TreeError, match=problem):
         opened(tmp_path, axes=axes)
 

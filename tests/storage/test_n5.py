@@ -32,8 +32,8 @@ def test_what_tensorstore_writes_is_read(tmp_path, compression):
     }
     if compression == "blosc":
         metadata["compression"]["shuffle"] = 1
-    place = {"driver": "file", "path": str(tmp_path / "a.n5" / "raw")}
-    array = tensorstore.open({"driver": "n5", "kvstore": place, "metadata": metadata}, create=True).result()
+    kvstore = {"driver": "file", "path": str(tmp_path / "a.n5" / "raw")}
+    array = tensorstore.open({"driver": "n5", "kvstore": kvstore, "metadata": metadata}, create=True).result()
     array[...] = DATA.T
     assert opened(tmp_path / "a.n5" / "raw")[:].tolist() == DATA.tolist()
 
@@ -62,14 +62,14 @@ def test_lz4(tmp_path, writer):
     data = np.full((4, 4, 4), 7, "u2")
     folder = write_n5(tmp_path / "a.n5" / "raw", data, (4, 4, 4), {"compression": {"type": "lz4"}})
     block = folder / "0/0/0"
-    whole = block.read_bytes()
-    voxels = whole[16:]
+    intact = block.read_bytes()
+    voxels = intact[16:]
     coded = numcodecs.LZ4().encode(voxels) if writer == "zarr 2" else lz4_of_java(voxels, writer == "stored")
-    block.write_bytes(whole[:16] + coded)
+    block.write_bytes(intact[:16] + coded)
     array = opened(folder)
     assert array[:].tolist() == data.tolist()
     for size in (0, 5, len(coded) // 2, len(coded) - 1):
-        block.write_bytes(whole[:16] + coded[:size])
+        block.write_bytes(intact[:16] + coded[:size])
         with pytest.raises(gpa.StoreError, match="found chunk 0/0/0 of"):
             array[:]
 

@@ -153,8 +153,8 @@ def test_a_chunk_that_changed_is_read_anew_after_ten_seconds(server, keeping, mo
     os.utime(file, (0, 0))
     np.testing.assert_array_equal(array[:], expected)
     # the server is asked when each chunk was changed, and only those are sent that may have been since
-    asked = [request for request in server.requests if request.endswith(server.chunk)]
-    assert asked == [f"HEAD /a.zarr/{server.chunk}"]
+    requests = [request for request in server.requests if request.endswith(server.chunk)]
+    assert requests == [f"HEAD /a.zarr/{server.chunk}"]
 
 
 def test_what_this_process_writes_is_read_at_once(keeping):

@@ -101,14 +101,14 @@ def test_in_the_place_of_a_chunk(array, layout, damage):
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("kind", ["link", "file", "pipe"])
 def test_in_the_place_of_a_folder_of_chunks(array, layout, depth, kind):
-    place = (array / CHUNK[layout]).parents[depth - 1]
-    shutil.rmtree(place)
+    path = (array / CHUNK[layout]).parents[depth - 1]
+    shutil.rmtree(path)
     if kind == "link":
-        place.symlink_to("/unmounted/chunks")
+        path.symlink_to("/unmounted/chunks")
     elif kind == "file":
-        place.write_bytes(b"x")
+        path.write_bytes(b"x")
     else:
-        os.mkfifo(place)
+        os.mkfifo(path)
     refused(array.parent, f"chunk {CHUNK[layout].removesuffix('0/1')}")
 
 
@@ -306,10 +306,10 @@ def test_why_names_the_chunk_of_every_encoding(tmp_path, encoding, key):
 @pytest.mark.skipif(3 not in FORMATS, reason="shards need zarr 3")
 @pytest.mark.parametrize("damage", [dangling, loop, folder, pipe])
 def test_in_the_place_of_a_shard(tmp_path, damage):
-    made = gpa.create_zarr(
+    array = gpa.create_zarr(
         tmp_path, "raw", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8", zarr_format=3, chunks=(2, 2), shards=(4, 4)
     )
-    made[:] = np.ones((8, 8), np.uint8)
+    array[:] = np.ones((8, 8), np.uint8)
     damage(tmp_path / "raw/c/0/1")
     refused(tmp_path, "c/0/1")
     assert gpa.open_zarr(tmp_path, "raw")[:, :4].tolist() == [[1] * 4] * 8

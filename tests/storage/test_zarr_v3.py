@@ -82,10 +82,10 @@ def test_every_chain_of_codecs(written, tmp_path, codecs):
     assert tuple(array.voxel_size) == (4, 2, 2)
     store = shutil.copytree(written / codecs, tmp_path / "a" / codecs).parent
     chunk = next(path for path in sorted(store.rglob("c/*/*/*")) if path.is_file())
-    whole = chunk.read_bytes()
+    intact = chunk.read_bytes()
     array = gpa.open_zarr(store, codecs)
-    for size in (0, 7, len(whole) // 2, len(whole) - 1):
-        chunk.write_bytes(whole[:size])
+    for size in (0, 7, len(intact) // 2, len(intact) - 1):
+        chunk.write_bytes(intact[:size])
         with pytest.raises(gpa.StoreError, match=rf"^{codecs}: cannot read; found chunk c/0/0/0 of .*{codecs}"):
             array[:]
     chunk.unlink()
@@ -99,11 +99,11 @@ def test_every_chain_of_codecs(written, tmp_path, codecs):
 def test_flipped_bits(written, tmp_path, codecs):
     store = shutil.copytree(written / codecs, tmp_path / "a" / codecs).parent
     chunk = next(path for path in sorted(store.rglob("c/*/*/*")) if path.is_file())
-    whole = chunk.read_bytes()
+    intact = chunk.read_bytes()
     array = gpa.open_zarr(store, codecs)
     noticed = 0
-    for bit in range(0, 8 * len(whole), 61):
-        damaged = bytearray(whole)
+    for bit in range(0, 8 * len(intact), 61):
+        damaged = bytearray(intact)
         damaged[bit // 8] ^= 1 << bit % 8
         chunk.write_bytes(damaged)
         try:

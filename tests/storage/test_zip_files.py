@@ -74,8 +74,8 @@ def test_what_zarr_writes(tmp_path):
 @pytest.mark.skipif(3 not in FORMATS, reason="shards need zarr 3")
 def test_parts_of_shards(tmp_path):
     options = {"zarr_format": 3, "chunks": (2, 3, 4), "shards": (4, 6, 8), "compressor": "none"}
-    made = gpa.create_zarr(tmp_path / "a", "raw", gpa.Roi((0, 0, 0), DATA.shape), (1, 1, 1), "uint16", **options)
-    made[...] = DATA
+    stored = gpa.create_zarr(tmp_path / "a", "raw", gpa.Roi((0, 0, 0), DATA.shape), (1, 1, 1), "uint16", **options)
+    stored[...] = DATA
     for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         array = gpa.open_zarr(pack(tmp_path / "a", tmp_path / f"{compression}.zip", compression), "raw")
         assert array[3:, 1:, :5].tolist() == DATA[3:, 1:, :5].tolist()
@@ -83,14 +83,14 @@ def test_parts_of_shards(tmp_path):
 
 def test_every_flipped_byte_of_an_entry_is_an_error(packed, monkeypatch):
     monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", "0")
-    whole, array = packed.read_bytes(), gpa.open_zarr(packed, "a/two")
+    intact, array = packed.read_bytes(), gpa.open_zarr(packed, "a/two")
     with zipfile.ZipFile(packed) as archive:
         entry = archive.getinfo("a/two/1/1/1")
     status = packed.stat()
     begin, errors = entry.header_offset + 30 + len(entry.filename), []
-    for place in range(begin, begin + entry.compress_size, 3):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1
+    for position in range(begin, begin + entry.compress_size, 3):
+        damaged = bytearray(intact)
+        damaged[position] ^= 1
         packed.write_bytes(damaged)
         os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))  # as decay does, which tells no one
         try:

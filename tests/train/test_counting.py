@@ -31,10 +31,10 @@ def ids(tmp_path: Path) -> tuple[Any, np.ndarray[Any, Any]]:
 def test_ids(ids: Any, monkeypatch: Any, workers: int, block: int) -> None:
     monkeypatch.setattr(counting, "BLOCK", block)
     config, data = ids
-    found, counts = np.unique(data, return_counts=True)
-    assert gpa.count(config, num_workers=workers) == dict(zip(found.tolist(), counts.tolist(), strict=True))
-    found, counts = np.unique(data[2:10, :5], return_counts=True)
-    assert gpa.count(config, gpa.Roi((4, 0), (16, 10))) == dict(zip(found.tolist(), counts.tolist(), strict=True))
+    values, counts = np.unique(data, return_counts=True)
+    assert gpa.count(config, num_workers=workers) == dict(zip(values.tolist(), counts.tolist(), strict=True))
+    values, counts = np.unique(data[2:10, :5], return_counts=True)
+    assert gpa.count(config, gpa.Roi((4, 0), (16, 10))) == dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def test_channels(ids: Any) -> None:

@@ -29,14 +29,14 @@ def predicted(model, source=RAW, **options):
 
 
 def assert_regions_equal(array, count=20):
-    whole = array[:]
+    all_voxels = array[:]
     rng = np.random.default_rng(1)
     for _ in range(count):
         low = [int(rng.integers(0, n)) for n in array.shape]
         box = tuple(slice(a, int(rng.integers(a + 1, n + 1))) for a, n in zip(low, array.shape, strict=True))
         CACHE.clear()
-        np.testing.assert_array_equal(array[box], whole[box])
-    return whole
+        np.testing.assert_array_equal(array[box], all_voxels[box])
+    return all_voxels
 
 
 def run(model, data):
@@ -47,8 +47,8 @@ def run(model, data):
 def test_a_network_that_pools_by_4():
     array = predicted("pooling_by_4", stride=(4, 4))
     assert array.shape == (28, 32)
-    whole = assert_regions_equal(array)
-    np.testing.assert_allclose(whole, run("pooling_by_4", DATA[:36, :40])[4:-4, 4:-4], atol=1e-6)
+    all_voxels = assert_regions_equal(array)
+    np.testing.assert_allclose(all_voxels, run("pooling_by_4", DATA[:36, :40])[4:-4, 4:-4], atol=1e-6)
     with pytest.raises(gpa.TreeError, match=r"tile_size.*\(10, 8\).*multiples of \(4, 4\)"):
         predicted("pooling_by_4", stride=(4, 4), tile_size=(10, 8))
 
@@ -57,13 +57,13 @@ def test_a_network_that_pools_by_4():
 def test_every_edge_is_padded(padded):
     array = predicted("pooling_by_4", padded=padded, tile_size=(16, 12), batch_size=4)
     assert array.shape == DATA.shape
-    whole = assert_regions_equal(array)
+    all_voxels = assert_regions_equal(array)
     mode = {"zero": "constant"}.get(padded, padded)
     # one tile at each corner; the last ones are moved inward
     data = np.pad(DATA, 4, mode=mode)
     for rows, columns in ((slice(0, 16), slice(0, 12)), (slice(21, 37), slice(29, 41))):
         tile = run("pooling_by_4", data[rows.start : rows.stop + 8, columns.start : columns.stop + 8])[4:-4, 4:-4]
-        np.testing.assert_array_equal(whole[rows, columns][-5:, -5:], tile[-5:, -5:])
+        np.testing.assert_array_equal(all_voxels[rows, columns][-5:, -5:], tile[-5:, -5:])
 
 
 def test_a_result_with_finer_voxels():
@@ -80,7 +80,7 @@ def test_half_precision_of_a_network_is_float32_of_the_array():
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "error", "found"),
+    ("model", "options", "error", "message"),
     [
         ("raises", {}, gpa.StoreError, "networks_of_tests:raises: ValueError: no such network"),
         ("unknown", {}, gpa.TreeError, "no such function.*unknown"),
@@ -91,10 +91,10 @@ def test_half_precision_of_a_network_is_float32_of_the_array():
         ("identity", {"source": gpa.NumpyArrayConfig("raw", data=DATA[:, :9])}, gpa.TreeError, "smaller than"),
     ],
 )
-def test_what_cannot_be(model, options, error, found):
+def test_what_cannot_be(model, options, error, message):
     if options.get("device") == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(error, match=found) as caught:
+    with pytest.raises(error, match=message) as caught:
         predicted(model, **options)[:]
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600

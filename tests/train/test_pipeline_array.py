@@ -51,11 +51,11 @@ def test_a_blockwise_prediction(raw, tmp_path, monkeypatch):
 def test_any_block_gives_the_same_and_chance_is_left_alone(raw):
     config, data = raw
     array = PipelineArrayConfig("mean", config, appended_nodes.add_mean, **OPTIONS).array()
-    whole = array[:]
-    np.testing.assert_array_equal(whole, mean_of(data))
+    all_voxels = array[:]
+    np.testing.assert_array_equal(all_voxels, mean_of(data))
     random.seed(5)
     expected = random.Random(5).random()
-    np.testing.assert_array_equal(array[:, 3:9, 2:17], whole[:, 3:9, 2:17])
+    np.testing.assert_array_equal(array[:, 3:9, 2:17], all_voxels[:, 3:9, 2:17])
     assert random.random() == expected
 
 
@@ -120,9 +120,9 @@ def test_voxels_half_as_large(offset):
 
 def test_it_stands_in_a_tree_file(raw, tmp_path):
     config, _ = raw
-    made = PipelineArrayConfig("mean", config, appended_nodes.add_mean, **OPTIONS, arguments={"scale": 2.0})
-    made.to_toml(tmp_path / "tree.toml")
-    assert PipelineArrayConfig.from_toml(tmp_path / "tree.toml") == made
+    mean = PipelineArrayConfig("mean", config, appended_nodes.add_mean, **OPTIONS, arguments={"scale": 2.0})
+    mean.to_toml(tmp_path / "tree.toml")
+    assert PipelineArrayConfig.from_toml(tmp_path / "tree.toml") == mean
 
 
 def test_what_cannot_be(raw):

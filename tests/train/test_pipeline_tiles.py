@@ -43,13 +43,13 @@ def test_it_is_a_loop_over_whole_tiles(raw):
 @pytest.mark.parametrize("changes", [{}, {"stride": (8, 8)}, {"tile_size": (160, 112)}])
 def test_any_region_gives_the_same(raw, changes):
     array = config(raw, **changes).array()
-    whole = array[:]
+    all_voxels = array[:]
     rng = np.random.default_rng(1)
     for _ in range(50):
         low = [int(rng.integers(0, n)) for n in array.shape]
         box = tuple(slice(a, int(rng.integers(a + 1, n + 1))) for a, n in zip(low, array.shape, strict=True))
         CACHE.clear()
-        np.testing.assert_array_equal(array[box], whole[box])
+        np.testing.assert_array_equal(array[box], all_voxels[box])
 
 
 def test_with_strides_it_is_one_pass_over_the_whole(raw):
@@ -65,7 +65,7 @@ def test_without_tiles_a_region_that_begins_elsewhere_differs(raw):
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "found"),
+    ("changes", "error", "message"),
     [
         ({"tile_size": (400, 40)}, gpa.TreeError, r"tile_size \(400, 40\) nm.*up to \(164, 40\) nm"),
         ({"tile_size": (6, 8)}, gpa.TreeError, r"multiples of \(4, 4\) nm"),
@@ -75,8 +75,8 @@ def test_without_tiles_a_region_that_begins_elsewhere_differs(raw):
         ({"fingerprint": "weights.pt"}, gpa.ConfigError, "fingerprint: not a list of files"),
     ],
 )
-def test_what_cannot_be(raw, changes, error, found):
-    with pytest.raises(error, match=found):
+def test_what_cannot_be(raw, changes, error, message):
+    with pytest.raises(error, match=message):
         config(raw, **changes).array()
 
 
@@ -151,10 +151,10 @@ def test_a_stock_predict_node(tmp_path):
         channels=("a", "b"),
     ).array()
     assert array.shape == (2, 22, 22, 24)
-    whole = array[:]
+    all_voxels = array[:]
     with torch.inference_mode():
         result = networks.unet()(torch.from_numpy(data[np.newaxis, np.newaxis, :30, :30, :32]))[0].numpy()
-    assert result.shape == whole.shape
-    np.testing.assert_allclose(whole, result, atol=1e-6)
+    assert result.shape == all_voxels.shape
+    np.testing.assert_allclose(all_voxels, result, atol=1e-6)
     CACHE.clear()
-    np.testing.assert_array_equal(array[:, 3:8, 11:20, 1:22], whole[:, 3:8, 11:20, 1:22])
+    np.testing.assert_array_equal(array[:, 3:8, 11:20, 1:22], all_voxels[:, 3:8, 11:20, 1:22])

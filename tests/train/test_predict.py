@@ -72,13 +72,13 @@ def test_it_is_the_bare_loop_over_the_same_tiles(raw):
 def test_any_region_gives_the_same(raw, options):
     config, _ = raw
     array = predicted(config, **options).array()
-    whole = array[:]
+    all_voxels = array[:]
     rng = np.random.default_rng(1)
     for _ in range(20):
         low = [int(rng.integers(0, n)) for n in array.shape[1:]]
         box = tuple(slice(a, int(rng.integers(a + 1, n + 1))) for a, n in zip(low, array.shape[1:], strict=True))
         CACHE.clear()
-        np.testing.assert_array_equal(array[(slice(None), *box)], whole[(slice(None), *box)])
+        np.testing.assert_array_equal(array[(slice(None), *box)], all_voxels[(slice(None), *box)])
 
 
 @pytest.mark.parametrize(("padded", "mode"), [("edge", "edge"), ("reflect", "reflect"), ("zero", "constant")])
@@ -187,7 +187,7 @@ def test_a_thresholded_prediction_is_a_tree(raw):
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "found"),
+    ("options", "error", "message"),
     [
         ({"tile_size": None}, gpa.ConfigError, "tile_size is missing"),
         ({"padded": "yes"}, gpa.ConfigError, "'yes'.*'no', 'edge', 'reflect', 'zero'"),
@@ -222,9 +222,9 @@ def test_a_thresholded_prediction_is_a_tree(raw):
         ),
     ],
 )
-def test_what_cannot_be(raw, options, error, found):
+def test_what_cannot_be(raw, options, error, message):
     config, _ = raw
-    with pytest.raises(error, match=found) as caught:
+    with pytest.raises(error, match=message) as caught:
         predicted(config, **options).array()[:]
     assert caught.value.path[:1] == ("prediction",)
     assert "\n" not in str(caught.value)
@@ -233,8 +233,8 @@ def test_what_cannot_be(raw, options, error, found):
 def test_sources_that_a_network_does_not_read():
     ids = gpa.NumpyArrayConfig("ids", data=np.zeros((40, 40), np.uint64))
     times = gpa.NumpyArrayConfig("times", data=np.zeros((2, 40, 40), np.uint8), axes=["t", "y", "x"])
-    for source, found in ((ids, "uint64"), (times, "found t")):
-        with pytest.raises(gpa.TreeError, match=found):
+    for source, message in ((ids, "uint64"), (times, "found t")):
+        with pytest.raises(gpa.TreeError, match=message):
             predicted(source, tile_size=(8, 8), context_size=None, stride=None, arguments={"dims": 2}).array()
 
 

@@ -29,8 +29,8 @@ def test_each_voxel_belongs_to_one_tile_whoever_asks(axes, data):
     end = tuple(low + tile + length - 1 for low, length, tile in axes)
     grid = TileGrid(Region(begin, end), size)
     owner = np.full([e - b for b, e in zip(begin, end, strict=True)], -1)
-    whole = grid.tiles(grid.extent)
-    for number, tile in enumerate(whole):
+    all_tiles = grid.tiles(grid.extent)
+    for number, tile in enumerate(all_tiles):
         assert tile.region.shape == size
         assert grid.extent.contains(tile.region)
         assert tile.region.contains(tile.part)
@@ -40,8 +40,8 @@ def test_each_voxel_belongs_to_one_tile_whoever_asks(axes, data):
     assert (owner >= 0).all()
     low = [data.draw(st.integers(b, e - 1)) for b, e in zip(begin, end, strict=True)]
     high = [data.draw(st.integers(a + 1, e)) for a, e in zip(low, end, strict=True)]
-    asked = owner[tuple(slice(a - b, c - b) for a, c, b in zip(low, high, begin, strict=True))]
-    assert grid.tiles(Region(tuple(low), tuple(high))) == [whole[i] for i in sorted(set(asked.ravel().tolist()))]
+    owners = owner[tuple(slice(a - b, c - b) for a, c, b in zip(low, high, begin, strict=True))]
+    assert grid.tiles(Region(tuple(low), tuple(high))) == [all_tiles[i] for i in sorted(set(owners.ravel().tolist()))]
 
 
 def test_the_last_tile_is_moved_inward():
@@ -55,14 +55,14 @@ def test_the_last_tile_is_moved_inward():
 
 
 @pytest.mark.parametrize(
-    ("size", "padded", "found"),
+    ("size", "padded", "message"),
     [
         ((12, 8), False, r"tile_size \(12, 8\) nm.*up to \(8, 8\) nm"),
         ((6, 8), True, r"\(6, 8\) nm.*multiples of \(4, 4\)"),
     ],
 )
-def test_a_tile_that_does_not_fit_is_refused(size, padded, found):
-    with pytest.raises(gpa.TreeError, match=found):
+def test_a_tile_that_does_not_fit_is_refused(size, padded, message):
+    with pytest.raises(gpa.TreeError, match=message):
         tile_grid((8, 16), size, (4, 4), padded)
 
 

@@ -103,9 +103,9 @@ def test_crops_around_points(tmp_path: Path) -> None:
     with gp.build(merged):
         for _ in range(8):
             batch = merged.request_batch(request)
-            found = {tuple(np.floor(node.location).astype(int)) for node in batch[points].nodes}
-            assert found
-            assert found == set(map(tuple, np.argwhere(batch[RAW].data)))
+            positions = {tuple(np.floor(node.location).astype(int)) for node in batch[points].nodes}
+            assert positions
+            assert positions == set(map(tuple, np.argwhere(batch[RAW].data)))
 
 
 def test_gunpowders_own_random_location_takes_a_mask_of_a_tree() -> None:

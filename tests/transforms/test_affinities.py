@@ -48,9 +48,11 @@ def test_a_mask_of_known_labels_is_that_of_gunpowder(ask: Any) -> None:
     config = a_volume()
     mask = (np.random.default_rng(2).random((9, 10, 11)) > 0.2).astype(np.uint8)
     want, known = by_gunpowder(config.array()[:], OFFSETS, ask, mask)
-    given = gpa.NumpyArrayConfig("known", data=mask * 200)
-    assert_same(gpa.AffinitiesArrayConfig("a", config, OFFSETS, "affinities", given).array()[:], want, "affinities")
-    assert_same(gpa.AffinitiesArrayConfig("a", config, OFFSETS, "mask", given).array()[:], known, "mask")
+    mask_config = gpa.NumpyArrayConfig("known", data=mask * 200)
+    assert_same(
+        gpa.AffinitiesArrayConfig("a", config, OFFSETS, "affinities", mask_config).array()[:], want, "affinities"
+    )
+    assert_same(gpa.AffinitiesArrayConfig("a", config, OFFSETS, "mask", mask_config).array()[:], known, "mask")
 
 
 def test_ids_do_not_pass_through_floats() -> None:

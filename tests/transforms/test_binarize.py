@@ -20,9 +20,9 @@ MANY = [*range(100, 100 + MANY_IDS), 2]
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"])
 def test_kernel(dtype: str) -> None:
     labels = np.array([[0, 1, 2], [3, 101, 2]], dtype)
-    made = binarize(labels, [[1, 3], [], [0], [2, 0], MANY])
-    assert made.dtype == np.uint8
-    assert made.tolist() == [
+    result = binarize(labels, [[1, 3], [], [0], [2, 0], MANY])
+    assert result.dtype == np.uint8
+    assert result.tolist() == [
         [[0, 1, 0], [1, 0, 0]],
         [[0, 1, 1], [1, 1, 1]],
         [[0, 0, 0], [0, 0, 0]],
@@ -35,15 +35,15 @@ def test_kernel(dtype: str) -> None:
 def test_kernel_tells_neighbouring_ids_apart(many: list[int]) -> None:
     """float64 takes 2**53 and 2**53 + 1 for one number, and the last 1024 of uint64 too."""
     labels = np.array([2**53, 2**53 + 1, 2**64 - 1, 2**64 - 2, 2**63], np.uint64)
-    made = binarize(labels, [[2**53, *many], [2**64 - 1, *many], [2**63, *many]])
-    assert made.tolist() == [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]
+    result = binarize(labels, [[2**53, *many], [2**64 - 1, *many], [2**63, *many]])
+    assert result.tolist() == [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int64"])
 def test_kernel_with_negative_ids_and_background(dtype: str) -> None:
     labels = np.array([-1, 0, 1, np.iinfo(dtype).min], dtype)
-    made = binarize(labels, [[], [0], [-1, 1], [np.iinfo(dtype).min]], background=-1)
-    assert made.tolist() == [[0, 1, 1, 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    result = binarize(labels, [[], [0], [-1, 1], [np.iinfo(dtype).min]], background=-1)
+    assert result.tolist() == [[0, 1, 1, 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint64"])
@@ -55,18 +55,18 @@ def test_kernel_of_a_view(dtype: str) -> None:
 
 def test_meta() -> None:
     ids = gpa.NumpyArrayConfig("ids", data=np.ones((3, 4), "u8"), offset=(5, 6), voxel_size=(2, 2), interpolatable=True)
-    made = gpa.BinarizeArrayConfig("m", ids, {"a": [1], "b": []}).array()
-    assert (made.dtype, made.axes, made.shape, made.channels) == (np.uint8, ("c", "y", "x"), (2, 3, 4), ("a", "b"))
-    assert (tuple(made.roi.begin), tuple(made.roi.end), tuple(made.voxel_size)) == ((5, 6), (11, 14), (2, 2))
-    assert not made.interpolatable
+    array = gpa.BinarizeArrayConfig("m", ids, {"a": [1], "b": []}).array()
+    assert (array.dtype, array.axes, array.shape, array.channels) == (np.uint8, ("c", "y", "x"), (2, 3, 4), ("a", "b"))
+    assert (tuple(array.roi.begin), tuple(array.roi.end), tuple(array.voxel_size)) == ((5, 6), (11, 14), (2, 2))
+    assert not array.interpolatable
 
 
 def test_only_the_channels_asked_for_are_computed() -> None:
     ids = gpa.NumpyArrayConfig("ids", data=np.array([[0, 1, 2, 3]], "u8"))
-    made = gpa.BinarizeArrayConfig("m", ids, [(str(i), [i]) for i in range(1, 4)]).array()
-    assert made[1].tolist() == [[0, 0, 1, 0]]
-    assert made[1:, 0, ::-1].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
-    assert made[::-2, 0, 1:].tolist() == [[0, 0, 1], [1, 0, 0]]
+    array = gpa.BinarizeArrayConfig("m", ids, [(str(i), [i]) for i in range(1, 4)]).array()
+    assert array[1].tolist() == [[0, 0, 1, 0]]
+    assert array[1:, 0, ::-1].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+    assert array[::-2, 0, 1:].tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
 def test_node(check_node: Any) -> None:

@@ -21,8 +21,8 @@ def source(name: str, values: Any, dtype: str = "u1", axes: Any = None, **option
 
 def test_kernel() -> None:
     parts = [np.array([1, 2], "u1"), None, np.array([3, 4], "i2"), np.array([5, 6], "i2")]
-    made = concat(parts, (2,), np.dtype("i4"))
-    assert (made.dtype, made.tolist()) == (np.int32, [[1, 2], [0, 0], [3, 4], [5, 6]])
+    result = concat(parts, (2,), np.dtype("i4"))
+    assert (result.dtype, result.tolist()) == (np.int32, [[1, 2], [0, 0], [3, 4], [5, 6]])
     assert concat([None], (1, 2), np.dtype("f4")).tolist() == [[[0, 0]]]
 
 
@@ -57,28 +57,28 @@ def test_voxels_and_names() -> None:
     a = source("a", [[1, 2]])
     b = source("b", [[[3, 4]], [[5, 6]]], "i2", ("c", "y", "x"))
     masks = gpa.BinarizeArrayConfig("masks", a, [("one", [1]), ("two", [2])])
-    made = gpa.ConcatArrayConfig("all", ["z", "b", "m", "a"], {"a": a, "b": b, "m": masks}).array()
-    assert made.channels == ("z", "b/0", "b/1", "m/one", "m/two", "a")
-    assert (made.dtype, made.axes) == (np.int16, ("c", "y", "x"))
-    assert made[:].tolist() == [[[0, 0]], [[3, 4]], [[5, 6]], [[1, 0]], [[0, 1]], [[1, 2]]]
+    array = gpa.ConcatArrayConfig("all", ["z", "b", "m", "a"], {"a": a, "b": b, "m": masks}).array()
+    assert array.channels == ("z", "b/0", "b/1", "m/one", "m/two", "a")
+    assert (array.dtype, array.axes) == (np.int16, ("c", "y", "x"))
+    assert array[:].tolist() == [[[0, 0]], [[3, 4]], [[5, 6]], [[1, 0]], [[0, 1]], [[1, 2]]]
 
 
 def test_the_default_stands_in_for_every_channel_without_a_source() -> None:
     a, rest = source("a", [[1, 2]]), source("rest", [[[3, 4]], [[5, 6]]], axes=("c", "y", "x"))
-    made = gpa.ConcatArrayConfig("all", ["n", "a", "m"], {"a": a}, default_config=rest).array()
-    assert made.channels == ("n/0", "n/1", "a", "m/0", "m/1")
-    assert made[:, 0].tolist() == [[3, 4], [5, 6], [1, 2], [3, 4], [5, 6]]
+    array = gpa.ConcatArrayConfig("all", ["n", "a", "m"], {"a": a}, default_config=rest).array()
+    assert array.channels == ("n/0", "n/1", "a", "m/0", "m/1")
+    assert array[:, 0].tolist() == [[3, 4], [5, 6], [1, 2], [3, 4], [5, 6]]
     # parts of the axis that meet the default at both ends
-    assert made[1:4, 0, 0].tolist() == [5, 1, 3]
-    assert made[::-1, 0, 1].tolist() == [6, 4, 2, 6, 4]
-    assert made[4, 0].tolist() == [5, 6]
+    assert array[1:4, 0, 0].tolist() == [5, 1, 3]
+    assert array[::-1, 0, 1].tolist() == [6, 4, 2, 6, 4]
+    assert array[4, 0].tolist() == [5, 6]
 
 
 def test_a_default_that_no_channel_needs_still_counts_for_the_roi() -> None:
     a = source("a", [[1, 2, 3]])
     rest = source("rest", [[7, 8]], offset=(0, 1))
-    made = gpa.ConcatArrayConfig("all", ["a"], {"a": a}, default_config=rest).array()
-    assert (made.roi, made[:].tolist()) == (gpa.Roi((0, 1), (1, 2)), [[[2, 3]]])
+    array = gpa.ConcatArrayConfig("all", ["a"], {"a": a}, default_config=rest).array()
+    assert (array.roi, array[:].tolist()) == (gpa.Roi((0, 1), (1, 2)), [[[2, 3]]])
 
 
 def test_only_the_channels_asked_for_are_read() -> None:
@@ -91,16 +91,16 @@ def test_only_the_channels_asked_for_are_read() -> None:
 
 def test_ids_stay_exact() -> None:
     a, b = source("a", [[2**64 - 1, 2**53 + 1]], "u8"), source("b", [[1, 0]], "u1")
-    made = gpa.ConcatArrayConfig("all", ["a", "b"], {"a": a, "b": b}).array()
-    assert made[:].tolist() == [[[2**64 - 1, 2**53 + 1]], [[1, 0]]]
+    array = gpa.ConcatArrayConfig("all", ["a", "b"], {"a": a, "b": b}).array()
+    assert array[:].tolist() == [[[2**64 - 1, 2**53 + 1]], [[1, 0]]]
 
 
 def test_meta() -> None:
     a = source("a", np.zeros((4, 5)), offset=(2, 3), voxel_size=(2, 3))
     b = source("b", np.zeros((4, 5)), offset=(4, 0), voxel_size=(2, 3), interpolatable=False)
-    made = gpa.ConcatArrayConfig("all", ["a", "b"], {"a": a, "b": b}).array()
-    assert (tuple(made.roi.begin), tuple(made.roi.end), made.shape) == ((4, 3), (10, 15), (2, 3, 4))
-    assert not made.interpolatable
+    array = gpa.ConcatArrayConfig("all", ["a", "b"], {"a": a, "b": b}).array()
+    assert (tuple(array.roi.begin), tuple(array.roi.end), array.shape) == ((4, 3), (10, 15), (2, 3, 4))
+    assert not array.interpolatable
     assert gpa.ConcatArrayConfig("all", ["a"], {"a": a}).array().interpolatable
 
 

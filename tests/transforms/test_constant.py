@@ -54,11 +54,11 @@ def test_smallest_dtype(low: int, high: int, want: str | None) -> None:
 )
 def test_voxels(value: Any, dtype: Any, want: Any, of: str) -> None:
     source = gpa.NumpyArrayConfig("raw", data=np.zeros((2, 3, 1), "f4"), axes=("c", "y", "x"), offset=(4, 5))
-    made = gpa.ConstantArrayConfig("c", source, value, dtype).array()
-    assert made.dtype == np.dtype(of)
-    assert made[:].dtype == np.dtype(of)
-    assert made[:].tolist() == [[[want]] * 3] * 2
-    assert (made.axes, tuple(made.roi.begin), made.interpolatable) == (("c", "y", "x"), (4, 5), False)
+    array = gpa.ConstantArrayConfig("c", source, value, dtype).array()
+    assert array.dtype == np.dtype(of)
+    assert array[:].dtype == np.dtype(of)
+    assert array[:].tolist() == [[[want]] * 3] * 2
+    assert (array.axes, tuple(array.roi.begin), array.interpolatable) == (("c", "y", "x"), (4, 5), False)
 
 
 def test_no_voxel_of_the_source_is_read() -> None:
@@ -77,8 +77,12 @@ def test_node(check_node: Any) -> None:
 
 def test_like() -> None:
     like = gpa.Array.from_numpy(np.zeros((2, 3)), gpa.Roi((10, 20), (4, 9)), name="like")
-    made = gpa.constant_like(like, 7)
-    assert (made[:].tolist(), made.roi, made.dtype) == ([[7, 7, 7]] * 2, gpa.Roi((10, 20), (4, 9)), np.uint8)
+    constant = gpa.constant_like(like, 7)
+    assert (constant[:].tolist(), constant.roi, constant.dtype) == (
+        [[7, 7, 7]] * 2,
+        gpa.Roi((10, 20), (4, 9)),
+        np.uint8,
+    )
 
 
 class TestLaws(ArrayTypeLaws):

@@ -31,15 +31,20 @@ def raw(**options: Any) -> gpa.NumpyArrayConfig:
     ],
 )
 def test_voxels(roi: Any, begin: tuple[int, ...], want: list[list[int]]) -> None:
-    made = gpa.CropArrayConfig("part", raw(), roi).array()
-    assert made[:].tolist() == want
-    assert tuple(made.roi.begin) == begin
+    array = gpa.CropArrayConfig("part", raw(), roi).array()
+    assert array[:].tolist() == want
+    assert tuple(array.roi.begin) == begin
 
 
 def test_meta() -> None:
     source = gpa.NumpyArrayConfig("raw", data=np.zeros((2, 3, 4), "f4"), axes=("c", "y", "x"))
-    made = gpa.CropArrayConfig("part", source, [[1, 1], [1, 2]]).array()
-    assert (made.dtype, made.axes, made.shape, made.interpolatable) == (np.float32, ("c", "y", "x"), (2, 1, 2), True)
+    array = gpa.CropArrayConfig("part", source, [[1, 1], [1, 2]]).array()
+    assert (array.dtype, array.axes, array.shape, array.interpolatable) == (
+        np.float32,
+        ("c", "y", "x"),
+        (2, 1, 2),
+        True,
+    )
 
 
 def test_crops_of_one_source_share_no_memory() -> None:
@@ -67,8 +72,8 @@ def test_node_of_what_is_padded(ask: Any, pad: Any) -> None:
     """Upstream of the crop there is more; downstream only the roi is left, also after sampling."""
     source = gpa.NumpySource(RAW, np.arange(24, dtype=np.uint8).reshape(4, 6), voxel_size=(2, 10))
     pipeline = source + gp.Pad(RAW, pad) + gpa.Crop(RAW, PART, [[-2, 20], [4, 30]]) + gp.Pad(PART, None, value=9)
-    made = ask(pipeline, {PART: ((-2, 10), (6, 50))})[PART]
-    assert made.data.tolist() == [[9, 0, 0, 0, 9], [9, 2, 3, 4, 9], [9, 9, 9, 9, 9]]
+    result = ask(pipeline, {PART: ((-2, 10), (6, 50))})[PART]
+    assert result.data.tolist() == [[9, 0, 0, 0, 9], [9, 2, 3, 4, 9], [9, 9, 9, 9, 9]]
 
 
 @pytest.mark.parametrize("order", ["sampled", "augmented"])

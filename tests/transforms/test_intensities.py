@@ -40,22 +40,22 @@ RAW, NORM = gp.ArrayKey("I_RAW"), gp.ArrayKey("I_NORM")
 )
 def test_kernel(values: list[Any], dtype: str, low: float, high: float, clip: bool, want: list[float]) -> None:
     data = np.array(values, dtype)
-    made = normalize(data, low, high, clip)
-    assert made.dtype == np.float32
-    np.testing.assert_array_equal(made, np.array(want, np.float32))
+    result = normalize(data, low, high, clip)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, np.array(want, np.float32))
     np.testing.assert_array_equal(data, np.array(values, dtype))
 
 
 def test_meta() -> None:
     source = gpa.NumpyArrayConfig("raw", data=np.zeros((2, 3, 4), "u1"), axes=("c", "y", "x"), offset=(5, 6))
-    made = gpa.IntensitiesArrayConfig("n", source, 0, 255).array()
-    assert (made.dtype, made.axes, made.shape, tuple(made.roi.begin)) == (
+    array = gpa.IntensitiesArrayConfig("n", source, 0, 255).array()
+    assert (array.dtype, array.axes, array.shape, tuple(array.roi.begin)) == (
         np.float32,
         ("c", "y", "x"),
         (2, 3, 4),
         (5, 6),
     )
-    assert made.interpolatable
+    assert array.interpolatable
     ids = gpa.NumpyArrayConfig("ids", data=np.zeros((3, 4), "u8"))
     assert not gpa.IntensitiesArrayConfig("n", ids, 0, 255).array().interpolatable
 
@@ -72,8 +72,8 @@ def test_node(check_node: Any) -> None:
 
 def test_node_in_place(ask: Any) -> None:
     pipeline = gpa.NumpySource(RAW, np.array([[0, 5]], np.uint8), axes=("y", "x")) + gpa.Intensities(RAW, RAW, 0, 10)
-    made = ask(pipeline, {RAW: ((0, 0), (1, 2))})[RAW]
-    assert (made.data.tolist(), made.data.dtype, made.spec.dtype) == ([[0, 0.5]], np.float32, np.float32)
+    result = ask(pipeline, {RAW: ((0, 0), (1, 2))})[RAW]
+    assert (result.data.tolist(), result.data.dtype, result.spec.dtype) == ([[0, 0.5]], np.float32, np.float32)
 
 
 def test_node_of_an_array_without_place(ask: Any, nonspatial: Any) -> None:

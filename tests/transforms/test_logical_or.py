@@ -29,22 +29,22 @@ MASKS, ANY = gp.ArrayKey("L_MASKS"), gp.ArrayKey("L_ANY")
 )
 def test_kernel(data: Any, dtype: str, axis: int | None, want: Any) -> None:
     source = np.array(data, dtype)
-    kept = source.copy()
-    made = logical_or(source, axis)
-    assert (made.dtype, made.tolist()) == (np.uint8, want)
-    np.testing.assert_array_equal(source, kept)
+    before = source.copy()
+    result = logical_or(source, axis)
+    assert (result.dtype, result.tolist()) == (np.uint8, want)
+    np.testing.assert_array_equal(source, before)
 
 
 def test_meta() -> None:
     data = np.zeros((2, 3, 4, 5), "u1")
     data[1, 2, 3, 4] = 9
     source = gpa.NumpyArrayConfig("masks", data=data, axes=("s", "c", "y", "x"), offset=(7, 8))
-    made = gpa.LogicalOrArrayConfig("any", source).array()
-    assert (made.dtype, made.axes, made.shape, made.channels) == (np.uint8, ("s", "y", "x"), (2, 4, 5), None)
-    assert tuple(made.roi.begin) == (7, 8)
-    assert not made.interpolatable
-    assert made[1, 3].tolist() == [0, 0, 0, 0, 1]
-    assert made[0].sum() == 0
+    array = gpa.LogicalOrArrayConfig("any", source).array()
+    assert (array.dtype, array.axes, array.shape, array.channels) == (np.uint8, ("s", "y", "x"), (2, 4, 5), None)
+    assert tuple(array.roi.begin) == (7, 8)
+    assert not array.interpolatable
+    assert array[1, 3].tolist() == [0, 0, 0, 0, 1]
+    assert array[0].sum() == 0
 
 
 def test_without_channels() -> None:

@@ -68,10 +68,10 @@ def test_they_are_those_of_lsds(factor: int, shape: Any, voxel_size: Any) -> Non
 
 def test_the_coarse_grid_begins_where_the_array_does() -> None:
     ids = blobs((15, 17), 3)
-    whole = gpa.NumpyArrayConfig("ids", data=ids, voxel_size=(2, 2), offset=(6, 2))
-    array = gpa.LSDArrayConfig("lsd", whole, 6, downsample=4).array()
+    ids_config = gpa.NumpyArrayConfig("ids", data=ids, voxel_size=(2, 2), offset=(6, 2))
+    array = gpa.LSDArrayConfig("lsd", ids_config, 6, downsample=4).array()
     np.testing.assert_array_equal(array[:, 3:6, 5:16], array[:][:, 3:6, 5:16])
-    crop = gpa.CropArrayConfig("crop", whole, [[8, 4], [20, 20]])
+    crop = gpa.CropArrayConfig("crop", ids_config, [[8, 4], [20, 20]])
     cropped = gpa.LSDArrayConfig("lsd", crop, 6, downsample=4).array()[:]
     np.testing.assert_allclose(cropped, by_sums(ids[1:11, 1:11], (2, 2), (6, 6), 4), atol=1e-6)
 

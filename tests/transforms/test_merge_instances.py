@@ -30,10 +30,10 @@ def dense(source, folder):
 def loop(volumes, offsets, overlap="first"):
     """Voxel by voxel, in Python integers, from the words of the definition."""
     out = np.zeros(volumes[0].shape, np.uint64)
-    for place in np.ndindex(*out.shape):
-        found = [offsets[k] + int(v[place]) for k, v in enumerate(volumes) if v[place] != 0]
-        if found:
-            out[place] = found[0] if overlap == "first" else found[-1]
+    for index in np.ndindex(*out.shape):
+        ids = [offsets[k] + int(v[index]) for k, v in enumerate(volumes) if v[index] != 0]
+        if ids:
+            out[index] = ids[0] if overlap == "first" else ids[-1]
     return out
 
 
@@ -55,9 +55,9 @@ def test_merge(last, offsets, expected):
         np.array([0, 1, 0, 2, 3, 0], np.int8),
         np.array([0, 0, 8, 0, 0, 9], np.uint16),
     ]
-    found = merge(labels, offsets, last)
-    assert found.tolist() == expected
-    assert found.dtype == np.uint64
+    merged = merge(labels, offsets, last)
+    assert merged.tolist() == expected
+    assert merged.dtype == np.uint64
 
 
 def test_merge_at_the_largest_id():
@@ -104,7 +104,7 @@ def test_meta_and_voxels():
 
 
 def test_one_source_keeps_its_attributes(tmp_path):
-    made = gpa.create_zarr(
+    array = gpa.create_zarr(
         tmp_path / "a.zarr",
         "ids",
         roi=gpa.Roi((0, 0), (2, 2)),
@@ -112,7 +112,7 @@ def test_one_source_keeps_its_attributes(tmp_path):
         dtype="uint64",
         attributes={"who": "me"},
     )
-    assert gpa.MergeInstancesArrayConfig("one", [made.config]).array().attrs["who"] == "me"
+    assert gpa.MergeInstancesArrayConfig("one", [array.config]).array().attrs["who"] == "me"
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,12 @@ def test_every_id_is_traced_back(tmp_path):
     a, b, c = (memory(name, volume) for name, volume in volumes.items())
     merged = gpa.MergeInstancesArrayConfig("m", [a, dense(b, tmp_path), dense(c, tmp_path)])
     voxels = merged.array()[:]
-    for place in np.ndindex(6, 6):
-        there = [(name, int(volume[place])) for name, volume in volumes.items() if volume[place]]
+    for index in np.ndindex(6, 6):
+        there = [(name, int(volume[index])) for name, volume in volumes.items() if volume[index]]
         if not there:
-            assert voxels[place] == 0
+            assert voxels[index] == 0
             continue
-        name, id = gpa.source_of_id(merged, voxels[place])
+        name, id = gpa.source_of_id(merged, voxels[index])
         if name != "a":
             name = name.removeprefix("dense ")
             ids, results = np.load(tmp_path / f"{name}.npy").T.tolist()
@@ -251,10 +251,10 @@ def test_every_id_is_traced_back(tmp_path):
 
 
 def test_the_tree_file_keeps_it(tmp_path):
-    made = [
+    sources = [
         gpa.create_zarr(tmp_path / "a.zarr", n, gpa.Roi((0, 0), (2, 2)), (1, 1), "uint64").config for n in ("p", "q")
     ]
-    merged = gpa.MergeInstancesArrayConfig("merged", made, id_offsets=[2**63, 5], overlap="last")
+    merged = gpa.MergeInstancesArrayConfig("merged", sources, id_offsets=[2**63, 5], overlap="last")
     for suffix in ("toml", "yaml", "json"):
         merged.to_toml(tmp_path / f"tree.{suffix}")
         assert gpa.MergeInstancesArrayConfig.from_toml(tmp_path / f"tree.{suffix}") == merged
@@ -392,10 +392,10 @@ class TestLaws(ArrayTypeLaws):
 
     def configs(self, folder):
         rng = np.random.default_rng(8)
-        place = {"offset": (3, 10, 5), "voxel_size": (2, 10, 5)}
-        small = gpa.NumpyArrayConfig("small", rng.choice(np.array([0, 0, 1, 5], np.uint8), (4, 5, 6)), **place)
-        signed = gpa.NumpyArrayConfig("signed", rng.choice(np.array([0, 0, 2**40]), (4, 5, 6)), **place)
-        large = gpa.NumpyArrayConfig("large", rng.choice(np.array([0, 9, 2**59, TOP], np.uint64), (4, 5, 6)), **place)
+        grid = {"offset": (3, 10, 5), "voxel_size": (2, 10, 5)}
+        small = gpa.NumpyArrayConfig("small", rng.choice(np.array([0, 0, 1, 5], np.uint8), (4, 5, 6)), **grid)
+        signed = gpa.NumpyArrayConfig("signed", rng.choice(np.array([0, 0, 2**40]), (4, 5, 6)), **grid)
+        large = gpa.NumpyArrayConfig("large", rng.choice(np.array([0, 9, 2**59, TOP], np.uint64), (4, 5, 6)), **grid)
         part = gpa.CropArrayConfig("part", signed, [[5, 20, 0], [100, 100, 100]])
         of = gpa.MergeInstancesArrayConfig
         return [

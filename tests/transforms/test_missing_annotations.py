@@ -33,17 +33,17 @@ TABLE = [[0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1], [
 def stored(tmp_path):
     """Makes the config of a stored label volume with that ``labels`` attribute, or none."""
 
-    def make(said=None, volume=VOLUME, name="labels_volume"):
-        made = gpa.create_zarr(
+    def make(labels=None, volume=VOLUME, name="labels_volume"):
+        array = gpa.create_zarr(
             tmp_path / f"{name}.zarr",
             name,
             roi=gpa.Roi((0,) * volume.ndim, volume.shape),
             voxel_size=(1,) * volume.ndim,
             dtype=volume.dtype,
-            attributes={} if said is None else {"labels": said},
+            attributes={} if labels is None else {"labels": labels},
         )
-        made[:] = volume
-        return made.config
+        array[:] = volume
+        return array.config
 
     return make
 
@@ -82,21 +82,21 @@ def test_the_list_is_found_through_resampling(stored):
     ],
 )
 def test_sparse_annotation(stored, sparse, expected):
-    said = [item(3, True, "sparse"), item(7, True, "dense"), item(9, False, "sparse")]
+    labels = [item(3, True, "sparse"), item(7, True, "dense"), item(9, False, "sparse")]
     groups = [("3", [3]), ("7", [7]), ("both", [3, 7]), ("absent", [9]), ("all", [])]
-    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(said), groups, sparse=sparse)
+    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(labels), groups, sparse=sparse)
     assert mask.array()[:, 0].tolist() == expected
 
 
 def test_sparse_ids_of_an_empty_group_are_the_listed_ones(stored):
-    said = [item(3, True, "sparse"), item(300, False, False)]
-    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(said), [("all", [])], sparse="ids")
+    labels = [item(3, True, "sparse"), item(300, False, False)]
+    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(labels), [("all", [])], sparse="ids")
     assert mask.array()[:, 0].tolist() == [[0, 1, 0, 1]]
 
 
 def test_missing_wins_over_sparse(stored):
-    said = [item(3, True, "sparse"), item(5, True, False)]
-    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(said), [("both", [3, 5])], sparse="ids")
+    labels = [item(3, True, "sparse"), item(5, True, False)]
+    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(labels), [("both", [3, 5])], sparse="ids")
     assert not mask.array()[:].any()
 
 
@@ -166,9 +166,9 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize(("key", "said"), [(key, said) for key, bad in MALFORMED.items() for said in bad])
-def test_malformed_metadata_name_path_and_key(stored, key, said):
-    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(said), [("a", [3])])
+@pytest.mark.parametrize(("key", "labels"), [(key, labels) for key, bad in MALFORMED.items() for labels in bad])
+def test_malformed_metadata_name_path_and_key(stored, key, labels):
+    mask = gpa.MissingAnnotationsMaskConfig("mask", stored(labels), [("a", [3])])
     with pytest.raises(gpa.TreeError) as caught:
         mask.array()
     assert str(caught.value).startswith(f"mask: malformed annotation metadata at {key};")
@@ -198,8 +198,8 @@ def test_kernel():
 
 def test_ids_at_the_end_of_the_dtype(stored):
     top = 2**64 - 1
-    said = [item(top, True, "sparse"), item(top - 1, True, "dense")]
-    labels = stored(said, np.array([[0, top, top - 1]], np.uint64))
+    listed = [item(top, True, "sparse"), item(top - 1, True, "dense")]
+    labels = stored(listed, np.array([[0, top, top - 1]], np.uint64))
     groups = [("top", [top]), ("below", [top - 1])]
     assert gpa.MissingAnnotationsMaskConfig("m", labels, groups, "ids").array()[:, 0].tolist() == [[0, 1, 0], [0, 1, 1]]
 
@@ -248,19 +248,19 @@ def test_the_tree_file_keeps_it(stored, tmp_path):
     assert gpa.MissingAnnotationsMaskConfig.from_toml(tmp_path / "tree.toml") == mask
 
 
-def naive(volume, said, groups, sparse):
+def naive(volume, labels, groups, sparse):
     """Voxel by voxel, from the words of the definition."""
-    states = {entry["value"]: entry["annotationState"] for entry in said}
+    states = {entry["value"]: entry["annotationState"] for entry in labels}
     out = np.zeros((len(groups), *volume.shape), np.uint8)
     for c, (_, ids) in enumerate(groups):
         ids = list(ids) or list(states)
         present = [states[i]["annotated"] for i in ids if i in states and states[i]["present"]]
         if any(a in (False, "empty") for a in present):
             continue
-        for place in np.ndindex(*volume.shape):
-            value = int(volume[place])
+        for index in np.ndindex(*volume.shape):
+            value = int(volume[index])
             carries = value in ids or sparse == "labelled" or "sparse" not in present
-            out[(c, *place)] = value > 0 and carries
+            out[(c, *index)] = value > 0 and carries
     return out
 
 
@@ -268,24 +268,24 @@ def naive(volume, said, groups, sparse):
 @given(st.data())
 def test_block_law(tmp_path_factory, data):
     volume = np.random.default_rng(1).integers(0, 5, (5, 6, 7)).astype(np.uint16)
-    said = [
+    labels = [
         item(value, data.draw(st.booleans()), data.draw(st.sampled_from([True, False, "dense", "sparse", "empty"])))
         for value in data.draw(st.sets(st.integers(1, 5)))
     ]
     groups = [("a", [1]), ("b", [2, 3]), ("c", [])]
     sparse = data.draw(st.sampled_from(["labelled", "ids"]))
-    made = gpa.create_zarr(
+    array = gpa.create_zarr(
         tmp_path_factory.mktemp("s") / "a.zarr",
         "ids",
         roi=gpa.Roi((0, 0, 0), (5, 6, 7)),
         voxel_size=(1, 1, 1),
         dtype="uint16",
         chunks=(2, 3, 4),
-        attributes={"labels": said},
+        attributes={"labels": labels},
     )
-    made[:] = volume
-    mask = gpa.MissingAnnotationsMaskConfig("mask", made.config, groups, sparse).array()
-    expected = naive(volume, said, groups, sparse)
+    array[:] = volume
+    mask = gpa.MissingAnnotationsMaskConfig("mask", array.config, groups, sparse).array()
+    expected = naive(volume, labels, groups, sparse)
     assert mask[:].tolist() == expected.tolist()
     low = [data.draw(st.integers(0, n - 1)) for n in expected.shape]
     high = [data.draw(st.integers(a + 1, n)) for a, n in zip(low, expected.shape, strict=True)]
@@ -297,12 +297,12 @@ def test_compiled_pipeline_and_node_after_random_augmentation(stored):
     volume = np.random.default_rng(2).integers(0, 8, (12, 12, 12)).astype(np.uint64)
     config = stored(STRINGS, volume)
     expected = naive(volume, STRINGS, GROUPS, "labelled")
-    labels, mask, made = gp.ArrayKey("LABELS"), gp.ArrayKey("MASK"), gp.ArrayKey("MADE")
-    compiled = gpa.compile_pipeline({made: gpa.MissingAnnotationsMaskConfig("mask", config, GROUPS)})
+    labels, mask, target = gp.ArrayKey("LABELS"), gp.ArrayKey("MASK"), gp.ArrayKey("MADE")
+    compiled = gpa.compile_pipeline({target: gpa.MissingAnnotationsMaskConfig("mask", config, GROUPS)})
     with gp.build(compiled):
         roi = gp.Roi((1, 2, 3), (5, 6, 7))
-        batch = compiled.request_batch(gp.BatchRequest({made: gp.ArraySpec(roi=roi)}))
-    assert (batch[made].data == expected[:, 1:6, 2:8, 3:10]).all()
+        batch = compiled.request_batch(gp.BatchRequest({target: gp.ArraySpec(roi=roi)}))
+    assert (batch[target].data == expected[:, 1:6, 2:8, 3:10]).all()
 
     node = gpa.MissingAnnotations(labels, mask, GROUPS, labels=STRINGS)
     pipeline = (
@@ -369,10 +369,10 @@ class TestLaws(ArrayTypeLaws):
 
     def configs(self, folder):
         volume = np.random.default_rng(9).integers(0, 6, (4, 5, 6)).astype(np.uint64)
-        place = {"offset": (3, 10, 5), "voxel_size": (2, 10, 5), "units": ["nm"] * 3}
+        grid = {"offset": (3, 10, 5), "voxel_size": (2, 10, 5), "units": ["nm"] * 3}
         said = [item(1, True, "sparse"), item(2, True, "empty"), item(4, False, False)]
         for name, labels in (("listed", said), ("wrapped", {"labels": said[:1]})):
-            write_plain_zarr(folder / "labels.zarr" / name, volume, (2, 3, 4), {**place, "labels": labels})
+            write_plain_zarr(folder / "labels.zarr" / name, volume, (2, 3, 4), {**grid, "labels": labels})
         listed, wrapped = (gpa.ZarrArrayConfig(n, folder / "labels.zarr", n) for n in ("listed", "wrapped"))
         groups = [("a", [1]), ("b", [2, 3]), ("c", [4]), ("d", [])]
         of = gpa.MissingAnnotationsMaskConfig
@@ -390,8 +390,8 @@ class TestLaws(ArrayTypeLaws):
         ]
 
     def misfits(self, folder):
-        said = {"voxel_size": [1, 1], "labels": [{"value": 1}]}
-        write_plain_zarr(folder / "bad.zarr" / "ids", VOLUME, (1, 2), said)
+        labels = {"voxel_size": [1, 1], "labels": [{"value": 1}]}
+        write_plain_zarr(folder / "bad.zarr" / "ids", VOLUME, (1, 2), labels)
         return [
             gpa.MissingAnnotationsMaskConfig("misfit", source, [("a", [300])])
             for source in (

@@ -16,12 +16,12 @@ RAW, ONES = gp.ArrayKey("O_RAW"), gp.ArrayKey("O_ONES")
 def test_voxels_and_meta() -> None:
     source = gpa.NumpyArrayConfig("raw", data=np.zeros((2, 1, 3), "f4"), axes=("c", "y", "x"), offset=(4, 5))
     config = gpa.OnesArrayConfig("ones", source)
-    made = config.array()
+    array = config.array()
     with recorded(config) as record:
-        assert made[:].tolist() == [[[True, True, True]]] * 2
+        assert array[:].tolist() == [[[True, True, True]]] * 2
     assert record.reads == []
-    assert (made.dtype, made.axes, tuple(made.roi.begin)) == (np.dtype(bool), ("c", "y", "x"), (4, 5))
-    assert not made.interpolatable
+    assert (array.dtype, array.axes, tuple(array.roi.begin)) == (np.dtype(bool), ("c", "y", "x"), (4, 5))
+    assert not array.interpolatable
 
 
 def test_node(check_node: Any) -> None:
@@ -33,14 +33,14 @@ def test_where_a_source_is(ask: Any) -> None:
     """Ones, padded with zeros: the mask of what is real, augmented along with the rest."""
     source = gpa.NumpySource(RAW, np.full((2, 3), 9, np.uint8), axes=("y", "x"))
     pipeline = source + gpa.Ones(RAW, ONES) + gp.Pad(ONES, None)
-    made = ask(pipeline, {ONES: ((-1, -1), (4, 5))})[ONES].data
-    assert made.astype(int).tolist() == [[0, 0, 0, 0, 0], [0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 0]]
+    result = ask(pipeline, {ONES: ((-1, -1), (4, 5))})[ONES].data
+    assert result.astype(int).tolist() == [[0, 0, 0, 0, 0], [0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 0]]
 
 
 def test_like() -> None:
     like = gpa.Array.from_numpy(np.zeros((2, 3)), gpa.Roi((10, 20), (4, 9)), name="like")
-    made = gpa.ones_like(like)
-    assert (made[:].tolist(), made.roi, made.dtype) == ([[True] * 3] * 2, gpa.Roi((10, 20), (4, 9)), np.dtype(bool))
+    ones = gpa.ones_like(like)
+    assert (ones[:].tolist(), ones.roi, ones.dtype) == ([[True] * 3] * 2, gpa.Roi((10, 20), (4, 9)), np.dtype(bool))
 
 
 class TestLaws(ArrayTypeLaws):

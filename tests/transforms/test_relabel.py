@@ -336,12 +336,12 @@ def test_a_dense_table_of_many_blocks_that_do_not_fit_in_memory(tmp_path, monkey
     monkeypatch.setattr(counting, "BLOCK", 512)
     monkeypatch.setattr(counting, "IDS_IN_MEMORY", 1000)
     rng = np.random.default_rng(3)
-    made = gpa.create_zarr(
+    array = gpa.create_zarr(
         tmp_path / "a.zarr", "ids", gpa.Roi((0, 0, 0), (40, 40, 40)), (1, 1, 1), "uint64", chunks=(7, 8, 9)
     )
-    made[:] = rng.integers(0, 2**62, (40, 40, 40), np.uint64) // np.uint64(2**46)
-    path = gpa.dense_table(made.config, tmp_path / "t.npy", num_workers=2)
-    ids = np.unique(made[:])
+    array[:] = rng.integers(0, 2**62, (40, 40, 40), np.uint64) // np.uint64(2**46)
+    path = gpa.dense_table(array.config, tmp_path / "t.npy", num_workers=2)
+    ids = np.unique(array[:])
     ids = ids[ids > 0]
     assert len(ids) > 30000
     assert np.array_equal(np.load(path), np.stack([ids, np.arange(1, len(ids) + 1, dtype=np.uint64)], 1))
@@ -388,9 +388,9 @@ def test_a_table_that_was_there_stays_when_counting_fails(tmp_path):
 
 
 def test_the_command_line(tmp_path):
-    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0), (1, 3)), (1, 1), "uint64")
-    made[:] = np.array([[0, 2**59, 7]], np.uint64)
-    gpa.save_tree([made.config], tmp_path / "tree.toml")
+    array = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0), (1, 3)), (1, 1), "uint64")
+    array[:] = np.array([[0, 2**59, 7]], np.uint64)
+    gpa.save_tree([array.config], tmp_path / "tree.toml")
     (name,) = gpa.load_tree(tmp_path / "tree.toml")
     command = [sys.executable, "-m", "gp_arrays", "table", "tree.toml", name, "t.npy", "--num-workers", "2"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -409,9 +409,9 @@ def test_the_command_line(tmp_path):
 
 @pytest.mark.slow
 def test_a_job_does_not_go_on_with_another_table(tmp_path):
-    made = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0), (4, 4)), (1, 1), "uint64", chunks=(2, 4))
-    made[:] = np.full((4, 4), 7, np.uint64)
-    config = gpa.RelabelArrayConfig("r", made.config, table(tmp_path / "t.npy", [(7, 1)]))
+    array = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0), (4, 4)), (1, 1), "uint64", chunks=(2, 4))
+    array[:] = np.full((4, 4), 7, np.uint64)
+    config = gpa.RelabelArrayConfig("r", array.config, table(tmp_path / "t.npy", [(7, 1)]))
     options = {"num_workers": 1, "chunks": (2, 4), "progress": False}
     assert gpa.materialize(config, tmp_path / "out.zarr", roi=gpa.Roi((0, 0), (2, 4)), **options).ok
     os.utime(tmp_path / "t.npy")
@@ -457,11 +457,11 @@ class TestLaws(ArrayTypeLaws):
 
     def configs(self, folder):
         rng = np.random.default_rng(4)
-        place = {"offset": (3, 10, 5), "voxel_size": (2, 10, 5)}
+        grid = {"offset": (3, 10, 5), "voxel_size": (2, 10, 5)}
         values = np.array([0, 1, ODD, 2**59, TOP], np.uint64)
-        ids = gpa.NumpyArrayConfig("ids", rng.choice(values, (4, 5, 6)), **place)
+        ids = gpa.NumpyArrayConfig("ids", rng.choice(values, (4, 5, 6)), **grid)
         signed = rng.choice(np.array([0, 1, 2, 127], np.int8), (2, 4, 5, 6))
-        channels = gpa.NumpyArrayConfig("channels", signed, axes=("c", "z", "y", "x"), **place)
+        channels = gpa.NumpyArrayConfig("channels", signed, axes=("c", "z", "y", "x"), **grid)
         of = gpa.RelabelArrayConfig
         path = table(folder / "t.npy", [(TOP, 5), (ODD, 2**40), (1, TOP)])
         return [

@@ -110,8 +110,8 @@ def test_ids_stay_what_they_are():
     assert np.array_equal(fine, np.kron(ids, np.ones((2, 2, 2), np.uint64)))
     by_mode = resampled(source, (1, 1, 1), (2, 4, 2), 0, "mode").array()[:]
     for z, y, x in np.ndindex(*by_mode.shape):
-        found, counts = np.unique(ids[2 * z : 2 * z + 2, 4 * y : 4 * y + 4, 2 * x : 2 * x + 2], return_counts=True)
-        assert by_mode[z, y, x] == found[np.argmax(counts)]
+        values, counts = np.unique(ids[2 * z : 2 * z + 2, 4 * y : 4 * y + 4, 2 * x : 2 * x + 2], return_counts=True)
+        assert by_mode[z, y, x] == values[np.argmax(counts)]
 
 
 def test_means_of_the_largest_ids():
@@ -265,10 +265,10 @@ def test_round_trip(tmp_path):
 
 def test_real_neurons(fib25):
     neurons = gpa.ZarrArrayConfig("neurons", fib25, "labels/neurons")
-    whole = neurons.array()
-    middle = whole.roi.begin + whole.roi.shape / 2
-    roi = gpa.Roi(middle, whole.voxel_size * 48).snap_to_grid(whole.voxel_size * 2, mode="shrink")
-    ids = whole[roi]
+    all_voxels = neurons.array()
+    middle = all_voxels.roi.begin + all_voxels.roi.shape / 2
+    roi = gpa.Roi(middle, all_voxels.voxel_size * 48).snap_to_grid(all_voxels.voxel_size * 2, mode="shrink")
+    ids = all_voxels[roi]
     half = resampled(neurons, (1, 1, 1), (2, 2, 2), 0).array()
     begin = (roi.begin - half.roi.begin) / half.voxel_size
     at = tuple(slice(b, b + 8) for b in begin)

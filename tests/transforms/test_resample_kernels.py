@@ -27,12 +27,12 @@ def test_weights_add_up(method, up, down):
     if (method in ("linear", "cubic")) != (up > down) and method != "nearest":
         return
     sampling = Sampling(method, up, down)
-    whole = down if method == "mode" else sampling.denominator
+    expected = down if method == "mode" else sampling.denominator
     for i in range(-3 * up, 3 * up):
         taps = sampling.taps(i)
         assert [j for j, _ in taps] == list(range(taps[0][0], taps[-1][0] + 1))
         assert all(numerator for _, numerator in taps)
-        assert sum(numerator for _, numerator in taps) == whole
+        assert sum(numerator for _, numerator in taps) == expected
         assert sum(abs(numerator) for _, numerator in taps) <= sampling.gain or method == "mode"
         # further on by a period, the same weights
         assert sampling.taps(i + up) == [(j + down, numerator) for j, numerator in taps]
@@ -90,13 +90,13 @@ def test_any_thickness_of_slabs(ways, dtype, monkeypatch):
 
 
 def test_accumulators_are_the_smallest_that_do():
-    found = resample_kernels._accumulator
-    assert found(0, 255, 8, 8, False) is np.uint16
-    assert found(0, 255, 256, 255, False) is np.uint16
-    assert found(0, 255, 256, 256, False) is np.uint32
-    assert found(-128, 127, 8, 8, False) is np.int16
-    assert found(0, 255, 160, 128, True) is np.int32
-    assert found(0, 2**64 - 1, 2, 2, False) is None
+    accumulator_of = resample_kernels._accumulator
+    assert accumulator_of(0, 255, 8, 8, False) is np.uint16
+    assert accumulator_of(0, 255, 256, 255, False) is np.uint16
+    assert accumulator_of(0, 255, 256, 256, False) is np.uint32
+    assert accumulator_of(-128, 127, 8, 8, False) is np.int16
+    assert accumulator_of(0, 255, 160, 128, True) is np.int32
+    assert accumulator_of(0, 2**64 - 1, 2, 2, False) is None
 
 
 def test_factors_beyond_any_word():
@@ -165,6 +165,6 @@ def test_inputs_stay_as_they_are():
 def test_a_block_larger_than_needed():
     data = extremes((20,), "uint16")
     cubic = [Sampling("cubic", 2, 1)]
-    whole = resample(data, cubic, [0], [0], [40])
-    assert np.array_equal(resample(data[3:], cubic, [3], [20], [8]), whole[20:28])
+    all_voxels = resample(data, cubic, [0], [0], [40])
+    assert np.array_equal(resample(data[3:], cubic, [3], [20], [8]), all_voxels[20:28])
     assert resample_axes.Sampling("cubic", 2, 1).reach(20, 28) == (8, 16)

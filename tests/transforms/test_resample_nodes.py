@@ -47,12 +47,12 @@ def test_nodes_after_augmentation():
     raw, labels = random_voxels((16, 16, 16), "uint8"), RNG.choice(IDS, (16, 16, 16))
     pipeline = by_hand(raw, labels, gp.RandomLocation(), gp.SimpleAugment(), gp.Pad(RAW, None), gp.Pad(LABELS, None))
     roi, around = gp.Roi((0, 0, 0), (24, 24, 24)), gp.Roi((-8, -8, -8), (40, 40, 40))
-    asked = {OUT: roi, IDS_OUT: roi, RAW: around, LABELS: around}
+    rois = {OUT: roi, IDS_OUT: roi, RAW: around, LABELS: around}
     with gp.build(pipeline):
         assert pipeline.spec[OUT].roi.unbounded
         for seed in range(1, 5):
             request = gp.BatchRequest(random_seed=seed)
-            for key, wanted in asked.items():
+            for key, wanted in rois.items():
                 request[key] = gp.ArraySpec(roi=wanted)
             batch = pipeline.request_batch(request)
             # the voxels that were augmented, resampled: there is nothing else to know of them
@@ -88,9 +88,9 @@ class SaysLittle(gp.BatchProvider):
     def provide(self, request):
         batch = gp.Batch()
         for key, spec in request.items():
-            given = self.spec[key].copy()
-            given.roi, given.dtype = spec.roi, self.arrays[key].dtype
-            batch[key] = gp.Array(self.arrays[key][spec.roi.to_slices()], given)
+            array_spec = self.spec[key].copy()
+            array_spec.roi, array_spec.dtype = spec.roi, self.arrays[key].dtype
+            batch[key] = gp.Array(self.arrays[key][spec.roi.to_slices()], array_spec)
         return batch
 
 

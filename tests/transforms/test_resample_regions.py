@@ -18,16 +18,16 @@ from gp_arrays.testing import assert_same, check_pipeline, evaluate_naively, par
 def test_no_seam_at_any_plane(dtype, order, by):
     shape, up, down = (8, 7, 9), (3, 1, 2), (2, 2, 3)
     array = resampled(numpy_source(random_voxels(shape, dtype), up), up, down, order, by).array()
-    whole = array[:]
-    assert whole.shape == (12, 3, 6)
+    all_voxels = array[:]
+    assert all_voxels.shape == (12, 3, 6)
     for axis in range(3):
-        for cut in range(1, whole.shape[axis]):
+        for cut in range(1, all_voxels.shape[axis]):
             at = [slice(None)] * 3
             parts = []
             for part in (slice(0, cut), slice(cut, None)):
                 at[axis] = part
                 parts.append(array[tuple(at)])
-            assert_same(np.concatenate(parts, axis), whole, f"cut at {cut} of axis {axis}")
+            assert_same(np.concatenate(parts, axis), all_voxels, f"cut at {cut} of axis {axis}")
 
 
 def test_no_seam_in_long_rows_of_floats():
@@ -35,9 +35,9 @@ def test_no_seam_in_long_rows_of_floats():
     data = (RNG.normal(size=(3, 700)) * 10.0 ** RNG.integers(-8, 8, (3, 700))).astype(np.float32)
     for up, down, order in ((1, 7, 1), (2, 1, 3), (3, 1, 1), (3, 5, 1)):
         array = resampled(numpy_source(data, (1, up)), (1, up), (1, down), order).array()
-        whole = array[:]
-        for first in range(0, whole.shape[1] - 17, 13):
-            assert_same(array[1:2, first : first + 17], whole[1:2, first : first + 17], f"{up}/{down} at {first}")
+        all_voxels = array[:]
+        for first in range(0, all_voxels.shape[1] - 17, 13):
+            assert_same(array[1:2, first : first + 17], all_voxels[1:2, first : first + 17], f"{up}/{down} at {first}")
 
 
 @settings(deadline=None, max_examples=60)
@@ -55,8 +55,8 @@ def test_block_law(data):
     order, by = draw(st.sampled_from(WAYS))
     config = resampled(numpy_source(values, voxel_size=voxel_size, offset=offset), up, down, order, by)
     array = config.array()
-    whole = array[:]
-    assert_same(whole, evaluate_naively(config).data, repr(config))
+    all_voxels = array[:]
+    assert_same(all_voxels, evaluate_naively(config).data, repr(config))
     roi = draw(regions(array))
     lead = (slice(None),) * len(nonspatial)
 
@@ -67,7 +67,7 @@ def test_block_law(data):
         )
 
     for part in draw(partitions(roi, array.voxel_size)):
-        assert_same(array[part], whole[place(part)], f"{config!r} {part}")
+        assert_same(array[part], all_voxels[place(part)], f"{config!r} {part}")
 
 
 CONTEXTS = [

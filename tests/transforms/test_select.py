@@ -38,13 +38,13 @@ def masks() -> gpa.BinarizeArrayConfig:
     ],
 )
 def test_voxels(channels: Any, at: Any, axes: str, want: Any) -> None:
-    made = gpa.SelectArrayConfig("some", stack(offset=(5, 6)), channels, at).array()
-    assert (made[:].tolist(), "".join(made.axes), tuple(made.roi.begin)) == (want, axes, (5, 6))
+    array = gpa.SelectArrayConfig("some", stack(offset=(5, 6)), channels, at).array()
+    assert (array[:].tolist(), "".join(array.axes), tuple(array.roi.begin)) == (want, axes, (5, 6))
 
 
 def test_channels_by_name() -> None:
-    made = gpa.SelectArrayConfig("some", masks(), ["c", "a"]).array()
-    assert (made.channels, made[:, 0].tolist()) == (("c", "a"), [[0, 0, 1], [1, 0, 0]])
+    array = gpa.SelectArrayConfig("some", masks(), ["c", "a"]).array()
+    assert (array.channels, array[:, 0].tolist()) == (("c", "a"), [[0, 0, 1], [1, 0, 0]])
     one = gpa.SelectArrayConfig("one", masks(), "b").array()
     assert (one.channels, one.axes, one[0].tolist()) == (None, ("y", "x"), [0, 1, 0])
     # names stay with what is picked by index
@@ -52,10 +52,10 @@ def test_channels_by_name() -> None:
 
 
 def test_parts_of_what_is_picked() -> None:
-    made = gpa.SelectArrayConfig("some", stack(), [2, 0, 1]).array()
-    assert made[3, 1:, 0, 0].tolist() == [300, 310]
-    assert made[1:3, ::-2, 0, 1].tolist() == [[111, 121], [211, 221]]
-    assert made[:, 0, 0, 0].tolist() == [20, 120, 220, 320]
+    array = gpa.SelectArrayConfig("some", stack(), [2, 0, 1]).array()
+    assert array[3, 1:, 0, 0].tolist() == [300, 310]
+    assert array[1:3, ::-2, 0, 1].tolist() == [[111, 121], [211, 221]]
+    assert array[:, 0, 0, 0].tolist() == [20, 120, 220, 320]
 
 
 def test_nothing_else_is_read() -> None:
@@ -67,8 +67,8 @@ def test_nothing_else_is_read() -> None:
 
 def test_meta() -> None:
     source = gpa.NumpyArrayConfig("raw", data=np.zeros((2, 3, 4), "f4"), axes=("c", "y", "x"))
-    made = gpa.SelectArrayConfig("one", source, 1).array()
-    assert (made.dtype, made.interpolatable, made.shape) == (np.float32, True, (3, 4))
+    array = gpa.SelectArrayConfig("one", source, 1).array()
+    assert (array.dtype, array.interpolatable, array.shape) == (np.float32, True, (3, 4))
 
 
 def test_masks_of_one_channel_are_ids_again() -> None:

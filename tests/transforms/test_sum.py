@@ -76,18 +76,18 @@ def test_sum_dtype(dtypes: list[str], want: str) -> None:
 )
 def test_kernel(parts: Any, dtype: str, want: Any) -> None:
     arrays = [np.array(values, kind) for values, kind in parts]
-    kept = [array.copy() for array in arrays]
+    copies = [array.copy() for array in arrays]
     if len(arrays) > 1:
         arrays = list(np.broadcast_arrays(*arrays))
-    made = add(arrays, np.dtype(dtype))
-    assert made.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(made, np.array(want, dtype))
-    for array, before in zip(arrays, kept, strict=True):
+    result = add(arrays, np.dtype(dtype))
+    assert result.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(result, np.array(want, dtype))
+    for array, before in zip(arrays, copies, strict=True):
         np.testing.assert_array_equal(array, np.broadcast_to(before, array.shape))
 
 
 @pytest.mark.parametrize(
-    ("parts", "dtype", "found"),
+    ("parts", "dtype", "total"),
     [
         ([([0, MOST], "uint64"), ([0, 1], "uint64")], "uint64", str(2**64)),
         ([([0, 2**63 - 1], "int64"), ([0, 1], "int8")], "int64", str(2**63)),
@@ -100,8 +100,8 @@ def test_kernel(parts: Any, dtype: str, want: Any) -> None:
         ([([0, MOST], "uint64")] * 2, "uint8", str(2 * MOST)),
     ],
 )
-def test_kernel_where_a_sum_does_not_fit(parts: Any, dtype: str, found: str) -> None:
-    with pytest.raises(gpa.ComputeError, match=f"does not fit {dtype}; found {found} at voxel .1,. of"):
+def test_kernel_where_a_sum_does_not_fit(parts: Any, dtype: str, total: str) -> None:
+    with pytest.raises(gpa.ComputeError, match=f"does not fit {dtype}; found {total} at voxel .1,. of"):
         add([np.array(values, kind) for values, kind in parts], np.dtype(dtype))
 
 
@@ -135,9 +135,9 @@ def test_meta() -> None:
         return gpa.NumpyArrayConfig(name, data=data, axes=("c", "y", "x"), offset=offset, voxel_size=(2, 3), **options)
 
     a, b = source("a", (0, 0), "u1"), source("b", (4, -3), "u1")
-    made = gpa.SumArrayConfig("s", [a, b]).array()
-    assert (tuple(made.roi.begin), tuple(made.roi.end), made.shape) == ((4, 0), (8, 12), (2, 2, 4))
-    assert (made.dtype, made.axes, made.interpolatable) == (np.uint16, ("c", "y", "x"), True)
+    array = gpa.SumArrayConfig("s", [a, b]).array()
+    assert (tuple(array.roi.begin), tuple(array.roi.end), array.shape) == ((4, 0), (8, 12), (2, 2, 4))
+    assert (array.dtype, array.axes, array.interpolatable) == (np.uint16, ("c", "y", "x"), True)
     ids = source("ids", (0, 0), "u1", interpolatable=False)
     assert not gpa.SumArrayConfig("s", [a, ids]).array().interpolatable
 
@@ -174,8 +174,8 @@ def test_node_of_arrays_without_place(ask: Any, nonspatial: Any) -> None:
     pipeline = (
         (nonspatial(A, np.array([1.5])), nonspatial(B, np.array([2], "u1"))) + gp.MergeProvider() + gpa.Sum([A, B], OUT)
     )
-    made = ask(pipeline, {OUT: None})[OUT]
-    assert (made.data.tolist(), made.data.dtype) == ([3.5], np.float64)
+    result = ask(pipeline, {OUT: None})[OUT]
+    assert (result.data.tolist(), result.data.dtype) == ([3.5], np.float64)
 
 
 def test_node_of_sources_that_do_not_fit(ask: Any) -> None:

@@ -50,9 +50,14 @@ def test_kernel(values: list[Any], dtype: str, limit: float, want: list[int]) ->
 
 def test_meta() -> None:
     source = gpa.NumpyArrayConfig("raw", data=np.zeros((2, 3, 4), "f4"), axes=("c", "y", "x"), offset=(5, 6))
-    made = gpa.ThresholdArrayConfig("t", source, 0.5).array()
-    assert (made.dtype, made.axes, made.shape, tuple(made.roi.begin)) == (np.uint8, ("c", "y", "x"), (2, 3, 4), (5, 6))
-    assert not made.interpolatable
+    array = gpa.ThresholdArrayConfig("t", source, 0.5).array()
+    assert (array.dtype, array.axes, array.shape, tuple(array.roi.begin)) == (
+        np.uint8,
+        ("c", "y", "x"),
+        (2, 3, 4),
+        (5, 6),
+    )
+    assert not array.interpolatable
     assert source.array().interpolatable
 
 
@@ -82,8 +87,8 @@ def test_node_in_place(ask: Any) -> None:
 
 def test_node_of_an_array_without_place(ask: Any, nonspatial: Any) -> None:
     pipeline = nonspatial(RAW, np.array([1.5, -2.0, np.nan])) + gpa.Threshold(RAW, MASK, 0)
-    made = ask(pipeline, {MASK: None})[MASK]
-    assert (made.data.tolist(), made.data.dtype, made.spec.nonspatial) == ([1, 0, 0], np.uint8, True)
+    result = ask(pipeline, {MASK: None})[MASK]
+    assert (result.data.tolist(), result.data.dtype, result.spec.nonspatial) == ([1, 0, 0], np.uint8, True)
 
 
 class TestLaws(ArrayTypeLaws):
