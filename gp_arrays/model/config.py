@@ -157,11 +157,17 @@ def _rebuild(rows: list[tuple[type[Config], dict[str, Any], str | None]]) -> Con
     return configs[-1]
 
 
+def _once_a_class(function: Callable[[Any], tuple[str, ...]]) -> Callable[[Any], tuple[str, ...]]:
+    return functools.cache(function)
+
+
+@_once_a_class
 def field_names(cls: Any) -> tuple[str, ...]:
     """Names of the fields that a config of that type is made from."""
     return tuple(field.name for field in attrs.fields(cls) if field.init and field.name != "tree_unit")
 
 
+@_once_a_class
 def source_fields(cls: Any) -> tuple[str, ...]:
     """Names of the fields that hold configs."""
     return tuple(field.name for field in attrs.fields(cls) if "gp_arrays_source" in field.metadata)

@@ -14,8 +14,11 @@ from funlib.geometry import Roi
 from ..errors import ConfigError, quoted
 from ..units import Quantity
 
+#: What ``isinstance`` takes.
+Kind = type[Any] | tuple[type[Any], ...]
 
-def instances(value: Any, kind: type[Any]) -> Iterator[Any]:
+
+def instances(value: Any, kind: Kind) -> Iterator[Any]:
     """Every instance of ``kind`` in nested tuples and mappings.
 
     >>> list(instances((1, {"a": (2, "b")}), int))
@@ -28,7 +31,7 @@ def instances(value: Any, kind: type[Any]) -> Iterator[Any]:
             yield from instances(item, kind)
 
 
-def replaced(value: Any, kind: type[Any], by: Callable[[Any], Any]) -> Any:
+def replaced(value: Any, kind: Kind, by: Callable[[Any], Any]) -> Any:
     """``value`` with every instance of ``kind`` in nested tuples and mappings replaced.
 
     >>> replaced((1, {"a": (2, "b")}), int, lambda number: -number)

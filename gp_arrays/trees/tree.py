@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ import attrs
 
 from ..errors import GpArraysError, TreeError, errors_at, nearest, quoted
 from ..model.config import Config, field_names, rebuilt, require_config, source_fields
+from ..model.nested import instances, replaced
 from ..model.registry import type_named
 from ..storage.access.files import replace_file
 from ..storage.metadata.documents import require_on_disk
@@ -113,6 +114,24 @@ def _own_fields(document: Mapping[str, Any]) -> tuple[str, ...]:
     return field_names(type_named(document[TYPE_KEY])) if TYPE_KEY in document else ()
 
 
+@attrs.frozen
+class _Entry:
+    """An entry of a document: its type, its values by the names of the type's fields, where it is.
+
+    In fields that hold arrays there are names of entries, and nested entries.
+    """
+
+    cls: type[Config]
+    values: dict[str, Any]
+    path: tuple[str, ...]
+
+    def references(self) -> Iterator[str]:
+        """Names of the entries that it and its nested entries refer to."""
+        for key in source_fields(self.cls):
+            for item in instances(self.values.get(key), (str, _Entry)):
+                yield from (item,) if isinstance(item, str) else item.references()
+
+
 class _Reader:
     """Makes the configs of one document, whatever the order of its entries."""
 
@@ -121,75 +140,64 @@ class _Reader:
         self.configs: dict[str, Config] = {}
 
     def read(self) -> dict[str, Config]:
-        graph = {name: self.references(entry, (name,)) for name, entry in self.document.items()}
+        entries = {name: self.entry(value, name, (name,)) for name, value in self.document.items()}
         try:
-            order = list(TopologicalSorter(graph).static_order())
+            order = list(TopologicalSorter({name: entries[name].references() for name in entries}).static_order())
         except CycleError as error:
             cycle = error.args[1][::-1]
             raise TreeError("an array is computed from itself", found=" > ".join(cycle), path=cycle[:1]) from None
         for name in order:
-            self.configs[name] = self.config(self.document[name], name, (name,))
+            self.configs[name] = self.config(entries[name])
         return _with_distinct_names({name: self.configs[name] for name in self.document})
 
-    def references(self, entry: Any, path: tuple[str, ...]) -> list[str]:
-        """Names of the entries that an entry refers to."""
-        cls, values = self.values(entry, path)
-        names: list[str] = []
-
-        def collect(item: Any, where: tuple[str, ...]) -> None:
-            if not isinstance(item, str):
-                names.extend(self.references(item, where))
-            elif item in self.document:
-                names.append(item)
-            else:
-                near = nearest(item, self.document) or ", ".join(self.document)
-                raise TreeError("no array of that name", found=quoted(item), allowed=near, path=where)
-
-        for key in source_fields(cls):
-            _each_source(values.get(key), (*path, key), collect)
-        return names
-
-    def values(self, entry: Any, path: tuple[str, ...]) -> tuple[type[Config], dict[str, Any]]:
-        """The type of an entry, and its values by the names of the type's fields."""
-        if not isinstance(entry, Mapping):
+    def entry(self, value: Any, name: str, path: tuple[str, ...]) -> _Entry:
+        """The entry that is read from a value of the document."""
+        if not isinstance(value, Mapping):
             allowed = f"a table with {TYPE_KEY}, or the name of another entry"
-            raise TreeError("not an array config", found=quoted(entry), allowed=allowed, path=path)
-        if TYPE_KEY not in entry:
-            raise TreeError(f"its type is not given by {TYPE_KEY}", found=", ".join(map(str, entry)), path=path)
+            raise TreeError("not an array config", found=quoted(value), allowed=allowed, path=path)
+        if TYPE_KEY not in value:
+            raise TreeError(f"its type is not given by {TYPE_KEY}", found=", ".join(map(str, value)), path=path)
         with errors_at(*path):
-            cls = type_named(entry[TYPE_KEY])
-        known, values = field_names(cls), {}
-        for key, value in entry.items():
+            cls = type_named(value[TYPE_KEY])
+        values: dict[str, Any] = {}
+        for key, item in value.items():
             field = None if key in (TYPE_KEY, *IGNORED) else cls.aliases.get(key, key)
             if field is None:
                 continue
-            if field not in known:
-                allowed = nearest(str(key), known) or ", ".join(known)
+            if field not in field_names(cls):
+                allowed = nearest(str(key), field_names(cls)) or ", ".join(field_names(cls))
                 raise TreeError(f"{cls.__name__} has no field {quoted(key)}", allowed=allowed, path=path)
             if field in values:
                 raise TreeError(f"{field} is given twice", found=key, path=path)
-            values[field] = value
-        return cls, values
-
-    def config(self, entry: Any, name: str, path: tuple[str, ...]) -> Config:
-        cls, values = self.values(entry, path)
+            is_source = field in source_fields(cls)
+            values[field] = _each_source(item, (*path, field), self.source) if is_source else item
         own = values.setdefault("name", name)
         if len(path) == 1 and own != name:
             raise TreeError("an entry's name is its key", found=f"name {quoted(own)}", allowed=quoted(name), path=path)
-        for key in source_fields(cls):
-            if key in values:
-                values[key] = _each_source(values[key], (*path, key), self.source)
+        return _Entry(cls, values, path)
+
+    def source(self, value: Any, path: tuple[str, ...]) -> str | _Entry:
+        if not isinstance(value, str):
+            return self.entry(value, ".".join(path), path)
+        if value not in self.document:
+            near = nearest(value, self.document) or ", ".join(self.document)
+            raise TreeError("no array of that name", found=quoted(value), allowed=near, path=path)
+        return value
+
+    def config(self, entry: str | _Entry) -> Config:
+        if isinstance(entry, str):
+            return self.configs[entry]
+        cls, values = entry.cls, dict(entry.values)
+        for key in set(source_fields(cls)) & set(values):
+            values[key] = replaced(values[key], (str, _Entry), self.config)
         missing = [f.name for f in attrs.fields(cls) if f.init and f.default is attrs.NOTHING and f.name not in values]
         if missing:
-            raise TreeError(f"{cls.__name__} lacks fields", found=f"missing: {', '.join(missing)}", path=path)
+            raise TreeError(f"{cls.__name__} lacks fields", found=f"missing: {', '.join(missing)}", path=entry.path)
         try:
             config = cls(**values, tree_unit=self.unit)
         except GpArraysError as error:
-            raise type(error)(error.problem, error.found, error.allowed, path) from None
+            raise type(error)(error.problem, error.found, error.allowed, entry.path) from None
         return config if self.base is None else config.located(self.base)
-
-    def source(self, item: Any, path: tuple[str, ...]) -> Config:
-        return self.configs[item] if isinstance(item, str) else self.config(item, ".".join(path), path)
 
 
 def _each_source(value: Any, path: tuple[str, ...], change: Callable[[Any, tuple[str, ...]], Any]) -> Any:
@@ -197,7 +205,7 @@ def _each_source(value: Any, path: tuple[str, ...], change: Callable[[Any, tuple
     if isinstance(value, Mapping) and TYPE_KEY not in value:
         return {key: _each_source(item, (*path, str(key)), change) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_each_source(item, (*path, str(i)), change) for i, item in enumerate(value)]
+        return tuple(_each_source(item, (*path, str(i)), change) for i, item in enumerate(value))
     return None if value is None else change(value, path)
 
 
