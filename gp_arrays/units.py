@@ -104,6 +104,11 @@ class Quantity:
         raise ConfigError("not a length", found=quoted(value), allowed='a number, or such as "5.24 nm"')
 
 
+def in_unit(lengths: Iterable[Quantity], unit: str | None) -> tuple[Quantity, ...]:
+    """The lengths, the bare ones among them in ``unit``."""
+    return tuple(Quantity(length.value, length.unit or unit) for length in lengths)
+
+
 def shortest_decimal(value: float | np.floating[Any]) -> Decimal:
     """The decimal that a float stands for.
 

@@ -9,6 +9,7 @@ import click
 from ..errors import GpArraysError, one_line
 from ..model.array import Array
 from ..model.explain import describe
+from ..storage.access.remote import documents_read_once
 from ..trees.document import text_of, tree_document
 from ..trees.stores import configs_of_store, unit_of_configs, with_labels_recognised
 from .stores import kind_of
@@ -18,11 +19,13 @@ from .tree import UNIT
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
 @UNIT
+@documents_read_once()
 def init(store: Path, unit: str | None) -> None:
     """Write a tree file of what is in STORE (or STORE/DATASET) to the standard output, in TOML.
 
     gp-arrays init data.zarr > tree.toml. Its unit is the coarsest one in which all voxel sizes and offsets
-    are whole. Relative paths are taken from where the file is.
+    are whole. It holds the absolute path of the store, so it may lie in any folder; a relative path that is
+    written there instead is taken from the folder of the file.
     """
     configs = configs_of_store(store)
     unit = unit or unit_of_configs(configs.values())
@@ -31,6 +34,9 @@ def init(store: Path, unit: str | None) -> None:
     for name, config in configs.items():
         try:
             config = with_labels_recognised(config)
+            location = config.fields()["file_name"]
+            if isinstance(location, Path):
+                config = config.with_fields(file_name=location.absolute())
             (step,) = Array(config, unit=unit).plan.steps
             assert step.opened is not None
             levels = 1 + len(step.opened.coarser())

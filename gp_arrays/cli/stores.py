@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 def store_table(configs: Mapping[str, SourceConfig]) -> tuple[list[str], int]:
-    """Lines of a table of arrays, with what was wrong below it, and the exit code."""
+    """The lines of a table of arrays, with remarks and errors below it; and the exit code."""
     rows: list[tuple[str, ...]] = [COLUMNS]
     notes: list[str] = []
     status = 0

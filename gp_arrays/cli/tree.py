@@ -12,6 +12,7 @@ from ..model.array import Array
 from ..model.config import Config
 from ..model.explain import describe
 from ..model.explain import explain as explain_tree
+from ..storage.access.remote import documents_read_once
 from ..trees.document import is_tree_file
 from ..trees.tree import load_tree
 from .stores import store_table
@@ -61,6 +62,7 @@ def without_name(name: str, reason: str) -> str:
 @TREE
 @NAMES
 @UNIT
+@documents_read_once()
 def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
     """Show what each array of TREE is: dtype, shape, axes, roi, voxel size.
 
@@ -95,6 +97,7 @@ def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
 @TREE
 @NAMES
 @UNIT
+@documents_read_once()
 def verify(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
     """Check that each array of TREE can be delivered: exit code 1 and the reason if not."""
     status = 0

@@ -136,9 +136,9 @@ def require_free(
         there = what_is_there(root, dataset)
         if there == "group" and not _is_ours(root, dataset, overwrite):
             raise StoreError("a group is there already", found=f"{root}/{dataset}", allowed="another dataset name")
-        if there == "array" and not overwrite:
+        if there in ("array", "chunks") and not overwrite:
             raise StoreError(
-                "an array is there already",
+                "an array is there already" if there == "array" else "chunks of an array that is gone are there",
                 found=f"{root}/{dataset}",
                 allowed="overwrite replaces it; another dataset name",
             )

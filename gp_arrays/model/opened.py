@@ -101,6 +101,13 @@ class Opened(abc.ABC):
         """
         return ()
 
+    def is_finer_than(self, other: Opened) -> bool:
+        """True if another array has the same axes and dtype and larger voxels: one that states no size may be any."""
+        if (other.dtype, other.nonspatial, other.spatial_axes) != (self.dtype, self.nonspatial, self.spatial_axes):
+            return False
+        pairs = [(a.to("m"), b.to("m")) for a, b in zip(self.voxel_size, other.voxel_size, strict=True)]
+        return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
     def fingerprint(self) -> str | None:
         """What changes when the store does, as far as can be told without reading its voxels.
 

@@ -1,1 +1,1 @@
-"""Array types that are read from somewhere: the only input I/O, one type a file."""
+"""Array types that read stored voxels, one type in each file. Nothing else in the library reads input."""

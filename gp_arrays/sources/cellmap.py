@@ -1,4 +1,4 @@
-"""Annotations stored as one array per class: targets, and where they may be trusted."""
+"""Annotations that are stored as one array per class: targets, and masks of the voxels that are annotated."""
 
 from __future__ import annotations
 
@@ -33,35 +33,36 @@ from .zarr_ import ZarrArrayConfig
 from .zarr_opened import ZarrOpened
 
 OUTPUTS = ("target", "mask")
+_EXAMPLE = '["er", ["mito", ["mito_mem", "mito_lum"]]]'
 Class = str | tuple[str, tuple[str, ...]]
 
 
 def to_classes(value: Any) -> tuple[Class, ...]:
     """attrs converter: names, or (name, parts) pairs, or a mapping of names to parts."""
-    items = list(value.items()) if isinstance(value, Mapping) else value
-    if isinstance(items, str) or not isinstance(items, Sequence) or not items:
-        raise ConfigError(
-            "not a list of classes", found=quoted(value), allowed='such as ["er", ["mito", ["mito_mem"]]]'
-        )
-    classes: list[Class] = []
-    for item in items:
-        if isinstance(item, str):
-            item = (item, [item])
-        if isinstance(item, str) or not isinstance(item, Sequence) or len(item) != 2 or not isinstance(item[0], str):
-            raise ConfigError("a class is not a name or (name, parts)", found=quoted(item))
-        name, parts = item
-        if isinstance(parts, str) or not isinstance(parts, Sequence) or not parts:
-            raise ConfigError(f"parts of class {name!r} are not a list of names", found=quoted(parts))
-        for text in (name, *parts):
-            if not isinstance(text, str) or not text.strip("/"):
-                raise ConfigError("the name of a class is not a text", found=quoted(text))
-        parts = tuple(dict.fromkeys(parts))
-        classes.append(name if parts == (name,) else (name, parts))
-    names = [_name(item) for item in classes]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    items = tuple(value.items()) if isinstance(value, Mapping) else fields.items_of(value, "classes")
+    if not items:
+        raise ConfigError("not a list of classes", found=quoted(value), allowed=f"such as {_EXAMPLE}")
+    classes = tuple(map(_to_class, items))
+    twice = fields.repeated(list(map(_name, classes)))
     if twice:
         raise ConfigError("channel names are not unique", found=", ".join(twice), allowed="each name once")
-    return tuple(classes)
+    return classes
+
+
+def _to_class(item: Any) -> Class:
+    name, parts = (item, [item]) if isinstance(item, str) or not _is_list(item) or len(item) != 2 else item
+    if (
+        not _is_list(parts)
+        or not parts
+        or not all(isinstance(each, str) and each.strip("/") for each in (name, *parts))
+    ):
+        raise ConfigError("not a class", found=quoted(item), allowed=f"a name, or (name, parts) as in {_EXAMPLE}")
+    parts = tuple(dict.fromkeys(parts))
+    return name if parts == (name,) else (name, parts)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _name(item: Class) -> str:
@@ -76,9 +77,9 @@ def _parts(item: Class) -> tuple[str, ...]:
 class CellMapArrayConfig(SourceConfig):
     """Annotations in CellMap's layout: a crop group with a pyramid for each annotated class.
 
-    A uint8 channel per class, of one of two things. The target is 1 where the class is. The
-    mask is 1 where that is known: everywhere in a class that the crop's ``class_names`` list,
-    save for voxels of the encoding's ``unknown`` value; nowhere in a class that they do not
+    One uint8 channel per class, with one of two meanings. The target is 1 where the class is. The
+    mask is 1 where it is known whether the class is there: everywhere in a class that the crop's ``class_names`` list,
+    except for voxels with the encoding's ``unknown`` value; nowhere in a class that they do not
     list (its target is 0), whether or not a group of that name exists. A listed class
     whose voxels are all absent is known to be absent: mask 1, target 0.
 
@@ -121,39 +122,39 @@ class CellMapArrayConfig(SourceConfig):
 
 
 class _ClassOpened(ZarrOpened):
-    """The array of a class, which is lost where its crop is."""
+    """The array of a class. It cannot be read any more when its crop has been removed."""
 
     def __init__(self, config: ZarrArrayConfig, crop: str) -> None:
         super().__init__(config, False)
         self._crop = crop
 
-    def _look_again(self) -> Node:
-        node = super()._look_again()
+    def _read_metadata_again(self) -> Node:
+        node = super()._read_metadata_again()
         require_crop(self.root, self._crop)
         return node
 
 
 def require_crop(root: StorePath, dataset: str) -> None:
-    """Raises StoreError where the group of a crop that was opened is not there any more."""
+    """Raises StoreError if the group of an opened crop has been removed."""
     if read_node(root, dataset) is None:
         raise StoreError("the crop has vanished since it was opened", found=f"{root}/{dataset}")
 
 
 @attrs.frozen(eq=False)
 class _Part:
-    """A class that is stored: its array, what its values mean, and whether it has a known voxel at all."""
+    """A stored class: its array, the meaning of its values, and True if all its voxels are unknown."""
 
     array: ZarrOpened
     encoding: Encoding
     unknown: bool
 
-    def tells(self, output: str) -> bool:
-        """Whether its voxels are to be read: some encodings leave nothing to be found."""
+    def is_read_for(self, output: str) -> bool:
+        """True if its voxels must be read: with some encodings all voxels of a mask are known."""
         return output == "target" or self.encoding.unknown is not None or self.encoding.present is not None
 
 
 class CellMapOpened(Opened):
-    """An opened crop. Its metadata are read when it is made, voxels of the classes asked for."""
+    """An opened crop. Its metadata are read when it is opened, voxels when they are requested."""
 
     dtype = np.dtype("uint8")
     interpolatable = False
@@ -171,7 +172,7 @@ class CellMapOpened(Opened):
         self._stored = {part: self._open_part(part) for part in wanted if part in listed and self._group(part)}
         arrays = {part: stored.array for part, stored in self._stored.items()}
         if not arrays:
-            # nothing asked for was annotated: the grid is still that of the crop
+            # none of the classes was annotated: the grid is that of any other class of the crop
             some = next((name for name in listed if self._group(name)), None)
             if some is None:
                 raise StoreError(
@@ -222,23 +223,23 @@ class CellMapOpened(Opened):
         box, output = tuple(spatial), self._config.output
         classes = self._config.classes[first]
         out = np.zeros((len(classes), *(part.stop - part.start for part in box)), np.uint8)
-        seen: dict[str, np.ndarray[Any, Any]] = {}
+        masks: dict[str, np.ndarray[Any, Any]] = {}
         for channel, item in zip(out.view(bool), classes, strict=True):
             parts = [self._stored.get(name) for name in _parts(item)]
-            told = [part for part in parts if part is not None and not part.unknown]
+            known = [part for part in parts if part is not None and not part.unknown]
             if output == "mask":
-                if len(told) < len(parts):
+                if len(known) < len(parts):
                     continue
                 channel[...] = True
-            for part in told:
-                if not part.tells(output):
+            for part in known:
+                if not part.is_read_for(output):
                     continue
                 location = part.array.location
-                if location not in seen:
-                    seen[location] = self._decoded(part, box)
-                (np.logical_and if output == "mask" else np.logical_or)(channel, seen[location], out=channel)
-        if not seen:
-            # what no voxel decides is known from the metadata, as long as there are any
+                if location not in masks:
+                    masks[location] = self._decoded(part, box)
+                (np.logical_and if output == "mask" else np.logical_or)(channel, masks[location], out=channel)
+        if not masks:
+            # the metadata alone decide these voxels, as long as the crop exists
             require_crop(self._config.file_name, self._dataset)
         return out
 
@@ -263,13 +264,14 @@ class CellMapOpened(Opened):
     def chunk_of(self, index: Any) -> tuple[str, str] | None:
         for name in _parts(self._config.classes[index[0]]):
             if name in self._stored:
-                found = self._stored[name].array.chunk_of(index[1:])
-                return found and (f"{self._stored[name].array.node.path}/{found[0]}", found[1])
+                array = self._stored[name].array
+                key_and_state = array.chunk_of(index[1:])
+                return key_and_state and (f"{array.node.path}/{key_and_state[0]}", key_and_state[1])
         return None
 
 
 def _require_one_grid(arrays: Mapping[str, ZarrOpened], scale: int) -> None:
-    """Raises TreeError where two classes do not have the same voxels, naming both."""
+    """Raises TreeError if two classes do not have the same shape, voxel size and offset. It names both."""
     names = list(arrays)
     for name in names[1:]:
         pair = arrays[names[0]], arrays[name]

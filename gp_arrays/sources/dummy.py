@@ -1,4 +1,4 @@
-"""An array of zeros, to try things on."""
+"""An array of zeros, for experiments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..units import Quantity
 class DummyArrayConfig(SourceConfig):
     """float64 zeros of shape (100, 50, 50) at voxel size (1, 2, 2), offset 0.
 
-    ``verify()`` is always False: it stands for data that are yet to come.
+    ``verify()`` is always False: it stands for data that do not exist yet.
 
     >>> import gp_arrays as gpa
     >>> gpa.DummyArrayConfig("later").array()

@@ -18,7 +18,7 @@ from ..storage.dvid.blocks import Blocks
 from ..storage.dvid.http import NoSuchInstance, server_url
 from ..storage.dvid.versions import Ref, is_locked, resolve
 from ..storage.dvid.volumes import Instance, get_instance, instance_url, read_box
-from ..units import Quantity, metres
+from ..units import Quantity, in_unit, metres
 
 Extent = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -129,7 +129,7 @@ class DVIDArrayConfig(SourceConfig):
 
 
 class DVIDOpened(Opened):
-    """An opened instance: what it says of itself is asked for when it is made, its voxels when they are read."""
+    """An opened instance. Its metadata are requested when it is opened, its voxels when they are read."""
 
     spatial_axes = ("z", "y", "x")
 
@@ -150,7 +150,7 @@ class DVIDOpened(Opened):
         self.chunks = (*instance.voxel_shape, *instance.block_size)
         self.dtype = instance.dtype.newbyteorder("=")
         self.voxel_size = self._voxel_size(instance, config)
-        self.offset = _in_unit(config.offset, config.unit) or tuple(
+        self.offset = in_unit(config.offset or (), config.unit) or tuple(
             Quantity(size.value * first, size.unit) for first, size in zip(begin, self.voxel_size, strict=True)
         )
         allowed = interpolatable(self.dtype) and not instance.is_labels and instance.interpolable
@@ -168,7 +168,7 @@ class DVIDOpened(Opened):
 
     @functools.cached_property
     def _is_locked(self) -> bool:
-        """True if the voxels of this version can never change, asked once."""
+        """True if the voxels of this version can never change. The server is asked once."""
         return is_locked(self._server, self.uuid)
 
     def _at_scale(self, base: Instance, config: DVIDArrayConfig) -> Instance:
@@ -202,7 +202,7 @@ class DVIDOpened(Opened):
 
     def _voxel_size(self, instance: Instance, config: DVIDArrayConfig) -> tuple[Quantity, ...]:
         if config.voxel_size is not None:
-            return _in_unit(config.voxel_size, config.unit) or ()
+            return in_unit(config.voxel_size, config.unit)
         try:
             units = [config.unit] * 3 if config.unit else list(instance.units or ["nm"] * 3)
             sizes = [Quantity.parse(size, unit) for size, unit in zip(instance.voxel_size, units, strict=True)]
@@ -241,7 +241,7 @@ class DVIDOpened(Opened):
         return data.astype(self.dtype, copy=False)
 
     def coarser(self) -> Sequence[DVIDOpened]:
-        """The coarser scales; of grey values one more instance is asked for than there are."""
+        """The coarser scales. Of grey values they are requested until the server has no further one."""
         config, base = self._config, self._base
         if config.voxel_size or config.offset or config.extent:
             return ()  # the scales do not lie where the array does
@@ -251,11 +251,7 @@ class DVIDOpened(Opened):
             while True:
                 opened.append(DVIDOpened(config.with_fields(scale=config.scale + 1 + len(opened)), base))
         except NoSuchInstance:
-            return [each for each in opened if (each.dtype, each.nonspatial) == (self.dtype, self.nonspatial)]
+            return [each for each in opened if self.is_finer_than(each)]
 
     def fingerprint(self) -> str:
         return f"{self.uuid} {self._instance.name} {self._instance.data_uuid}"
-
-
-def _in_unit(lengths: tuple[Quantity, ...] | None, unit: str | None) -> tuple[Quantity, ...] | None:
-    return None if lengths is None else tuple(Quantity(each.value, each.unit or unit) for each in lengths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,12 @@ import numpy as np
 
 from ..model import fields
 from ..model.base import SourceConfig
-from ..model.meta import Axis, interpolatable
-from ..model.opened import Opened
+from ..model.nested import digest
 from ..storage.access.files import File
 from ..storage.hdf5 import Dataset
-from ..storage.metadata.dialects import GEOMETRY_KEYS
 from ..storage.metadata.documents import require_on_disk
-from ..storage.metadata.geometry import Override, read_geometry
-from ..storage.metadata.labels import declared_labels
 from ..units import Quantity
+from .stored_opened import NodeOpened
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -38,7 +34,7 @@ class HDF5ArrayConfig(SourceConfig):
         voxel_size, offset: One length per spatial axis; the offset is a voxel corner. Where neither ``voxel_size``
             nor the file says one, it is 1 nm, with a warning.
         unit: The unit of the lengths, bare ones here and those of the attributes.
-        interpolatable: Overrides the rule by dtype and declared labels.
+        interpolatable: Overrides the default, which follows from the dtype and from declared labels.
 
     Raises:
         StoreError: A file or dataset that is missing or damaged; attributes that are not understood.
@@ -70,37 +66,22 @@ class HDF5ArrayConfig(SourceConfig):
         return HDF5Opened(self)
 
 
-class HDF5Opened(Opened):
-    """An opened dataset: its attributes are read when it is made, its voxels when they are asked for."""
+class HDF5Opened(NodeOpened):
+    """An opened dataset. Its attributes are read when it is opened, its voxels when they are requested."""
 
     def __init__(self, config: HDF5ArrayConfig) -> None:
         require_on_disk(config.file_name)
-        self._dataset = dataset = Dataset(config.file_name, config.dataset.strip("/"))
-        self.location = str(dataset)
-        override = Override(config.voxel_size, config.offset, config.axes, config.unit)
-        geometry = read_geometry(config.file_name, dataset.node, override)
-        self.dialect, self.assumed = geometry.dialect, geometry.assumed
-        leads = [axis for axis, lead in enumerate(geometry.nonspatial) if lead]
-        spatial = [axis for axis, lead in enumerate(geometry.nonspatial) if not lead]
-        self._order = leads + spatial
-        self.nonspatial = tuple(Axis(geometry.axes[axis], dataset.shape[axis]) for axis in leads)
-        self.spatial_axes = tuple(geometry.axes[axis] for axis in spatial)
-        self.shape = tuple(dataset.shape[axis] for axis in self._order)
-        self.chunks = dataset.chunks and tuple(dataset.chunks[axis] for axis in self._order)
-        self.codec = dataset.codec
-        self.dtype = dataset.dtype.newbyteorder("=")
-        self.voxel_size, self.offset = geometry.voxel_size, geometry.offset
-        declared = interpolatable(self.dtype) and not declared_labels(config.file_name, dataset.node)
-        self.interpolatable = declared if config.interpolatable is None else config.interpolatable
-        self.attrs = {key: value for key, value in dataset.attrs.items() if key not in GEOMETRY_KEYS}
+        self._dataset = Dataset(config.file_name, config.dataset.strip("/"))
+        super().__init__(config, config.file_name, self._dataset.node)
+        self.codec = self._dataset.codec
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
-        data = self._dataset.read(tuple(index[self._order.index(axis)] for axis in range(len(index))))
-        return data.transpose(self._order).astype(self.dtype, copy=False)
+        voxels = self._dataset.read(self.box_in_store(index))
+        return self.as_delivered(voxels).astype(self.dtype, copy=False)
 
     def notices_damage(self) -> bool:
         return self._dataset.has_checksums
 
     def fingerprint(self) -> str:
         file = File.of(self._dataset.file.path.resolve())
-        return hashlib.blake2b(f"{file} {self._dataset.name}".encode(), digest_size=16).hexdigest()
+        return digest(str(file), self._dataset.name)

@@ -22,9 +22,9 @@ from ..model.indexing import require_roi
 from ..model.meta import Axis, interpolatable
 from ..model.opened import Opened
 from ..storage.metadata.axes import axis_roles
-from ..units import Quantity, without_noise
+from ..units import Quantity, in_unit, without_noise
 
-#: Numbers for the names of arrays that are made without a name.
+#: Numbers for the names of arrays that have none.
 _COUNTER = itertools.count()
 
 _TOKENS: dict[int, tuple[weakref.ref[Any], str]] = {}
@@ -32,7 +32,7 @@ _LOCK = threading.RLock()
 
 
 def _forget(key: int, _: Any, lock: Any = _LOCK, tokens: dict[int, Any] = _TOKENS) -> None:
-    # at the end of the interpreter arrays are let go when this module's names are gone already
+    # at the end of the interpreter arrays are freed after the names of this module
     with lock:
         known = tokens.get(key)
         if known is not None and known[0]() is None:
@@ -41,7 +41,7 @@ def _forget(key: int, _: Any, lock: Any = _LOCK, tokens: dict[int, Any] = _TOKEN
 
 @attrs.frozen(eq=False, repr=False)
 class Voxels:
-    """An array in memory and a token that says which: voxels are told apart by where they live."""
+    """An array in memory, and a token that identifies it: two numpy arrays have two tokens, even if they are equal."""
 
     data: np.ndarray[Any, Any]
     token: str
@@ -65,6 +65,7 @@ class Voxels:
 
     @classmethod
     def of(cls, data: Any) -> Voxels:
+        """attrs converter: the voxels of a numpy array, or of a ``.npy`` file."""
         if isinstance(data, Voxels):
             return data
         if isinstance(data, str) and data.endswith(".npy"):
@@ -90,11 +91,6 @@ class Voxels:
             return cls(data, _TOKENS[key][1])
 
 
-def to_voxels(value: Any) -> Voxels:
-    """attrs converter: a numpy array of voxels."""
-    return Voxels.of(value)
-
-
 @attrs.frozen(eq=False, repr=False)
 class NumpyArrayConfig(SourceConfig):
     """Voxels in memory.
@@ -110,7 +106,7 @@ class NumpyArrayConfig(SourceConfig):
         voxel_size: A length per spatial axis; 1 by default.
         axes: Names of all axes, or of the spatial ones; by default the last three are z, y, x.
         unit: The unit of bare lengths here; by default that of the tree.
-        interpolatable: Overrides the rule by dtype.
+        interpolatable: Overrides the default, which follows from the dtype.
 
     >>> import gp_arrays as gpa, numpy as np
     >>> config = gpa.NumpyArrayConfig("a", data=np.arange(6).reshape(2, 3), voxel_size=(2, 1))
@@ -118,7 +114,7 @@ class NumpyArrayConfig(SourceConfig):
     array([1, 4])
     """
 
-    data: Voxels = attrs.field(converter=to_voxels)
+    data: Voxels = attrs.field(converter=lambda data: Voxels.of(data))
     offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     voxel_size: tuple[Quantity, ...] | None = attrs.field(
         default=None,
@@ -164,8 +160,8 @@ class NumpyOpened(Opened):
         self.nonspatial = tuple(Axis(n, s) for n, s in zip(names[:count], data.shape, strict=False))
         self.spatial_axes = names[count:]
         self.voxel_size, self.offset = without_noise(
-            _in(config.unit, config.voxel_size or (Quantity.parse(1),) * dims),
-            _in(config.unit, config.offset or (Quantity.parse(0),) * dims),
+            in_unit(config.voxel_size or (Quantity.parse(1),) * dims, config.unit),
+            in_unit(config.offset or (Quantity.parse(0),) * dims, config.unit),
         )
         self.attrs = {}
         self.location = f"numpy array of shape {data.shape}"
@@ -185,14 +181,10 @@ class NumpyOpened(Opened):
         return self._data
 
 
-def _in(unit: str | None, lengths: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
-    return tuple(Quantity(q.value, q.unit or unit) for q in lengths)
-
-
 def numpy_config(
     data: Any, roi: Roi | None, voxel_size: Sequence[Any] | None, axes: Sequence[str] | None, name: str | None
 ) -> NumpyArrayConfig:
-    """The config of voxels at a roi. Raises RequestError where the roi does not suit the voxels.
+    """The config of voxels at a roi. Raises RequestError if the roi is not a whole number of voxels.
 
     The arguments are those of ``Array.from_numpy``.
     """

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import re
 import time
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.fields import VoxelSize
 from ..model.meta import CHANNEL, Axis, interpolatable
+from ..model.nested import digest
 from ..model.opened import Opened
 from ..model.urls import Url, to_store, to_store_options
 from ..storage.access.remote import StorePath, store_path
@@ -27,11 +26,11 @@ from ..storage.access.stamps import is_due
 from ..storage.metadata.pyramids import level_of_size
 from ..storage.precomputed.info import Info, Scale, require_encoding
 from ..storage.precomputed.volumes import read_box, read_chunk, read_info
-from ..units import DEFAULT_UNIT, Quantity, without_noise
+from ..units import DEFAULT_UNIT, Quantity, in_unit, without_noise
 
 
 def to_volume(value: Any) -> Path | Url:
-    """attrs converter: a path or URL, with or without the name of the format that Neuroglancer puts there."""
+    """attrs converter: a path or URL, with or without the name of the format that Neuroglancer adds to it."""
     if isinstance(value, (str, Path)):
         value = re.sub(r"^precomputed:/*(?=[a-z0-9+]+:|/)|/?\|neuroglancer-precomputed:?$", "", str(value))
     return to_store(value)
@@ -47,8 +46,8 @@ class PrecomputedArrayConfig(SourceConfig):
     """A scale of a volume in Neuroglancer's precomputed format, in a folder or behind a URL.
 
     Axes are z, y, x, several channels an axis ``c`` before them. Chunks are raw, ``compressed_segmentation``,
-    JPEG, PNG or JPEG XL, in files of their own or in shards. Voxel size and offset are those that the volume says, in
-    nanometers; what is given here wins. Chunks that are not there are 0. Chunks that are images need
+    JPEG, PNG or JPEG XL, in files of their own or in shards. Voxel size and offset are those of its ``info``, in
+    nanometers; the arguments here win. Absent chunks are 0. Chunks that are images need
     ``pip install 'gp_arrays[tiff]'``.
 
     Args:
@@ -98,7 +97,7 @@ class PrecomputedArrayConfig(SourceConfig):
 
 
 class PrecomputedOpened(Opened):
-    """An opened volume: what it says of itself is asked for when it is opened, its voxels when they are read."""
+    """An opened volume. Its ``info`` is read when it is opened, its voxels when they are requested."""
 
     spatial_axes = ("z", "y", "x")
     dialect = "Neuroglancer precomputed"
@@ -115,9 +114,9 @@ class PrecomputedOpened(Opened):
         self.shape, self.chunks = (*leads, *scale.size), (*leads, *scale.chunk)
         self.codec = scale.encoding
         self.dtype = info.dtype.newbyteorder("=")
-        sizes = _in_unit(config.voxel_size, config.unit) or _voxel_size(scale, config.unit)
+        sizes = in_unit(config.voxel_size or (), config.unit) or _voxel_size(scale, config.unit)
         corner = tuple(Quantity(s.value * b, s.unit) for s, b in zip(sizes, scale.begin, strict=False))
-        self.voxel_size, self.offset = without_noise(sizes, _in_unit(config.offset, config.unit) or corner)
+        self.voxel_size, self.offset = without_noise(sizes, in_unit(config.offset or (), config.unit) or corner)
         declared = interpolatable(self.dtype) and not info.is_labels
         self.interpolatable = declared if config.interpolatable is None else config.interpolatable
         self.attrs = {}
@@ -133,11 +132,11 @@ class PrecomputedOpened(Opened):
         return (voxels if self.nonspatial else voxels[0]).astype(self.dtype, copy=False)
 
     def _find_folder(self) -> bool:
-        """Whether there is a folder for the chunks of the scale; behind a URL there are no folders."""
+        """True if the chunks of the scale have a folder, or if the volume is behind a URL, where there are no folders."""
         return not isinstance(self._root, Path) or (self._root / self._scale.key).is_dir()
 
     def _require_unchanged(self) -> None:
-        """Raises StoreError unless the volume is still what it was: chunks that are not there are 0."""
+        """Raises StoreError if the volume has changed. Otherwise absent chunks are 0."""
         if read_info(self._root) != self._info or self._find_folder() != self._has_folder:
             raise StoreError("the volume has changed since it was opened", found=self.location)
 
@@ -152,9 +151,8 @@ class PrecomputedOpened(Opened):
         for scale in self._info.scales:
             with contextlib.suppress(StoreError):  # a scale that cannot be read is no level
                 opened.append(PrecomputedOpened(config.with_fields(scale=scale.key), self._root, self._info))
-        sizes = [[size.to("m") for size in each.voxel_size] for each in (self, *opened)]
-        larger = [i for i, size in enumerate(sizes) if _is_larger(size, sizes[0])]
-        return [opened[i - 1] for i in sorted(larger, key=lambda i: math.prod(sizes[i]))]
+        coarser = [each for each in opened if self.is_finer_than(each)]
+        return sorted(coarser, key=lambda each: math.prod(size.to("m") for size in each.voxel_size))
 
     def chunk_of(self, index: Sequence[int]) -> tuple[str, str]:
         spatial = index[len(self.nonspatial) :]
@@ -163,7 +161,7 @@ class PrecomputedOpened(Opened):
         return self._scale.chunk_key(position), "present" if present else "absent: 0"
 
     def fingerprint(self) -> str:
-        return hashlib.blake2b(f"{self.location} {self._info}".encode(), digest_size=16).hexdigest()
+        return digest(self.location, str(self._info))
 
 
 def _voxel_size(scale: Scale, unit: str | None) -> tuple[Quantity, ...]:
@@ -194,11 +192,3 @@ def _find_scale(config: PrecomputedArrayConfig, info: Info) -> Scale:
         allowed = f"0 to {len(keys) - 1}, {', '.join(keys)}, or a voxel size"
         raise StoreError("there is no such scale", quoted(config.scale), allowed)
     return info.scales[wanted]
-
-
-def _is_larger(size: Sequence[Fraction], other: Sequence[Fraction]) -> bool:
-    return list(size) != list(other) and all(a >= b for a, b in zip(size, other, strict=True))
-
-
-def _in_unit(lengths: tuple[Quantity, ...] | None, unit: str | None) -> tuple[Quantity, ...] | None:
-    return None if lengths is None else tuple(Quantity(each.value, each.unit or unit) for each in lengths)

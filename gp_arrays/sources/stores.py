@@ -63,7 +63,7 @@ def create_zarr(
         num_channels: The length of the channel axis, where there is one.
         write_size: What is written at once, in world units; chunks are made to fit it.
         mode: How the returned array is opened.
-        overwrite: Whether an array that is there is replaced. Groups never are.
+        overwrite: True if an existing array is replaced. Groups are never replaced.
         unit: The world unit.
         channel_names: Names of the channels.
         chunks: In voxels, instead of ``write_size``. Axes before the spatial ones may be left out.
@@ -75,11 +75,11 @@ def create_zarr(
         storage_options: Options of fsspec for a URL; secrets belong in the environment.
 
     Raises:
-        ConfigError: Values that do not fit, found before anything is touched.
-        StoreError: An array is there already, or the store cannot be written. What
-            was there before is then there still (not at a URL, where nothing can be renamed: it is removed first).
+        ConfigError: Values that do not fit. Nothing has been written then.
+        StoreError: There is an array already, or the store cannot be written. What existed before is
+            unchanged then (except at a URL, where nothing can be renamed: it is removed first).
     """
-    # all that can be wrong is found before anything is touched
+    # all arguments are checked before anything is written
     store, dataset = named("path", to_store, path), named("dataset", to_text, dataset).strip("/")
     options = named("storage_options", to_store_options, storage_options)
     root = store_path(store, options)
@@ -142,7 +142,7 @@ def create_zarr(
 def _lengths(values: Any, dims: int, what: str, dataset: str) -> tuple[int, ...]:
     """One positive integer per axis. Raises ConfigError."""
     try:
-        lengths = tuple(to_integer(value) for value in items_of(values, "integers"))
+        lengths = tuple(map(to_integer, items_of(values, "integers")))
     except ConfigError as error:
         raise ConfigError(f"{what}: {error.problem}", error.found, error.allowed, (dataset,)) from None
     if len(lengths) != dims or any(length <= 0 for length in lengths):
@@ -166,11 +166,12 @@ def _axes(axes: Sequence[str] | None, ndim: int, dims: int, dataset: str) -> tup
 
 
 def _may_replace(root: StorePath, dataset: str, overwrite: bool) -> bool:
-    """Whether something is there that may be replaced. Raises StoreError where it may not."""
+    """True if there is an array that may be replaced. Raises StoreError if what exists may not be replaced."""
     folder = root / dataset
-    there = what_is_there(root, dataset)
-    if there == "group" and (dataset or has_folders(folder)):
+    kind = what_is_there(root, dataset)
+    if kind == "group" and (dataset or has_folders(folder)):
         raise StoreError("a group is there already", found=str(folder), allowed="another dataset name")
-    if there == "array" and not overwrite:
-        raise StoreError("an array is there already", found=str(folder), allowed="overwrite=True replaces it")
-    return there is not None
+    if kind in ("array", "chunks") and not overwrite:
+        problem = "an array is there already" if kind == "array" else "chunks of an array that is gone are there"
+        raise StoreError(problem, found=str(folder), allowed="overwrite=True replaces it")
+    return kind is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import re
@@ -16,13 +15,14 @@ import numpy as np
 from ..errors import StoreError, TreeError
 from ..model import fields
 from ..model.base import SourceConfig
-from ..model.meta import CHANNEL, Axis, interpolatable
-from ..model.opened import Opened
+from ..model.meta import interpolatable
+from ..model.nested import digest
 from ..storage.access.files import File
 from ..storage.metadata.axes import roles_of
 from ..storage.metadata.documents import require_on_disk
 from ..storage.tiff.images import Image, read_image
 from ..units import DEFAULT_UNIT, Quantity, parse_unit, without_noise
+from .stored_opened import StoredOpened
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class TiffArrayConfig(SourceConfig):
     """A TIFF file (BigTIFF, OME-TIFF, ImageJ hyperstack, pages), or a stack of TIFF or PNG slices, read lazily.
 
     Only the tiles, strips or rows that a region touches are read. Axes and voxel sizes come from OME-XML, from
-    what ImageJ wrote or from resolution tags; what is given here wins. One axis that the file does not name
+    what ImageJ wrote or from resolution tags; the arguments here win. One axis that the file does not name
     is z. Channels and other non-spatial axes are moved first, colours are channels. What compression needs
     beyond deflate comes with ``pip install 'gp_arrays[tiff]'``.
 
@@ -86,8 +86,8 @@ class TiffArrayConfig(SourceConfig):
         return TiffOpened(self)
 
 
-class TiffOpened(Opened):
-    """Opened images: what they say of themselves is read when it is made, voxels when they are asked for."""
+class TiffOpened(StoredOpened):
+    """Opened images. Their metadata are read when they are opened, voxels when they are requested."""
 
     def __init__(self, config: TiffArrayConfig) -> None:
         require_on_disk(config.file_name)
@@ -95,7 +95,7 @@ class TiffOpened(Opened):
         self._files, self._is_stack = _files(config.file_name)
         self._images: dict[int, Image] = {}
         for number in range(0, len(self._files), len(self._files) // COMPARED + 1):
-            first = self._image(number)
+            self._image(number)
         first = self._images[0]
         letters, shape, chunks = _letters(first.axes), first.shape, first.chunks
         if self._is_stack:
@@ -104,34 +104,24 @@ class TiffOpened(Opened):
             found = f"{', '.join(letters)}, shape {shape} in {self.location}"
             raise StoreError("cannot tell what its axes mean", found, "`axes=` names them")
         axes, leads = roles_of(len(shape), config.axes, letters)
-        spatial = [axis for axis, lead in enumerate(leads) if not lead]
-        self._order = [axis for axis, lead in enumerate(leads) if lead] + spatial
-        self.nonspatial = tuple(
-            Axis(
-                axes[i],
-                shape[i],
-                first.channels if (axes[i], shape[i]) == (CHANNEL, len(first.channels or ())) else None,
-            )
-            for i in self._order[: -len(spatial)]
-        )
-        self.spatial_axes = tuple(axes[i] for i in spatial)
-        self.shape = tuple(shape[i] for i in self._order)
-        self.chunks = tuple(chunks[i] for i in self._order)
+        self.arrange(axes, leads, shape, chunks, first.channels)
         self.dtype = first.dtype.newbyteorder("=")
         self.attrs = {}
         self.interpolatable = interpolatable(self.dtype) if config.interpolatable is None else config.interpolatable
-        units = config.units or (None,) * len(spatial)
-        if len(units) != len(spatial):
-            found, allowed = ", ".join(config.units or ()), f"{len(spatial)}: {', '.join(self.spatial_axes)}"
+        dims = len(self.spatial_axes)
+        units = config.units or (None,) * dims
+        if len(units) != dims:
+            found, allowed = ", ".join(config.units or ()), f"{dims}: {', '.join(self.spatial_axes)}"
             raise TreeError("its units are not one per spatial axis", found, allowed)
-        sizes = config.voxel_size or self._stated(first, [(letters[i], axes[i]) for i in spatial])
+        sizes = config.voxel_size or self._stated(first, [(letters[i], axes[i]) for i in self._order[-dims:]], units)
         self.voxel_size, self.offset = without_noise(
-            _in_units(sizes, units, config.voxel_size is None),
-            _in_units(config.offset or (Quantity.parse(0),) * len(spatial), units, False),
+            _in_units(sizes, units), _in_units(config.offset or (Quantity.parse(0),) * dims, units)
         )
 
-    def _stated(self, image: Image, axes: Sequence[tuple[str, str]]) -> tuple[Quantity, ...]:
-        """Voxel sizes by the letters of axes, else by the names that the user gave them."""
+    def _stated(
+        self, image: Image, axes: Sequence[tuple[str, str]], units: Sequence[str | None]
+    ) -> tuple[Quantity, ...]:
+        """Voxel sizes by the letters of axes, else by the names that the user gave them; ``units`` replace the file's."""
         try:
             stated = image.lengths()
         except StoreError as error:
@@ -141,10 +131,11 @@ class TiffOpened(Opened):
         if unstated:
             self.assumed = (f"voxel size along {unstated}: 1 nm assumed",)
             logger.warning("%s says no voxel size along %s: 1 nm assumed", self.location, unstated)
-        return tuple(size or Quantity.parse(1, DEFAULT_UNIT) for size in sizes)
+        lengths = [size or Quantity.parse(1, DEFAULT_UNIT) for size in sizes]
+        return tuple(Quantity(each.value, unit or each.unit) for each, unit in zip(lengths, units, strict=True))
 
     def _image(self, number: int) -> Image:
-        """What a file says of its image, looked at once."""
+        """The metadata of the image of a file, read once."""
         image = self._images.get(number)
         if image is None:
             image = self._images[number] = read_image(self._files[number])
@@ -158,13 +149,13 @@ class TiffOpened(Opened):
         return image
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
-        box = [index[self._order.index(axis)] for axis in range(len(index))]
+        box = self.box_in_store(index)
         if self._is_stack:
             files, *rest = box
             data = np.stack([self._image(number).read(rest) for number in range(files.start, files.stop)])
         else:
             data = self._images[0].read(box)
-        return data.transpose(self._order)
+        return self.as_delivered(data)
 
     def require_readable(self) -> None:
         for number in range(len(self._files)):
@@ -173,17 +164,17 @@ class TiffOpened(Opened):
     def fingerprint(self) -> str:
         paths = dict.fromkeys([*self._files, *(page.file.path for page in self._images[0].pages)])
         files = [File.of(path.resolve()) for path in paths]
-        return hashlib.blake2b(repr(files).encode(), digest_size=16).hexdigest()
+        return digest(repr(files))
 
 
 def _files(path: Path) -> tuple[list[Path], bool]:
-    """The file, or those that match a pattern in the order of their numbers; and whether it is a pattern."""
+    """The file, or the files that match a pattern in the order of their numbers; and True if it is a pattern."""
     if path.exists() or not re.search(r"[*?[]", str(path)):
         return [path], False
     base = next(parent for parent in path.parents if parent.exists())
     # every second part is a number
-    parts = {found: re.split(r"(\d+)", str(found)) for found in base.glob(str(path.relative_to(base)))}
-    files = sorted(parts, key=lambda found: [int(part) if i % 2 else part for i, part in enumerate(parts[found])])
+    parts = {file: re.split(r"(\d+)", str(file)) for file in base.glob(str(path.relative_to(base)))}
+    files = sorted(parts, key=lambda file: [int(part) if i % 2 else part for i, part in enumerate(parts[file])])
     if not files:
         raise StoreError("no file matches", found=str(path))
     if len({(*parts[file][:-2], parts[file][-1]) for file in files}) == 1 < len(files):
@@ -198,7 +189,7 @@ def _files(path: Path) -> tuple[list[Path], bool]:
 
 
 def _letters(letters: Sequence[str]) -> tuple[str, ...]:
-    """The letters of axes as names: colours are channels, the one that the file does not name is z."""
+    """The letters of axes as names: colours are channels, a single axis without a name is z."""
     names = ["c" if letter == "s" and "c" not in letters else letter for letter in letters]
     unknown = [number for number, name in enumerate(names) if name in "iq"]
     if len(unknown) == 1 and "z" not in names:
@@ -206,11 +197,8 @@ def _letters(letters: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _in_units(lengths: Sequence[Quantity], units: Sequence[str | None], override: bool) -> tuple[Quantity, ...]:
-    """Lengths in the given units: bare ones, or all of them."""
+def _in_units(lengths: Sequence[Quantity], units: Sequence[str | None]) -> tuple[Quantity, ...]:
+    """Lengths, the bare ones in the units of their axes."""
     if len(lengths) != len(units):
         return tuple(lengths)  # refused with the number of axes that there are
-    return tuple(
-        Quantity(length.value, (unit or length.unit) if override else (length.unit or unit))
-        for length, unit in zip(lengths, units, strict=True)
-    )
+    return tuple(Quantity(each.value, each.unit or unit) for each, unit in zip(lengths, units, strict=True))

@@ -23,8 +23,8 @@ class ZarrArrayConfig(SourceConfig):
 
     Voxel size, offset, unit and axes come from its metadata, in each dialect of
     ``gp_arrays.storage.metadata.dialects``: funlib.persistence and DaCapo, OME-NGFF 0.1 to 0.6, COSEM, Paintera, pybdv,
-    n5-viewer, TensorStore, xarray, an XML file of BigDataViewer. ``gp-arrays info`` says which. What is
-    given here wins, also over metadata that are malformed, contradict each other or are not understood,
+    n5-viewer, TensorStore, xarray, an XML file of BigDataViewer. ``gp-arrays info`` shows which. The arguments
+    here win, also over metadata that are malformed, contradict each other or are not understood,
     which are errors. Where nothing says a voxel size, it is 1 nm, with a warning.
     Channels and other non-spatial axes are moved first. Those of one entry are left out in pyramids.
 
@@ -42,12 +42,12 @@ class ZarrArrayConfig(SourceConfig):
             in the environment or in fsspec's own configuration. A store on disk has none.
         voxel_size, offset: One length per spatial axis; the offset is a voxel corner.
         unit: The unit of the lengths, bare ones here and those of the metadata.
-        interpolatable: Overrides the rule by dtype and declared labels.
+        interpolatable: Overrides the default, which follows from the dtype and from declared labels.
 
     >>> import gp_arrays as gpa, numpy as np, tempfile
     >>> store = tempfile.mkdtemp() + "/a.zarr"
-    >>> made = gpa.create_zarr(store, "raw", roi=gpa.Roi((0, 0), (40, 40)), voxel_size=(10, 10), dtype="uint8")
-    >>> made[:, :] = 7
+    >>> array = gpa.create_zarr(store, "raw", roi=gpa.Roi((0, 0), (40, 40)), voxel_size=(10, 10), dtype="uint8")
+    >>> array[:, :] = 7
     >>> gpa.ZarrArrayConfig("raw", store, "raw").array()[gpa.Roi((10, 10), (20, 10))]
     array([[7],
            [7]], dtype=uint8)

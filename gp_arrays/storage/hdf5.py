@@ -1,4 +1,4 @@
-"""Datasets of HDF5 files: what they say of themselves, and their voxels."""
+"""Datasets of HDF5 files: their metadata and their voxels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VOXELS = "buif"
 _VIEW = re.compile(r"t\d+/(s\d+)/(\d+)/cells")
 
 
-#: HDF5 reads for one thread at a time anyway. A process that forks waits until no file is open.
+#: HDF5 serves one thread at a time anyway. A process that forks waits until no file is open.
 _LOCK = threading.Lock()
 os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
@@ -77,7 +77,7 @@ class Dataset:
 
             with contextlib.suppress(ModuleNotFoundError):
                 import hdf5plugin  # noqa: F401 - more codecs, where it is installed
-            self.file.open().close()  # it is still there, and the same
+            self.file.open().close()  # raises if the file has changed
             with _LOCK, h5py.File(self.file.path, "r") as file:
                 dataset = file.get(self.name or "/")
                 if not isinstance(dataset, h5py.Dataset):
@@ -97,7 +97,7 @@ class Dataset:
                 if dataset.is_virtual:
                     self._require_sources(dataset)
                 return np.asarray(dataset[index])
-        self.file.open().close()  # it is still there, and the same
+        self.file.open().close()  # raises if the file has changed
         out = np.empty([part.stop - part.start for part in index], self.dtype)
         missing = []
         for part in parts:
@@ -123,7 +123,7 @@ class Dataset:
 
     @property
     def node(self) -> Node:
-        """What it says of itself, as an array of a store does."""
+        """Its metadata, in the form of those of a Zarr array."""
         return Node(self.name, 0, self.attrs, self.shape, self.dtype, self.chunks)
 
 

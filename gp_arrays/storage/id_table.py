@@ -145,22 +145,22 @@ def table_of_file(path: Path) -> IdTable:
     except OSError as error:
         raise StoreError("cannot read the table of ids", found=f"{path}: {error.strerror}") from error
     version = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    known = _known.get(path)
-    if known is not None and known[0] == version:
-        return known[1]
+    version_and_table = _tables.get(path)
+    if version_and_table is not None and version_and_table[0] == version:
+        return version_and_table[1]
     try:
         table = _read(path, status)
     except TreeError as error:
         raise TreeError(error.problem, f"{error.found} in {path}", error.allowed) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError("cannot read the table of ids", found=f"{path}: {error}") from error
-    if known is not None and known[1].hash != table.hash:
+    if version_and_table is not None and version_and_table[1].hash != table.hash:
         logger.warning("%s has changed: arrays that were opened before have to be opened again", path)
-    _known[path] = version, table
+    _tables[path] = version, table
     return table
 
 
-_known: dict[Path, tuple[tuple[int, ...], IdTable]] = {}
+_tables: dict[Path, tuple[tuple[int, ...], IdTable]] = {}
 
 
 def _read(path: Path, status: os.stat_result) -> IdTable:

@@ -54,42 +54,46 @@ def configs_of_store(location: Path) -> dict[str, SourceConfig]:
     Raises:
         StoreError: Nothing is there, or nothing that holds arrays.
     """
-    if is_url(location) and not str(location).startswith("precomputed:"):
-        store = to_store(location)
-        return configs_of_store(store) if isinstance(store, Path) else _configs_of_url(store)
-    if not location.exists() and re.search(r"[*?[]", str(location)):
+    if str(location).startswith("precomputed:"):
+        return _config_of_volume(str(location))
+    root: Path | Url
+    if is_url(location):
+        url = to_store(location)
+        if isinstance(url, Path):
+            return configs_of_store(url)
+        root, dataset = _split_url(url)
+    elif not location.exists() and re.search(r"[*?[]", str(location)):
         return {location.parent.name or "slices": TiffArrayConfig(location.parent.name or "slices", location)}
-    if str(location).startswith("precomputed:") or ((location / "info").is_file() and not _has_metadata(location)):
-        name = re.split(r"\W", location.name)[0] or "volume"
-        return {name: PrecomputedArrayConfig(name, location)}
-    root, dataset = split_location(location)
-    if root.is_file() and not is_zip(root):
-        return _configs_of_file(root, dataset)
-    paths = _arrays_below(locate_store(root, None), dataset)
-    if not paths:
-        other = folder_format(location)
-        found, remedy = (f"{location} is {other.name}", other.remedy) if other else (str(location), _READ)
-        raise StoreError("the store holds no arrays", found=found, allowed=remedy)
-    return {name: ZarrArrayConfig(name, root, path) for name, path in _names(paths, root).items()}
-
-
-def _configs_of_url(url: Url) -> dict[str, SourceConfig]:
-    """The arrays at ``URL`` or ``URL/DATASET``: the store is the last part that is named as one is, else all of it."""
-    parts = url.text.split("/")
-    ends = [number for number, part in enumerate(parts, 1) if _STORE.search(part)]
-    root, dataset = Url("/".join(parts[: ends[-1] if ends else None])), "/".join(parts[ends[-1] :] if ends else ())
+    else:
+        root, dataset = split_location(location)
+        if root.is_file() and not is_zip(root):
+            return _configs_of_file(root, dataset)
     store = locate_store(root, None)
-    if read_node(store, dataset) is None and (read_json(store / "info") or {}).get("scales"):
-        name = re.split(r"\W", parts[-1])[0] or "volume"
-        return {name: PrecomputedArrayConfig(name, url.text)}
-    paths = _arrays_below(store, dataset) if is_listable(store) else _arrays_named(store, dataset)
+    if read_node(store, dataset) is None and (read_json(store / dataset / "info") or {}).get("scales"):
+        return _config_of_volume(str(store / dataset))
+    paths = _arrays_below(store, dataset) if is_listable(store) else _arrays_in_metadata(store, dataset)
     if not paths:
-        allowed = "URL/DATASET: a web server does not list what it has" if not is_listable(store) else _READ
-        raise StoreError("the store holds no arrays", found=url.text, allowed=allowed)
+        other = folder_format(location) if isinstance(store, Path) else None
+        found, allowed = (f"{location} is {other.name}", other.remedy) if other else (str(store / dataset), _READ)
+        if not is_listable(store):
+            allowed = "URL/DATASET: a web server does not list what it has"
+        raise StoreError("the store holds no arrays", found, allowed)
     return {name: ZarrArrayConfig(name, root, path) for name, path in _names(paths, store).items()}
 
 
-def _arrays_named(root: StorePath, dataset: str) -> list[str]:
+def _config_of_volume(location: str) -> dict[str, SourceConfig]:
+    name = re.split(r"\W", location.rpartition("/")[2])[0] or "volume"
+    return {name: PrecomputedArrayConfig(name, location)}
+
+
+def _split_url(url: Url) -> tuple[Url, str]:
+    """The store and the dataset of ``URL/DATASET``: the store ends with the last part that is named as one is."""
+    parts = url.text.split("/")
+    end = max((number for number, part in enumerate(parts, 1) if _STORE.search(part)), default=len(parts))
+    return Url("/".join(parts[:end])), "/".join(parts[end:])
+
+
+def _arrays_in_metadata(root: StorePath, dataset: str) -> list[str]:
     """Paths of the arrays that the metadata of a store name: an array, a pyramid, or all in consolidated metadata."""
     node = find_node(root, dataset)
     if node.is_array or pyramid_at(root, dataset) is not None:
@@ -109,11 +113,11 @@ def split_location(location: Path) -> tuple[Path, str]:
     The store is the outermost folder with metadata of its own, or that is named as a store is.
     """
     try:
-        there = next((path for path in (location, *location.parents) if path.exists()), None)
-        root = there or location
+        nearest = next((path for path in (location, *location.parents) if path.exists()), None)
+        root = nearest or location
         while not root.is_file() and _has_metadata(root) and _has_metadata(root.parent):
             root = root.parent
-        if there is None or (there != location and not (root.is_file() or _has_metadata(root))):
+        if nearest is None or (nearest != location and not (root.is_file() or _has_metadata(root))):
             raise StoreError("there is no such file or folder", found=str(location), allowed=_READ)
         if _has_metadata(root):
             root = next((path for path in (root, *root.parents) if _STORE.search(path.name)), root)
@@ -164,7 +168,7 @@ def _arrays_below(root: StorePath, dataset: str) -> list[str]:
 
 
 def _pyramid_of(root: StorePath, path: str, below: str) -> str | None:
-    """The pyramid that an array is a level of, unless it is above what was asked for."""
+    """The path of the pyramid that an array is a level of, None if it is not below the requested path."""
     pyramid = pyramid_of(root, path)
     if pyramid is None or (below and not f"{pyramid.group}/".startswith(f"{below}/")):
         return None
@@ -172,7 +176,7 @@ def _pyramid_of(root: StorePath, path: str, below: str) -> str | None:
 
 
 def _volumes(shapes: Mapping[str, Sequence[int]]) -> list[str]:
-    """Paths without those of lists of numbers and points, if there is anything else."""
+    """The paths of volumes, without lists of numbers and points; all paths if there is nothing else."""
     volumes = [
         path
         for path, shape in shapes.items()
@@ -182,7 +186,7 @@ def _volumes(shapes: Mapping[str, Sequence[int]]) -> list[str]:
 
 
 def _names(paths: Sequence[str], root: StorePath) -> dict[str, str]:
-    """Paths by the shortest names that tell them apart: their last parts."""
+    """Paths by the shortest different names: as many of their last parts as are needed."""
     names: dict[str, str] = {}
     for path in paths:
         parts = path.split("/") if path else [re.split(r"\.(?=[^.]*[A-Za-z])", root.name)[0] or "array"]
@@ -208,7 +212,7 @@ def unit_of_configs(configs: Iterable[SourceConfig]) -> str:
 
 
 def with_labels_recognised(config: SourceConfig) -> SourceConfig:
-    """The same config, not interpolatable if its path says that it holds labels and nothing else does.
+    """The same config, with ``interpolatable=False`` if only its path says that it holds labels.
 
     Raises StoreError.
     """

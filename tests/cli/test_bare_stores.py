@@ -90,6 +90,9 @@ def test_a_part_of_a_store(store, capsys, path, names):
 def test_init_writes_a_tree_that_works_at_once(store, capsys, tmp_path):
     code, out, err = call(capsys, "init", "a.zarr")
     assert (code, err) == (0, "")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "tree.toml").write_text(out)
+    assert gpa.load_tree("folder/tree.toml")["raw"].array()[0, 0, 0] == 7
     (tmp_path / "tree.toml").write_text(out)
     written = tomllib.loads(out)
     assert written["unit"] == "pm"
@@ -99,7 +102,7 @@ def test_init_writes_a_tree_that_works_at_once(store, capsys, tmp_path):
         "other/ids": "other/ids",
         "raw": "em/raw",
     }
-    assert {entry["file_name"] for name, entry in written.items() if name != "unit"} == {"a.zarr"}
+    assert {entry["file_name"] for name, entry in written.items() if name != "unit"} == {str(store)}
     assert "# a pyramid of 2 levels; this is the finest" in out
     code, out, _ = call(capsys, "info", "tree.toml")
     assert code == 0
@@ -231,6 +234,35 @@ def test_a_store_at_a_url(memory, capsys, tmp_path):
     assert gpa.load_tree("tree.toml")["raw"].array()[0, 0, 0] == 7
     code, _, err = call(capsys, "info", f"{memory}/nothing.zarr")
     assert (code, err[:31]) == (1, "error: the store holds no array")
+
+
+@pytest.mark.parametrize("left", [["0/0"], ["0.1", ".zattrs"], ["c/0/1"], [".zattrs"]])
+def test_what_a_stopped_program_left_at_a_url_is_replaced(memory, left):
+    place = f"{memory}/a.zarr/new"
+    for key in left:
+        fsspec.filesystem("memory").pipe_file(f"{place}/{key}".removeprefix("memory:/"), b"{}")
+    arguments = (f"{memory}/a.zarr", "new", gpa.Roi((0, 0), (4, 4)), (1, 1), "uint8")
+    with pytest.raises(gpa.StoreError, match="chunks of an array that is gone are there.*overwrite=True"):
+        gpa.create_zarr(*arguments)
+    array = gpa.create_zarr(*arguments, overwrite=True)
+    assert not array[:].any()
+    fsspec.filesystem("memory").pipe_file("/bucket/a.zarr/notes/read.me", b"keep")
+    with pytest.raises(gpa.StoreError, match="something that is not a Zarr array"):
+        gpa.create_zarr(f"{memory}/a.zarr", "notes", *arguments[2:], overwrite=True)
+    assert fsspec.filesystem("memory").cat("/bucket/a.zarr/notes/read.me") == b"keep"
+
+
+def test_the_table_of_a_remote_volume_takes_one_request(http, tmp_path, capsys, monkeypatch):
+    scale = {"key": "8_8_8", "size": [4, 3, 2], "resolution": [8, 8, 8], "encoding": "raw"}
+    scale |= {"chunk_sizes": [[4, 4, 4]], "voxel_offset": [0, 0, 0]}
+    (tmp_path / "volume").mkdir()
+    info = {"type": "image", "data_type": "uint8", "num_channels": 1, "scales": [scale]}
+    (tmp_path / "volume" / "info").write_text(json.dumps(info))
+    asked = []
+    monkeypatch.setattr(QuietHandler, "log_message", lambda handler, *_: asked.append(handler.path))
+    code, out, _ = call(capsys, "info", f"{http}/volume")
+    assert (code, list(table_of(out))) == (0, ["volume"])
+    assert asked.count("/volume/info") == 1
 
 
 def test_a_store_at_a_web_server(http, store, capsys):

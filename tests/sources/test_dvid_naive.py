@@ -540,8 +540,7 @@ def token_of_dsg(server: DVIDServer) -> None:
 
 
 def no_token(patch: Patch) -> None:
-    patch.setattr(dvid_http, "_session", None)
-    patch.setattr(dvid_http, "_authorize", lambda request: request)
+    patch.setattr(dvid_http.session(), "auth", lambda request: request)
 
 
 @case(token_of_dvid)

@@ -817,6 +817,9 @@ def test_names_of_channels_that_select_takes(
     config = gpa.ZarrArrayConfig("a", write(tmp_path, {".zarray": array_v2(2, 4, 6), ".zattrs": attributes}), "")
     (config.file_name / "0.0.0").write_bytes(np.repeat(np.arange(2, dtype=np.uint8), 24).tobytes())
     assert config.array().channels == names
+    stated = attributes.get("channel_names", ["a", None])
+    told = stated != list(names) and None not in stated
+    assert config.verify() == (True, f"ok, but a: channels without names: {stated!r} for 2 channels" if told else "ok")
     for number, name in enumerate(names):
         selected = gpa.SelectArrayConfig("s", config, channels=[name]).array()
         assert (selected[:] == number).all()

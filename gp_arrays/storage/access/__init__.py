@@ -1,1 +1,1 @@
-"""Where the bytes of a store lie: files, zip files, and URLs."""
+"""Access to the bytes of a store: in files, in zip files, at URLs."""

@@ -1,6 +1,6 @@
-"""Reading the files of a store: their bytes, None if nothing is there, an error in all other cases.
+"""Reads files of a store: returns their bytes, or None if nothing exists under that name; all else is an error.
 
-Both zarrs return fill value for a chunk that they do not get, whatever the reason.
+zarr 2 and zarr 3 return fill values for a chunk that cannot be read, whatever the reason.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ MAX_FOLDERS, MAX_NAMES = 256, 2000
 
 
 def read_file(path: StorePath, start: int = 0, stop: int | None = None) -> bytes | None:
-    """The bytes of a file, or of a key in a remote store, from ``start`` to ``stop``; None if nothing is there.
+    """The bytes of a file, or of a key in a remote store, from ``start`` to ``stop``; None if it does not exist.
 
     A negative ``start`` counts from the end.
 
     Raises:
-        OSError: Something is there that cannot be read: a link whose target is missing (also
+        OSError: It exists and cannot be read: a link whose target is missing (also
             in place of a folder above), a folder, a named pipe, a file that may not be read. Or a
-            remote store does not say whether anything is there.
+            remote store does not say whether the key exists.
     """
     if isinstance(path, RemotePath):
         return path.read(start, stop)
@@ -72,7 +72,7 @@ def leads_to(entry: os.DirEntry[str] | RemoteEntry, folder: bool) -> bool:
 
 
 def is_there(path: StorePath) -> bool:
-    """True if there is something of that name, be it a link whose target is missing. Raises OSError."""
+    """True if something has that name, even a link whose target is missing. Raises OSError."""
     return path.exists() if isinstance(path, RemotePath) else os.path.lexists(path)
 
 
@@ -92,7 +92,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def read_unless_absent(path: Path, start: int = 0, stop: int | None = None) -> bytes | None:
-    """The bytes of a file that was not found; None if nothing is there, nor in place of a folder above it."""
+    """The bytes of a file that was not found; None if neither it nor anything in place of a folder above it exists."""
     obstacle = find_obstacle(path)
     if obstacle is None:
         return None
@@ -103,10 +103,10 @@ def read_unless_absent(path: Path, start: int = 0, stop: int | None = None) -> b
 
 
 def require_whole(data: bytes, in_blosc: bool) -> None:
-    """Raises OSError for a chunk whose file is cut short.
+    """Raises OSError for a chunk whose file is truncated.
 
-    zarr and the codecs notice most such chunks themselves. Blosc reads on in memory that is
-    not the chunk's, and zarr 2 leaves memory as it is for an empty one in gzip.
+    zarr and the codecs notice most such chunks themselves. Blosc reads beyond the end of the
+    chunk, and zarr 2 returns uninitialised memory for an empty chunk in gzip.
     """
     size = len(data)
     expected = int.from_bytes(data[12:16], "little") if in_blosc and size >= BLOSC_HEADER else 1
@@ -115,7 +115,7 @@ def require_whole(data: bytes, in_blosc: bool) -> None:
 
 
 def find_obstacle(path: Path) -> str | None:
-    """What is in place of a file that was not found, or of a folder above it; None if nothing is there."""
+    """What exists in place of a file that was not found, or of a folder above it; None if nothing does."""
     for part in (path, *path.parents):
         try:
             mode = os.lstat(part).st_mode
@@ -128,7 +128,7 @@ def find_obstacle(path: Path) -> str | None:
 
 
 class FolderNames:
-    """The names in a folder and in those below it: absent files then cost one listing of their folder a second.
+    """The names in a folder and in those below it. With them absent files cost one listing of their folder per second.
 
     Links are among the names, also those whose targets are missing. Threads share an object
     without a lock: at worst two of them list the same folder.

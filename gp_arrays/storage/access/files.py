@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, that are still what they were, and disks that are full before it matters."""
+"""Files that are written completely or not at all, files that must not change, and disk space that is reserved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .remote import RemotePath, StorePath
 
 @contextlib.contextmanager
 def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
-    """Raises StoreError, which names ``path``, for what the system refuses meanwhile."""
+    """Turns errors of the system in the block into a StoreError that names ``path``."""
     try:
         yield
     except GpArraysError:
@@ -29,10 +29,10 @@ def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
 
 
 def replace_file(path: StorePath, content: str | bytes, durable: bool = False, problem: str = "cannot write") -> None:
-    """Write a file, or what has a key in a remote store, at once: a reader sees the old one or the new one, and nothing else is left.
+    """Write a file, or a key in a remote store, in one step: a reader sees the old content or the new one.
 
-    The new file has the mode of the old one, else the usual one of new files; a link stays
-    a link, to the new file. With ``durable`` all this also holds after a power failure.
+    The new file has the mode of the old one, if there is one. A link stays a link, to the new
+    file. No other file is left. With ``durable`` all this also holds after a power failure.
     Raises StoreError, whose first words are ``problem``.
     """
     data = content.encode() if isinstance(content, str) else content
@@ -67,9 +67,9 @@ def _force_entries(folder: Path) -> None:
 
 
 def reserve_file(path: Path, size: int) -> None:
-    """Give a file of zeros all its room on the disk, so that writing into it later needs none.
+    """Create a file of zeros and reserve its space on the disk, so that writing to it later cannot fail for lack of space.
 
-    Raises StoreError where there is no room.
+    Raises StoreError if there is not enough space.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def reserve_file(path: Path, size: int) -> None:
             try:
                 os.posix_fallocate(file.fileno(), 0, max(size, 1))
             except OSError as error:
-                # not every file system can; then it is as if nobody had asked
+                # not every file system can reserve space
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     path.unlink()
                     raise
@@ -86,7 +86,7 @@ def reserve_file(path: Path, size: int) -> None:
 
 @attrs.frozen
 class File:
-    """A file as it was when it was opened first.
+    """A file in the state in which it was first opened.
 
     Attributes:
         path: The file.
@@ -106,7 +106,7 @@ class File:
         return cls(path, status.st_size, status.st_mtime_ns)
 
     def open(self) -> FileIO:
-        """The file, opened by the thread and process that reads. Raises StoreError where it is another now."""
+        """The opened file, for one thread. Raises StoreError if it has changed."""
         file = _open(self.path)
         status = os.fstat(file.fileno())
         if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):

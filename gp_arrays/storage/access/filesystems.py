@@ -1,4 +1,4 @@
-"""File systems of fsspec, one a process for each server and its options, and what their errors mean."""
+"""File systems of fsspec, one in each process for each server and its options; and the meaning of their errors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _inherited: list[Any] = []
 
 
 def _forget_filesystems() -> None:
-    """A forked process has neither the thread of its parent's event loop nor may it use its connections."""
+    """A forked process does not have the thread of its parent's event loop, and must not use its connections."""
     global _filesystems, _lock, _archive_lock
     _inherited.append(_filesystems)
     _filesystems, _lock, _archive_lock = {}, threading.Lock(), threading.Lock()
@@ -64,7 +64,7 @@ os.register_at_fork(after_in_child=_forget_filesystems)
 
 
 def call(filesystem: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-    """Call a method of a file system, within bounds of time where it is asynchronous."""
+    """Call a method of a file system, with a timeout if it is asynchronous."""
     from fsspec.archive import AbstractArchiveFileSystem
     from fsspec.asyn import sync
 
@@ -77,7 +77,7 @@ def call(filesystem: Any, method: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def filesystem_of(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    """The file system of a URL, made once a process, and the path in it. Raises StoreError."""
+    """The file system of a URL, created once in each process, and the path in it. Raises StoreError."""
     first, chain, rest = url.partition("::")
     protocol, _, below = first.partition("://")
     server = "" if chain else below.partition("/")[0]
@@ -96,7 +96,7 @@ def _new_filesystem(url: str, protocol: str, defaults: Mapping[str, Any], option
     try:
         filesystem, _ = url_to_fs(url, **{**options, **defaults, "skip_instance_cache": True})
         if protocol in ("http", "https", "s3", "s3a"):
-            # now, as two threads that read first would each make one
+            # now, because two threads that read at once would each create one
             sync(filesystem.loop, filesystem.set_session, timeout=LONGEST)
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
@@ -113,7 +113,7 @@ def _new_filesystem(url: str, protocol: str, defaults: Mapping[str, Any], option
 
 
 def _defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that bound the time of a request, leave repetitions to us, and remember no listings."""
+    """Options with timeouts, without repetitions, which this library does itself, and without a cache of listings."""
     if protocol in ("http", "https"):
         from aiohttp import ClientTimeout
 
@@ -146,7 +146,7 @@ def time_of(info: Mapping[str, Any]) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """An error, and those that it was raised for."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, GpArraysError):  # the caller may handle one of ours
@@ -155,8 +155,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def status_of(error: Exception) -> int | None:
-    """The status of the server's reply, where there was one."""
-    for cause in _chain(error):
+    """The status of the server's reply, None if there was no reply."""
+    for cause in causes(error):
         response = getattr(cause, "response", None)
         if isinstance(response, Mapping):
             found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -170,7 +170,7 @@ def status_of(error: Exception) -> int | None:
 
 def may_pass(error: Exception) -> bool:
     """True for a lost connection, a reply that ends too early, no reply in time, and a busy server."""
-    names = {kind.__name__ for cause in _chain(error) for kind in type(cause).__mro__}
+    names = {kind.__name__ for cause in causes(error) for kind in type(cause).__mro__}
     status = status_of(error)
     return status in PASSING if status is not None else bool(names & _LOST) and not names & _FINAL
 

@@ -1,6 +1,6 @@
-"""Keys of remote stores, read and written through fsspec: what may pass is tried again, all else is an error.
+"""Keys of remote stores, read and written through fsspec. Failures that may pass are tried again, all others are errors.
 
-A store that says "not found" is believed. Nothing else means that a key is absent: refused access, a server that does
+A key is absent only if the store says "not found". Refused access and a server that does
 not reply or breaks off are errors that name the URL, without the secrets that it or a reply may hold.
 """
 
@@ -23,14 +23,15 @@ from .stamps import REMOTE_STAMPS
 
 T = TypeVar("T")
 
-# what was read under each URL while an array is opened, which asks for most documents several times
+# what was read at each URL while an array is opened, which needs most documents several times
 _documents: ContextVar[dict[str, bytes | None] | None] = ContextVar("documents", default=None)
 
 
 @contextmanager
 def documents_read_once() -> Iterator[None]:
-    """Meanwhile each document of a remote store is asked for once."""
-    token = _documents.set({})
+    """In the block each document of a remote store is requested once. Only metadata should be read in it."""
+    outer = _documents.get()
+    token = _documents.set({} if outer is None else outer)
     try:
         yield
     finally:
@@ -38,7 +39,7 @@ def documents_read_once() -> Iterator[None]:
 
 
 class AccessError(StoreError):
-    """The store refuses access: perhaps because nothing has that key."""
+    """The store refuses access, perhaps because the key does not exist."""
 
 
 class Truncated(ConnectionError):
@@ -47,7 +48,7 @@ class Truncated(ConnectionError):
 
 @attrs.frozen(repr=False)
 class RemotePath:
-    """A key in a remote store, or what several keys begin with. It is read as paths on disk are.
+    """A key in a remote store, or a prefix of keys. It has the methods of a path on disk that are needed.
 
     Args:
         url: The URL, without a slash at its end.
@@ -86,7 +87,7 @@ class RemotePath:
         return not self.url.startswith(("http://", "https://"))
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes | None:
-        """The bytes from ``start`` to ``stop``, None if the store says that nothing has this key.
+        """The bytes from ``start`` to ``stop``, None if the store says that the key does not exist.
 
         A negative ``start`` counts from the end. Raises StoreError, also where there are fewer bytes up to ``stop``.
         """
@@ -165,7 +166,7 @@ class RemotePath:
             return None
 
     def entries(self) -> Iterator[RemoteEntry]:
-        """What is below, as ``os.scandir`` gives it. Raises StoreError."""
+        """The entries below, as of ``os.scandir``. Raises StoreError."""
         if not self.listable:
             raise StoreError("a web server lists no keys", found=self.url, allowed="the path of an array in the store")
 
@@ -186,7 +187,7 @@ class RemotePath:
         return self._tried(what, lambda filesystem, path: call(filesystem, method, path, *args, **kwargs))
 
     def _tried(self, what: str, action: Callable[[Any, str], T]) -> T:
-        """What an action gives, tried again where it failed for a reason that may pass.
+        """The result of an action, which is tried again if it failed for a reason that may pass.
 
         Raises:
             FileNotFoundError: The store says that nothing is there.
@@ -221,7 +222,7 @@ class RemotePath:
 
 @attrs.frozen
 class RemoteEntry:
-    """A key in a remote store, or what several keys begin with: with the names of ``os.DirEntry``."""
+    """A key in a remote store, or a prefix of keys, with the attributes of ``os.DirEntry``."""
 
     name: str
     above: str
@@ -259,7 +260,7 @@ def store_path(store: Path | Url, options: Mapping[str, Any] | None) -> StorePat
 
 
 def _cut(data: bytes, start: int, stop: int | None) -> bytes:
-    """The bytes that were asked for, where the server may have sent all. Raises Truncated for fewer."""
+    """The requested bytes: some servers ignore the range and send all. Raises Truncated if there are fewer."""
     if stop is None:
         return data[start:] if start < 0 else data
     if len(data) > stop - start:

@@ -1,4 +1,4 @@
-"""How often and when a request to a server is sent again."""
+"""How often a request to a server is repeated, and after which pauses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _random = random.Random()
 
 
 def pause(attempt: int, at_least: float = 0.0) -> None:
-    """Sleep before an attempt: not before the first, number 0; then for about twice as long each time."""
+    """Sleep before an attempt: not before the first, which is number 0; then about twice as long each time."""
     if attempt:
         time.sleep(max(at_least, FIRST_DELAY * 2 ** (attempt - 1) * _random.uniform(0.75, 1.25)))
 

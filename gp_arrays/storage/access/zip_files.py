@@ -1,4 +1,4 @@
-"""Stores within a zip file (``.zip``, ``.ozx``), which are read as remote ones are."""
+"""Stores in a zip file (``.zip``, ``.ozx``). They have the interface of remote stores."""
 
 from __future__ import annotations
 
@@ -21,99 +21,64 @@ from .remote import RemoteEntry, RemotePath, StorePath, store_path
 SUFFIXES = (".zip", ".ozx")
 #: How a zip file begins: with an entry, or with its end.
 BEGINNINGS = (b"PK\3\4", b"PK\5\6")
-#: The header in front of an entry, of which the last two numbers are lengths of what stands between it and the data.
-HEADER = struct.Struct("<4s22xHH")
+#: The header in front of an entry, which ends in the lengths of what stands between it and the data.
+HEADER = struct.Struct("<26xHH")
 #: The bit of an entry that says that it is encrypted.
 ENCRYPTED = 1
 
 
-@attrs.frozen
-class Entry:
-    """Where the data of an entry of a zip file are."""
-
-    begin: int
-    stored_size: int
-    size: int
-    compression: int
-    checksum: int
-    flags: int
-
-    def read(self, file: BinaryIO, start: int = 0, stop: int | None = None) -> bytes:
-        """The bytes from ``start`` to ``stop``; a negative ``start`` counts from the end. Raises OSError."""
-        file.seek(self.begin)
-        header = file.read(HEADER.size)
-        if len(header) < HEADER.size or not header.startswith(BEGINNINGS[0]):
-            raise OSError("the zip file is damaged: no entry is where its directory says")
-        if self.flags & ENCRYPTED or self.compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise OSError("an entry of the zip file is encrypted, or compressed otherwise than by deflate")
-        file.seek(sum(HEADER.unpack(header)[1:]), io.SEEK_CUR)
-        first, last, _ = slice(start, stop).indices(self.size)
-        part = self.compression == zipfile.ZIP_STORED and (first, last) != (0, self.size)
-        if part:
-            file.seek(first, io.SEEK_CUR)
-        length = last - first if part else self.stored_size
-        data = file.read(length)
-        if len(data) < length:
-            raise OSError("the zip file is truncated")
-        if part:
-            return data
-        if self.compression == zipfile.ZIP_DEFLATED:
-            try:
-                # one byte more than there should be, so that what is longer is noticed
-                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, self.size + 1)
-            except zlib.error as error:
-                raise OSError(f"an entry of the zip file is damaged: {error}") from None
-        if len(data) != self.size or zlib.crc32(data) != self.checksum:
-            raise OSError("the checksum in the zip file says that the entry is damaged")
-        return data[first:last]
-
-
 @attrs.frozen(eq=False)
 class Archive:
-    """A zip file: its entries by their keys, and for each folder what is in it and is a folder itself."""
+    """A zip file: its entries by their keys; and for each folder the names in it, with True for those of folders."""
 
     file: File
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, zipfile.ZipInfo]
     folders: Mapping[str, Mapping[str, bool]]
 
 
 @functools.lru_cache(maxsize=16)
 def read_archive(file: File) -> Archive:
     """The directory of a zip file. Raises StoreError."""
-    entries: dict[str, Entry] = {}
     folders: dict[str, dict[str, bool]] = {"": {}}
     try:
         with file.open() as opened, zipfile.ZipFile(opened) as archive:
-            for info in archive.infolist():
-                key = info.filename.strip("/")
-                if not info.is_dir():
-                    entries[key] = Entry(
-                        info.header_offset,
-                        info.compress_size,
-                        info.file_size,
-                        info.compress_type,
-                        info.CRC,
-                        info.flag_bits,
-                    )
-                _add_to_folders(folders, key, info.is_dir())
+            entries = {entry.filename.strip("/"): entry for entry in archive.infolist()}
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         if isinstance(error, StoreError):
             raise
         raise StoreError("cannot read the zip file", found=f"{file.path}: {error}") from None
-    return Archive(file, entries, folders)
+    for key, entry in entries.items():
+        parts = key.split("/")
+        for depth, name in enumerate(parts):
+            is_folder = depth + 1 < len(parts) or entry.is_dir()
+            folders.setdefault("/".join(parts[:depth]), {})[name] = is_folder
+            if is_folder:
+                folders.setdefault("/".join(parts[: depth + 1]), {})
+    return Archive(file, {key: entry for key, entry in entries.items() if key not in folders}, folders)
 
 
-def _add_to_folders(folders: dict[str, dict[str, bool]], key: str, is_folder: bool) -> None:
-    """Add a key to its folder, and the folders above it to theirs."""
-    while key:
-        above, _, name = key.rpartition("/")
-        if is_folder:
-            folders.setdefault(key, {})
-        known = above in folders and name in folders[above]
-        folders.setdefault(above, {})[name] = is_folder
-        if known:
-            return
-        key, is_folder = above, True
+def read_entry(file: BinaryIO, entry: zipfile.ZipInfo, start: int = 0, stop: int | None = None) -> bytes:
+    """The bytes of an entry from ``start`` to ``stop``; a negative ``start`` counts from the end. Raises OSError."""
+    file.seek(entry.header_offset)
+    header = file.read(HEADER.size)
+    if len(header) < HEADER.size or not header.startswith(BEGINNINGS[0]):
+        raise OSError("the zip file is damaged: no entry is where its directory says")
+    if entry.flag_bits & ENCRYPTED:
+        raise OSError("an entry of the zip file is encrypted")
+    file.seek(sum(HEADER.unpack(header)), io.SEEK_CUR)
+    first, last, _ = slice(start, stop).indices(entry.file_size)
+    if entry.compress_type == zipfile.ZIP_STORED and (first, last) != (0, entry.file_size):
+        # a part of a shard: its own checksum tells damage
+        file.seek(first, io.SEEK_CUR)
+        return file.read(last - first)
+    try:
+        with zipfile.ZipExtFile(file, "r", entry) as opened:
+            data = opened.read()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise OSError(
+            f"an entry of the zip file is damaged, or compressed in a way that is not read: {error}"
+        ) from None
+    return data[first:last]
 
 
 @attrs.frozen(repr=False)
@@ -139,10 +104,10 @@ class ZipPath(RemotePath):
         return attrs.evolve(self, url=f"{self.url}/{key}") if key else self
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes | None:
-        with io.BufferedReader(self.archive.file.open()) as file:  # it is still there, and the same
+        with io.BufferedReader(self.archive.file.open()) as file:  # raises if the file has changed
             entry = self.archive.entries.get(self.key)
             if entry is not None:
-                return entry.read(file, start, stop)
+                return read_entry(file, entry, start, stop)
         if self.key in self.archive.folders:
             raise IsADirectoryError(f"a folder, not a file: {self.url}")
         return None
@@ -151,7 +116,7 @@ class ZipPath(RemotePath):
         return self.key in self.archive.entries or self.key in self.archive.folders
 
     def stamp(self) -> Hashable:
-        self.archive.file.open().close()  # it is still there, and the same
+        self.archive.file.open().close()  # raises if the file has changed
         return self.archive.file, self.key
 
     def entries(self) -> Iterator[RemoteEntry]:
@@ -160,7 +125,7 @@ class ZipPath(RemotePath):
 
 
 def is_zip(path: Path) -> bool:
-    """True for a zip file, also for one that is damaged if its name says what it is. Raises OSError."""
+    """True for a zip file, and for a damaged one that has the suffix of zip files. Raises OSError."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -168,7 +133,7 @@ def is_zip(path: Path) -> bool:
 
 
 def locate_store(store: Path | Url, options: Mapping[str, Any] | None) -> StorePath:
-    """Where the store of a config is: a folder, a zip file, or a URL. Raises StoreError."""
+    """The location of the store of a config: a folder, a zip file, or a URL. Raises StoreError."""
     location = store_path(store, options)
     try:
         if isinstance(location, Path) and is_zip(location):

@@ -1,4 +1,4 @@
-"""Blocks of a DVID instance that are kept: each is requested once, whatever regions it is read for."""
+"""Blocks of a DVID instance that are kept in memory: each is requested once, however many regions need it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import attrs
 import numpy as np
 
 from ...model.cache import CACHE
-from .volumes import SIDE, Box, Instance, new_box, pieces, read_piece, run_all
-
-Position = tuple[int, ...]
+from ..chunked.parts import Position
+from ..chunked.threads import run_each
+from .volumes import SIDE, Box, Instance, new_box, pieces, read_piece
 
 
 @attrs.frozen
@@ -23,8 +23,8 @@ class Blocks:
 
     Attributes:
         url: Of the instance; its version must be locked.
-        instance: What it says of itself.
-        query: Of every request for voxels.
+        instance: Its metadata.
+        query: The query of every request for voxels.
         bounds: The corners of the array that is read, so that no request reaches beyond it.
     """
 
@@ -49,18 +49,19 @@ class Blocks:
             else:
                 _paste(out, begin, block, self._box(position)[0])
         most = [max(1, SIDE // size) for size in self.instance.block_size]
-        run_all([functools.partial(self._read_and_keep, out, begin, *box) for box in boxes_of(missing, most)])
+        run_each(functools.partial(self._read_and_keep, out, begin), list(boxes_of(missing, most)), remote=True)
         return out
 
-    def _read_and_keep(self, out: np.ndarray[Any, Any], origin: Sequence[int], first: Position, last: Position) -> None:
+    def _read_and_keep(self, out: np.ndarray[Any, Any], origin: Sequence[int], box: tuple[Position, Position]) -> None:
         """Request a box of blocks, keep each, and copy what they have of ``out``."""
+        first, last = box
         begin, end = self._box(first)[0], self._box(tuple(each - 1 for each in last))[1]
         is_inside = all(o <= b and e <= o + n for b, e, o, n in zip(begin, end, origin, out.shape, strict=False))
         target, corner = out, origin
         if not is_inside:
             target, corner = new_box(self.instance, [e - b for b, e in zip(begin, end, strict=True)]), begin
         for piece in pieces(self.instance, begin, end):
-            read_piece(self.url, self.instance, piece, self.query, target, corner)
+            read_piece(self.url, self.instance, self.query, target, corner, piece)
         for position in itertools.product(*map(range, first, last)):
             index = (slice(b - c, e - c) for b, e, c in zip(*self._box(position), corner, strict=True))
             CACHE.add(self._key(position), target[tuple(index)].copy())
@@ -86,7 +87,7 @@ class Blocks:
 def _paste(
     out: np.ndarray[Any, Any], origin: Sequence[int], voxels: np.ndarray[Any, Any], begin: Sequence[int]
 ) -> None:
-    """Copy what two boxes have in common."""
+    """Copy the voxels that two boxes have in common."""
     to, of = [], []
     for o, n, b, m in zip(origin, out.shape, begin, voxels.shape, strict=False):
         low, high = max(o, b), min(o + n, b + m)

@@ -1,20 +1,21 @@
-"""GET requests to a DVID server: one pool of connections a process, retries of what may pass, bodies of an exact length."""
+"""GET requests to a DVID server: one pool of connections a process, repetitions of failures that may pass, bodies of an exact length."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
-import socket
-import threading
 import zlib
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from ...errors import GpArraysError, StoreError
+from ...errors import StoreError
+from ..access.filesystems import causes, may_pass
 from ..access.retries import ATTEMPTS, METADATA_ATTEMPTS, asked_to_wait, pause
 
 #: Seconds to connect, and between two parts of a reply.
@@ -26,49 +27,35 @@ RETRIED = (429, 502, 503)
 #: The environment variable that holds the token of servers which want one.
 TOKEN = "DVID_TOKEN"
 
-#: Bytes that are taken from a connection at once: each time costs, and more do not stay in the processor's cache.
+#: Bytes that are read from a connection at once: each call costs, and more bytes do not fit into the processor's cache.
 STEP = 1 << 22
 #: Bytes of a reply that an error shows.
 SHOWN = 1024
-
-_session: Any = None
-_lock = threading.Lock()
-# sessions of a parent process: kept, as closing them could wait for a lock that nobody holds any more
-_inherited: list[Any] = []
 
 
 class NoSuchInstance(StoreError):
     """The server has no data instance of that name, or it has no such scale."""
 
 
-def _forget_session() -> None:
-    """A forked process must not share connections with its parent."""
-    global _session, _lock
-    _inherited.append(_session)
-    _session, _lock = None, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_session)
-
-
 def session() -> Any:
-    """The ``requests.Session`` of this process."""
-    global _session
-    with _lock:
-        if _session is None:
-            import requests
-            from requests.adapters import HTTPAdapter
+    """The ``requests.Session`` of this process: one that is forked must not share connections with its parent."""
+    return _session_of(os.getpid())
 
-            new = requests.Session()
-            adapter = HTTPAdapter(pool_maxsize=CONNECTIONS, pool_block=True)
-            new.mount("http://", adapter)
-            new.mount("https://", adapter)
-            # no compression by a proxy: labels are compressed by the server where that is asked for
-            new.headers.update({"Accept-Encoding": "identity", "User-Agent": "gp_arrays"})
-            # always set, because without it requests would send the passwords of ~/.netrc
-            new.auth = _authorize
-            _session = new
-        return _session
+
+@functools.cache
+def _session_of(process: int) -> Any:
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    new = requests.Session()
+    adapter = HTTPAdapter(pool_maxsize=CONNECTIONS, pool_block=True)
+    new.mount("http://", adapter)
+    new.mount("https://", adapter)
+    # no compression by a proxy: labels are compressed by the server where that is asked for
+    new.headers.update({"Accept-Encoding": "identity", "User-Agent": "gp_arrays"})
+    # always set, because without it requests would send the passwords of ~/.netrc
+    new.auth = _authorize
+    return new
 
 
 def _authorize(request: Any) -> Any:
@@ -85,7 +72,7 @@ class Body:
 
     Args:
         response: A ``requests.Response`` that was not read yet.
-        gunzip: Whether the body is gzip although the headers do not say so.
+        gunzip: True if the body is gzip although the headers do not say so.
     """
 
     def __init__(self, response: Any, gunzip: bool) -> None:
@@ -186,7 +173,8 @@ def fetch(url: str, consume: Callable[[Body], None], gunzip: bool = False, attem
             raise StoreError(error.problem, found, error.allowed) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             failure = StoreError("the DVID server does not reply", found=f"{_cause(error)} for {url}")
-            if not _dropped(error):
+            # a server that is silent for so long is not asked again
+            if _is_timeout(error) or not may_pass(error):
                 raise failure from None
     assert failure is not None
     raise StoreError(failure.problem, f"{failure.found}, {attempts} times", failure.allowed)
@@ -248,33 +236,17 @@ def _refusal(response: Any, url: str) -> StoreError:
     return kind(f"the DVID server replies {status} {response.reason or ''}".rstrip(), f"{text!r} for {url}", allowed)
 
 
-def _dropped(error: Exception) -> bool:
-    """True if a connection was refused or lost, which may pass; timeouts and bad certificates do not."""
+def _is_timeout(error: Exception) -> bool:
     import requests
-    from urllib3 import exceptions
+    from urllib3.exceptions import TimeoutError
 
-    if isinstance(error, (requests.Timeout, requests.exceptions.SSLError, exceptions.TimeoutError)):
-        return False
-    lost = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, exceptions.ProtocolError)
-    return isinstance(error, lost) and not isinstance(_root(error), socket.gaierror)
-
-
-def _root(error: BaseException) -> BaseException:
-    """The exception of the connection that libraries above it raised theirs for."""
-    from http.client import HTTPException
-
-    from urllib3.exceptions import HTTPError
-
-    while isinstance(cause := error.__cause__ or error.__context__, (OSError, HTTPException, HTTPError)):
-        if isinstance(cause, GpArraysError):
-            break  # the caller handles an error of an earlier request
-        error = cause
-    return error
+    return isinstance(error, (requests.Timeout, TimeoutError))
 
 
 def _cause(error: Exception) -> str:
-    root = _root(error)
-    return f"{type(root).__name__}: {root}"
+    """The error of the connection, for which libraries above it raised theirs."""
+    *_, cause = (each for each in causes(error) if isinstance(each, (OSError, HTTPException)))
+    return f"{type(cause).__name__}: {cause}"
 
 
 def _one_line(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""DVID's protocol: what an instance says of itself, and its voxels.
+"""DVID's protocol: the metadata of an instance, and its voxels.
 
 The server counts in x, y, z, everything here in z, y, x: only ``parse_info`` and the functions that make
 URLs turn one into the other.
@@ -9,15 +9,15 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
 from ...errors import StoreError
-from .http import CONNECTIONS, SHOWN, STEP, Body, ending, fetch, get_json
+from ..chunked.threads import run_each
+from .http import SHOWN, STEP, Body, ending, fetch, get_json
 from .versions import entry, quoted, require
 
 #: Voxels along each axis of a piece: the server takes a lock of its own for requests of more than 256 cubed.
@@ -32,20 +32,20 @@ Box = tuple[tuple[int, ...], tuple[int, ...]]
 
 @attrs.frozen
 class Instance:
-    """What a data instance says of itself, in z, y, x.
+    """The metadata of a data instance, in z, y, x.
 
     Attributes:
         name: Of the instance.
         kind: Its ``TypeName``.
-        data_uuid: The version in which it was made.
+        data_uuid: The version in which it was created.
         dtype: Of the voxels, little-endian.
         channels: Names of the values of a voxel, None where there is one.
         block_size: Voxels of a block.
         voxel_size, units: As the server states them.
         begin, end: The corners of its voxels, in voxels; None where nothing was written.
-        grid_store: Whether it stands for another store, of which the server delivers blocks alone.
+        grid_store: True if the server reads another store for it, and delivers only whole blocks.
         scales: The number of levels that the server halves by itself, the first not counted.
-        interpolable: Whether the instance allows that its values are interpolated.
+        interpolable: True if its values may be interpolated.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Instance:
 
 
 def get_instance(server: str, version: str, name: str) -> Instance:
-    """What an instance says of itself, by one request. Raises StoreError."""
+    """The metadata of an instance, by one request. Raises StoreError."""
     return parse_info(get_json(f"{server}/api/node/{quoted(version)}/{quoted(name)}/info"), name)
 
 
@@ -134,13 +134,13 @@ def read_box(url: str, instance: Instance, begin: Sequence[int], end: Sequence[i
 
     Args:
         url: Of the instance.
-        instance: What it says of itself.
+        instance: Its metadata.
         begin, end: In voxels of the instance at the scale that the query names.
         query: Of every request; ``compression=gzip`` is undone here.
     """
     out = new_box(instance, [e - b for b, e in zip(begin, end, strict=True)])
-    parts = pieces(instance, begin, end)
-    run_all([functools.partial(read_piece, url, instance, piece, query, out, begin) for piece in parts])
+    read = functools.partial(read_piece, url, instance, query, out, begin)
+    run_each(read, pieces(instance, begin, end), remote=True)
     return out
 
 
@@ -149,22 +149,6 @@ def new_box(instance: Instance, shape: Sequence[int]) -> np.ndarray[Any, Any]:
     # blocks that a grid store does not have are left out of its replies, and are 0
     new = np.zeros if instance.grid_store else np.empty
     return new((*shape, *instance.voxel_shape), instance.dtype)
-
-
-def run_all(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run functions, a few at a time. Raises what one of them raises."""
-    if len(jobs) <= 1:
-        for job in jobs:
-            job()
-        return
-    with ThreadPoolExecutor(min(CONNECTIONS, len(jobs))) as threads:
-        futures = [threads.submit(job) for job in jobs]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def pieces(instance: Instance, begin: Sequence[int], end: Sequence[int]) -> list[Box]:
@@ -183,14 +167,14 @@ def pieces(instance: Instance, begin: Sequence[int], end: Sequence[int]) -> list
 
 
 def read_piece(
-    url: str, instance: Instance, piece: Box, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int]
+    url: str, instance: Instance, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int], piece: Box
 ) -> None:
     """Read a piece into its place in ``out``, which begins at ``origin``."""
-    (_read_blocks if instance.grid_store else _read_raw)(url, instance, piece, query, out, origin)
+    (_read_blocks if instance.grid_store else _read_raw)(url, instance, query, out, origin, piece)
 
 
 def _read_raw(
-    url: str, instance: Instance, piece: Box, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int]
+    url: str, instance: Instance, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int], piece: Box
 ) -> None:
     begin, end = piece
     shape = tuple(e - b for b, e in zip(begin, end, strict=True))
@@ -218,7 +202,7 @@ def _read_raw(
 
 
 def _read_blocks(
-    url: str, instance: Instance, piece: Box, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int]
+    url: str, instance: Instance, query: Mapping[str, str], out: np.ndarray[Any, Any], origin: Sequence[int], piece: Box
 ) -> None:
     """Whole blocks of a piece, and again one by one those that a reply for several blocks left out."""
     size = instance.block_size
@@ -246,7 +230,7 @@ def _read_blocks(
         for position in sorted(expected - delivered):
             begin = tuple(p * n for p, n in zip(position, size, strict=True))
             end = tuple(b + n for b, n in zip(begin, size, strict=True))
-            _read_blocks(url, instance, (begin, end), query, out, origin)
+            _read_blocks(url, instance, query, out, origin, (begin, end))
 
 
 def _blocks_of(body: Body, block_bytes: int) -> Iterator[tuple[tuple[int, ...], int, memoryview]]:

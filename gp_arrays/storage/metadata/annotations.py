@@ -1,7 +1,7 @@
-"""What the CellMap metadata say of a hierarchy of one array per class (cellmap_schemas, Zarr v2).
+"""The CellMap metadata of a hierarchy with one array per class (cellmap_schemas, Zarr v2).
 
 A crop, the groups of its classes and their arrays each carry an object at ``cellmap`` >
-``annotation`` of their attributes. Only what decides voxels is read, and that strictly.
+``annotation`` of their attributes. Only the entries that decide voxels are read; these must be valid.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEYS = {SEMANTIC: ("absent", "present", "unknown"), INSTANCE: ("absent", "unknow
 
 @attrs.frozen
 class Encoding:
-    """What the values of a class's array mean; None for a meaning that no value has."""
+    """The meanings of the values of a class's array; None for a meaning that no value has."""
 
     absent: int | None = None
     present: int | None = None
@@ -36,8 +36,8 @@ class Encoding:
 
 
 def malformed(key: str, location: str, found: Any, allowed: str) -> StoreError:
-    said = "nothing" if found is None else repr(found)
-    return StoreError(f"malformed annotation metadata at {key}", found=f"{said} in {location}", allowed=allowed)
+    text = "nothing" if found is None else repr(found)
+    return StoreError(f"malformed annotation metadata at {key}", found=f"{text} in {location}", allowed=allowed)
 
 
 def annotation(node: Node, location: str) -> Mapping[str, Any]:
@@ -47,8 +47,8 @@ def annotation(node: Node, location: str) -> Mapping[str, Any]:
         value = value.get(key, {})
         if not isinstance(value, Mapping):
             raise malformed(".".join(PATH[:depth]), location, value, "an object")
-    found: Mapping[str, Any] = value
-    return found
+    annotated: Mapping[str, Any] = value
+    return annotated
 
 
 def class_names(crop: Node, location: str) -> tuple[str, ...]:
@@ -60,16 +60,16 @@ def class_names(crop: Node, location: str) -> tuple[str, ...]:
 
 
 def encoding_of(array: Node, group: Node | None, locations: tuple[str, str]) -> Encoding:
-    """The encoding of a class's array, as itself says, else its group.
+    """The encoding of a class's array, from its own metadata, else from those of its group.
 
-    It is the array's where both say it: labels can vanish on down-sampling.
+    The array's own wins: on down-sampling labels can vanish.
     """
     key = ".".join([*PATH, "annotation_type"])
     for node, location in zip((array, group), locations, strict=True):
-        said = {} if node is None else annotation(node, location)
-        if "annotation_type" in said:
+        stated = {} if node is None else annotation(node, location)
+        if "annotation_type" in stated:
             assert array.dtype is not None
-            return _encoding(said["annotation_type"], key, location, array.dtype)
+            return _encoding(stated["annotation_type"], key, location, array.dtype)
     raise malformed(key, locations[0], None, "an annotation_type of the array, or of the group above it")
 
 
@@ -79,7 +79,7 @@ def _encoding(value: Any, key: str, location: str, dtype: np.dtype[Any]) -> Enco
     for name in value:
         if name not in ("type", "encoding"):
             raise malformed(f"{key}.{name}", location, value[name], "type and encoding only")
-    # without a type semantic is meant: its keys are all the keys there are
+    # without a type semantic annotations are meant, whose encoding may have all keys
     kind = value.get("type", SEMANTIC)
     if not isinstance(kind, str) or kind not in KEYS:
         raise malformed(f"{key}.type", location, kind, " or ".join(KEYS))
@@ -101,7 +101,7 @@ def _encoding(value: Any, key: str, location: str, dtype: np.dtype[Any]) -> Enco
 
 
 def wholly_unknown(array: Node, encoding: Encoding, location: str) -> bool:
-    """Whether the counts beside an array say that it has no known voxel."""
+    """True if the counts in the metadata of an array say that all its voxels are unknown."""
     counts = annotation(array, location).get("complement_counts")
     if counts is None:
         return False
@@ -134,7 +134,7 @@ def decode(voxels: np.ndarray[Any, Any], encoding: Encoding, output: str) -> np.
 
 
 def unexplained(voxels: np.ndarray[Any, Any], encoding: Encoding) -> tuple[int, ...] | None:
-    """The place of a value that an encoding with ``present`` does not have, None where there is none."""
+    """The index of a value that an encoding with ``present`` does not have, None where there is none."""
     if encoding.present is None:
         return None
     explained = voxels == encoding.present

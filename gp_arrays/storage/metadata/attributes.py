@@ -73,9 +73,7 @@ def write_json(path: StorePath, document: Mapping[str, Any]) -> None:
 
 def remove_attribute(root: StorePath, node: Node, key: str) -> None:
     """Take an attribute off an array or group, where it has it. Raises StoreError."""
-    document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")
-    content = read_json(document) or {}
-    attributes = content if node.format == 2 else content.get("attributes", {})
+    document, content, attributes = _attributes_of(root, node)
     if attributes.pop(key, None) is not None:
         write_json(document, content)
 
@@ -83,8 +81,13 @@ def remove_attribute(root: StorePath, node: Node, key: str) -> None:
 def update_attributes(root: StorePath, node: Node, attributes: Mapping[str, Any]) -> None:
     """Add attributes to an array or group. Raises ConfigError for those that JSON cannot hold, StoreError."""
     require_json(attributes)
+    document, content, before = _attributes_of(root, node)
+    before.update(attributes)
+    write_json(document, content)
+
+
+def _attributes_of(root: StorePath, node: Node) -> tuple[StorePath, dict[str, Any], dict[str, Any]]:
+    """The document that holds the attributes of an array or group, its content, and the attributes in that."""
     document = root / node.path / (".zattrs" if node.format == 2 else "zarr.json")
-    before = read_json(document) or {}
-    if node.format == 3:
-        attributes = {**before, "attributes": {**before.get("attributes", {}), **attributes}}
-    write_json(document, {**before, **attributes})
+    content = read_json(document) or {}
+    return document, content, content if node.format == 2 else content.setdefault("attributes", {})

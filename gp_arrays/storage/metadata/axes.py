@@ -12,16 +12,16 @@ NONSPATIAL = {"c": "c", "channel": "c", "channels": "c", "s": "s", "sample": "s"
 
 def roles_of(
     ndim: int,
-    given: Sequence[str] | None,
+    user_names: Sequence[str] | None,
     names: Sequence[str] | None,
     dims: int | None = None,
     types: Sequence[str] | None = None,
 ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     """axis_roles of the names that a user gave, else of those that the store has."""
-    if not given:
+    if not user_names:
         return axis_roles(names, ndim, dims, types)
     try:
-        return axis_roles(given, ndim, dims, types)
+        return axis_roles(user_names, ndim, dims, types)
     except ValueError as error:
         raise TreeError(
             "its axes do not fit the array's shape",

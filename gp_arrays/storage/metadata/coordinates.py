@@ -1,6 +1,6 @@
-"""Arrays of one axis that lie beside others and say what is along their axes; they are decoded without zarr.
+"""Coordinate arrays: one-dimensional arrays that describe the axes of the arrays beside them. They are decoded without zarr.
 
-They are read when the others are opened, and TensorStore must not be used then: processes are forked later.
+They are read when an array is opened. TensorStore must not be used then, because processes are forked later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .keys import ChunkKeys, keys_v2, keys_v3
 
 @attrs.frozen
 class Coordinates:
-    """What is along an axis: numbers or texts, and the attributes beside them."""
+    """The coordinates along an axis, numbers or texts, and their attributes."""
 
     values: Sequence[Any]
     attrs: Mapping[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from ...errors import StoreError, nearest, quoted
 from ...model.fields import is_url
 from ..access.chunk_files import is_there, leads_to, read_file, scan
-from ..access.remote import AccessError, StorePath, is_listable
+from ..access.remote import AccessError, RemotePath, StorePath, is_listable
 from . import n5
 from .document_values import to_chunk_shape, to_fill_value, to_shape, to_voxel_dtype
 from .keys import N5, ChunkKeys, keys_v2, keys_v3
@@ -23,6 +24,8 @@ from .other_formats import NotRead, file_format, folder_format
 
 #: How many datasets are looked at to name the nearest ones in an error.
 LISTED = 2000
+#: Names in the folder of an array that has lost the document that makes it one.
+_LEFT_OF_ARRAY = re.compile(r"\d+(\.\d+)*|c|c(\.\d+)+|\.zattrs")
 
 
 @attrs.frozen
@@ -85,7 +88,7 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def error_text(path: StorePath, error: Exception) -> str:
-    """What an error says of a path, which its own words may name already."""
+    """The message of an error, with the path in front unless the message names it already."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text if str(path) in text else f"{path}: {text}"
 
@@ -108,37 +111,26 @@ def read_node(root: StorePath, path: str) -> Node | None:
     return None
 
 
-def _node_n5(attributes: dict[str, Any], path: str, folder: StorePath) -> Node:
-    own = {key: value for key, value in attributes.items() if key not in n5.OWN_KEYS}
-    if "dimensions" not in attributes:
-        return Node(path, N5, own)
-    with _well_formed(folder / n5.ATTRIBUTES):
-        document = n5.document_v2(attributes)
-        shape, dtype = to_shape(document["shape"]), to_voxel_dtype(document["dtype"])
-        chunks = to_chunk_shape(document["chunks"], shape)
-        keys = ChunkKeys(len(shape), "/", "", N5)
-    return Node(path, N5, own, shape, dtype, chunks, chunks, keys, document)
-
-
 def _node_of(name: str, document: dict[str, Any], path: str, folder: StorePath) -> Node:
     if name == "zarr.json":
         return _node_v3(document, path, folder)
-    if name == ".zarray":
-        return _array_v2(document, path, folder)
+    format: int | str = 2
     if name == n5.ATTRIBUTES:
-        return _node_n5(document, path, folder)
-    return Node(path, 2, read_json(folder / ".zattrs") or {})
-
-
-def _array_v2(document: dict[str, Any], path: str, folder: StorePath) -> Node:
-    with _well_formed(folder / ".zarray"):
+        format, attributes = N5, {key: value for key, value in document.items() if key not in n5.OWN_KEYS}
+    else:
+        attributes = read_json(folder / ".zattrs") or {}
+    if name == ".zgroup" or (format == N5 and "dimensions" not in document):
+        return Node(path, format, attributes)
+    with _well_formed(folder / name):
+        if format == N5:
+            document = n5.document_v2(document)
         shape, dtype = to_shape(document["shape"]), to_voxel_dtype(document["dtype"])
         chunks = to_chunk_shape(document["chunks"], shape)
         to_fill_value(document.get("fill_value"), dtype)
         if document.get("order", "C") not in ("C", "F"):
             raise ValueError(f"order {document['order']!r}")
-        keys = keys_v2(document, folder, len(shape))
-    return Node(path, 2, read_json(folder / ".zattrs") or {}, shape, dtype, chunks, chunks, keys, document)
+        keys = ChunkKeys(len(shape), "/", "", N5) if format == N5 else keys_v2(document, folder, len(shape))
+    return Node(path, format, attributes, shape, dtype, chunks, chunks, keys, document)
 
 
 def _node_v3(document: dict[str, Any], path: str, folder: StorePath) -> Node:
@@ -195,15 +187,15 @@ def _find_node(root: StorePath, path: str) -> Node:
         other = isinstance(root, Path) and (folder_format(root / path) or folder_format(root))
         if other:
             raise StoreError("not a Zarr store", found=f"{root / path} is {other.name}", allowed=other.remedy)
-        known = list(datasets(root))
+        paths = list(datasets(root))
         none = "the store holds no arrays" if is_listable(root) else "the path of an array: a web server lists none"
-        near = nearest(path, known) or ", ".join(known[:8]) or none
+        near = nearest(path, paths) or ", ".join(paths[:8]) or none
         raise StoreError("no such dataset", found=f"{path!r} in {root}", allowed=near)
     return node
 
 
 def _require_folder(root: Path) -> None:
-    """Raises StoreError where no store can be."""
+    """Raises StoreError if there is no folder, and so no store."""
     if not root.exists():
         siblings = [p.name for p in root.parent.iterdir()] if root.parent.is_dir() else []
         near = nearest(root.name, siblings)
@@ -215,17 +207,25 @@ def _require_folder(root: Path) -> None:
 
 
 def what_is_there(root: StorePath, dataset: str) -> str | None:
-    """ "array" or "group" where a dataset is, or None. Raises StoreError where it cannot be one."""
+    """ "array" or "group" where a dataset is, "chunks" where only chunks of a remote array are left, or None.
+
+    Raises StoreError if anything else exists there.
+    """
     if isinstance(root, Path) and root.exists() and not root.is_dir():
         raise StoreError("not a folder", found=str(root), allowed="a folder for the store")
     node = read_node(root, dataset)
     folder = root / dataset
-    if node is None:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), scan(folder) as entries:
-            if any(True for _ in entries):
-                raise StoreError("there is something that is not a Zarr array", found=str(folder))
-        return None
-    return "array" if node.is_array else "group"
+    if node is not None:
+        return "array" if node.is_array else "group"
+    names: list[str] = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), scan(folder) as entries:
+        names = [entry.name for entry in entries]
+    # nothing can be renamed in a remote store: a program that is stopped may leave an array without its document
+    if isinstance(root, RemotePath) and names and all(map(_LEFT_OF_ARRAY.fullmatch, names)):
+        return "chunks"
+    if names:
+        raise StoreError("there is something that is not a Zarr array", found=str(folder))
+    return None
 
 
 def has_folders(folder: StorePath) -> bool:
@@ -235,14 +235,14 @@ def has_folders(folder: StorePath) -> bool:
 
 
 def datasets(root: StorePath, limit: int = LISTED, below: str = "") -> Iterator[str]:
-    """Paths of the arrays in a store, or below a path in it, nearest first; it looks at no chunk."""
+    """Paths of the arrays in a store, or below a path in it, nearest first. No chunk is read."""
     if not is_listable(root):
         return
-    frontier, looked = [below], 0
+    frontier, count = [below], 0
     folders = set[str]()
     for path in frontier:
-        looked += 1
-        if looked > limit:
+        count += 1
+        if count > limit:
             return
         folder = root / path if path else root
         if isinstance(folder, Path):
@@ -250,7 +250,12 @@ def datasets(root: StorePath, limit: int = LISTED, below: str = "") -> Iterator[
             if location in folders:
                 continue  # links may lead back to where they are
             folders.add(location)
-        if is_there(folder / ".zarray") or _is_array_v3(folder) or _is_array_n5(folder):
+        is_array = (
+            is_there(folder / ".zarray")
+            or _entry(folder / "zarr.json", "node_type") == "array"
+            or _entry(folder / n5.ATTRIBUTES, "dimensions") is not None
+        )
+        if is_array:
             yield path
             continue
         try:
@@ -262,14 +267,6 @@ def datasets(root: StorePath, limit: int = LISTED, below: str = "") -> Iterator[
         except OSError:
             continue
         frontier.extend(f"{path}/{name}" if path else name for name in names)
-
-
-def _is_array_v3(folder: StorePath) -> bool:
-    return bool(_entry(folder / "zarr.json", "node_type") == "array")
-
-
-def _is_array_n5(folder: StorePath) -> bool:
-    return _entry(folder / n5.ATTRIBUTES, "dimensions") is not None
 
 
 def _entry(path: StorePath, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""Where the voxels of a stored array are: what its metadata say, and what the user says instead."""
+"""The position of the voxels of a stored array, from its metadata and from what the user says instead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from ...errors import ConfigError, GpArraysError, StoreError, quoted
-from ...units import DEFAULT_UNIT, Quantity, without_noise
+from ...model.fields import VoxelSize
+from ...units import DEFAULT_UNIT, Quantity, in_unit, without_noise
 from ..access.remote import StorePath
 from .axes import roles_of
 from .dialects import DIALECTS
@@ -17,16 +18,17 @@ from .dialects.lengths import Lengths, lengths_of
 from .dialects.reading import AS_STORED, X_FIRST, Described, Dialect, Level, Reading
 from .dialects.unknown import unknown_offsets, unknown_sizes, unknown_units
 from .dialects.xarray_ import PACKED
-from .documents import Node
+from .documents import Node, datasets, find_node
 from .keys import N5
+from .pyramids import level_of_size, pyramid_at
 
 logger = logging.getLogger(__name__)
 
 REMEDY = "`voxel_size=` and `offset=` override the metadata"
 
-#: More spatial axes than these are told: mostly one of them is something else.
+#: The user is told of more spatial axes than these: usually one of them is something else.
 DIMS = 3
-#: What raises where metadata are not as a dialect has them.
+#: Errors that malformed metadata cause.
 _MALFORMED = (ConfigError, ValueError, KeyError, TypeError, IndexError, AttributeError)
 
 
@@ -45,15 +47,15 @@ class Override:
 
 @attrs.frozen
 class Geometry:
-    """Where the voxels of a stored array are.
+    """The position of the voxels of a stored array.
 
     Attributes:
         axes: Names of all axes in the store's order; non-spatial ones as ``s``, ``c``, ``t``.
-        nonspatial: For each axis whether it is a non-spatial one.
+        nonspatial: For each axis True if it is not spatial.
         voxel_size, offset: Per spatial axis, in the store's order. Bare lengths of the user have no unit.
-        squeeze: Whether non-spatial axes of one entry are left out (multiscale stores).
+        squeeze: True if non-spatial axes of length 1 are left out (multiscale stores).
         dialect: Who writes such metadata as tell the voxel size; None where none do.
-        assumed: What is taken for granted, since neither the metadata nor the user say it.
+        assumed: What is assumed because neither the metadata nor the user say it.
     """
 
     axes: tuple[str, ...]
@@ -66,7 +68,7 @@ class Geometry:
 
 
 def read_geometry(root: StorePath, node: Node, override: Override | None = None) -> Geometry:
-    """The geometry of an array, from its attributes, the groups that it lies in and what is beside it.
+    """The geometry of an array, from its attributes, the groups above it and the files beside it.
 
     Args:
         root: The store.
@@ -83,23 +85,23 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
     described = Described.of(root, node)
     readings = list(_readings(described, override, location, problems))
     axes, nonspatial, kinds = _roles(readings, override, len(node.shape), location)
-    spoken: list[Lengths] = []
+    lengths: list[Lengths] = []
     for dialect, reading in readings:
         if reading.levels:
             try:
-                spoken.append(lengths_of(dialect, reading, nonspatial, kinds, override.unit))
+                lengths.append(lengths_of(dialect, reading, nonspatial, kinds, override.unit))
             except _MALFORMED as error:
                 problems.append(_malformed(error, location, dialect))
-    sized = [each for each in spoken if each.voxel_size is not None and not each.relative]
+    sized = [each for each in lengths if each.voxel_size is not None and not each.relative]
     if override.voxel_size is None:
         _require_agreement(sized, problems, location)
     first = sized[0].with_units_of(sized[1:]) if sized else None
     spatial = [name for name, lead in zip(axes, nonspatial, strict=True) if not lead]
-    sizes, assumed = _voxel_size(first, spoken, override, spatial)
+    sizes, assumed = _voxel_size(first, lengths, override, spatial)
     offset = override.offset or next(
-        (each.offset for each in [*([first] if first else []), *spoken] if each.offset), None
+        (each.offset for each in [*([first] if first else []), *lengths] if each.offset), None
     )
-    unknown = [] if override.offset or any(each.offset for each in spoken) else unknown_offsets(node.attrs)
+    unknown = [] if override.offset or any(each.offset for each in lengths) else unknown_offsets(node.attrs)
     if override.voxel_size is None and (unknown := [*_unknown_lengths(described, sized), *unknown]):
         raise StoreError("metadata that are not understood", f"{', '.join(unknown)} in {location}", REMEDY)
     if offset is None and (problems or unknown):
@@ -125,10 +127,45 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
     )
 
 
+def find_array(root: StorePath, dataset: str, scale: int | VoxelSize | None, unit: str, override: Override) -> Node:
+    """The array at a path, or the level of the pyramid there.
+
+    Args:
+        root: The store.
+        dataset: The path in it.
+        scale: The number of the level, or the largest voxel size; None for the finest level, or an array alone.
+        unit: The unit of bare lengths of ``scale``.
+        override: What the user says of the levels.
+
+    Raises:
+        StoreError: There is no such array, or no such level.
+    """
+    pyramid = pyramid_at(root, dataset)
+    if pyramid is None:
+        node = find_node(root, dataset)
+        if not node.is_array:
+            inside = [path for path in datasets(root) if not dataset or path.startswith(f"{dataset}/")]
+            raise StoreError("a group, not an array", f"{dataset!r} in {root}", ", ".join(inside[:8]) or None)
+        if scale not in (None, 0):
+            raise StoreError("scale picks a level of a pyramid", f"{dataset!r} is an array", "a multiscale group")
+        return node
+    levels = [find_node(root, f"{dataset}/{level}".strip("/")) for level in pyramid.levels]
+    group = next((level for level in levels if not level.is_array), None)
+    if group is not None:
+        raise StoreError("a level of the pyramid is a group, not an array", found=f"{root}/{group.path}")
+    number = scale or 0
+    if isinstance(number, VoxelSize):
+        sizes = [read_geometry(root, level, override).voxel_size for level in levels]
+        number = level_of_size(sizes, number, unit)
+    if not 0 <= number < len(levels):
+        raise StoreError("the pyramid has no such scale", found=scale, allowed=f"0 to {len(levels) - 1}")
+    return levels[number]
+
+
 def _readings(
     described: Described, override: Override, location: str, problems: list[StoreError]
 ) -> Iterator[tuple[Dialect, Reading]]:
-    """What each dialect says of an array; what one has understood is kept from the next ones."""
+    """What each dialect says of an array. Attributes that one dialect has understood are hidden from the next ones."""
     sized = override.voxel_size is not None and override.offset is not None
     for dialect in DIALECTS:
         if dialect.last_resort and sized:
@@ -178,7 +215,7 @@ def _malformed(error: Exception, location: str, dialect: Dialect) -> StoreError:
 def _roles(
     readings: Sequence[tuple[Dialect, Reading]], override: Override, ndim: int, location: str
 ) -> tuple[tuple[str, ...], tuple[bool, ...], Sequence[str] | None]:
-    """Names of all axes, which of them are not spatial, and of what kind each is where that is known."""
+    """Names of all axes, which of them are not spatial, and the kind of each if it is known."""
     levels = [reading.levels[reading.level] for _, reading in readings if reading.levels]
     lengths = [*(level.size or level.position for level in levels), override.voxel_size]
     dims = next((len(each) for each in lengths if isinstance(each, (list, tuple))), None)
@@ -216,26 +253,26 @@ def _unknown_lengths(described: Described, sized: Sequence[Lengths]) -> list[str
 
 
 def _voxel_size(
-    first: Lengths | None, spoken: Sequence[Lengths], override: Override, spatial: Sequence[str]
+    first: Lengths | None, lengths: Sequence[Lengths], override: Override, spatial: Sequence[str]
 ) -> tuple[tuple[Quantity, ...], list[str]]:
     """The voxel size, and what is assumed to know it."""
     if override.voxel_size is not None:
-        return tuple(Quantity(size.value, size.unit or override.unit) for size in override.voxel_size), []
+        return in_unit(override.voxel_size, override.unit), []
     unit = override.unit or DEFAULT_UNIT
     if first is not None and first.voxel_size is not None:
         bare = [axis for axis, size in zip(spatial, first.voxel_size, strict=True) if not size.unit]
         # no unit at all is usual; between axes that have one it is mostly a length that the writer did not know
         assumed = [f"no unit for {', '.join(bare)}: {unit} assumed"] if 0 < len(bare) < len(spatial) else []
-        return tuple(Quantity(size.value, size.unit or unit) for size in first.voxel_size), assumed
-    factors = next((each.voxel_size for each in spoken if each.relative), None)
+        return in_unit(first.voxel_size, unit), assumed
+    factors = next((each.voxel_size for each in lengths if each.relative), None)
     sizes = (Quantity.parse(1),) * len(spatial) if factors is None else factors
     return tuple(Quantity(size.value, unit) for size in sizes), [f"no voxel size: 1 {unit} assumed"]
 
 
 def _in_unit(offset: tuple[Quantity, ...], sizes: tuple[Quantity, ...], override: Override) -> tuple[Quantity, ...]:
-    """An offset in the unit that it has; bare, it is in that of the voxel size, or the user's if it is the user's."""
+    """An offset with units: a bare one of the user has the user's unit, another one that of the voxel size."""
     if override.offset is not None:
-        return tuple(Quantity(begin.value, begin.unit or override.unit) for begin in offset)
+        return in_unit(offset, override.unit)
     if override.voxel_size is not None or len(offset) != len(sizes):
-        return tuple(Quantity(begin.value, begin.unit or override.unit or DEFAULT_UNIT) for begin in offset)
+        return in_unit(offset, override.unit or DEFAULT_UNIT)
     return tuple(Quantity(begin.value, begin.unit or size.unit) for begin, size in zip(offset, sizes, strict=True))

@@ -1,4 +1,4 @@
-"""What a store says that values mean: whether they are labels, and what its channels are named."""
+"""What the metadata say of values: if they are labels, and the names of channels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LABEL_KEYS = ("labels", "image-label", "annotation_type")
 
 
 def declared_labels(root: StorePath, node: Node) -> bool:
-    """Whether a store says that an array holds labels."""
+    """True if the metadata say that an array holds labels."""
     if _LABEL_PATH.search(node.path.lower()):
         return True
-    made = node.attrs.get("gp_arrays")
-    if isinstance(made, Mapping) and made.get("interpolatable") is False:
+    provenance = node.attrs.get("gp_arrays")
+    if isinstance(provenance, Mapping) and provenance.get("interpolatable") is False:
         return True
     holders = [node, *(group for group, _ in list(ancestors(root, node.path))[:1])]
     for holder in holders:
@@ -38,14 +38,14 @@ def declared_labels(root: StorePath, node: Node) -> bool:
 
 
 def channel_names(root: StorePath, node: Node) -> tuple[str, ...] | None:
-    """Names of the channels of an array, or None.
+    """Names of the channels of an array as they are stated, or None.
 
     They are in its own attributes, in ``omero`` beside its pyramid, or in an array beside it that is named as its
-    axis of channels, as xarray writes them. Names that are not all there, or not all different, are none.
+    axis of channels, as xarray writes them. Names that are not all texts are none.
     """
     names = node.attrs.get("channel_names") or _names_in_omero(root, node) or _names_along_axis(root, node)
     if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
-        return tuple(map(str, names)) if len(set(names)) == len(names) else None
+        return tuple(names)
     return None
 
 

@@ -1,4 +1,4 @@
-"""What is in place of a Zarr store: formats that another array type reads, or that a tool of theirs converts."""
+"""Formats that are not Zarr: another array type reads them, or a tool converts them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Format:
 
 
 class NotRead(Exception):
-    """Metadata that are in order, of something that is not read. ``remedy`` is what to do."""
+    """Valid metadata of something that this library does not read. ``remedy`` says what to do."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what, remedy)

@@ -1,4 +1,4 @@
-"""What volumes in Neuroglancer's precomputed format say of themselves.
+"""The metadata of volumes in Neuroglancer's precomputed format: their ``info``.
 
 The format counts in x, y, z, everything here in z, y, x: only ``parse_info`` and ``chunk_key`` turn one into the other.
 """
@@ -32,7 +32,7 @@ class Scale:
         resolution: The size of a voxel, in nanometers, as stated.
         encoding: Of its chunks.
         block: Voxels of a block of ``compressed_segmentation``.
-        sharding: How chunks are put together in files, None where each is a file.
+        sharding: How several chunks are stored in one file; None if each chunk has its own file.
     """
 
     key: str
@@ -67,12 +67,12 @@ class Scale:
 
 @attrs.frozen
 class Info:
-    """What a volume says of itself.
+    """The metadata of a volume.
 
     Attributes:
         dtype: Of the voxels, little-endian.
         channels: The number of values of a voxel.
-        is_labels: Whether it is a segmentation.
+        is_labels: True if it is a segmentation.
         scales: Finest first, as they are listed.
     """
 
@@ -119,13 +119,15 @@ def _scale(scale: Mapping[str, Any]) -> Scale:
 
 
 def _sharding(document: Mapping[str, Any]) -> Sharding:
-    if document["@type"] != "neuroglancer_uint64_sharded_v1":
-        raise StoreError("cannot read this sharding", quoted(document["@type"]), "neuroglancer_uint64_sharded_v1")
-    if document["hash"] not in ("identity", "murmurhash3_x86_128"):
-        raise StoreError("cannot read this sharding", f"hash {quoted(document['hash'])}", "murmurhash3_x86_128")
     encodings = [document.get(f"{part}_encoding", "raw") for part in ("minishard_index", "data")]
-    if not set(encodings) <= {"raw", "gzip"}:
-        raise StoreError("cannot read this sharding", f"encodings {quoted(encodings)}", "raw, gzip")
+    for what, values, readable in (
+        ("type", [document["@type"]], ("neuroglancer_uint64_sharded_v1",)),
+        ("hash", [document["hash"]], ("identity", "murmurhash3_x86_128")),
+        ("encodings", encodings, ("raw", "gzip")),
+    ):
+        if not set(values) <= set(readable):
+            found = f"{what} {', '.join(map(quoted, values))}"
+            raise StoreError("cannot read this sharding", found, ", ".join(readable))
     bits = [document[f"{part}_bits"] for part in ("preshift", "minishard", "shard")]
     shard, minishard, preshift = _whole(bits, 0)
     if max(preshift, minishard, shard, minishard + shard - 1) > 63:

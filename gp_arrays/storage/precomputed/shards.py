@@ -1,4 +1,4 @@
-"""Where a chunk is in the shards of Neuroglancer's ``neuroglancer_uint64_sharded_v1``."""
+"""The position of a chunk in the shards of Neuroglancer's ``neuroglancer_uint64_sharded_v1``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _MASK = 0xFFFFFFFF
 
 @attrs.frozen
 class Sharding:
-    """How the number of a chunk says where it is.
+    """How the position of a chunk in the shards follows from its number.
 
     Attributes:
         preshift_bits: The lowest bits, which do not matter: neighbours are stored together.
-        hashed: Whether the rest is hashed.
+        hashed: True if the rest is hashed.
         minishard_bits, shard_bits: How many of the lowest bits of that say the minishard, and then the shard.
-        index_gzip, data_gzip: Whether indices of minishards, and chunks, are compressed.
+        index_gzip, data_gzip: True if indices of minishards, or chunks, are compressed.
     """
 
     preshift_bits: int
@@ -44,7 +44,7 @@ class Sharding:
 
     @property
     def index_bytes(self) -> int:
-        """How long the index of a shard is, with which it begins."""
+        """The number of bytes of the index at the beginning of a shard."""
         return 16 << self.minishard_bits
 
 

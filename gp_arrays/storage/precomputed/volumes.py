@@ -27,7 +27,7 @@ LONGEST = 2**31
 
 
 def read_info(root: StorePath) -> Info:
-    """What a volume says of itself, by one request. Raises StoreError."""
+    """The metadata of a volume, by one request. Raises StoreError."""
     try:
         data = _read_file(root, "info")
         document = None if data is None else json.loads(uncompressed(data))
@@ -48,11 +48,11 @@ def read_info(root: StorePath) -> Info:
 
 
 def read_box(root: StorePath, info: Info, scale: Scale, box: Sequence[slice]) -> tuple[Voxels, bool]:
-    """The voxels of a box, channels first, and whether all its chunks are there; voxels of absent ones are 0.
+    """The voxels of a box, channels first, and True if all its chunks exist; voxels of absent ones are 0.
 
     Args:
         root: Where the volume is.
-        info, scale: What the volume says of itself.
+        info, scale: Its metadata.
         box: Ranges of channels, z, y and x, from the first voxel of the scale.
 
     Raises:
@@ -98,7 +98,7 @@ def read_box(root: StorePath, info: Info, scale: Scale, box: Sequence[slice]) ->
 
 
 def read_chunk(root: StorePath, scale: Scale, position: Sequence[int]) -> bytes | None:
-    """The bytes of a chunk, None if it is not there."""
+    """The bytes of a chunk, None if it does not exist."""
     if scale.sharding is None:
         return _read_file(root, scale.chunk_key(position))
     number = chunk_number(position, scale.grid)
@@ -113,7 +113,7 @@ def read_chunk(root: StorePath, scale: Scale, position: Sequence[int]) -> bytes 
 
 
 def _read_file(root: StorePath, key: str) -> bytes | None:
-    """The bytes of a file, which on a disk may have the name of a compression after its own; None if it is not there."""
+    """The bytes of a file, which on a disk may have the name of a compression after its own; None if it does not exist."""
     for suffix in SUFFIXES if isinstance(root, Path) else ("",):
         data = read_file(root / (key + suffix))
         if data is not None:

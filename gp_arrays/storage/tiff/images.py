@@ -1,8 +1,7 @@
-"""Images in TIFF and PNG files: where the pieces of their pages lie, and the voxels of a box of them."""
+"""Images in TIFF and PNG files: the positions of the pieces of their pages, and the voxels of a box."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import threading
@@ -18,6 +17,7 @@ from ...errors import GpArraysError, StoreError
 from ...model.cache import CACHE
 from ...units import Quantity
 from ..access.files import File
+from ..chunked.parts import parts_of
 from .metadata import channel_names, stated_lengths
 
 Voxels = np.ndarray[Any, Any]
@@ -39,8 +39,8 @@ class Page:
     """A page of a file.
 
     Attributes:
-        file: Where it is.
-        number: Which page of the file it is.
+        file: The file that holds it.
+        number: Its number in the file.
         offsets, counts: Where its pieces (tiles, strips) begin, and their bytes as they are stored.
         decode: Makes voxels of a piece, from its bytes and number; None where the page is plain
             voxels, one after another.
@@ -131,19 +131,12 @@ class Image:
 
     def _read_pieces(self, page: Page, file: FileIO, box: Sequence[slice], out: Voxels) -> None:
         grid = [-(-n // p) for n, p in zip(self.page_shape, self.piece_shape, strict=True)]
-        touched = [range(part.start // p, -(-part.stop // p)) for part, p in zip(box, self.piece_shape, strict=True)]
-        for position in itertools.product(*touched):
-            voxels = page.piece(file, int(np.ravel_multi_index(position, grid)))
-            to, of = [], []
-            for part, at, size in zip(box, position, self.piece_shape, strict=True):
-                begin, end = max(part.start, at * size), min(part.stop, (at + 1) * size)
-                to.append(slice(begin - part.start, end - part.start))
-                of.append(slice(begin - at * size, end - at * size))
-            out[tuple(to)] = voxels[tuple(of)]
+        for part in parts_of(box, self.piece_shape):
+            out[part.to] = page.piece(file, int(np.ravel_multi_index(part.position, grid)))[part.of]
 
 
 def read_image(path: Path) -> Image:
-    """Looks at a file without reading a voxel. Raises StoreError for one that is damaged or of another kind."""
+    """The image of a file, whose voxels are not read yet. Raises StoreError for a damaged file or another format."""
     file = File.of(path)
     try:
         with file.open() as opened:
@@ -188,7 +181,7 @@ def _png(file: File, start: bytes) -> Image:
 def _tiff(file: File) -> Image:
     import tifffile
 
-    # tifffile logs what is wrong, and goes on with less than the file should hold
+    # tifffile logs damage, and goes on with the pages that it can read
     complaints: list[logging.LogRecord] = []
     handler = logging.Handler(logging.ERROR)
     handler.emit = complaints.append  # type: ignore[assignment,method-assign]

@@ -1,35 +1,20 @@
-"""What TIFF files say of themselves: voxel sizes and channels, in OME-XML, ImageJ's description, resolution tags."""
+"""Metadata of TIFF files: voxel sizes and channels, from OME-XML, ImageJ's description and resolution tags."""
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 from xml.etree import ElementTree
 
 from ...errors import ConfigError, StoreError, quoted
-from ...units import Quantity, metres
+from ...units import Quantity, metres, shortest_near
 
 #: Units of resolution tags and of ImageJ, as units of length.
 _UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um", "in": "inch", "inches": "inch", "centimeter": "cm", r"\u00b5m": "um"}
 _NO_UNIT = (None, "", "pixel", "pixels", "voxel", "voxels", "reference frame", "none")
-#: A number with noise of arithmetic is the shortest decimal that is so near to it, relative to it.
-_NOISE = Fraction(1, 10**9)
 _REMEDY = "`voxel_size=` overrides it"
-
-
-def without_noise(value: Fraction, slack: Fraction = _NOISE) -> Fraction:
-    """The shortest decimal near a positive number.
-
-    >>> without_noise(Fraction(0.1) * 4), without_noise(Fraction(1, 3), Fraction(1, 10**4))
-    (Fraction(2, 5), Fraction(3333, 10000))
-    """
-    low, high = value * (1 - slack), value * (1 + slack)
-    digits = 0
-    while (shortest := Fraction(math.ceil(low * 10**digits), 10**digits)) > high:
-        digits += 1
-    return shortest
 
 
 def stated_lengths(tags: Any, ome: str | None, imagej: Mapping[str, Any] | None, axes: str) -> dict[str, Quantity]:
@@ -80,7 +65,7 @@ def _pixel(resolution: tuple[int, int]) -> Fraction | None:
     # numbers that are no decimal were rounded, in the last digit of the smaller one
     slack = Fraction(1, 2 * min(resolution))
     is_decimal = (10**12 * size).denominator == 1
-    return size if is_decimal or slack > Fraction(1, 10**5) else without_noise(size, slack)
+    return size if is_decimal or slack > Fraction(1, 10**5) else shortest_near(size, size * slack)
 
 
 def _length(value: Fraction, unit: Any) -> Quantity:
@@ -118,10 +103,7 @@ def _of_ome(ome: str) -> dict[str, Quantity]:
 
 
 def _number(value: Any) -> Fraction:
-    try:
-        number = Quantity.parse(float(value)).value
-        if number != 0:
-            return without_noise(number) if number > 0 else -without_noise(-number)
-    except (ConfigError, ValueError, TypeError):
-        pass
+    with contextlib.suppress(ConfigError, ValueError, TypeError):
+        if (number := Quantity.parse(float(value)).value) != 0:
+            return number
     raise StoreError("not a voxel size", quoted(value), _REMEDY)

@@ -50,9 +50,9 @@ def _with_systems(described: Described) -> Reading | None:
         return None
     own = [dataset["coordinateTransformations"] for dataset in image["datasets"]]
     outer: list[Mapping[str, Any]] = []
-    system, seen = _system(own[level][-1]["output"]), set()
-    while system not in seen:
-        seen.add(system)
+    system, passed = _system(own[level][-1]["output"]), set()
+    while system not in passed:
+        passed.add(system)
         onward = [each for each in image.get("coordinateTransformations") or () if _system(each["input"]) == system]
         if len(onward) > 1:
             raise ValueError(f"{len(onward)} coordinate transformations from {system!r}: only one is followed")

@@ -1,4 +1,4 @@
-"""What a dialect of metadata is asked about, and what it answers."""
+"""The input and the result of a dialect of metadata."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Z_FIRST, X_FIRST, AS_STORED = "z, y, x", "x, y, z", "as the store"
 class Described:
     """An array of a store with the groups that it lies in: all that dialects read.
 
-    ``attrs`` are its attributes. Here and in ``groups`` those are left out that another dialect has understood.
+    ``attrs`` are its attributes. Attributes that another dialect has understood are left out, here and in ``groups``.
     """
 
     root: StorePath
@@ -64,7 +64,7 @@ class Level:
 
 @attrs.frozen
 class Reading:
-    """What a dialect says of an array; None or nothing where it is silent.
+    """What a dialect says of an array; None or empty for what it does not say.
 
     Attributes:
         names: Of all axes, or of the spatial ones alone.
@@ -94,8 +94,8 @@ class Dialect:
     """A way in which tools write the geometry of arrays.
 
     Attributes:
-        name: Who writes it, for people.
-        keys: Attributes that it alone is written in: where one is there, it speaks or is malformed.
+        name: The tools that write it, for messages.
+        keys: Attributes that it alone is written in: if one of them exists, the dialect is used, or it is malformed.
         read: What it says of an array; None where it says nothing.
         order: In which order it lists lengths.
         marks: What its positions mark.

@@ -1,4 +1,4 @@
-"""Attributes that look as if they said where voxels are, in a dialect that is not known."""
+"""Attributes that seem to describe geometry in an unknown dialect."""
 
 from __future__ import annotations
 
