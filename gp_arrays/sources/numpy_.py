@@ -65,7 +65,7 @@ class Voxels:
 
     @classmethod
     def of(cls, data: Any) -> Voxels:
-        """attrs converter: the voxels of a numpy array, or of a ``.npy`` file."""
+        """The voxels of a numpy array, or of a ``.npy`` file."""
         if isinstance(data, Voxels):
             return data
         if isinstance(data, str) and data.endswith(".npy"):
@@ -91,6 +91,11 @@ class Voxels:
             return cls(data, _TOKENS[key][1])
 
 
+def to_voxels(value: Any) -> Voxels:
+    """attrs converter: the voxels of a numpy array, or of a ``.npy`` file."""
+    return Voxels.of(value)
+
+
 @attrs.frozen(eq=False, repr=False)
 class NumpyArrayConfig(SourceConfig):
     """Voxels in memory.
@@ -114,7 +119,7 @@ class NumpyArrayConfig(SourceConfig):
     array([1, 4])
     """
 
-    data: Voxels = attrs.field(converter=lambda data: Voxels.of(data))
+    data: Voxels = attrs.field(converter=to_voxels)
     offset: tuple[Quantity, ...] | None = attrs.field(default=None, converter=fields.to_lengths)
     voxel_size: tuple[Quantity, ...] | None = attrs.field(
         default=None,
