@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,24 +55,22 @@ class Region:
 
     @property
     def roi(self) -> Roi:
-        return Roi(self.begin, tuple(e - b for b, e in zip(self.begin, self.end, strict=True)))
+        return Roi(self.begin, self.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(e - b for b, e in zip(self.begin, self.end, strict=True))
+        return tuple(map(operator.sub, self.end, self.begin))
 
     @property
     def empty(self) -> bool:
-        return any(e <= b for b, e in zip(self.begin, self.end, strict=True))
+        return any(map(operator.le, self.end, self.begin))
 
     def whole(self) -> Region:
         """The same box with all of every non-spatial axis."""
         return self if self.nonspatial is None else Region(self.begin, self.end)
 
     def contains(self, other: Region) -> bool:
-        if not all(a <= b for a, b in zip(self.begin, other.begin, strict=True)):
-            return False
-        if not all(a >= b for a, b in zip(self.end, other.end, strict=True)):
+        if not (all(map(operator.le, self.begin, other.begin)) and all(map(operator.ge, self.end, other.end))):
             return False
         if self.nonspatial is None or other.nonspatial is None:
             return self.nonspatial is None
@@ -168,14 +168,14 @@ class Meta:
     def axes(self) -> tuple[str, ...]:
         return tuple(axis.name for axis in self.nonspatial or ()) + self.spatial_axes
 
-    @property
+    @functools.cached_property
     def region(self) -> Region:
         """The whole extent."""
         if self.roi is None:
             raise TreeError("the array is unbounded")
         return Region.of(self.roi)
 
-    @property
+    @functools.cached_property
     def origin(self) -> tuple[int, ...]:
         """A corner of the voxel grid: the phase of the roi, zero for what is unbounded."""
         if self.roi is None:
@@ -184,7 +184,7 @@ class Meta:
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
-        return tuple(s // v for s, v in zip(self.region.shape, self.voxel_size, strict=True))
+        return self.voxels(self.region)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -205,7 +205,7 @@ class Meta:
 
     def voxels(self, region: Region) -> tuple[int, ...]:
         """The spatial shape of a region, in voxels."""
-        return tuple(s // v for s, v in zip(region.shape, self.voxel_size, strict=True))
+        return tuple(map(operator.floordiv, region.shape, self.voxel_size))
 
     def region_at(self, ranges: Sequence[tuple[int, int]]) -> Region:
         """The region of index ranges of all axes, non-spatial ones first, or of the spatial axes alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import random
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ def spec_of(meta: Meta, roi: Roi | None) -> gp.ArraySpec:
 
 def add_array(batch: gp.Batch, key: gp.ArrayKey, spec: gp.ArraySpec, roi: Roi | None, voxels: Voxels) -> gp.Batch:
     """Add the voxels of a roi to a batch, with a spec like the one that a node provides. Returns the batch."""
-    own = spec.copy()
+    own = copy.copy(spec)  # gp.Array takes a deep copy of it
     own.roi, own.dtype = roi, voxels.dtype
     batch[key] = gp.Array(voxels, own)
     return batch

@@ -23,7 +23,7 @@ from ..model.plan import Plan, compile_plan
 from ..storage.access.files import writing
 from ..storage.id_table import write_dense_table
 from ..storage.metadata.documents import require_on_disk
-from .relabel import run_starts
+from .slabs import run_starts
 
 Ids = np.ndarray[Any, Any]
 

@@ -13,6 +13,7 @@ from ..model import fields
 from ..model.base import ArrayConfig, PointwiseConfig
 from ..model.config import SOURCE
 from ..model.meta import Meta, Voxels
+from .slabs import slabs
 
 
 def normalize(data: Voxels, low: float, high: float, clip: bool = False) -> Voxels:
@@ -27,12 +28,16 @@ def normalize(data: Voxels, low: float, high: float, clip: bool = False) -> Voxe
     low, span = float(low), float(high) - float(low)
     narrow = data.dtype.itemsize <= 2 and _within_float32(low) and _within_float32(span)
     inside = np.dtype(np.float32 if narrow else np.float64)
+    out = np.empty(data.shape, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled: Voxels = np.subtract(data, inside.type(low), dtype=inside)
-        scaled /= inside.type(span)
-        if clip:
-            np.clip(scaled, 0, 1, out=scaled)
-        return scaled.astype(np.float32, copy=False)
+        for index in slabs(data.shape):
+            slab = out[index] if narrow else np.empty(out[index].shape, inside)
+            np.subtract(data[index], inside.type(low), out=slab, dtype=inside)
+            slab /= inside.type(span)
+            if clip:
+                np.clip(slab, 0, 1, out=slab)
+            out[index] = slab
+    return out
 
 
 def _within_float32(value: float) -> bool:

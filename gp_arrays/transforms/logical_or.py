@@ -15,13 +15,13 @@ def logical_or(data: Voxels, axis: int | None) -> Voxels:
     >>> logical_or(np.array([[0, 2, 0], [0, 1, 1]]), 0)
     array([0, 1, 1], dtype=uint8)
     """
-    if axis is None:
-        return np.asarray(data != 0).view(np.uint8)
-    entries = np.moveaxis(data, axis, 0)
-    result = np.asarray(entries[0] != 0)
+    entries = data[np.newaxis] if axis is None else np.moveaxis(data, axis, 0)
+    out = np.empty(entries.shape[1:], np.uint8)
+    result = out.view(bool)
+    np.not_equal(entries[0], 0, out=result)
     for entry in entries[1:]:
         np.logical_or(result, entry, out=result)
-    return result.view(np.uint8)
+    return out
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -38,9 +38,9 @@ def usable_voxels(labels: Voxels, groups: Sequence[Collection[int] | bool]) -> V
     out = np.empty((len(groups), *labels.shape), np.uint8)
     for channel, group in zip(out, groups, strict=True):
         if isinstance(group, bool):
-            channel[...] = labels > 0 if group else 0
+            np.greater(labels, 0, out=channel.view(bool)) if group else channel.fill(0)
         else:
-            above = [i for i in group if 0 < i <= np.iinfo(labels.dtype).max]
+            above = [i for i in group if i > 0]
             channel[...] = binarize(labels, [above])[0] if above else 0
     return out
 

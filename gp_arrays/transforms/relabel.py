@@ -16,6 +16,7 @@ from ..model.checks import require_integer_ids
 from ..model.meta import Block, Meta, Region, Voxels, voxel_text
 from ..storage.id_table import IdTable, table_of_columns, table_of_file
 from .constant import smallest_dtype
+from .slabs import run_starts
 
 OTHERS = ("keep", "zero", "error")
 LARGEST = 2**64 - 1
@@ -44,18 +45,6 @@ def relabel(labels: Voxels, table: IdTable, keep_others: bool = True) -> tuple[V
         results = np.where(listed, results, values)
     at = np.searchsorted(ids, of_runs)
     return starts, results[at], listed[at]
-
-
-def run_starts(flat: Voxels) -> Voxels:
-    """Where runs of equal values begin.
-
-    >>> run_starts(np.array([5, 5, 0, 5])).tolist()
-    [0, 2, 3]
-    """
-    begins = np.empty(flat.shape, bool)
-    begins[:1] = True
-    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
-    return np.flatnonzero(begins)
 
 
 def to_pairs(value: Any) -> Pairs | None:

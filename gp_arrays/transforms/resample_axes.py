@@ -91,9 +91,8 @@ class Sampling:
         ((-1, 2), (0, 1))
         """
         # a voxel that lies on a source voxel reads less than its neighbour, so two at each end
-        low = min(self.taps(i)[0][0] for i in range(first, min(first + 2, end)))
-        high = max(self.taps(i)[-1][0] for i in range(max(first, end - 2), end))
-        return low, high + 1
+        low = min(self.taps(first)[0][0], self.taps(min(first + 1, end - 1))[0][0])
+        return low, 1 + max(self.taps(max(first, end - 2))[-1][0], self.taps(end - 1)[-1][0])
 
 
 @attrs.frozen
@@ -111,11 +110,9 @@ class Axis:
     count: int
 
     def nearest(self, data: Voxels) -> Voxels:
-        u, d = self.sampling.up, self.sampling.down
-        if u == 1:
-            return data[self._at(slice(self.sampling.taps(self.first)[0][0] - self.start, None, d))]
-        index = np.array([self.sampling.taps(i)[0][0] - self.start for i in range(self.first, self.first + self.count)])
-        return np.take(data, index, axis=self.number)
+        if self.sampling.up == 1:
+            return data[self._at(slice(self.sampling.taps(self.first)[0][0] - self.start, None, self.sampling.down))]
+        return self.weigh(data, data.dtype)
 
     def votes(self, data: Voxels) -> list[Voxels]:
         """``down`` arrays: of what covers each voxel, one part after the other, all of one weight."""

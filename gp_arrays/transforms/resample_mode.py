@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..model.meta import Voxels
+from .slabs import slabs
 
 #: Bytes of the working copy of a slab: what stays in a core's cache while passes go over it.
 SLAB = 1 << 20
@@ -16,19 +17,9 @@ SLAB = 1 << 20
 def mode(votes: Sequence[Voxels]) -> Voxels:
     """Voxel by voxel the integer that most of the arrays have, the smallest of those that as many have."""
     out = np.empty(votes[0].shape, votes[0].dtype)
-    _count(votes, out)
+    for index in slabs(out.shape, SLAB // (len(votes) * out.itemsize)):
+        _count_slab([vote[index] for vote in votes], out[index])
     return out
-
-
-def _count(votes: Sequence[Voxels], out: Voxels) -> None:
-    thick = SLAB * len(out) // max(1, len(votes) * out.nbytes)
-    if not thick and out.ndim > 2:
-        for k in range(len(out)):
-            _count([vote[k] for vote in votes], out[k])
-        return
-    thick = max(1, thick)
-    for at in range(0, len(out), thick):
-        _count_slab([vote[at : at + thick] for vote in votes], out[at : at + thick])
 
 
 def _count_slab(votes: Sequence[Voxels], out: Voxels) -> None:

@@ -15,6 +15,7 @@ from ..model.checks import common_grid
 from ..model.config import SOURCE
 from ..model.meta import Meta, Voxels
 from .constant import smallest_dtype
+from .slabs import slabs
 
 
 def bounds(dtype: np.dtype[Any]) -> tuple[int, int]:
@@ -51,41 +52,62 @@ def add(arrays: Sequence[Voxels], dtype: np.dtype[Any]) -> Voxels:
     >>> add([np.array([250], np.uint8), np.array([10], np.uint8)], np.dtype("uint16"))
     array([260], dtype=uint16)
     """
+    out = np.empty(arrays[0].shape, dtype)
+    pieces = [(out[index], [array[index] for array in arrays]) for index in slabs(out.shape)]
     if dtype.kind == "f":
         try:
             with np.errstate(over="raise", invalid="ignore", under="ignore"):
-                return _added(arrays, dtype)
+                for piece, parts in pieces:
+                    _add(parts, piece)
         except FloatingPointError:
             raise ComputeError(
                 f"a sum does not fit {dtype}",
                 found="a finite sum that becomes infinite",
                 allowed=f"{np.finfo(dtype).min} to {np.finfo(dtype).max}; dtype= sets another",
             ) from None
+        return out
     low, high = (sum(limits) for limits in zip(*(bounds(array.dtype) for array in arrays), strict=True))
     least, most = bounds(dtype)
-    if least <= low and high <= most:
-        return _added(arrays, dtype)
-    # what the values need is seldom more than 64 bits; Python's integers hold the rest
-    low = sum(int(array.min(initial=0)) for array in arrays)
-    high = sum(int(array.max(initial=0)) for array in arrays)
-    total = _added(arrays, smallest_dtype(low, high) or np.dtype(object))
-    outside = (total < least) | (total > most)
-    if outside.any():
-        index = tuple(int(i) for i in np.argwhere(outside)[0])
-        raise ComputeError(
-            f"a sum does not fit {dtype}",
-            found=f"{total[index]} at voxel {index} of the block",
-            allowed=f"{least} to {most}; dtype= sets another",
-        )
-    return total.astype(dtype)
-
-
-def _added(arrays: Sequence[Voxels], dtype: np.dtype[Any]) -> Voxels:
-    """The sum, each array in the precision of ``dtype``."""
-    out = arrays[0].astype(dtype)
-    for array in arrays[1:]:
-        np.add(out, array.astype(dtype, copy=False), out=out)
+    fits = least <= low and high <= most
+    unsigned = dtype.kind == "u" and all(np.can_cast(array.dtype, dtype) for array in arrays)
+    for number, (piece, parts) in enumerate(pieces):
+        if (fits or unsigned) and _add(parts, piece, checked=not fits):
+            continue
+        total = _exact_sum(parts)
+        outside = (total < least) | (total > most)
+        if outside.any():
+            at = int(outside.argmax())
+            # pieces follow the order of the voxels
+            before = sum(earlier.size for earlier, _ in pieces[:number])
+            position = tuple(int(i) for i in np.unravel_index(before + at, out.shape))
+            raise ComputeError(
+                f"a sum does not fit {dtype}",
+                found=f"{total.flat[at]} at voxel {position} of the block",
+                allowed=f"{least} to {most}; dtype= sets another",
+            )
+        piece[...] = total
     return out
+
+
+def _exact_sum(arrays: Sequence[Voxels]) -> Voxels:
+    # what the values need is seldom more than 64 bits; Python's integers hold the rest
+    low, high = sum(int(array.min()) for array in arrays), sum(int(array.max()) for array in arrays)
+    total = np.empty(arrays[0].shape, smallest_dtype(low, high) or object)
+    _add(arrays, total)
+    return total
+
+
+def _add(arrays: Sequence[Voxels], out: Voxels, checked: bool = False) -> bool:
+    """Add, each array in the precision of ``out``. If ``checked``, returns False where an unsigned sum wraps around."""
+    first, *others = arrays
+    if not others:
+        out[...] = first
+    for array in others:
+        np.add(first, array, out=out, dtype=out.dtype, casting="unsafe")
+        if checked and (out < array).any():
+            return False
+        first = out
+    return True
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -28,8 +28,10 @@ def threshold(data: Voxels, value: float, above: bool = True) -> Voxels:
         # integers against the integer below, exactly: no detour through floats
         data = data.view(np.uint8) if data.dtype.kind == "b" else data
         value = math.floor(value)
+    out = np.empty(data.shape, np.uint8)
     with np.errstate(invalid="ignore"):
-        return np.asarray(data > value if above else data <= value).view(np.uint8)
+        (np.greater if above else np.less_equal)(data, value, out=out.view(bool))
+    return out
 
 
 @attrs.frozen(eq=False, repr=False)
