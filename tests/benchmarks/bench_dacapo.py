@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from bench_types import DATASETS, FIRST
+from bench_reading import DATASETS, FIRST
 from cases import cases
 from dacapo.experiments.datasplits.datasets import arrays as dacapo
 from timing import Comparison, Settings

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from bench_types import DATASETS, FIRST
+from bench_reading import DATASETS, FIRST
 from cases import Case, cases
 from timing import Comparison, Settings, in_new_process
 

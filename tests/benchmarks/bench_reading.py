@@ -1,90 +1,83 @@
-"""What array[roi] costs beside plain zarr: cold with one thread and with all cores, warm, and through a network of chunks.
+"""Reads of stored voxels beside plain zarr and TensorStore: cold with one thread and with two, and warm.
 
-    python tests/benchmarks/bench_reading.py [STORE]
-
-STORE is a Zarr store with uint8 ``raw`` and uint64 ``labels/neurons``; by default the real
-data beside the checkout, else the demo's sample. Cold: nothing is kept in memory (the system keeps the files). Warm: decoded chunks
-are. Medians of runs taken in turn; a ratio is to plain zarr in the same turns.
+Cold: nothing is kept in memory, but the system keeps the files. Filling: what is decoded is kept. Warm: decoded chunks are.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import zarr
-from bench_core import store_of
-from timing import medians
+from timing import Comparison, Settings
 
 import gp_arrays as gpa
+from gp_arrays.model.cache import CACHE
 from gp_arrays.storage.chunked import threads
 
-#: The most that a ratio may be: cold with one thread, cold with two, warm.
-BARS = {("uint8", 64): (None, None, 1 / 5), ("uint8", 192): (1.0, 0.7, 1 / 2.5)}
-BARS |= {("uint64", 64): (None, None, 1 / 2.5), ("uint64", 192): (1.0, 0.8, 1 / 2)}
+DATASETS = {"grey": "raw", "ids": "labels/neurons"}
+#: Reads begin here on each axis, and so across chunks.
+FIRST = 8
+#: The most that a read may take of the time of plain zarr: cold with two threads, and warm.
+BARS = {("grey", 64): (None, 1 / 5), ("grey", 192): (0.7, 1 / 2.5)}
+BARS |= {("ids", 64): (None, 1 / 2.5), ("ids", 192): (0.8, 1 / 2)}
 
 
-def cold(read: Callable[[], Any], count: int) -> Callable[[], Any]:
-    def run() -> None:
-        gpa.set_cache_bytes(0)
-        with mock.patch.object(threads, "thread_count", return_value=count):
-            read()
-
-    return run
+def no_cache() -> None:
+    gpa.set_cache_bytes(0)
 
 
-def warm(read: Callable[[], Any]) -> Callable[[], Any]:
-    def run() -> None:
-        gpa.set_cache_bytes(2**31)
-        read()
-
-    return run
+def empty_cache() -> None:
+    gpa.set_cache_bytes(2**31)
+    CACHE.clear()
 
 
-def filling(read: Callable[[], Any]) -> Callable[[], Any]:
-    """Cold, and what is decoded is kept."""
-
-    def run() -> None:
-        gpa.set_cache_bytes(0)
-        gpa.set_cache_bytes(2**31)
-        read()
-
-    return run
+def full_cache() -> None:
+    gpa.set_cache_bytes(2**31)
 
 
-def main() -> None:
-    store = store_of(sys.argv[1:])
-    plain = zarr.open(store, mode="r")
-    print(f"{'':18} {'zarr':>9} {'cold, 1':>9} {'cold, 2':>9} {'filling':>9} {'warm':>9}  (ms, then ratios and bars)")
-    for dataset in ("raw", "labels/neurons"):
-        array = gpa.open_zarr(store, dataset)
-        stored = plain[dataset]
-        for n in (64, 192):
-            length = min(n, *(size - 8 for size in array.shape[-3:]))
-            box = (slice(8, 8 + length),) * 3
+def of_tensorstore(store: str, dataset: str, box: tuple[slice, ...], cached: bool) -> Callable[[], Any]:
+    """Reads a dataset with TensorStore, which keeps decoded chunks if it is told to."""
+    import tensorstore
 
-            def ours(array: Any = array, box: Any = box) -> None:
-                array[box]
-
-            def theirs(stored: Any = stored, box: Any = box) -> None:
-                stored[box]
-
-            peer, *rest = medians(theirs, cold(ours, 1), cold(ours, 2), filling(ours))
-            again, kept = medians(theirs, warm(ours))
-            ratios = [value / peer for value in rest] + [kept / again]
-            one, two, at_most = BARS[str(array.dtype), n]
-            bars = [one, two, None, at_most]
-            text = "  ".join(
-                f"{r:.2f}{'' if b is None else f' (<= {b:.2f})'}" for r, b in zip(ratios, bars, strict=True)
-            )
-            print(
-                f"{array.dtype!s:8} {length:4} cubed "
-                + " ".join(f"{v:9.2f}" for v in (peer, *rest, kept))
-                + f"  {text}"
-            )
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{store}/{dataset}/"}}
+    context = tensorstore.Context({"cache_pool": {"total_bytes_limit": 2**31 if cached else 0}})
+    opened = tensorstore.open(spec, context=context).result()
+    return lambda: opened[box].read().result()
 
 
-if __name__ == "__main__":
-    main()
+def comparisons(settings: Settings) -> Iterator[Comparison]:
+    for source, dataset in DATASETS.items():
+        array = gpa.open_zarr(settings.store, dataset)
+        plain = zarr.open(settings.store, mode="r")[dataset]
+        for size in (64,) if settings.short else (64, 192):
+            box = (slice(FIRST, FIRST + size),) * 3
+            cold, warm = BARS[source, size]
+
+            def ours(count: int = 2, array: Any = array, box: Any = box) -> np.ndarray[Any, Any]:
+                with mock.patch.object(threads, "thread_count", return_value=count):
+                    voxels: np.ndarray[Any, Any] = array[box]
+                    return voxels
+
+            rows: list[tuple[str, int, Callable[[], None], float | None]] = [
+                ("cold, 1 thread", 1, no_cache, None if cold is None else 1.0),
+                ("cold, 2 threads", 2, no_cache, cold),
+                ("filling, 2 threads", 2, empty_cache, None),
+                ("warm, 2 threads", 2, full_cache, warm),
+            ]
+            for name, count, prepare, bar in rows:
+                yield Comparison(
+                    f"reads, {name}",
+                    f"{array.dtype}, {size}^3",
+                    "zarr",
+                    lambda count=count, ours=ours: ours(count),
+                    lambda plain=plain, box=box: plain[box],
+                    bar,
+                    prepare=prepare,
+                )
+                if count == 2 and prepare is not empty_cache:
+                    theirs = of_tensorstore(settings.store, dataset, box, prepare is full_cache)
+                    group = f"reads, {name}"
+                    yield Comparison(group, f"{array.dtype}, {size}^3", "TensorStore", ours, theirs, prepare=prepare)

@@ -1,4 +1,4 @@
-"""Every computed array type over stored voxels: cold and warm beside zarr and numpy, cold beside dask and TensorStore.
+"""Every computed array type over stored voxels: cold and warm beside zarr and numpy, cold beside dask.
 
 Cold: no chunk is kept yet, and what is decoded is kept. Warm: all chunks are. dask stands for the lazy operations of
 funlib.persistence. The bars follow from those of the sources and from the time of the kernel alone.
@@ -12,17 +12,12 @@ from typing import Any
 
 import numpy as np
 import zarr
+from bench_reading import BARS, DATASETS, FIRST
 from cases import Case, cases
 from timing import RUNS, Comparison, Settings, medians
 
 import gp_arrays as gpa
 from gp_arrays.model.cache import CACHE
-
-DATASETS = {"grey": "raw", "ids": "labels/neurons"}
-FIRST = 8
-#: The most that a read of a source may take of the time of plain zarr: cold, and warm.
-BARS = {("grey", 64): (None, 1 / 5), ("grey", 192): (0.7, 1 / 2.5)}
-BARS |= {("ids", 64): (None, 1 / 2.5), ("ids", 192): (0.8, 1 / 2)}
 
 
 def comparisons(settings: Settings) -> Iterator[Comparison]:
@@ -58,7 +53,9 @@ def of_case(case: Case, store: str, roi: gpa.Roi, size: int) -> Iterator[Compari
 
     kernel = medians(lambda: case.by_hand(voxels), runs=3)[0]
     limits = BARS.get((case.source, size), (1.1, 1.1)) if case.equal else (None, None)
-    for state, bar, prepare in (("cold", limits[0], CACHE.clear), ("warm", limits[1], None)):
+    states = [("cold", limits[0], CACHE.clear), ("warm", limits[1], None)]
+    # plain sources are among the reads
+    for state, bar, prepare in [] if case.name.startswith("source") else states:
         yield Comparison(
             f"array types, {state}, {size}^3" if case.source else f"array types that read nothing, {size}^3",
             case.name,
@@ -67,13 +64,10 @@ def of_case(case: Case, store: str, roi: gpa.Roi, size: int) -> Iterator[Compari
             by_hand,
             bar,
             # the bar of the source, and 1.1 times the kernel + 1 ms, however fast the source is
-            0 if bar is None or case.name.startswith("source") else (1.1 - bar) * kernel + 1,
+            0 if bar is None else (1.1 - bar) * kernel + 1,
             prepare=prepare,
             runs=3 if kernel > 300 else RUNS,
         )
-        if case.name.startswith("source"):
-            theirs = of_tensorstore(store, DATASETS[case.source], box, state == "warm")
-            yield Comparison(f"array types, {state}, {size}^3", case.name, "TensorStore", ours, theirs, prepare=prepare)
     if case.lazy is not None:
         shape = array[region].shape
         begin = FIRST * shape[-1] // length
@@ -100,13 +94,3 @@ def of_dask(case: Case, store: str, index: tuple[slice, ...]) -> Callable[[], An
     assert case.lazy is not None
     lazy = funlib.persistence.Array(case.lazy(source.data))
     return lambda: lazy[index]
-
-
-def of_tensorstore(store: str, dataset: str, box: tuple[slice, ...], cached: bool) -> Callable[[], Any]:
-    """Reads a dataset with TensorStore, which keeps decoded chunks if it is told to."""
-    import tensorstore
-
-    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{store}/{dataset}/"}}
-    context = tensorstore.Context({"cache_pool": {"total_bytes_limit": 2**31 if cached else 0}})
-    opened = tensorstore.open(spec, context=context).result()
-    return lambda: opened[box].read().result()
