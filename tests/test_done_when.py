@@ -179,7 +179,7 @@ def mistakes(store):
 
 
 @pytest.mark.parametrize("name", list(mistakes(Path("/x/a.zarr"))))
-def test_mistakes_are_one_line_and_leave_nothing(store, tmp_path, name):
+def test_mistakes_are_one_line_and_leave_no_files(store, tmp_path, name):
     document, message = mistakes(store)[name]
     (tmp_path / "tree.json").write_text(json.dumps(document))
     with pytest.raises(gpa.GpArraysError) as caught:

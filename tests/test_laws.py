@@ -56,7 +56,7 @@ def computable(config: Any) -> bool:
 
 
 @given(st.data())
-def test_random_trees_mean_what_the_oracle_says(session_folder: Path, data: Any) -> None:
+def test_random_trees_have_the_voxels_of_the_oracles(session_folder: Path, data: Any) -> None:
     config = data.draw(trees(session_folder))
     check_meaning(config)
 
@@ -81,7 +81,7 @@ def test_random_trees_are_the_same_in_a_pipeline(session_folder: Path, data: Any
 
 
 @given(st.data())
-def test_random_trees_read_once_and_touch_nothing(session_folder: Path, data: Any) -> None:
+def test_random_trees_read_once_and_change_nothing(session_folder: Path, data: Any) -> None:
     config = data.draw(trees(session_folder))
     assume(computable(config))
     roi = data.draw(regions(config.array()))

@@ -118,13 +118,13 @@ def top(name: str) -> str:
     return name.split(".")[0]
 
 
-def test_every_module_has_its_place() -> None:
+def test_every_module_has_a_layer() -> None:
     assert sorted({top(name) for name in MODULES} - set(RANK)) == []
     assert sorted(set(RANK) - {path.stem if path.suffix == ".py" else path.name for path in PACKAGE.iterdir()}) == []
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_imports_only_from_its_left(name: str) -> None:
+def test_a_module_imports_only_from_layers_before_it(name: str) -> None:
     allowed = UPWARD.get(name, set()) - inside(name, at_once=True)
     wrong = {
         other for other in inside(name) - allowed if top(other) != top(name) and RANK[top(other)] >= RANK[top(name)]
@@ -148,7 +148,7 @@ def test_the_folders_of_storage_build_on_each_other() -> None:
     assert wrong == []
 
 
-def test_no_circle_within_a_package() -> None:
+def test_no_circular_imports() -> None:
     graph = {name: inside(name, at_once=True) for name in MODULES}
     try:
         TopologicalSorter(graph).prepare()
@@ -166,7 +166,7 @@ def test_third_party_packages_stay_where_they_belong() -> None:
     assert wrong == []
 
 
-def test_the_check_itself() -> None:
+def test_the_imports_that_exist_are_seen() -> None:
     """What is looked for is found: these are imports that do exist."""
     assert {"errors", "model.meta", "model.base", "transforms.constant"} <= inside("transforms.sum")
     assert "numpy" in {module for module, _ in imports("transforms.sum")}
@@ -196,7 +196,7 @@ def loaded_after(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_importing_it_loads_nothing_that_is_not_used_yet() -> None:
+def test_importing_the_package_loads_no_heavy_packages() -> None:
     loaded = loaded_after("import gp_arrays")
     assert "gp_arrays" in loaded
     assert sorted(loaded & (HEAVY | {"numpy", "yaml", "click"})) == []

@@ -186,9 +186,9 @@ class TestByHand(ArrayTypeLaws):
 
 def test_a_buffer_that_threads_share_breaks_a_law(tmp_path):
     laws = TestByHand(ScratchArrayConfig)
-    laws.test_blocks_stitch_to_the_whole(laws.cases_of(laws.configs(tmp_path)))
+    laws.test_blocks_have_the_voxels_of_one_read(laws.cases_of(laws.configs(tmp_path)))
     with pytest.raises(AssertionError, match="read by threads"):
-        laws.test_threads_get_what_one_thread_gets(laws.configs(tmp_path))
+        laws.test_threads_have_the_voxels_of_one_thread(laws.configs(tmp_path))
 
 
 @pytest.mark.parametrize("type", [TextPathConfig, NotLocatedConfig])

@@ -42,7 +42,7 @@ def test_a_float_means_its_shortest_decimal(number, decimal):
 
 
 @pytest.mark.parametrize("bad", ["5 parsec", "nm", "5.2.1 nm", True, None, float("nan"), float("inf"), [4], "1/3 nm"])
-def test_what_is_no_length_is_refused(bad):
+def test_texts_that_are_not_lengths_are_refused(bad):
     with pytest.raises(ConfigError):
         Quantity.parse(bad)
 

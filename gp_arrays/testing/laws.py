@@ -117,23 +117,23 @@ class ArrayTypeLaws:
             for roi in (array.roi, random_roi(rng, array), random_roi(rng, array)):
                 yield config, roi, rng
 
-    def test_meta_and_voxels_are_what_the_oracle_says(self, examples: Sequence[Any]) -> None:
+    def test_meta_and_voxels_are_those_of_the_oracle(self, examples: Sequence[Any]) -> None:
         for config in examples:
             check_meaning(config)
 
-    def test_blocks_stitch_to_the_whole(self, cases: Any) -> None:
+    def test_blocks_have_the_voxels_of_one_read(self, cases: Any) -> None:
         for config, roi, rng in cases:
             check_blocks(config, roi, random_partition(rng, roi, config.array().voxel_size))
 
-    def test_entries_of_every_axis_are_those_of_the_whole(self, examples: Sequence[Any]) -> None:
+    def test_an_index_gives_the_voxels_of_numpy(self, examples: Sequence[Any]) -> None:
         for config in examples:
             check_indexing(config)
 
-    def test_the_pipeline_delivers_what_the_array_does(self, cases: Any) -> None:
+    def test_the_pipeline_has_the_voxels_of_the_array(self, cases: Any) -> None:
         for config, roi, _ in cases:
             check_pipeline([config], [roi])
 
-    def test_threads_get_what_one_thread_gets(self, examples: Sequence[Any]) -> None:
+    def test_threads_have_the_voxels_of_one_thread(self, examples: Sequence[Any]) -> None:
         for number, config in enumerate(examples):
             rng, array = np.random.default_rng(number), config.array()
             check_threads(config, [array.roi, *(random_roi(rng, array) for _ in range(2))])
@@ -151,7 +151,7 @@ class ArrayTypeLaws:
                 stored[id(config)] = with_stored_sources(config, tmp_path / f"stored{len(stored)}")
             check_read_once(stored[id(config)], roi)
 
-    def test_nothing_else_is_touched(self, cases: Any) -> None:
+    def test_sources_and_random_state_are_unchanged(self, cases: Any) -> None:
         for config, roi, _ in cases:
             check_purity(config, roi)
 

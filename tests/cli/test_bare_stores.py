@@ -118,14 +118,14 @@ def test_init_writes_a_tree_that_works_at_once(store, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("voxel_size", "unit", "expected"), [(4000, "nm", "um"), (40, "nm", "nm"), (5240, "pm", "pm"), (2, "mm", "mm")]
 )
-def test_the_unit_is_the_coarsest_in_which_all_is_whole(tmp_path, capsys, voxel_size, unit, expected):
+def test_the_unit_is_the_coarsest_in_which_all_lengths_are_integers(tmp_path, capsys, voxel_size, unit, expected):
     roi = gpa.Roi((0, 0), (4 * voxel_size,) * 2)
     gpa.create_zarr(tmp_path / "a.zarr", "raw", roi, (voxel_size,) * 2, "uint8", unit=unit)
     code, out, _ = call(capsys, "init", tmp_path / "a.zarr")
     assert (code, tomllib.loads(out)["unit"]) == (0, expected)
 
 
-def test_what_cannot_be_opened_is_named_and_left_out(store, capsys):
+def test_arrays_that_cannot_be_opened_are_named_and_left_out(store, capsys):
     (store / "segmentation/.zarray").write_text("{")
     code, out, _ = call(capsys, "info", "a.zarr")
     assert code == 1
@@ -169,7 +169,7 @@ def test_files(tmp_path, capsys, monkeypatch):
         ("empty", "error: the store holds no arrays; found empty; allowed: a store"),
     ],
 )
-def test_errors_say_what_is_read(store, tmp_path, capsys, path, message, command):
+def test_errors_name_the_kinds_of_stores_that_are_read(store, tmp_path, capsys, path, message, command):
     (tmp_path / "notes.txt").write_text("text")
     (tmp_path / "empty").mkdir()
     code, out, err = call(capsys, command, path)

@@ -44,7 +44,7 @@ def test_info(tree, capsys):
     ]
 
 
-def test_info_goes_on_after_an_array_that_fails(tree, capsys, tmp_path):
+def test_info_continues_after_an_array_that_fails(tree, capsys, tmp_path):
     (tmp_path / "bad.json").write_text(
         json.dumps(
             {
@@ -104,7 +104,7 @@ def test_why_outside_and_unreadable(tree, capsys):
     assert "error: or > masks > labels: cannot read; found chunk 0/0 of" in out
 
 
-def test_why_at_negative_places(capsys, tmp_path, monkeypatch):
+def test_why_at_negative_positions(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gpa.create_zarr("n.zarr", "x", gpa.Roi((-8, -8), (8, 8)), (1, 1), "uint8")[:] = np.arange(64).reshape(8, 8)
     gpa.ZarrArrayConfig("x", tmp_path / "n.zarr", "x").to_toml("n.toml")

@@ -35,7 +35,7 @@ def test_writes_the_array(tree, capsys):
     assert "6 of 6 blocks done" in capsys.readouterr().out
 
 
-def test_works_within_a_roi_grown_to_whole_blocks(tree, one_process):
+def test_a_roi_is_enlarged_to_complete_blocks(tree, one_process):
     assert run(arguments(tree, "--block", "32,32", "--roi", "40:44,0:40", "--dataset", "part/big")) == 0
     want = expected()
     want[:16] = 0
@@ -67,7 +67,7 @@ def test_a_block_that_fails_is_exit_code_1(tree, one_process, capsys):
         (["--memory", "1M"], 1, "does not fit into a worker's memory"),
     ],
 )
-def test_errors_are_one_line_and_make_nothing(tree, capsys, more, code, says):
+def test_errors_are_one_line_and_nothing_is_written(tree, capsys, more, code, says):
     assert run(arguments(tree, *more)) == code
     assert says in capsys.readouterr().err
     assert not (tree.parent / "out.zarr").exists()
@@ -117,7 +117,7 @@ def test_several_arrays_their_status_check_and_difference(tree, one_process, cap
 
 
 @pytest.mark.parametrize("path", ["nowhere.zarr/a", "out.zarr"])
-def test_diff_of_what_is_no_array(tree, capsys, path):
+def test_diff_of_a_path_without_an_array(tree, capsys, path):
     gpa.create_zarr(tree.parent / "out.zarr", "some", gpa.Roi((0,), (4,)), (1,), "uint8")
     assert run(["diff", str(tree.parent / path), str(tree.parent / "in.zarr/ids")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

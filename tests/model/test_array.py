@@ -46,7 +46,7 @@ def test_rois_and_indices_give_the_same_voxels():
     assert array[:, 3:3].shape == (2, 0, 5, 6)
 
 
-def test_whole_array():
+def test_all_voxels_of_an_array():
     array = source().array()
     assert np.array_equal(np.asarray(array), DATA)
     assert np.asarray(array, dtype=np.float32).dtype == np.float32
@@ -147,7 +147,7 @@ def test_writing():
 
 
 @pytest.mark.parametrize("value", [10**30, -(10**30), "7", None, 1j, b"a", [[1], [2, 3]], np.datetime64(1, "s"), {}])
-def test_what_is_no_number_of_64_bits_is_refused(value):
+def test_numbers_beyond_64_bits_are_refused(value):
     data = np.zeros((4, 5), np.uint8)
     for dtype in (np.uint8, np.int64, np.float32):
         array = gpa.Array.from_numpy(data.astype(dtype), name="n")
@@ -156,7 +156,7 @@ def test_what_is_no_number_of_64_bits_is_refused(value):
                 array[key] = value
 
 
-def test_what_cannot_be_written():
+def test_values_that_cannot_be_written():
     data = np.zeros((4, 5), np.uint8)
     data.flags.writeable = False
     with pytest.raises(gpa.StoreError, match="read-only"):
@@ -175,7 +175,7 @@ def test_data_is_the_sources_own():
     assert source().array().data is DATA
 
 
-def test_from_numpy_refuses_what_does_not_fit():
+def test_from_numpy_refuses_data_that_do_not_fit_the_roi():
     with pytest.raises(gpa.RequestError, match="whole number of voxels"):
         gpa.Array.from_numpy(np.zeros((3, 4)), Roi((0, 0), (4, 4)))
     with pytest.raises(gpa.RequestError, match="do not agree"):

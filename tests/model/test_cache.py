@@ -34,7 +34,7 @@ def in_fork(function: Callable[[Any], None]) -> tuple[Any, Any]:
     return process, mine
 
 
-def test_what_was_used_last_stays() -> None:
+def test_the_arrays_used_last_stay() -> None:
     cache = ArrayCache(300)
     for key in "abc":
         cache.add(key, block())
@@ -48,7 +48,7 @@ def test_what_was_used_last_stays() -> None:
     assert (cache.nbytes, cache.find("a")) == (0, None)
 
 
-def test_what_is_kept_cannot_be_written() -> None:
+def test_cached_arrays_are_read_only() -> None:
     array = ArrayCache(300).get("a", block)
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 2
@@ -151,7 +151,7 @@ def test_a_fork_while_a_thread_computes_does_not_hang() -> None:
     process.join()
 
 
-def test_how_many_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_cached_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(cache.VARIABLE, raising=False)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 0 < total_bytes() <= min(2**31, machine // 8)
@@ -183,12 +183,12 @@ def test_an_environment_that_says_nonsense_is_an_error(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("nbytes", [-1, 1.5, "1", True])
-def test_what_is_no_number_of_bytes_is_refused(nbytes: Any) -> None:
+def test_bad_numbers_of_bytes_are_refused(nbytes: Any) -> None:
     with pytest.raises(gpa.ConfigError, match="number of bytes"):
         gpa.set_cache_bytes(nbytes)
 
 
-def test_what_is_read_once_or_is_very_much_is_not_kept() -> None:
+def test_large_arrays_and_arrays_read_once_are_not_cached() -> None:
     cache = ArrayCache(1000)
     assert [cache.keeps(n) for n in (1, 500, 501)] == [True, True, False]
     with reading_once():

@@ -17,7 +17,7 @@ def dummy(name="d"):
     return gpa.DummyArrayConfig(name)
 
 
-def test_equal_by_what_they_say():
+def test_configs_of_equal_fields_are_equal():
     a = gpa.ThresholdArrayConfig("t", dummy(), threshold=1)
     b = gpa.ThresholdArrayConfig("t", dummy(), threshold=1)
     assert a == b
@@ -227,6 +227,6 @@ def test_items_that_never_end():
 @pytest.mark.parametrize(
     "dtype", ["a", "a5", ("a", [1, 2]), ("u1", 4), [("x", "u1")], {"names": ["x"], "formats": ["u1"]}]
 )
-def test_dtypes_that_are_no_voxels(dtype):
+def test_dtypes_that_voxels_cannot_have(dtype):
     with pytest.raises(gpa.ConfigError, match="dtype: not a dtype of voxels"):
         gpa.SumArrayConfig("a", [gpa.DummyArrayConfig("dummy")], dtype=dtype)

@@ -54,7 +54,7 @@ HUGE = 10**15
         (-1, (HUGE - 1, HUGE), None),
     ],
 )
-def test_a_key_costs_nothing_in_proportion_to_the_shape(key, bounds, length):
+def test_the_cost_of_a_key_does_not_grow_with_the_shape(key, bounds, length):
     selection = select((key, ..., 3), (HUGE, HUGE, HUGE))
     assert selection.bounds == (bounds, (0, HUGE), (3, 4))
     assert selection.shape == ((length, HUGE) if length is not None else (HUGE,))

@@ -33,7 +33,7 @@ def test_steps_are_in_topological_order():
     assert all(s < i for i, step in enumerate(plan.steps) for s in step.sources)
 
 
-def test_a_thousand_nodes_are_each_looked_at_once(monkeypatch):
+def test_each_of_a_thousand_nodes_is_visited_once(monkeypatch):
     base = source()
     chain = base
     for i in range(999):
@@ -68,7 +68,7 @@ def test_errors_carry_the_path():
     )
 
 
-def test_the_unit_that_suits_the_whole_tree_is_named():
+def test_the_unit_that_suits_all_arrays_of_the_tree_is_named():
     one = source("one", voxel_size=("5.24 nm", "4 nm"))
     two = source("two", voxel_size=("0.5 pm", "1 nm"))
     with pytest.raises(gpa.TreeError, match=r'both > one: its voxel_size is not a whole number of nm.*set unit = "fm"'):
@@ -81,7 +81,7 @@ def test_voxel_sizes_are_positive(size):
         source(voxel_size=(size, 1))
 
 
-def test_regions_are_asked_for_once_and_far_apart_ones_apart():
+def test_regions_are_requested_once_and_distant_ones_separately():
     base = source(shape=(100, 100))
     a, b = gpa.ThresholdArrayConfig("a", base, 3), gpa.ThresholdArrayConfig("b", base, 5)
     plan = gpa.compile_plan({"a": a, "b": b})
@@ -93,7 +93,7 @@ def test_regions_are_asked_for_once_and_far_apart_ones_apart():
     assert inside[0] == [Region((0, 0), (10, 10))]
 
 
-def test_blocks_are_let_go_of_once_used(monkeypatch):
+def test_the_memory_of_blocks_is_freed_after_their_last_use(monkeypatch):
     import gc
     import weakref
 
@@ -140,7 +140,7 @@ def test_a_type_that_breaks_its_word_is_told():
         del TYPES["LiarArrayConfig"]
 
 
-def test_a_kernel_that_fails_names_its_place(monkeypatch):
+def test_a_kernel_that_fails_names_its_path_and_roi(monkeypatch):
     def broken(self, dtype, *sources):
         raise ZeroDivisionError("by nought")
 
@@ -172,7 +172,7 @@ def test_explain():
     assert "needs of n its meta alone, no voxel" in text
 
 
-def test_the_order_of_sources_does_not_move_what_is_resampled():
+def test_the_order_of_sources_does_not_move_a_resampled_array():
     coarse = gpa.NumpyArrayConfig("coarse", data=np.arange(8, dtype=np.uint8), voxel_size=[4], offset=[3], axes=["x"])
     fine = gpa.ResampledArrayConfig("fine", coarse, [4], [1], 0)  # from 3 in steps of 1
     other = gpa.NumpyArrayConfig("other", data=np.arange(40, dtype=np.uint8), axes=["x"])

@@ -32,7 +32,7 @@ def test_each_part_says_which_task_it_comes_from() -> None:
     assert [part.task for part in tasks.results] == [top]
 
 
-def test_contexts_are_asked_for_once(monkeypatch: Any) -> None:
+def test_contexts_are_computed_once(monkeypatch: Any) -> None:
     calls: list[str] = []
     context = gpa.ThresholdArrayConfig.context
 

@@ -178,7 +178,7 @@ def test_classes_that_are_not_listed_or_not_there(crop):
     assert stored_crop.config(["nowhere"]).array().roi == array.roi
 
 
-def test_a_crop_that_lists_nothing_has_no_place(crop):
+def test_a_crop_that_lists_no_classes_has_no_geometry(crop):
     stored_crop = crop([]).add("all", [row([1, 2, 3])])
     with pytest.raises(
         gpa.StoreError, match="crop: the crop holds no class that it lists, so nothing says where it lies"
@@ -331,7 +331,7 @@ def test_counts_that_say_all_is_unknown_spare_the_reading(crop):
     assert stored_crop.read([("both", ["b", "a"])], "mask") == [[0, 0]]
 
 
-def test_only_the_channels_asked_for_are_read(crop):
+def test_only_requested_channels_are_read(crop):
     stored_crop = crop(["a", "b"]).add("a", [row([0, 1])], kind(SEMANTIC)).add("b", [row([1, 0])], kind(SEMANTIC))
     break_chunks(stored_crop, "b")
     array = stored_crop.config(["a", "b", ("both", ["a", "b"])]).array()
@@ -415,7 +415,7 @@ def test_stores_that_are_not_crops(crop, tmp_path):
         ({"file_name": ""}, "file_name: not a path"),
     ],
 )
-def test_bad_values_are_refused_when_the_config_is_made(fields, problem):
+def test_bad_values_are_refused_when_the_config_is_created(fields, problem):
     with pytest.raises(gpa.ConfigError) as caught:
         gpa.CellMapArrayConfig("crop", **{"file_name": "a", "dataset": "b", "classes": ["c"], **fields})
     assert str(caught.value).startswith(f"crop: {problem}")
@@ -557,7 +557,7 @@ def test_its_fingerprint_tells_that_it_changed(crop):
     assert stored_crop.config(["a"]).open().fingerprint() != before
 
 
-def test_nothing_is_logged_of_what_the_metadata_say(crop, caplog):
+def test_no_text_of_the_metadata_is_logged(crop, caplog):
     with caplog.at_level(logging.WARNING, "gp_arrays"):
         crop(["a"]).add("a", [row([0, 1])], kind(SEMANTIC)).read(["a"])
     assert not caplog.records

@@ -138,7 +138,7 @@ def test_an_empty_instance_needs_an_extent(server: DVIDServer, kind: str) -> Non
     assert not array[:].any()
 
 
-def test_an_extent_may_reach_beyond_what_was_written(server: DVIDServer) -> None:
+def test_an_extent_may_reach_beyond_the_written_voxels(server: DVIDServer) -> None:
     data = numbered((2, 3, 4))
     server.add("a", data, kind="uint16blk", begin=(5, 6, 7), voxel_size=(40, 8, 4))
     array = config_of(server, "a", extent=((4, 7, 0), (3, 3, 9))).array()

@@ -101,7 +101,7 @@ def test_no_request_reaches_beyond_the_array(server: DVIDServer) -> None:
     assert np.array_equal(part[:], array_of(server, "grey")[5:13, 5:13, 6:22])
 
 
-def test_scales_supervoxels_and_versions_are_kept_apart(server: DVIDServer) -> None:
+def test_scales_supervoxels_and_versions_are_cached_separately(server: DVIDServer) -> None:
     other = server.commit("abcdef" + "1" * 26)
     server.versions[other] = dict(server.versions[server.root])
     server.add("ids", np.full(SHAPE, 7, np.uint64), uuid=other, begin=BEGIN, block=BLOCK, kind="labelmap", levels=2)
@@ -121,7 +121,7 @@ def test_scales_supervoxels_and_versions_are_kept_apart(server: DVIDServer) -> N
         assert (committed == 7).all()
 
 
-def test_a_version_that_is_open_is_read_anew(server: DVIDServer) -> None:
+def test_an_unlocked_version_is_read_again_each_time(server: DVIDServer) -> None:
     server.open_versions.add(server.root)
     array = array_of(server, "grey")
     before = array[:4, :4, :4]
@@ -136,7 +136,9 @@ def test_a_version_that_is_open_is_read_anew(server: DVIDServer) -> None:
     assert CACHE.nbytes > 0
 
 
-def test_nothing_is_kept_of_a_server_that_does_not_say(server: DVIDServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_cached_if_the_server_does_not_tell_whether_a_version_is_locked(
+    server: DVIDServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from gp_arrays.testing import dvid_server
 
     reply = server.reply
@@ -153,7 +155,7 @@ def test_nothing_is_kept_of_a_server_that_does_not_say(server: DVIDServer, monke
 
 
 @pytest.mark.parametrize("limit", ["0", "30000"])
-def test_what_does_not_fit_is_read_as_it_is_asked_for(
+def test_a_request_that_does_not_fit_the_cache_is_read_as_it_is(
     server: DVIDServer, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", limit)
@@ -164,13 +166,13 @@ def test_what_does_not_fit_is_read_as_it_is_asked_for(
     assert not any(seen.path.endswith("/status") for seen in server.seen)
 
 
-def test_a_pass_over_blocks_keeps_nothing(server: DVIDServer) -> None:
+def test_a_pass_over_blocks_caches_nothing(server: DVIDServer) -> None:
     counts = gpa.count(gpa.DVIDArrayConfig("grey", (server.url, server.root, "grey")))
     assert sum(counts.values()) == np.prod(SHAPE)
     assert CACHE.nbytes == 0
 
 
-def test_a_read_that_fails_keeps_nothing_that_is_wrong(server: DVIDServer) -> None:
+def test_a_read_that_fails_leaves_nothing_wrong_in_the_cache(server: DVIDServer) -> None:
     array = array_of(server, "grey")
     for fault in ("short", "text", "long", 500):
         server.faults.append(fault)

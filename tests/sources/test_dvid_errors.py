@@ -44,7 +44,7 @@ def array_of(server: DVIDServer, name: str = "raw") -> Any:
 
 @pytest.mark.parametrize("name", ["raw", "seg", "grid"])
 @pytest.mark.parametrize("fault", [503, 429, 502, "drop"])
-def test_what_may_pass_is_tried_again(server: DVIDServer, pauses: list[float], name: str, fault: Any) -> None:
+def test_temporary_errors_are_tried_again(server: DVIDServer, pauses: list[float], name: str, fault: Any) -> None:
     array = array_of(server, name)
     server.faults += [fault] * 3
     assert np.array_equal(array[:].ravel(), np.arange(8000))
@@ -68,7 +68,7 @@ def test_attempts_have_an_end(server: DVIDServer, pauses: list[float], fault: An
 
 @pytest.mark.parametrize("name", ["raw", "seg", "grid"])
 @pytest.mark.parametrize("fault", [400, 404, 500, 504, "short", "text", "long"])
-def test_what_will_not_pass_is_reported_at_once(server: DVIDServer, pauses: list[float], name: str, fault: Any) -> None:
+def test_permanent_errors_are_reported_at_once(server: DVIDServer, pauses: list[float], name: str, fault: Any) -> None:
     array = array_of(server, name)
     server.faults.append(fault)
     with pytest.raises(gpa.StoreError, match=f"^{name}: .*{server.url}/api/node/{server.root}/{name}/") as caught:
@@ -173,7 +173,7 @@ def speak(reply: bytes) -> tuple[socket.socket, str]:
         (b"SSH-2.0-OpenSSH_9.2\r\n", "does not reply"),
     ],
 )
-def test_what_is_no_dvid_server(pauses: list[float], reply: bytes, words: str) -> None:
+def test_a_server_that_is_not_dvid(pauses: list[float], reply: bytes, words: str) -> None:
     listening, url = speak(reply)
     with listening:
         config = gpa.DVIDArrayConfig("a", (url, "3f8c", "a"))
@@ -232,7 +232,7 @@ def test_a_token_comes_from_the_environment(
     assert config.verify()[0] is False
 
 
-def test_the_token_stands_nowhere(
+def test_the_token_appears_nowhere(
     server: DVIDServer, monkeypatch: pytest.MonkeyPatch, caplog: Any, tmp_path: Any, pauses: list[float]
 ) -> None:
     monkeypatch.setenv("DVID_TOKEN", SECRET)

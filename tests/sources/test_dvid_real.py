@@ -143,7 +143,7 @@ def test_blocks_that_were_never_written(volumes: Volumes, kind: str, scale: int)
     assert not array[:].any()
 
 
-def test_around_what_was_written(volumes: Volumes) -> None:
+def test_around_the_written_voxels(volumes: Volumes) -> None:
     begin = tuple(b - 5 for b in GREY_BEGIN)
     array = volumes.array("grey", extent=[begin, tuple(n + 10 for n in GREY_SHAPE)])
     assert np.array_equal(array[:], np.pad(grey_values(), 5))
@@ -165,7 +165,7 @@ def test_versions(volumes: Volumes) -> None:
         assert np.array_equal(volumes.array("grey", version)[:], 255 - grey_values())
 
 
-def test_what_is_not_there(volumes: Volumes) -> None:
+def test_instances_that_do_not_exist(volumes: Volumes) -> None:
     unknown = "0" * 32 if not volumes.root.startswith("0") else "f" * 32
     for version, name in ((unknown, "grey"), (volumes.root, "nothing"), (f"{volumes.root[:10]}:nobody", "grey")):
         good, reason = gpa.DVIDArrayConfig(name, (volumes.url, version, name)).verify()

@@ -104,7 +104,7 @@ def test_attributes_that_are_not_understood(tmp_path: Path, attributes: Any, nam
         assert tuple(config.with_fields(voxel_size=(9, 9, 9)).array().voxel_size) == (9, 9, 9)
 
 
-def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_datasets_are_named(tmp_path: Path) -> None:
     config = write(tmp_path / "a.hdf", "volumes/raw", numbered(3, 4, 5))
     for dataset, message in [("volumes", "'volumes' in .* is a group"), ("row", "'row' in .* is not there")]:
         with pytest.raises(gpa.StoreError, match=rf"no such dataset; found {message}; allowed: volumes/raw"):
@@ -119,7 +119,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["truncated", "checksum", "changed", "virtual"])
-def test_what_is_broken_is_an_error(tmp_path: Path, how: str) -> None:
+def test_broken_files_are_errors(tmp_path: Path, how: str) -> None:
     path = tmp_path / "a.hdf"
     data = numbered(8, 8, 8)
     if how == "virtual":

@@ -194,7 +194,7 @@ def test_every_store_has_the_same_voxels_and_meta(found: dict[tuple[str, ...], A
     assert not wrong, "\n".join(f"{' | '.join(key)}: {text}" for key, text in wrong.items())
 
 
-def test_nothing_is_left_out(found: dict[tuple[str, ...], Any]) -> None:
+def test_every_format_is_in_the_matrix(found: dict[tuple[str, ...], Any]) -> None:
     kinds = {kind for kind, _, _ in found}
     assert {
         "v2",

@@ -106,7 +106,7 @@ def test_writing(data: np.ndarray[Any, Any]) -> None:
     assert array[:].tolist() == data.tolist()
 
 
-def test_what_is_frozen_is_not_written() -> None:
+def test_read_only_data_are_not_written() -> None:
     with pytest.raises(gpa.StoreError, match="read-only"):
         gpa.NumpyArrayConfig("a", data=forms()[3]).array()[0] = 1
 

@@ -79,7 +79,7 @@ def sharding(**changes: Any) -> dict[str, Any]:
         (random(9, 11, 13, dtype="int8"), {"sharding": sharding(preshift_bits=0, shard_bits=9), "chunk": (1, 3, 2)}),
     ],
 )
-def test_what_tensorstore_writes_is_read(tmp_path: Path, data: Any, fields: Any) -> None:
+def test_volumes_written_by_tensorstore_are_read(tmp_path: Path, data: Any, fields: Any) -> None:
     array = volume(tmp_path, data, **fields).array()
     size, begin = fields.get("resolution", (1, 1, 1)), fields.get("begin", (0, 0, 0))
     assert (array.axes, array.dtype) == (("z", "y", "x") if data.ndim == 3 else ("c", "z", "y", "x"), data.dtype)
@@ -93,7 +93,7 @@ def test_what_tensorstore_writes_is_read(tmp_path: Path, data: Any, fields: Any)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_jpeg_is_what_tensorstore_reads(tmp_path: Path, channels: int) -> None:
+def test_jpeg_gives_the_voxels_that_tensorstore_reads(tmp_path: Path, channels: int) -> None:
     data = random(channels, 3, 3, 3).repeat(4, 1).repeat(4, 2).repeat(4, 3)
     want = write_volume(tmp_path, data, (8, 7, 9), encoding="jpeg", jpeg_quality=90)
     array = gpa.PrecomputedArrayConfig("volume", tmp_path).array()
@@ -270,14 +270,14 @@ def test_an_info_that_is_not_understood_is_named(tmp_path: Path, changes: Any, s
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"null", b"[" * 10**5])
-def test_an_info_that_is_no_table_is_an_error(tmp_path: Path, content: bytes) -> None:
+def test_an_info_that_is_not_an_object_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "info").write_bytes(content)
     with pytest.raises(gpa.StoreError, match="^volume: (malformed info|cannot read); found .*/info") as caught:
         gpa.PrecomputedArrayConfig("volume", tmp_path).array()
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a" / "info").mkdir(parents=True)
     with pytest.raises(gpa.StoreError, match="^volume: cannot read; found .*/a/info.*a directory"):
         gpa.PrecomputedArrayConfig("volume", tmp_path / "a").array()
@@ -291,7 +291,7 @@ def test_what_is_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
         array[:]
 
 
-def test_a_scale_whose_folder_goes_is_an_error(tmp_path: Path) -> None:
+def test_a_scale_whose_folder_is_removed_is_an_error(tmp_path: Path) -> None:
     config = volume(tmp_path, random(4, 4, 4) + 1)
     array = config.array()
     (tmp_path / "1_1_1").rename(tmp_path / "elsewhere")
@@ -302,7 +302,7 @@ def test_a_scale_whose_folder_goes_is_an_error(tmp_path: Path) -> None:
     assert not empty[:].any()
 
 
-def test_what_other_programs_leave_out_or_add_is_fine(tmp_path: Path) -> None:
+def test_optional_and_unknown_keys_of_other_programs_are_accepted(tmp_path: Path) -> None:
     data = random(4, 4, 4)
     config = volume(tmp_path, data)
     edit(tmp_path, {"voxel_offset": None, "sharding": None}, mesh="mesh", skeletons="s", segment_properties="p")

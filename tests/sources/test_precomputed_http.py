@@ -102,7 +102,7 @@ def test_a_crop_requests_its_chunks_alone(server: Server, knows_ranges: bool) ->
 
 
 @pytest.mark.parametrize("name", ["files", "shards"])
-def test_what_was_read_is_not_requested_again(server: Server, name: str) -> None:
+def test_chunks_that_were_read_are_not_requested_again(server: Server, name: str) -> None:
     array = gpa.PrecomputedArrayConfig(name, f"{server.url}/{name}").array()
     server.statuses = {"/8-16_": 404}
     want = array[:]
@@ -114,14 +114,14 @@ def test_what_was_read_is_not_requested_again(server: Server, name: str) -> None
     assert len(server.requests) == 1
 
 
-def test_a_forked_process_reads_anew(server: Server) -> None:
+def test_a_forked_process_reads_with_its_own_connections(server: Server) -> None:
     array = gpa.PrecomputedArrayConfig("shards", f"{server.url}/shards").array()
     assert np.array_equal(array[:], DATA)
     assert read_in_fork(array) == digest(DATA)
 
 
 @pytest.mark.parametrize("name", ["files", "shards"])
-def test_what_a_server_does_not_give_is_no_zeros(server: Server, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_a_server_are_not_read_as_zeros(server: Server, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     array = gpa.PrecomputedArrayConfig(name, f"{server.url}/{name}").array()
     server.statuses = {"/s0/": 403}
     with pytest.raises(gpa.StoreError, match=rf"^{name}: the store refuses access; found chunk s0/.*{server.url}.*403"):

@@ -19,7 +19,7 @@ def create(root, dataset="x", **fields):
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("compressor", COMPRESSORS)
-def test_what_is_written_is_read(tmp_path, zarr_format, compressor):
+def test_written_voxels_are_read(tmp_path, zarr_format, compressor):
     root = tmp_path / "a.zarr"
     array = create(root, num_channels=3, compressor=compressor, zarr_format=zarr_format, write_size=(20, 8, 8))
     values = np.random.default_rng(0).integers(0, 999, array.shape, dtype=np.uint16)
@@ -73,7 +73,7 @@ def test_channel_names_and_attributes(tmp_path):
     assert (array.channels, array.attrs, array.unit) == (("a", "b"), {"note": 1}, "um")
 
 
-def test_nothing_is_replaced_unasked(tmp_path):
+def test_nothing_is_replaced_without_overwrite(tmp_path):
     root = tmp_path / "a.zarr"
     create(root)[:] = 3
     with pytest.raises(gpa.StoreError, match="an array is there already"):
@@ -117,7 +117,7 @@ def test_nothing_is_replaced_unasked(tmp_path):
         ({"shards": (4, 6, 2)}, "shards need Zarr v3"),
     ],
 )
-def test_bad_values_leave_nothing(tmp_path, fields, problem):
+def test_bad_values_leave_no_files(tmp_path, fields, problem):
     with pytest.raises((gpa.ConfigError, gpa.StoreError), match=problem):
         create(tmp_path / "a.zarr", **fields)
     assert not (tmp_path / "a.zarr").exists()

@@ -309,7 +309,7 @@ def test_a_file_that_changes_while_it_is_open_is_an_error(tmp_path: Path) -> Non
     assert array_of(path).plan.steps[0].opened.fingerprint() != before
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(gpa.StoreError, match="there is no such file"):
         array_of(tmp_path / "a.tif")
     with pytest.raises(gpa.StoreError, match="no file matches"):

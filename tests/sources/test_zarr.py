@@ -228,7 +228,7 @@ def test_metadata_that_change_while_open_are_an_error(tmp_path: Path, field: str
         array[:]
 
 
-def test_a_file_in_place_of_the_store(tmp_path: Path) -> None:
+def test_a_file_where_a_store_is_expected(tmp_path: Path) -> None:
     write_plain_zarr(tmp_path / "s.zarr" / "a", ramp(4, 4), (2, 2), PLAIN)
     array = gpa.ZarrArrayConfig("a", tmp_path / "s.zarr", "a").array()
     (tmp_path / "s.zarr").rename(tmp_path / "elsewhere")
@@ -247,7 +247,9 @@ def test_a_file_in_place_of_the_store(tmp_path: Path) -> None:
         ({"unit": "um"}, (4000, -6000), (14000, 15000), (2000, 3000)),
     ],
 )
-def test_what_is_given_wins(tmp_path: Path, fields: Any, begin: Any, end: Any, voxel_size: Any) -> None:
+def test_fields_of_the_config_override_metadata(
+    tmp_path: Path, fields: Any, begin: Any, end: Any, voxel_size: Any
+) -> None:
     data = ramp(5, 7)
     write_plain_zarr(tmp_path / "a", data, (2, 3), PLAIN)
     array = gpa.ZarrArrayConfig("a", tmp_path, "a", **fields).array()

@@ -281,7 +281,7 @@ def test_a_chunk_is_decoded_once(folder: Path, decoded: list[int]) -> None:
     assert len(decoded) == 3 * 2 * 3 - 1 + 8
 
 
-def test_a_chunk_that_changed_on_disk_is_read_anew(folder: Path, decoded: list[int]) -> None:
+def test_a_chunk_that_changed_on_disk_is_read_again(folder: Path, decoded: list[int]) -> None:
     array = opened(folder)
     before = array[:]
     new = np.full(CHUNKS, 9, "<u4")
@@ -300,7 +300,7 @@ def test_a_chunk_that_changed_on_disk_is_read_anew(folder: Path, decoded: list[i
     assert len(decoded) == count + 1
 
 
-def test_what_may_change_is_not_kept(folder: Path, decoded: list[int]) -> None:
+def test_chunks_that_may_change_are_not_cached(folder: Path, decoded: list[int]) -> None:
     array = opened(folder, "r+")
     array[:4, :8, :5] = 3
     assert (array[:4, :8, :5] == 3).all()
@@ -309,12 +309,12 @@ def test_what_may_change_is_not_kept(folder: Path, decoded: list[int]) -> None:
     assert len(decoded) == 2
 
 
-def test_a_pass_over_blocks_keeps_nothing(folder: Path) -> None:
+def test_a_pass_over_blocks_caches_no_chunk(folder: Path) -> None:
     gpa.count(gpa.ZarrArrayConfig("a", folder.parent, "a"))
     assert CACHE.nbytes == 0
 
 
-def test_a_store_that_vanishes_is_noticed_although_chunks_are_kept(folder: Path) -> None:
+def test_a_store_that_vanishes_is_noticed_although_chunks_are_cached(folder: Path) -> None:
     array = opened(folder)
     array[:]
     folder.rename(folder.with_name("b"))
@@ -360,7 +360,7 @@ def test_broken_shards_are_named(tmp_path: Path) -> None:
             gpa.open_zarr(folder.parent, "a")[:]
 
 
-def test_threads_share_what_there_is_to_do() -> None:
+def test_threads_share_the_chunks_to_decode() -> None:
     seen: list[Any] = []
     with mock.patch.object(threads, "thread_count", return_value=3):
         threads.run_each(seen.append, range(1000))

@@ -111,7 +111,7 @@ def test_tensorstore_opens_it(tmp_path, zarr_format):
     assert done.stdout.split() == [data.tobytes().hex()] * 4
 
 
-def test_it_writes_what_materialize_writes(tmp_path, one_process):
+def test_it_writes_the_same_metadata_as_materialize(tmp_path, one_process):
     array = create(tmp_path, num_channels=2, channel_names=["a", "b"], unit="um")
     array[:] = np.ones((2, 64, 64), np.uint8)
     gpa.materialize(array.config, tmp_path / "out.zarr", "raw", num_workers=1, unit="um", progress=False)
@@ -168,7 +168,7 @@ def test_it_writes_what_materialize_writes(tmp_path, one_process):
         {"path": "s3://bucket/a.zarr", "storage_options": {"secret": "x"}},
     ],
 )
-def test_what_is_refused_is_refused_before_anything_is_touched(tmp_path, monkeypatch, fields):
+def test_bad_arguments_are_refused_before_anything_is_changed(tmp_path, monkeypatch, fields):
     monkeypatch.chdir(tmp_path)
     create(tmp_path / "a.zarr")[:] = 3
     before = tree_of(tmp_path)
@@ -255,7 +255,7 @@ def test_killed_while_it_replaces(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".zgroup", "raw"]
 
 
-def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path):
+def test_a_folder_that_cannot_be_created_leaves_no_files(tmp_path):
     (tmp_path / "file").write_text("x")
     before = tree_of(tmp_path)
     for path, dataset in ((tmp_path / "file", "raw"), (tmp_path / "file/a.zarr", "raw"), (tmp_path / "new", "n" * 300)):
@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_replaced_files_keep_mode_and_link(tmp_path, mask):
+def test_replaced_files_keep_their_mode_and_links(tmp_path, mask):
     before = os.umask(mask)
     try:
         files.replace_file(tmp_path / "new", "a")

@@ -510,7 +510,7 @@ def test_coordinates_with_the_noise_of_arithmetic(tmp_path: Path) -> None:
         ([np.nan, 4, 8, 12], "not a length"),
     ],
 )
-def test_coordinates_that_are_no_grid_are_refused(tmp_path: Path, values: Any, message: str) -> None:
+def test_coordinates_that_are_not_a_regular_grid_are_refused(tmp_path: Path, values: Any, message: str) -> None:
     root = write_xarray(tmp_path, {"y": (np.arange(3.0), "nm"), "x": (values, "nm")}, "yx", (3, 4))
     with pytest.raises(gpa.StoreError, match=f"^a: .*{message}.*`voxel_size=`"):
         opened(root, "raw")
@@ -627,7 +627,7 @@ def test_the_first_versions_of_ngff_have_no_sizes(
     assert config.with_fields(voxel_size=sizes).verify() == (True, "ok")
 
 
-def test_no_geometry_at_all_is_said(tmp_path: Path) -> None:
+def test_metadata_without_geometry_are_reported(tmp_path: Path) -> None:
     config = gpa.ZarrArrayConfig("a", write(tmp_path, {".zarray": array_v2(3, 4, 6), ".zattrs": {"note": "x"}}), "")
     assert config.verify() == (True, "ok, but a: no voxel size: 1 nm assumed")
     assert config.with_fields(unit="um").verify() == (True, "ok, but a: no voxel size: 1 um assumed")
@@ -716,7 +716,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("attributes", "message"), BAD)
-def test_what_is_not_understood_is_an_error_that_overrides_cure(
+def test_metadata_that_are_not_understood_are_errors_that_fields_override(
     tmp_path: Path, attributes: dict[str, Any], message: str
 ) -> None:
     root = write(tmp_path, {"a/.zarray": array_v2(3, 4, 6), "a/.zattrs": attributes})
@@ -732,7 +732,7 @@ def test_what_is_not_understood_is_an_error_that_overrides_cure(
     assert opened(root, "a", voxel_size=(40, 4, 4), axes=("z", "y", "x")).voxel_size == (40, 4, 4)
 
 
-def test_what_is_not_understood_of_a_group(tmp_path: Path) -> None:
+def test_metadata_of_a_group_that_are_not_understood(tmp_path: Path) -> None:
     root = write(tmp_path, {"a/.zarray": array_v2(3, 4, 6), ".zattrs": {"resolution": [4, 4, 40]}})
     with pytest.raises(gpa.StoreError, match="not understood; found resolution of its group"):
         opened(root, "a")
@@ -742,7 +742,7 @@ def test_what_is_not_understood_of_a_group(tmp_path: Path) -> None:
     assert opened(root, "a", voxel_size=(4, 4, 4)).voxel_size == (4, 4, 4)
 
 
-def test_what_says_nothing_is_no_error(tmp_path: Path) -> None:
+def test_empty_metadata_are_not_an_error(tmp_path: Path) -> None:
     attributes = {"scale": "linear", "origin": [0, 0, 0], "transform": "log", "intensity_unit": "counts", "spacing": {}}
     array = opened(
         write(tmp_path, {".zarray": array_v2(3, 4, 6), ".zattrs": {"voxel_size": [4] * 3, **attributes}}), ""
@@ -917,7 +917,7 @@ def test_levels_that_there_are_not(tmp_path: Path, wanted: Any, message: str) ->
 @pytest.mark.parametrize(
     "wanted", ["", "fine", "-4 nm", "0 nm", [], [4, 0, 4], [4, "x", 4], True, 2.5, {"z": 4}, "4 parsec"]
 )
-def test_what_is_no_scale(wanted: Any) -> None:
+def test_arrays_that_are_not_scales(wanted: Any) -> None:
     with pytest.raises(gpa.ConfigError, match="scale"):
         gpa.ZarrArrayConfig("a", "a.zarr", "em", scale=wanted)
 

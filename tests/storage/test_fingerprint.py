@@ -48,7 +48,7 @@ def set_back(path):
         os.utime(each, ns=(10**18, 10**18))
 
 
-def test_it_stays_as_long_as_nothing_changes(array):
+def test_it_is_the_same_as_long_as_nothing_changes(array):
     before = of(array)
     assert of(array) == before
     for path in array.rglob("*"):
@@ -72,13 +72,13 @@ def test_changed_metadata_are_noticed(array):
     assert of(array) != before
 
 
-def test_another_place_is_another_array(array, tmp_path):
+def test_another_path_is_another_array(array, tmp_path):
     before = of(array)
     array.parent.rename(tmp_path / "b.zarr")
     assert of(tmp_path / "b.zarr" / array.name) != before
 
 
-def test_only_so_many_folders_are_looked_at(array, layout, monkeypatch):
+def test_the_number_of_visited_folders_is_limited(array, layout, monkeypatch):
     looked = []
     stat = type(array).stat
     monkeypatch.setattr(module, "FOLDERS", 3)

@@ -17,7 +17,7 @@ TYPES = ["time", "channel", "space", "space", "space"]
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
-def test_funlib_opens_what_is_materialized(tmp_path, one_process, zarr_format):
+def test_funlib_opens_arrays_of_materialize(tmp_path, one_process, zarr_format):
     configs = {}
     for axes in ("tczyx", "tzyx", "stzyx"):
         voxels = VOXELS if len(axes) == 5 else VOXELS[:, 0]
@@ -33,7 +33,7 @@ def test_funlib_opens_what_is_materialized(tmp_path, one_process, zarr_format):
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
-def test_funlib_opens_what_create_zarr_made(tmp_path, zarr_format):
+def test_funlib_opens_arrays_of_create_zarr(tmp_path, zarr_format):
     array = gpa.create_zarr(
         tmp_path / "a.zarr",
         "a",
@@ -60,7 +60,7 @@ def test_funlib_opens_what_create_zarr_made(tmp_path, zarr_format):
         (None, ("d0", "c0", "d1", "d2", "d3")),
     ],
 )
-def test_what_funlib_made_is_opened(tmp_path, units, names, axes):
+def test_arrays_of_funlib_are_opened(tmp_path, units, names, axes):
     prepare_ds(
         tmp_path / "a.zarr" / "a",
         VOXELS.shape,

@@ -103,7 +103,7 @@ def test_floats_at_their_stored_precision(tmp_path):
         (0.7 - 0.6, 0.7 + 0.1 + 0.1, "um", (100_000, 900_000)),
     ],
 )
-def test_noise_of_arithmetic_is_taken_off(tmp_path, caplog, sizes, offset, unit, expected):
+def test_rounding_errors_of_floats_are_removed(tmp_path, caplog, sizes, offset, unit, expected):
     caplog.set_level("INFO", "gp_arrays")
     attributes = {"voxel_size": [sizes] * 3, "offset": [offset] * 3, "units": [unit] * 3}
     write(tmp_path, "a", attributes)
@@ -119,7 +119,7 @@ def test_noise_of_arithmetic_is_taken_off(tmp_path, caplog, sizes, offset, unit,
     assert "noise of arithmetic" in caplog.text
 
 
-def test_what_is_more_than_noise_is_kept(tmp_path):
+def test_fractions_larger_than_rounding_errors_stay(tmp_path):
     write(tmp_path, "a", {"voxel_size": [4.0000001, 4, 4], "units": ["nm"] * 3})
     with pytest.raises(gpa.TreeError, match="not a whole number of pm; found .4.0000001 nm"):
         opened(tmp_path, unit="pm")
@@ -162,7 +162,7 @@ def test_axes_of_a_store_that_does_not_say(tmp_path):
     ],
 )
 @pytest.mark.parametrize("stored", ["nothing", "pyramid", "transform"])
-def test_given_axes_that_do_not_fit(tmp_path, stored, axes, message):
+def test_axes_of_the_config_that_do_not_fit(tmp_path, stored, axes, message):
     if stored == "pyramid":
         write(tmp_path, "", ngff(("a", [1, 4, 4, 4], None), axes="czyx"), group=True)
     transform = {"axes": list("czyx"), "scale": [1, 4, 4, 4]}
@@ -178,7 +178,7 @@ def test_axes_of_the_store_that_do_not_fit_are_malformed(tmp_path):
         opened(tmp_path)
 
 
-def test_levels_of_a_pyramid_begin_at_the_same_place(tmp_path):
+def test_levels_of_a_pyramid_begin_at_the_same_position(tmp_path):
     # translations mark voxel centres: level k is (scale_k - scale_0) / 2 further than where it begins
     write(
         tmp_path,
@@ -201,7 +201,7 @@ def test_levels_without_translations_begin_where_the_finest_does(tmp_path, last)
         assert opened(tmp_path, f"p/{path}").roi.begin == Coordinate(40, 0, 0)
 
 
-def test_transformations_of_the_whole_image_apply_after(tmp_path):
+def test_transformations_of_the_image_apply_after_those_of_its_levels(tmp_path):
     outer = [{"type": "scale", "scale": [2, 2, 2]}, {"type": "translation", "translation": [100, 0, 0]}]
     write(tmp_path, "p", ngff(("0", [4, 4, 4], [10, 0, 0]), coordinateTransformations=outer), group=True)
     write(tmp_path, "p/0")
@@ -319,7 +319,7 @@ def test_attributes_pass_without_geometry(tmp_path):
         {"transform": {"axes": ["z"]}},
     ],
 )
-def test_malformed_geometry_names_the_place(tmp_path, attributes):
+def test_malformed_geometry_names_the_key(tmp_path, attributes):
     write(tmp_path, "a", attributes)
     with pytest.raises(gpa.StoreError, match=str(tmp_path)):
         opened(tmp_path)
@@ -345,7 +345,7 @@ def test_axis_roles():
     assert axis_roles(None, 3, types=["space", "space", "channel"]) == (("y", "x", "c"), (False, False, True))
 
 
-def test_one_translation_of_the_whole_image_says_nothing_of_centres(tmp_path):
+def test_one_translation_of_the_image_does_not_mean_centres(tmp_path):
     outer = [{"type": "scale", "scale": [1] * 3}, {"type": "translation", "translation": [100, 200, 300]}]
     metadata = ngff(("s0", [4] * 3, None), ("s1", [8] * 3, None), coordinateTransformations=outer)
     write(tmp_path, "p", metadata, group=True)

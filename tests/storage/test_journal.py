@@ -33,7 +33,7 @@ def test_records_are_read_as_they_were_written(tmp_path):
     assert list(zip(records["kind"].tolist(), records["block"].tolist(), strict=True)) == written
 
 
-def test_zeros_and_torn_records_are_no_records(tmp_path):
+def test_zeros_and_incomplete_records_are_ignored(tmp_path):
     (tmp_path / "zeros").write_bytes(bytes(10 * RECORD.size))
     assert len(read_records(tmp_path / "zeros")) == 0
     journal = Journal(tmp_path / "j")

@@ -21,7 +21,7 @@ def opened(folder, **fields):
 
 
 @pytest.mark.parametrize("compression", ["raw", "gzip", "zlib", "bzip2", "xz", "blosc", "zstd"])
-def test_what_tensorstore_writes_is_read(tmp_path, compression):
+def test_arrays_written_by_tensorstore_are_read(tmp_path, compression):
     tensorstore = pytest.importorskip("tensorstore")
     options = {"zlib": {"type": "gzip", "useZlib": True}, "blosc": {"type": "blosc", "cname": "lz4", "clevel": 5}}
     metadata = {

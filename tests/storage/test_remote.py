@@ -64,14 +64,14 @@ def test_voxels_are_those_on_disk(server):
 
 
 @pytest.mark.parametrize("faults", [["drop"], [500], [502], [503, 504], [429, 408], ["cut"], ["slow"]])
-def test_what_passes_is_tried_again(server, faults):
+def test_temporary_errors_are_tried_again(server, faults):
     server.faults = {server.chunk: [*faults, "ok"]}
     np.testing.assert_array_equal(opened(server)[:], VOXELS)
     assert count(server, server.chunk) == len(faults) + 1
 
 
 @pytest.mark.parametrize("fault", ["drop", 503, "cut"])
-def test_what_does_not_pass_is_an_error_that_names_the_url(server, fault, monkeypatch):
+def test_permanent_errors_name_the_url(server, fault, monkeypatch):
     monkeypatch.setattr(remote, "ATTEMPTS", 3)
     array = opened(server)
     server.faults = {server.chunk: [fault]}
@@ -117,7 +117,7 @@ def keeping() -> Iterator[None]:
     CACHE.clear()
 
 
-def test_what_was_read_is_not_requested_again(server, keeping):
+def test_chunks_that_were_read_are_not_requested_again(server, keeping):
     array = opened(server)
     np.testing.assert_array_equal(array[:, 1:7], VOXELS[:, 1:7])
     before = len(server.requests)
@@ -139,7 +139,7 @@ def test_absent_chunks_are_not_requested_again(server, keeping):
     assert server.requests == []
 
 
-def test_a_chunk_that_changed_is_read_anew_after_ten_seconds(server, keeping, monkeypatch):
+def test_a_chunk_that_changed_is_read_again_after_ten_seconds(server, keeping, monkeypatch):
     array, file = opened(server), server.source / "a.zarr" / server.chunk
     array[:]
     changed = gpa.open_zarr(server.source / "a.zarr", "raw", mode="r+")
@@ -157,7 +157,7 @@ def test_a_chunk_that_changed_is_read_anew_after_ten_seconds(server, keeping, mo
     assert requests == [f"HEAD /a.zarr/{server.chunk}"]
 
 
-def test_what_this_process_writes_is_read_at_once(keeping):
+def test_voxels_that_this_process_writes_are_read_at_once(keeping):
     roi, url = gpa.Roi((0, 0), (8, 8)), "memory://written/a.zarr"
     written = gpa.create_zarr(url, "raw", roi, (1, 1), "uint8", chunks=(4, 4), overwrite=True)
     assert (written[:] == 0).all()
@@ -170,7 +170,7 @@ def test_what_this_process_writes_is_read_at_once(keeping):
     assert CACHE.nbytes > 0
 
 
-def test_a_pass_over_blocks_keeps_nothing_of_a_server(server, keeping):
+def test_a_pass_over_blocks_caches_nothing_of_a_server(server, keeping):
     gpa.count(gpa.ZarrArrayConfig("a", f"{server.url}/a.zarr", "raw"))
     assert CACHE.nbytes == 0
 
@@ -182,7 +182,7 @@ def test_several_requests_at_once(server, keeping):
     assert server.most_at_once == 4
 
 
-def test_a_chunk_under_a_key_of_another_kind_is_no_absent_chunk(tmp_path):
+def test_a_chunk_with_another_separator_does_not_count_as_absent(tmp_path):
     roi = gpa.Roi((0, 0), (8, 8))
     gpa.create_zarr(tmp_path / "a.zarr", "raw", roi, (1, 1), "uint8", chunks=(8, 8))[:] = 1
     document = tmp_path / "a.zarr/raw/.zarray"
@@ -266,7 +266,7 @@ def test_a_missing_package_is_named(monkeypatch):
         gpa.open_zarr("gs://bucket/a.zarr", "raw")
 
 
-def test_nothing_is_logged_of_a_store_that_fails(server, caplog):
+def test_a_store_that_fails_is_not_logged(server, caplog):
     caplog.set_level(logging.INFO)
     server.faults = {server.chunk: [503, "ok"]}
     opened(server)[:]

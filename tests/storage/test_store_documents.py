@@ -83,7 +83,7 @@ def test_malformed_v3(tmp_path):
         read_node(tmp_path, "")
 
 
-def test_groups_are_no_arrays(tmp_path):
+def test_groups_are_not_taken_for_arrays(tmp_path):
     root = tmp_path / "a.zarr"
     create(root, "g/x")
     with pytest.raises(gpa.StoreError, match="a: a group, not an array; found 'g' in .*; allowed: g/x"):

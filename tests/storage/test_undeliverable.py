@@ -85,7 +85,7 @@ def refused(root, chunk):
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("damage", [dangling, loop, folder, pipe, linked_pipe, bound_socket, device])
-def test_in_the_place_of_a_chunk(array, layout, damage):
+def test_something_else_where_a_chunk_is_expected(array, layout, damage):
     opened = gpa.ZarrArrayConfig("raw", array.parent, "raw").array()
     damage(array / CHUNK[layout])
     refused(array.parent, CHUNK[layout])
@@ -100,7 +100,7 @@ def test_in_the_place_of_a_chunk(array, layout, damage):
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "dots"], indirect=True)
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("kind", ["link", "file", "pipe"])
-def test_in_the_place_of_a_folder_of_chunks(array, layout, depth, kind):
+def test_something_else_where_a_folder_of_chunks_is_expected(array, layout, depth, kind):
     path = (array / CHUNK[layout]).parents[depth - 1]
     shutil.rmtree(path)
     if kind == "link":
@@ -136,7 +136,7 @@ def test_an_absent_chunk_is_fill_value(array, layout):
 
 
 @pytest.mark.parametrize("what", ["chunk", "folder"])
-def test_a_target_that_goes_away_after_its_folder_was_listed(array, layout, tmp_path, what):
+def test_a_linked_chunk_that_is_removed_after_its_folder_was_listed(array, layout, tmp_path, what):
     chunk = array / CHUNK[layout]
     absent = chunk.with_name({"dots": "1.0.0"}.get(layout, "0"))
     absent.unlink()
@@ -232,7 +232,7 @@ def test_folders_of_chunks_that_metadata_do_not_tell(tmp_path, declared, kind):
     refused(tmp_path, "0")
 
 
-def test_what_may_not_be_read(tmp_path):
+def test_files_that_the_user_may_not_read(tmp_path):
     """As another user: root may read everything."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
@@ -305,7 +305,7 @@ def test_why_names_the_chunk_of_every_encoding(tmp_path, encoding, key):
 
 @pytest.mark.skipif(3 not in FORMATS, reason="shards need zarr 3")
 @pytest.mark.parametrize("damage", [dangling, loop, folder, pipe])
-def test_in_the_place_of_a_shard(tmp_path, damage):
+def test_something_else_where_a_shard_is_expected(tmp_path, damage):
     array = gpa.create_zarr(
         tmp_path, "raw", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8", zarr_format=3, chunks=(2, 2), shards=(4, 4)
     )

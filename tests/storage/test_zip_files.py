@@ -61,7 +61,7 @@ def test_other_codecs_of_zarr_v3_need_zarr_3(tmp_path):
         gpa.open_zarr(pack(tmp_path / "a", tmp_path / "a.zip"), "raw")[:]
 
 
-def test_what_zarr_writes(tmp_path):
+def test_zip_files_that_zarr_writes(tmp_path):
     zarr_2 = zarr.__version__.startswith("2.")
     store = (zarr.ZipStore if zarr_2 else zarr.storage.ZipStore)(str(tmp_path / "a.zip"), mode="w")
     options = {} if zarr_2 else {"zarr_format": 2}
@@ -104,7 +104,7 @@ def test_every_flipped_byte_of_an_entry_is_an_error(packed, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["removed", "replaced", "cut"])
-def test_a_file_that_is_not_what_it_was(packed, what):
+def test_a_file_that_changed_after_it_was_opened(packed, what):
     array = gpa.open_zarr(packed, "a/dots")
     first = array[2:]
     if what == "removed":
@@ -125,7 +125,7 @@ def test_a_file_that_is_not_what_it_was(packed, what):
         assert gpa.open_zarr(packed, "a/dots")[2:].tolist() == first.tolist()
 
 
-def test_what_is_no_zip_file(tmp_path):
+def test_files_that_are_not_zip_files(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"not a zip file")
     with pytest.raises(gpa.StoreError, match="cannot read the zip file"):
         gpa.open_zarr(tmp_path / "a.zip", "raw")

@@ -54,7 +54,7 @@ def test_absent_chunks_are_not_read(ids: Any, monkeypatch: Any) -> None:
     assert len(read) == 4 * 5 - 2, "a chunk is a block"
 
 
-def test_what_cannot_be_counted() -> None:
+def test_arrays_that_cannot_be_counted() -> None:
     floats = gpa.NumpyArrayConfig("floats", data=np.zeros((3, 3)))
     samples = gpa.NumpyArrayConfig("samples", data=np.zeros((2, 3, 3), np.uint8), axes=("s", "y", "x"))
     for config in (floats, samples):

@@ -39,7 +39,7 @@ def conv(size, **options):
         (lambda: networks.unet(dims=2, padding=1), (5, 5), (2, 2), (0, 0)),
     ],
 )
-def test_what_layers_add_up_to(network, context, stride, shrinks):
+def test_the_context_of_several_layers(network, context, stride, shrinks):
     measured = measure_context(network(), dims=2)
     assert (measured.context, measured.stride, measured.shrinks) == (context, stride, shrinks)
 

@@ -91,7 +91,7 @@ def test_half_precision_of_a_network_is_float32_of_the_array():
         ("identity", {"source": gpa.NumpyArrayConfig("raw", data=DATA[:, :9])}, gpa.TreeError, "smaller than"),
     ],
 )
-def test_what_cannot_be(model, options, error, message):
+def test_models_that_are_refused(model, options, error, message):
     if options.get("device") == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(error, match=message) as caught:

@@ -29,7 +29,7 @@ def serve(pipeline, rois):
         return pipeline.request_batch(wanted)
 
 
-def test_provides_what_is_asked_for_and_nothing_else():
+def test_it_provides_the_requested_keys_and_nothing_else():
     a, b = key("A"), key("B")
     base = source()
     pipeline = gpa.compile_pipeline({a: gpa.ThresholdArrayConfig("t", base, 100), b: base})
@@ -56,7 +56,7 @@ def test_outputs_share_no_memory():
     assert base.data.data.any()
 
 
-def test_two_keys_of_one_array_at_two_places():
+def test_two_keys_of_one_array_at_two_rois():
     a, b = key(), key()
     base = source()
     pipeline = gpa.compile_pipeline({a: base, b: base})
@@ -122,7 +122,7 @@ def test_far_apart_requests_are_split(monkeypatch):
     assert sorted((i[0].start, i[0].stop) for i in read) == [(0, 10), (990, 1000)]
 
 
-def test_sources_off_the_grid_are_shifted_as_a_whole():
+def test_sources_off_the_grid_are_shifted_together():
     base = source(offset=(7, 3), voxel_size=(10, 4))
     other = source("m", seed=1, offset=(17, 7), voxel_size=(10, 4))
     tree = gpa.SumArrayConfig("s", [base, other])
@@ -186,7 +186,7 @@ def test_random_seeds_reach_the_request():
 
 
 @pytest.mark.parametrize(("arrays", "problem"), [({}, "no array to provide"), ({"K": source()}, "provides array keys")])
-def test_what_is_no_pipeline(arrays, problem):
+def test_trees_that_do_not_compile(arrays, problem):
     with pytest.raises(gpa.TreeError, match=problem):
         gpa.compile_pipeline(arrays)
 

@@ -48,7 +48,7 @@ def test_a_blockwise_prediction(raw, tmp_path, monkeypatch):
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "sized")[:], mean_of(data))
 
 
-def test_any_block_gives_the_same_and_chance_is_left_alone(raw):
+def test_any_block_gives_the_same_and_the_random_state_is_unchanged(raw):
     config, data = raw
     array = PipelineArrayConfig("mean", config, appended_nodes.add_mean, **OPTIONS).array()
     all_voxels = array[:]
@@ -118,14 +118,14 @@ def test_voxels_half_as_large(offset):
     np.testing.assert_array_equal(array[3:6, 1:2], np.array(want)[3:6, 1:2])
 
 
-def test_it_stands_in_a_tree_file(raw, tmp_path):
+def test_a_tree_file_holds_it(raw, tmp_path):
     config, _ = raw
     mean = PipelineArrayConfig("mean", config, appended_nodes.add_mean, **OPTIONS, arguments={"scale": 2.0})
     mean.to_toml(tmp_path / "tree.toml")
     assert PipelineArrayConfig.from_toml(tmp_path / "tree.toml") == mean
 
 
-def test_what_cannot_be(raw):
+def test_bad_values_and_combinations(raw):
     config, _ = raw
     with pytest.raises(gpa.ConfigError, match="workers can import"):
         PipelineArrayConfig("mean", config, lambda pipeline, source, target: pipeline)

@@ -29,7 +29,7 @@ def config(raw, **changes):
     return PipelineArrayConfig("pooled", raw[0], appended_nodes.add_pooled, **options)
 
 
-def test_it_is_a_loop_over_whole_tiles(raw):
+def test_it_has_the_voxels_of_a_loop_over_tiles(raw):
     array = config(raw).array()
     assert (array.shape, tuple(array.roi.begin)) == ((41, 29), (16, 4))
     want = np.full((41, 29), np.nan, np.float32)
@@ -52,7 +52,7 @@ def test_any_region_gives_the_same(raw, changes):
         np.testing.assert_array_equal(array[box], all_voxels[box])
 
 
-def test_with_strides_it_is_one_pass_over_the_whole(raw):
+def test_with_strides_it_has_the_voxels_of_one_pass(raw):
     array = config(raw, stride=(8, 8)).array()
     assert array.shape == (40, 28)
     np.testing.assert_array_equal(array[:], pooled(raw[1][:44, :32]))
@@ -75,7 +75,7 @@ def test_without_tiles_a_region_that_begins_elsewhere_differs(raw):
         ({"fingerprint": "weights.pt"}, gpa.ConfigError, "fingerprint: not a list of files"),
     ],
 )
-def test_what_cannot_be(raw, changes, error, message):
+def test_bad_values_and_combinations(raw, changes, error, message):
     with pytest.raises(error, match=message):
         config(raw, **changes).array()
 

@@ -90,7 +90,7 @@ def test_padding_keeps_the_extent(raw, padded, mode):
     np.testing.assert_array_equal(array[:], want[:, :37, :37, :37])
 
 
-def test_the_last_tile_is_moved_inward_by_whole_strides(raw):
+def test_the_last_tile_is_moved_inward_by_a_multiple_of_the_stride(raw):
     config, data = raw
     array = predicted(config, tile_size=(10 * V,) * 3).array()
     assert array.shape == (2, 24, 24, 24)
@@ -114,7 +114,7 @@ def test_a_tile_is_computed_once(raw, monkeypatch):
     assert len(runs) == 8 + 4 + 4
 
 
-def test_voxels_that_change_are_predicted_anew(raw):
+def test_voxels_that_change_are_predicted_again(raw):
     config, data = raw
     array = predicted(config).array()
     before = array[:]
@@ -222,7 +222,7 @@ def test_a_thresholded_prediction_is_a_tree(raw):
         ),
     ],
 )
-def test_what_cannot_be(raw, options, error, message):
+def test_bad_values_and_combinations(raw, options, error, message):
     config, _ = raw
     with pytest.raises(error, match=message) as caught:
         predicted(config, **options).array()[:]

@@ -59,7 +59,7 @@ def test_after_a_source_it_is_the_array(ask):
     np.testing.assert_array_equal(batch[RAW].data, DATA[:4, :4])
 
 
-def test_after_a_pad_it_sees_what_was_padded(ask):
+def test_after_a_pad_it_reads_padded_voxels(ask):
     pipeline = raw() + gp.Pad(RAW, (8, 8), mode="reflect") + predict()
     batch = ask(pipeline, {OUT: ((0, 0), (16, 16))})
     want = network_result(np.pad(DATA, 4, mode="reflect")[:16, :16])

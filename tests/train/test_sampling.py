@@ -84,7 +84,7 @@ def assert_uniform(seen: collections.Counter[Any], expected: set[Any]) -> None:
 
 
 @pytest.mark.parametrize(("cell", "upstream"), [(4, "tree"), (32, "nodes")])
-def test_every_allowed_place_is_as_likely_as_any_other(monkeypatch: Any, cell: int, upstream: str) -> None:
+def test_every_allowed_position_is_equally_likely(monkeypatch: Any, cell: int, upstream: str) -> None:
     monkeypatch.setattr(occupancy, "CELL", cell)
     monkeypatch.setattr(mask_reader, "CELL", cell)
     monkeypatch.setattr(mask_reader, "BLOCK", 2 * cell)
@@ -120,7 +120,7 @@ def test_positions_lie_on_the_grid_of_all_arrays() -> None:
     assert_uniform(drawn(pipeline, request, 300), expected)
 
 
-def test_the_crop_of_a_mask_that_is_not_requested_is_what_the_arrays_share() -> None:
+def test_a_mask_that_is_not_requested_counts_where_all_arrays_overlap() -> None:
     mask = blob((12, 14), 3)
     tree = {
         RAW: numbers(mask.shape),
@@ -245,7 +245,7 @@ def test_a_mask_of_a_million_million_voxels_costs_megabytes(tmp_path: Any) -> No
     assert seen == present
 
 
-def test_counts_are_kept_and_made_again_when_the_store_changes(tmp_path: Any, monkeypatch: Any) -> None:
+def test_counts_are_stored_and_counted_again_when_the_store_changes(tmp_path: Any, monkeypatch: Any) -> None:
     read: list[Any] = []
     original = occupancy.evaluate
     monkeypatch.setattr(occupancy, "evaluate", lambda *args: (read.append(args), original(*args))[1])
@@ -272,7 +272,7 @@ def test_counts_are_kept_and_made_again_when_the_store_changes(tmp_path: Any, mo
     assert len(read) > 0
 
 
-def test_what_is_refused() -> None:
+def test_bad_arguments_are_refused() -> None:
     for masks, least, channels in [
         (MASK, 0, "any"),
         (MASK, 1.5, "any"),

@@ -79,7 +79,7 @@ def test_large_coprime_voxel_sizes_take_no_walk():
     assert [int(shift[0]) % size for size in sizes] == [0, 1, 2]
 
 
-def test_what_cannot_share_a_shift():
+def test_trees_that_cannot_share_a_shift():
     raw = source("raw", (0, 0), (4, 4))
     with pytest.raises(gpa.TreeError, match="one unit"):
         gpa.common_shift([raw, source("pm", (0, 0), (4, 4)).in_unit("pm")])

@@ -47,7 +47,7 @@ def loaded(torch: Any, dataset: Any, **options: Any) -> list[Any]:
     return list(torch.utils.data.DataLoader(dataset, batch_size=None, **options))
 
 
-def test_samples_are_contiguous_tensors_of_one_place(torch: Any) -> None:
+def test_samples_are_contiguous_tensors_of_one_position(torch: Any) -> None:
     data = np.arange(1200).reshape(30, 40)
     for sample in gpa.TorchDataset(tree(), SIZES, length=5):
         raw, ids = sample["raw"], sample["ids"]
@@ -139,7 +139,7 @@ def test_ids_that_torch_has_not_are_an_error(torch: Any) -> None:
         next(iter(gpa.TorchDataset({"ids": large}, {"ids": (2, 2)})))
 
 
-def test_what_is_refused(torch: Any) -> None:
+def test_bad_arguments_are_refused(torch: Any) -> None:
     for source, sizes, options in [
         (tree(), {"raw": (16, 16)}, {}),
         (tree(), None, {}),
@@ -201,7 +201,7 @@ def test_torch_is_imported_by_those_who_use_it() -> None:
     assert done.stdout.split() == ["False"]
 
 
-def test_without_torch_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torch_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(gpa.TreeError, match=r"gp_arrays\[torch\]"):
         gpa.TorchDataset(tree(), SIZES)

@@ -18,7 +18,7 @@ import gp_arrays as gpa
 
 
 @pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_batches_made_ahead_in_other_processes(start_method: str, tmp_path: Path) -> None:
+def test_batches_computed_ahead_in_other_processes(start_method: str, tmp_path: Path) -> None:
     """In a process with a bound on its time: what deadlocks after a fork must not stop the tests."""
     script = Path(__file__).with_name("training_run.py")
     command = [sys.executable, "-W", "ignore::DeprecationWarning", str(script), start_method, str(tmp_path)]

@@ -60,7 +60,7 @@ def test_ids_do_not_pass_through_floats() -> None:
     assert affinities(near, [[1]]).tolist() == [[0, 1, 0, 0]]
 
 
-def test_only_the_reach_of_the_wanted_channels_is_read(monkeypatch: Any) -> None:
+def test_only_the_context_of_requested_channels_is_read(monkeypatch: Any) -> None:
     array = gpa.AffinitiesArrayConfig("a", a_volume(), [[0, 0, 1], [0, 0, 9]]).array()
     read: list[Any] = []
     opened = type(array.sources[0]._step.opened)

@@ -61,7 +61,7 @@ def test_meta() -> None:
     assert not array.interpolatable
 
 
-def test_only_the_channels_asked_for_are_computed() -> None:
+def test_only_requested_channels_are_computed() -> None:
     ids = gpa.NumpyArrayConfig("ids", data=np.array([[0, 1, 2, 3]], "u8"))
     array = gpa.BinarizeArrayConfig("m", ids, [(str(i), [i]) for i in range(1, 4)]).array()
     assert array[1].tolist() == [[0, 0, 1, 0]]
@@ -79,7 +79,7 @@ def test_node(check_node: Any) -> None:
     )
 
 
-def test_node_of_an_array_without_place(ask: Any, nonspatial: Any) -> None:
+def test_node_of_a_nonspatial_array(ask: Any, nonspatial: Any) -> None:
     pipeline = nonspatial(IDS, np.uint8(3)[None]) + gpa.Binarize(IDS, MASKS, [("three", [3])])
     with pytest.raises(Exception, match="takes a source without channels"):
         ask(pipeline, {MASKS: None})

@@ -63,7 +63,7 @@ def test_voxels_and_names() -> None:
     assert array[:].tolist() == [[[0, 0]], [[3, 4]], [[5, 6]], [[1, 0]], [[0, 1]], [[1, 2]]]
 
 
-def test_the_default_stands_in_for_every_channel_without_a_source() -> None:
+def test_the_default_gives_every_channel_that_has_no_source() -> None:
     a, rest = source("a", [[1, 2]]), source("rest", [[[3, 4]], [[5, 6]]], axes=("c", "y", "x"))
     array = gpa.ConcatArrayConfig("all", ["n", "a", "m"], {"a": a}, default_config=rest).array()
     assert array.channels == ("n/0", "n/1", "a", "m/0", "m/1")
@@ -81,7 +81,7 @@ def test_a_default_that_no_channel_needs_still_counts_for_the_roi() -> None:
     assert (array.roi, array[:].tolist()) == (gpa.Roi((0, 1), (1, 2)), [[[2, 3]]])
 
 
-def test_only_the_channels_asked_for_are_read() -> None:
+def test_only_requested_channels_are_read() -> None:
     a, b = source("a", [[1, 2]]), source("b", [[[3, 4]], [[5, 6]]], axes=("c", "y", "x"))
     config = gpa.ConcatArrayConfig("all", ["a", "b"], {"a": a, "b": b})
     with recorded(config) as record:

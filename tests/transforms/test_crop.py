@@ -68,7 +68,7 @@ def test_node(ask: Any) -> None:
 
 
 @pytest.mark.parametrize("pad", [None, (4, 40)])
-def test_node_of_what_is_padded(ask: Any, pad: Any) -> None:
+def test_node_of_a_padded_array(ask: Any, pad: Any) -> None:
     """Upstream of the crop there is more; downstream only the roi is left, also after sampling."""
     source = gpa.NumpySource(RAW, np.arange(24, dtype=np.uint8).reshape(4, 6), voxel_size=(2, 10))
     pipeline = source + gp.Pad(RAW, pad) + gpa.Crop(RAW, PART, [[-2, 20], [4, 30]]) + gp.Pad(PART, None, value=9)
@@ -88,7 +88,7 @@ def test_node_after_sampling(ask: Any, order: str) -> None:
     assert batch[PART].data.tolist() == batch[RAW].data.tolist()
 
 
-def test_node_in_place(ask: Any) -> None:
+def test_node_whose_source_is_its_target(ask: Any) -> None:
     source = gpa.NumpySource(RAW, np.arange(24, dtype=np.uint8).reshape(4, 6), voxel_size=(2, 10))
     pipeline = source + gpa.Crop(RAW, RAW, [[2, 20], [4, 30]]) + gp.Pad(RAW, None)
     assert ask(pipeline, {RAW: ((0, 20), (4, 20))})[RAW].data.tolist() == [[0, 0], [8, 9]]

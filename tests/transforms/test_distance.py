@@ -37,7 +37,7 @@ def test_it_is_that_of_scipy(voxel_size: Any, output: str) -> None:
         assert_same(got, by_scipy(ids, voxel_size, reach, output == "signed"), f"reach {reach}")
 
 
-def test_any_block_has_the_distances_of_the_whole() -> None:
+def test_any_block_has_the_distances_of_the_array() -> None:
     """Also with voxels whose squared sizes are far beyond what float32 holds."""
     ids = blobs((14, 20, 22), 4)
     config = gpa.NumpyArrayConfig("ids", data=ids, voxel_size=(5237, 4093, 4091))

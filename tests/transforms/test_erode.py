@@ -28,7 +28,7 @@ def by_gunpowder(ask: Any, ids: np.ndarray[Any, Any], mask: Any = None, **option
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("only_xy", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_it_is_what_gunpowder_does(ask: Any, steps: int, only_xy: bool, masked: bool) -> None:
+def test_it_equals_the_node_of_gunpowder(ask: Any, steps: int, only_xy: bool, masked: bool) -> None:
     ids = blobs((12, 25, 24), steps)
     mask = (blobs(ids.shape, 9) != 1).astype(np.uint8) if masked else None
     config = gpa.NumpyArrayConfig("ids", data=ids)
@@ -50,7 +50,7 @@ def test_ids_do_not_pass_through_floats() -> None:
     assert erode(ids, 1, [0]).tolist() == [0, 0, 2**53 + 1, 0, 0, 2**64 - 1]
 
 
-def test_the_edge_of_the_roi_is_no_boundary_but_other_blocks_are_seen() -> None:
+def test_the_edge_of_the_roi_is_not_a_boundary_and_neighbouring_blocks_are_read() -> None:
     ids = gpa.NumpyArrayConfig("ids", data=np.array([[3] * 6 + [4] * 6], np.uint8))
     array = gpa.ErodeArrayConfig("eroded", ids, 2).array()
     assert array[0, 4:8].tolist() == [0, 0, 0, 0]

@@ -70,13 +70,13 @@ def test_node(check_node: Any) -> None:
     )
 
 
-def test_node_in_place(ask: Any) -> None:
+def test_node_whose_source_is_its_target(ask: Any) -> None:
     pipeline = gpa.NumpySource(RAW, np.array([[0, 5]], np.uint8), axes=("y", "x")) + gpa.Intensities(RAW, RAW, 0, 10)
     result = ask(pipeline, {RAW: ((0, 0), (1, 2))})[RAW]
     assert (result.data.tolist(), result.data.dtype, result.spec.dtype) == ([[0, 0.5]], np.float32, np.float32)
 
 
-def test_node_of_an_array_without_place(ask: Any, nonspatial: Any) -> None:
+def test_node_of_a_nonspatial_array(ask: Any, nonspatial: Any) -> None:
     pipeline = nonspatial(RAW, np.array([1, 2], np.uint8)) + gpa.Intensities(RAW, NORM, 0, 4)
     assert ask(pipeline, {NORM: None})[NORM].data.tolist() == [0.25, 0.5]
 

@@ -143,7 +143,7 @@ def test_largest(offsets, largest):
         ({"source_array_configs": ["a"]}, "source_array_configs is not an array config; found 'a'"),
     ],
 )
-def test_bad_values_are_refused_when_the_config_is_made(fields, problem):
+def test_bad_values_are_refused_when_the_config_is_created(fields, problem):
     good = {"source_array_configs": [memory("a", [[0]]), memory("b", [[0]])]}
     with pytest.raises(gpa.ConfigError) as caught:
         gpa.MergeInstancesArrayConfig("merged", **{**good, **fields})
@@ -176,7 +176,7 @@ def test_bad_combinations_are_refused_when_the_tree_is_compiled(other, problem):
         ([[0, 0], [0, ROOM + 1]], np.uint64, None, ROOM + 1),
     ],
 )
-def test_an_id_beyond_its_room(data, dtype, offsets, id):
+def test_an_id_beyond_its_range(data, dtype, offsets, id):
     a = memory("a", data, dtype, offset=(100, 200), voxel_size=(10, 20))
     b = memory("b", [[0, 0], [0, 0]], offset=(100, 200), voxel_size=(10, 20))
     merged = gpa.MergeInstancesArrayConfig("merged", [a, b], id_offsets=offsets).array()
@@ -189,7 +189,7 @@ def test_an_id_beyond_its_room(data, dtype, offsets, id):
     assert "RelabelArrayConfig with a table of gp_arrays.dense_table" in text
 
 
-def test_the_largest_ids_in_the_last_room():
+def test_the_largest_ids_of_the_last_range():
     a, b = memory("a", [[TOP - 5, 0]]), memory("b", [[0, 5]])
     merged = gpa.MergeInstancesArrayConfig("merged", [a, b], id_offsets=[5, 0])
     assert merged.array()[:].tolist() == [[TOP, 5]]
@@ -198,7 +198,7 @@ def test_the_largest_ids_in_the_last_room():
     assert alone.array()[:].tolist() == [[TOP, TOP - 1]]
 
 
-def test_overlap_error_names_place_and_both_ids():
+def test_overlap_error_names_the_position_and_both_ids():
     a = memory("a", [[0, 1], [3, 0]], offset=(100, 0), voxel_size=(10, 1))
     b = memory("b", [[2, 0], [2**39, 0]], offset=(100, 0), voxel_size=(10, 1))
     merged = gpa.MergeInstancesArrayConfig("merged", [a, b], [ROOM, 0], overlap="error").array()
@@ -282,7 +282,7 @@ def test_block_law(data):
     assert (merged[:] == expected).all()
 
 
-def test_any_partition_stitches_to_the_whole():
+def test_any_partition_has_the_voxels_of_the_array():
     rng = np.random.default_rng(7)
     volumes = [rng.integers(0, 3, (6, 5, 4), np.uint64), rng.integers(0, 3, (6, 5, 4), np.uint64) << np.uint64(30)]
     sources = [gpa.NumpyArrayConfig(f"s{k}", volume) for k, volume in enumerate(volumes)]
@@ -327,7 +327,7 @@ def test_compiled_pipeline_and_node_after_random_augmentation():
             assert (batch[merged].data == loop([batch[a].data, batch[b].data], [0, ROOM], "last")).all()
 
 
-def test_errors_in_a_compiled_pipeline_name_the_place_in_the_world_and_the_path():
+def test_errors_in_a_compiled_pipeline_name_the_path_and_the_world_position():
     # 103 and 205 are off the grid through zero, so gunpowder is served shifted coordinates
     source = memory("a", [[0, 0], [0, -1]], np.int64, offset=(103, 205), voxel_size=(10, 20))
     merged = gpa.MergeInstancesArrayConfig("merged", [source])
@@ -355,7 +355,7 @@ def test_node_in_an_unbounded_pad_and_errors_there():
             pipeline.request_batch(gp.BatchRequest({merged: gp.ArraySpec(roi=gp.Roi((0, 0), (1, 2)))}))
 
 
-def test_more_ids_than_room(tmp_path):
+def test_more_ids_than_the_range_holds(tmp_path):
     a, b = memory("a", [[9, 8, 7]]), memory("b", [[0, 0, 0]])
     merged = gpa.MergeInstancesArrayConfig("merged", [dense(a, tmp_path), b], id_offsets=[0, 2]).array()
     assert merged[:, 1:].tolist() == [[2, 1]]

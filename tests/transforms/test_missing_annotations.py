@@ -181,7 +181,7 @@ def test_null_is_malformed():
         parse_labels(None)
 
 
-def test_an_id_listed_twice_alike_is_no_error():
+def test_an_id_listed_twice_with_the_same_state_is_accepted():
     assert parse_labels([item(3, True, False), item(3, True, "empty")]).missing == {3}
 
 
@@ -213,7 +213,7 @@ def test_ids_at_the_end_of_the_dtype(stored):
         ({"source_array_config": "labels"}, "mask: source_array_config is not an array config"),
     ],
 )
-def test_bad_values_are_refused_when_the_config_is_made(fields, problem):
+def test_bad_values_are_refused_when_the_config_is_created(fields, problem):
     good = {"source_array_config": gpa.NumpyArrayConfig("ids", VOLUME), "groupings": [("a", [1])]}
     with pytest.raises(gpa.ConfigError) as caught:
         gpa.MissingAnnotationsMaskConfig("mask", **{**good, **fields})

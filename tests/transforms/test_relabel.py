@@ -82,7 +82,7 @@ def test_a_dtype_that_cannot_hold_a_result_or_an_id():
         array[:]
 
 
-def test_an_unlisted_id_and_a_negative_one_are_named_with_their_place():
+def test_an_unlisted_id_and_a_negative_one_are_named_with_their_position():
     ids = memory("ids", [[[7, 7], [7, 9]], [[0, 7], [7, 7]]], np.int32, axes=("c", "y", "x"), voxel_size=(4, 6))
     array = gpa.RelabelArrayConfig("r", ids, mapping=[(7, 1)], others="error").array()
     assert array[1].tolist() == [[0, 1], [1, 1]]
@@ -179,7 +179,7 @@ def test_equal_duplicates_pass():
         ("t.csv", b"5,1\n4,4\n5,2\n", "the table gives one id two results; found id 5: 1 and 2"),
     ],
 )
-def test_files_that_are_no_tables(tmp_path, name, content, problem):
+def test_files_that_are_not_tables(tmp_path, name, content, problem):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     config = gpa.RelabelArrayConfig("r", memory("ids", [[1]]), tmp_path / name)
@@ -205,7 +205,7 @@ def test_files_that_are_no_tables(tmp_path, name, content, problem):
     ],
 )
 @pytest.mark.parametrize("save", [np.save, np.savez])
-def test_arrays_that_are_no_tables(tmp_path, columns, problem, save):
+def test_arrays_that_are_not_tables(tmp_path, columns, problem, save):
     path = tmp_path / ("t.npy" if save is np.save else "t.npz")
     save(path, columns)
     with pytest.raises((gpa.TreeError, gpa.StoreError), match=f"^r: {problem}"):
@@ -255,7 +255,7 @@ def test_no_array_changes_what_it_delivers_when_the_table_changes(tmp_path, capl
     assert first[:].tolist() == [[5]]
 
 
-def test_a_changed_table_is_said_once(tmp_path, caplog):
+def test_a_changed_table_is_reported_once(tmp_path, caplog):
     path = table(tmp_path / "t.npy", [(1, 5)])
     config = gpa.RelabelArrayConfig("r", memory("ids", [[1]]), path)
     config.array()
@@ -361,7 +361,7 @@ def test_a_dense_table_that_was_changed_is_checked_again(tmp_path):
         gpa.RelabelArrayConfig("r", ids, path, others="error").array()[:]
 
 
-def test_what_a_dense_table_refuses_leaves_nothing(tmp_path):
+def test_a_refused_dense_table_leaves_no_files(tmp_path):
     good = memory("good", [[1]])
     floats = gpa.IntensitiesArrayConfig("floats", good, 0, 1)
     averaged = gpa.ResampledArrayConfig("m", memory("g", [[1, 2], [3, 4]], np.uint8), [1, 1], [2, 2], 1)
@@ -408,7 +408,7 @@ def test_the_command_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_job_does_not_go_on_with_another_table(tmp_path):
+def test_a_job_does_not_continue_with_another_table(tmp_path):
     array = gpa.create_zarr(tmp_path / "a.zarr", "ids", gpa.Roi((0, 0), (4, 4)), (1, 1), "uint64", chunks=(2, 4))
     array[:] = np.full((4, 4), 7, np.uint64)
     config = gpa.RelabelArrayConfig("r", array.config, table(tmp_path / "t.npy", [(7, 1)]))

@@ -14,7 +14,7 @@ from gp_arrays.testing import DTYPES, ArrayTypeLaws, assert_same, evaluate_naive
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_definition(case, dtype):
+def test_voxels_are_those_of_the_oracle(case, dtype):
     shape, up, down = case
     offset = [3 * u for u in up]
     source = numpy_source(random_voxels(shape, dtype), up, offset=offset)
@@ -61,7 +61,7 @@ def run(data, up, down, order, by=None, **fields):
         ([1, 4, 6, 9], 2, 2, 3, "mean", [1, 4, 6, 9]),
     ],
 )
-def test_by_hand(data, up, down, order, by, want):
+def test_voxels_computed_by_hand(data, up, down, order, by, want):
     for dtype in (np.int16, np.int64, np.float32):
         if dtype == np.float32 and order == 1 and data in ([1, 2, 2, 3], [-1, -2, -2, -3]):
             continue  # floats are not rounded
@@ -102,7 +102,7 @@ def test_true_and_false_are_orders():
     assert resampled(source, (1, 1), (2, 2), False).interp_order == 0
 
 
-def test_ids_stay_what_they_are():
+def test_ids_are_not_changed():
     ids = RNG.choice(IDS, (6, 8, 4))
     source = numpy_source(ids, (2, 2, 2), interpolatable=None)
     assert np.array_equal(resampled(source, (1, 1, 1), (2, 2, 2), 0).array()[:], ids[::2, ::2, ::2])

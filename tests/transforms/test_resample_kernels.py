@@ -89,7 +89,7 @@ def test_any_thickness_of_slabs(ways, dtype, monkeypatch):
         assert np.array_equal(resample(data, samplings, [0, 0, 0], first, shape), want)
 
 
-def test_accumulators_are_the_smallest_that_do():
+def test_accumulators_are_the_smallest_that_hold_the_sums():
     accumulator_of = resample_kernels._accumulator
     assert accumulator_of(0, 255, 8, 8, False) is np.uint16
     assert accumulator_of(0, 255, 256, 255, False) is np.uint16
@@ -116,7 +116,7 @@ def test_factors_beyond_any_word():
 
 
 @pytest.mark.parametrize("down", [2, 3, 5])
-def test_sliced_equals_taken(down):
+def test_slices_give_the_same_as_index_lists(down):
     data = extremes((4, 31), "uint64")
     count = 31 // down - 1
     axis = Axis(1, Sampling("nearest", 1, down), 0, 1, count)

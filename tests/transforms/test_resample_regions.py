@@ -128,7 +128,7 @@ def with_data(array, data):
     return array.config.with_fields(source_array_config=source).array()
 
 
-def test_only_the_channels_asked_for_are_read():
+def test_only_requested_channels_are_read():
     data = np.full((3, 4, 4), np.nan, np.float32)
     data[1] = 2
     array = resampled(numpy_source(data, (1, 1)), (1, 1), (2, 2)).array()

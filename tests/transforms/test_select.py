@@ -51,14 +51,14 @@ def test_channels_by_name() -> None:
     assert gpa.SelectArrayConfig("some", masks(), [1, -1]).array().channels == ("b", "c")
 
 
-def test_parts_of_what_is_picked() -> None:
+def test_parts_of_the_selected_channels() -> None:
     array = gpa.SelectArrayConfig("some", stack(), [2, 0, 1]).array()
     assert array[3, 1:, 0, 0].tolist() == [300, 310]
     assert array[1:3, ::-2, 0, 1].tolist() == [[111, 121], [211, 221]]
     assert array[:, 0, 0, 0].tolist() == [20, 120, 220, 320]
 
 
-def test_nothing_else_is_read() -> None:
+def test_only_selected_channels_are_read() -> None:
     config = gpa.SelectArrayConfig("some", stack(), [2, 1], {"t": 3})
     with recorded(config) as record:
         config.array()[1]
@@ -90,7 +90,7 @@ def test_node_of_samples_and_channels(check_node: Any) -> None:
     )
 
 
-def test_node_in_place(ask: Any) -> None:
+def test_node_whose_source_is_its_target(ask: Any) -> None:
     source = gpa.NumpySource(A, np.arange(6, dtype="u1").reshape(3, 1, 2), axes=("c", "y", "x"))
     assert ask(source + gpa.Select(A, A, 2), {A: ((0, 0), (1, 2))})[A].data.tolist() == [[4, 5]]
 

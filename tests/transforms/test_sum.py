@@ -120,7 +120,7 @@ def test_kernel_where_a_float_sum_becomes_infinite(parts: Any, dtype: str) -> No
         add([np.array(values, kind) for values, kind in parts], np.dtype(dtype))
 
 
-def test_an_overflow_names_its_place_in_the_tree() -> None:
+def test_an_overflow_names_its_path_in_the_tree() -> None:
     ids = gpa.NumpyArrayConfig("ids", data=np.array([[0, MOST]], np.uint64))
     total = gpa.SumArrayConfig("total", [ids, ids])
     mask = gpa.ThresholdArrayConfig("mask", total, 1)
@@ -162,7 +162,7 @@ def test_node_with_channels_and_one_source_twice(check_node: Any) -> None:
     check_node({A: data}, lambda: gpa.Sum([A, A, A], OUT, dtype="uint32"), OUT, lambda a: 3 * a.astype("u4"))
 
 
-def test_node_in_place(ask: Any) -> None:
+def test_node_whose_source_is_its_target(ask: Any) -> None:
     a = gpa.NumpySource(A, np.array([[1, 2]], np.uint8), axes=("y", "x"))
     b = gpa.NumpySource(B, np.array([[10, 20]], np.uint8), axes=("y", "x"))
     pipeline = (a, b) + gp.MergeProvider() + gpa.Sum([A, B], B)
@@ -170,7 +170,7 @@ def test_node_in_place(ask: Any) -> None:
     assert (batch[A].data.tolist(), batch[B].data.tolist()) == ([[1, 2]], [[11, 22]])
 
 
-def test_node_of_arrays_without_place(ask: Any, nonspatial: Any) -> None:
+def test_node_of_nonspatial_arrays(ask: Any, nonspatial: Any) -> None:
     pipeline = (
         (nonspatial(A, np.array([1.5])), nonspatial(B, np.array([2], "u1"))) + gp.MergeProvider() + gpa.Sum([A, B], OUT)
     )

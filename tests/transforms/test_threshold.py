@@ -78,14 +78,14 @@ def test_node_with_channels(check_node: Any) -> None:
     )
 
 
-def test_node_in_place(ask: Any) -> None:
+def test_node_whose_source_is_its_target(ask: Any) -> None:
     data = np.array([[1, 5], [7, 2]], np.uint8)
     pipeline = gpa.NumpySource(RAW, data, axes=("y", "x")) + gpa.Threshold(RAW, RAW, 3)
     assert ask(pipeline, {RAW: ((0, 0), (2, 2))})[RAW].data.tolist() == [[0, 1], [1, 0]]
     assert data.tolist() == [[1, 5], [7, 2]]
 
 
-def test_node_of_an_array_without_place(ask: Any, nonspatial: Any) -> None:
+def test_node_of_a_nonspatial_array(ask: Any, nonspatial: Any) -> None:
     pipeline = nonspatial(RAW, np.array([1.5, -2.0, np.nan])) + gpa.Threshold(RAW, MASK, 0)
     result = ask(pipeline, {MASK: None})[MASK]
     assert (result.data.tolist(), result.data.dtype, result.spec.nonspatial) == ([1, 0, 0], np.uint8, True)

@@ -80,7 +80,7 @@ def test_both_of_its_stores_hold_the_same(path):
             assert [[name, list(ids)] for name, ids in one.groupings] == value
 
 
-def test_voxels_of_what_the_documents_say(stores):
+def test_voxels_of_the_documents(stores):
     def read(name):
         (stores / "one.yaml").write_bytes((FOLDER / f"{name}.yaml").read_bytes())
         (config,) = gpa.load_tree(stores / "one.yaml").values()
@@ -128,7 +128,7 @@ def test_mongos_number_of_a_document_is_passed_over(tmp_path):
 
 @pytest.mark.parametrize("name", TRAINING_SETS)
 @pytest.mark.parametrize("suffix", [".yaml", ".json"])
-def test_training_sets_are_said_to_be_no_arrays(name, suffix):
+def test_training_sets_are_refused_because_they_are_not_arrays(name, suffix):
     with pytest.raises(gpa.GpArraysError) as caught:
         gpa.load_tree(FOLDER / "0.3" / f"{name}{suffix}")
     message = str(caught.value)

@@ -164,7 +164,7 @@ for _ in range(1200):  # Python allows 1000 calls in each other
     ids=["nested", "huge", "long", "control", "surrogates", "list", "mapping"],
 )
 @pytest.mark.parametrize("name", sorted(OWN))
-def test_values_without_end(name, value):
+def test_values_that_are_very_long_or_deep(name, value):
     cls = OWN[name]
     for field in field_names(cls):
         others = {"name": "a", **dict.fromkeys(source_fields(cls), DUMMY_CONFIG), field: value}
@@ -216,7 +216,7 @@ def test_bytes_of_files(tmp_path_factory, name, data):
         "",
     ],
 )
-def test_yaml_that_is_no_tree(tmp_path, text):
+def test_yaml_that_is_not_a_tree(tmp_path, text):
     (tmp_path / "t.yaml").write_text(text)
     with pytest.raises(gpa.GpArraysError) as caught:
         gpa.load_tree(tmp_path / "t.yaml")

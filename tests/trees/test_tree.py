@@ -273,7 +273,7 @@ def test_keys_of_a_tree_are_names(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_format_cannot_hold(tmp_path):
+def test_values_that_a_format_cannot_hold(tmp_path):
     config = gpa.ZarrArrayConfig("a", "a.zarr", "raw", storage_options={"token": None})
     config.to_toml(tmp_path / "t.json")
     assert gpa.load_tree(tmp_path / "t.json")["a"].storage_options == {"token": None}
@@ -292,7 +292,7 @@ def test_what_a_format_cannot_hold(tmp_path):
         ("t.json", '{"a": {"l": [{"c": 1}, {"b": 1, "b": 1}]}}', "'b'"),
     ],
 )
-def test_no_key_stands_twice_in_a_table(tmp_path, name, text, key):
+def test_a_key_that_is_twice_in_a_table_is_refused(tmp_path, name, text, key):
     (tmp_path / name).write_text(text)
     with pytest.raises(gpa.TreeError) as caught:
         gpa.load_tree(tmp_path / name)
