@@ -1,77 +1,86 @@
-"""What a plane of 512 x 512 pixels costs the view, at several zooms, beside plain zarr.
+"""Opening a view and scrolling through it beside plain Neuroglancer over the same zarr array: times and requests.
 
-    python tests/benchmarks/bench_view.py
-
-The peer reads the same plane with strides (zarr decodes every chunk of it) and packs it as
-the browser wants it. Medians of runs taken in turn, in a made-up volume of 64 x 2048 x 2048
-voxels in chunks of 64^3, uint8, with a pyramid of four levels.
+A browser is not needed: the chunks that its three cross-sections ask for follow from the layout that a volume tells. The
+browser keeps what it was sent, and so each chunk is asked for once.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import neuroglancer
 import numpy as np
 import zarr
-from neuroglancer.chunks import encode_npz
-from scipy.ndimage import gaussian_filter
-from timing import medians
+from bench_reading import DATASETS
+from neuroglancer.local_volume import LocalVolume
+from timing import Comparison, Settings
 
 import gp_arrays as gpa
+from gp_arrays.model.cache import CACHE
 from gp_arrays.viewer.volume import Volume
 
-SHAPE = (64, 2048, 2048)
+#: How long a chunk is that the browser asks for by default: of 2^18 voxels, in three dimensions or in a plane.
+CUBE, PLANE = 64, 512
+#: How many planes are scrolled through, and from where.
+SCROLLED, FROM = 50, 100
+Chunk = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def make(store: Path) -> None:
-    tile = gaussian_filter(np.random.default_rng(0).normal(size=(64, 256, 256)), 2, mode="wrap")
-    data = np.tile(np.clip(128 + 300 * tile, 0, 255).astype(np.uint8), (1, 8, 8))
-    datasets = []
-    for level in range(4):
-        size = 8 << level
-        made = gpa.create_zarr(
-            store, f"raw/s{level}", gpa.Roi((0,) * 3, [n * size for n in data.shape]), (size,) * 3, "uint8"
-        )
-        made[:] = data
-        (store / "raw" / f"s{level}" / ".zattrs").unlink()
-        moves = [{"type": "scale", "scale": [size] * 3}, {"type": "translation", "translation": [(size - 8) / 2] * 3}]
-        datasets.append({"path": f"s{level}", "coordinateTransformations": moves})
-        data = np.ascontiguousarray(data[::2, ::2, ::2])
-    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
-    pyramid = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": datasets}]}
-    (store / "raw" / ".zattrs").write_text(json.dumps(pyramid))
+def visible(volume: LocalVolume, positions: Iterable[int], factor: int) -> set[Chunk]:
+    """The chunks of the cross-sections at some positions along the first axis and at one along the others."""
+    shape = [-(-n // factor) for n in volume.shape]
+    chunks = set()
+    for position, normal in itertools.product(positions, range(3)):
+        point = [position // factor, FROM // factor, FROM // factor]
+        flat = volume.info()["chunkLayout"] == "flat"
+        lengths = [(1 if axis == normal else PLANE) if flat else CUBE for axis in range(3)]
+        grid = [
+            [point[axis] // length] if axis == normal else range(-(-shape[axis] // length))
+            for axis, length in enumerate(lengths)
+        ]
+        for index in itertools.product(*grid):
+            start = tuple(i * length for i, length in zip(index, lengths, strict=True))
+            end = tuple(min(n, a + length) for n, a, length in zip(shape, start, lengths, strict=True))
+            chunks.add((start, end))
+    return chunks
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "a.zarr"
-        make(store)
-        plain = zarr.open(str(store), mode="r")["raw/s0"]
-        # one that is told its place belongs to no pyramid
-        alone = gpa.ZarrArrayConfig("alone", store, "raw/s0", offset=(0, 0, 0))
-        raw = gpa.ZarrArrayConfig("raw", store, "raw/s0")
+def serve(volume: LocalVolume, chunks: set[Chunk], factor: int) -> int:
+    """Answers the requests and counts them."""
+    for start, end in sorted(chunks):
+        volume.get_encoded_subvolume("npz", np.array(start), np.array(end), ",".join([str(factor)] * 3))
+    return len(chunks)
+
+
+def comparisons(settings: Settings) -> Iterator[Comparison]:
+    for source, dataset in DATASETS.items():
+        labels = source == "ids"
+        array = gpa.open_zarr(settings.store, dataset)
+        ours = Volume(array, labels)
+        axes = neuroglancer.CoordinateSpace(names=list("zyx"), units="nm", scales=list(map(int, array.voxel_size)))
+        data: Any = zarr.open(settings.store, mode="r")[dataset]
+        theirs = LocalVolume(data, axes, volume_type="segmentation" if labels else "image")
         for factor in (1, 2, 4):
-            key = ",".join([str(factor)] * 3)
-
-            def ours(config: Any, key: str = key) -> Callable[[], Any]:
-                volume = Volume(gpa.IntensitiesArrayConfig("norm", config, 0, 255).array())
-                return lambda: volume.get_encoded_subvolume("npz", (3, 0, 0), (4, 512, 512), key)
-
-            z, edge = 3 * factor, 512 * factor
-
-            def peer(z: int = z, edge: int = edge, factor: int = factor) -> bytes:
-                plane = plain[z : z + 1, :edge:factor, :edge:factor]
-                return encode_npz(np.float32(plane) / 255)
-
-            with_pyramid, without, plainly = medians(ours(raw), ours(alone), peer)
-            print(
-                f"zoom {factor}:1   stored pyramid {with_pyramid:8.1f} ms   none {without:8.1f} ms   plain zarr {plainly:8.1f} ms"
+            opened = [visible(volume, [FROM], factor) for volume in (ours, theirs)]
+            yield Comparison(
+                "opening a view",
+                f"{array.dtype}, zoom {factor}:1",
+                "plain neuroglancer",
+                functools.partial(serve, ours, opened[0], factor),
+                functools.partial(serve, theirs, opened[1], factor),
+                prepare=CACHE.clear,
+                runs=3,
             )
-
-
-if __name__ == "__main__":
-    main()
+        scrolled = [
+            visible(volume, range(FROM, FROM + SCROLLED), 1) - visible(volume, [FROM], 1) for volume in (ours, theirs)
+        ]
+        counts = [functools.partial(len, chunks) for chunks in scrolled]
+        scroll = [functools.partial(serve, v, chunks, 1) for v, chunks in zip((ours, theirs), scrolled, strict=True)]
+        group = f"scrolling {SCROLLED} planes"
+        name = str(array.dtype)
+        # what the view was opened with is kept
+        yield Comparison(group, name, "plain neuroglancer", *scroll, bar=1, runs=3)
+        yield Comparison(f"{group}, requests", name, "plain neuroglancer", *counts, bar=1, runs=1, unit="")
