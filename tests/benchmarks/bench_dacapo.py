@@ -53,8 +53,8 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
             array, theirs = case.config.array(), config.array_type(config)
             region = gpa.Roi(roi.begin, roi.shape * int(case.part * 4) / 4)
             yield Comparison(
-                f"DaCapo's array types, cold, {size}^3",
-                case.name,
+                "DaCapo's array types, cold",
+                f"{case.name}, {size}^3",
                 "DaCapo",
                 # its voxels differ in places, so these are not compared
                 lambda array=array, region=region: array[region].nbytes,

@@ -23,7 +23,7 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         grey, ids = crops(settings.store, size)
         yield from of_types(grey, ids)
         ours, by_hand = tree(grey, ids)
-        yield Comparison(f"tree of five, {size}^3", "in memory", "numpy", ours, by_hand, 1, OVERHEAD)
+        yield Comparison("tree of five arrays in memory", f"{size}^3", "numpy", ours, by_hand, 1, OVERHEAD)
 
 
 def crops(store: str, size: int) -> tuple[Voxels, Voxels]:
@@ -44,8 +44,8 @@ def of_types(grey: Voxels, ids: Voxels) -> Iterator[Comparison]:
         region = gpa.Roi(roi.begin, roi.shape * int(case.part * 4) / 4)
         by_hand = functools.partial(case.by_hand, voxels)
         yield Comparison(
-            f"kernels, {size}^3",
-            case.name,
+            "array types in memory",
+            f"{case.name}, {size}^3",
             "numpy, scipy",
             lambda array=array, region=region, equal=case.equal: array[region] if equal else (array[region], None)[1],
             by_hand,

@@ -88,7 +88,9 @@ def stored(store: str, size: int) -> Iterator[Comparison]:
     for name, key, ours, their_key, theirs, wanted in rows:
         functions = requests(ours, key, wanted), requests(theirs, their_key, wanted)
         for state, prepare in (("cold", CACHE.clear), ("warm", None)):
-            yield Comparison(f"requests, {state}, {size}^3", name, "gunpowder's nodes", *functions, prepare=prepare)
+            yield Comparison(
+                f"requests, {state}", f"{name}, {size}^3", "gunpowder's nodes", *functions, prepare=prepare
+            )
 
 
 def cells(n: int) -> np.ndarray[Any, Any]:
@@ -121,8 +123,8 @@ def labelled() -> Iterator[Comparison]:
     ]
     for name, ours, theirs, key, inner in rows:
         yield Comparison(
-            "requests, targets, 96^3",
-            name,
+            "requests of targets",
+            f"{name}, 96^3",
             "gunpowder's nodes",
             over_ids(ours, OUT, inner),
             over_ids(theirs, key, inner),

@@ -57,8 +57,8 @@ def of_case(case: Case, store: str, roi: gpa.Roi, size: int) -> Iterator[Compari
     # plain sources are among the reads
     for state, bar, prepare in [] if case.name.startswith("source") else states:
         yield Comparison(
-            f"array types, {state}, {size}^3" if case.source else f"array types that read nothing, {size}^3",
-            case.name,
+            f"array types, {state}" if case.source else "array types that read nothing",
+            f"{case.name}, {size}^3",
             "zarr + numpy" if case.source else "numpy",
             ours,
             by_hand,
@@ -74,8 +74,8 @@ def of_case(case: Case, store: str, roi: gpa.Roi, size: int) -> Iterator[Compari
         index = (slice(None),) * (len(shape) - 3) + tuple(slice(begin, begin + n) for n in shape[-3:])
         theirs = of_dask(case, store, index)
         yield Comparison(
-            f"array types, cold, {size}^3",
-            case.name,
+            "array types, cold",
+            f"{case.name}, {size}^3",
             "dask",
             ours,
             theirs,
