@@ -108,7 +108,7 @@ class PrecomputedOpened(Opened):
         self.location = f"{root}/{scale.key}"
         require_encoding(info, scale)
         self._has_folder = self._find_folder()
-        self.assumed = () if self._has_folder else ("none of its chunks is there: all voxels are 0",)
+        self.assumed = () if self._has_folder else ("none of its chunks exists: all voxels are 0",)
         self.nonspatial = (Axis(CHANNEL, info.channels),) if info.channels > 1 else ()
         leads = tuple(axis.size for axis in self.nonspatial)
         self.shape, self.chunks = (*leads, *scale.size), (*leads, *scale.chunk)

@@ -102,7 +102,7 @@ class TiffOpened(StoredOpened):
             letters, shape, chunks = ("z", *letters), (len(self._files), *shape), (1, *chunks)
         if config.axes is None and not (set(letters) <= set("zyxcts") and len(set(letters)) == len(letters)):
             found = f"{', '.join(letters)}, shape {shape} in {self.location}"
-            raise StoreError("cannot tell what its axes mean", found, "`axes=` names them")
+            raise StoreError("the meaning of its axes is not known", found, "`axes=` names them")
         axes, leads = roles_of(len(shape), config.axes, letters)
         self.arrange(axes, leads, shape, chunks, first.channels)
         self.dtype = first.dtype.newbyteorder("=")

@@ -58,35 +58,15 @@ class Dataset:
         return f"{self.file.path}/{self.name}"
 
     @contextlib.contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except GpArraysError:
-            raise
-        except ModuleNotFoundError as error:
-            raise StoreError(
-                f"cannot read it without {error.name}", str(self), "pip install 'gp_arrays[hdf5]'"
-            ) from None
-        except Exception as error:  # h5py has errors of many types
-            raise StoreError("cannot read", found=f"{self}: {type(error).__name__}: {error}") from error
-
-    @contextlib.contextmanager
     def _open(self) -> Iterator[Any]:
-        with self._reporting():
-            import h5py
-
-            with contextlib.suppress(ModuleNotFoundError):
-                import hdf5plugin  # noqa: F401 - more codecs, where it is installed
-            self.file.open().close()  # raises if the file has changed
-            with _LOCK, h5py.File(self.file.path, "r") as file:
-                dataset = file.get(self.name or "/")
-                if not isinstance(dataset, h5py.Dataset):
-                    names: list[str] = []
-                    file.visititems(lambda name, each: names.append(name) if isinstance(each, h5py.Dataset) else None)
-                    state = "is a group" if dataset is not None else "is not there"
-                    found = f"{self.name!r} in {self.file.path} {state}"
-                    raise StoreError("no such dataset", found, ", ".join(names[:LISTED]) or None)
-                yield dataset
+        self.file.open().close()  # raises if the file has changed
+        with _open_file(self.file.path, str(self)) as file:
+            dataset = file.get(self.name or "/")
+            if not hasattr(dataset, "shape"):
+                state = "is a group" if dataset is not None else "is not there"
+                found, names = f"{self.name!r} in {self.file.path} {state}", list(_shapes_in(file))
+                raise StoreError("no such dataset", found, ", ".join(names[:LISTED]) or None)
+            yield dataset
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         """The voxels of a box. Chunks are kept as long as the file does not change."""
@@ -119,7 +99,7 @@ class Dataset:
         for source in dataset.virtual_sources():
             path = self.file.path.parent / source.file_name
             if source.file_name != "." and not path.exists():
-                raise StoreError("a file that it is made of is missing", f"{path} of {self}")
+                raise StoreError("a source file of the virtual dataset is missing", f"{path} of {self}")
 
     @property
     def node(self) -> Node:
@@ -129,6 +109,11 @@ class Dataset:
 
 def list_datasets(path: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the datasets of voxels in a file, by their paths. Raises StoreError."""
+    with _open_file(path, str(path)) as file:
+        return _shapes_in(file)
+
+
+def _shapes_in(file: Any) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
 
     def visit(name: str, node: Any) -> None:
@@ -137,16 +122,26 @@ def list_datasets(path: Path) -> dict[str, tuple[int, ...]]:
         if dtype is not None and dtype.kind in VOXELS and node.shape:
             shapes[name] = node.shape
 
+    file.visititems(visit)
+    return shapes
+
+
+@contextlib.contextmanager
+def _open_file(path: Path, name: str) -> Iterator[Any]:
+    """An opened HDF5 file. Errors in the block are StoreErrors that name ``name``."""
     try:
         import h5py
 
+        with contextlib.suppress(ModuleNotFoundError):
+            import hdf5plugin  # noqa: F401 - more codecs, where it is installed
         with _LOCK, h5py.File(path, "r") as file:
-            file.visititems(visit)
+            yield file
+    except GpArraysError:
+        raise
     except ModuleNotFoundError as error:
-        raise StoreError(f"cannot read it without {error.name}", str(path), "pip install 'gp_arrays[hdf5]'") from None
-    except (OSError, RuntimeError) as error:  # as h5py reports damage
-        raise StoreError("cannot read", found=f"{path}: {error}") from error
-    return shapes
+        raise StoreError(f"cannot read it without {error.name}", name, "pip install 'gp_arrays[hdf5]'") from None
+    except Exception as error:  # h5py has errors of many types
+        raise StoreError("cannot read", found=f"{name}: {type(error).__name__}: {error}") from error
 
 
 def _plain(value: Any) -> Any:

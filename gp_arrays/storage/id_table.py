@@ -165,39 +165,33 @@ _tables: dict[Path, tuple[tuple[int, ...], IdTable]] = {}
 
 def _read(path: Path, status: os.stat_result) -> IdTable:
     suffix = path.suffix.lower()
-    if suffix == ".npy":
-        columns = np.load(path, mmap_mode="r", allow_pickle=False)
-        _require_two_columns(columns.shape, columns.dtype)
-        note = _read_note(path)
-        if note.get("rows") == len(columns) and note["sorted"] and note["written"] == status.st_mtime_ns:
-            return IdTable(_as_uint64(columns[:, 0]), _as_uint64(columns[:, 1]), note["largest"], note["hash"])
-        return table_of_columns(columns[:, 0], columns[:, 1])
     if suffix not in SUFFIXES:
         raise TreeError("not a table of ids", found=f"the suffix {suffix!r}", allowed=", ".join(SUFFIXES))
-    if status.st_size > LARGEST_IN_MEMORY:
+    if suffix != ".npy" and status.st_size > LARGEST_IN_MEMORY:
         raise TreeError(
             "the table is too large to be read into memory", found=f"{status.st_size} bytes", allowed="a sorted .npy"
         )
-    columns = _read_csv(path) if suffix == ".csv" else _read_npz(path)
-    return table_of_columns(columns[:, 0], columns[:, 1])
-
-
-def _require_two_columns(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if len(shape) != 2 or shape[1] != 2 or dtype.kind not in "ui":
-        raise TreeError("not a table of ids", found=f"{dtype} of shape {shape}", allowed="integers of shape (n, 2)")
+    columns: Ids
+    if suffix == ".npy":
+        columns, note = np.load(path, mmap_mode="r", allow_pickle=False), _read_note(path)
+    else:
+        columns, note = _read_csv(path) if suffix == ".csv" else _read_npz(path), {}
+    if columns.ndim != 2 or columns.shape[1] != 2 or columns.dtype.kind not in "ui":
+        found = f"{columns.dtype} of shape {columns.shape}"
+        raise TreeError("not a table of ids", found, "integers of shape (n, 2)")
+    ids, results = columns[:, 0], columns[:, 1]
+    if note.get("rows") == len(columns) and note["sorted"] and note["written"] == status.st_mtime_ns:
+        return IdTable(_as_uint64(ids), _as_uint64(results), note["largest"], note["hash"])
+    return table_of_columns(ids, results)
 
 
 def _read_npz(path: Path) -> Ids:
     with np.load(path, allow_pickle=False) as archive:
         if len(archive.files) != 1:
-            raise TreeError(
-                "not a table of ids",
-                found=f"the arrays {', '.join(archive.files)}",
-                allowed="one array of shape (n, 2)",
-            )
+            found = f"the arrays {', '.join(archive.files)}"
+            raise TreeError("not a table of ids", found, "one array of shape (n, 2)")
         columns: Ids = archive[archive.files[0]]
-    _require_two_columns(columns.shape, columns.dtype)
-    return columns
+        return columns
 
 
 def _read_csv(path: Path) -> Ids:
@@ -218,9 +212,7 @@ def _read_csv(path: Path) -> Ids:
         )
     if not text.strip():
         return np.empty((0, 2), np.uint64)
-    columns = np.loadtxt(io.BytesIO(text), np.uint64, delimiter=",", ndmin=2)
-    _require_two_columns(columns.shape, columns.dtype)
-    return columns
+    return np.loadtxt(io.BytesIO(text), np.uint64, delimiter=",", ndmin=2)
 
 
 def _read_note(path: Path) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def split_location(location: Path) -> tuple[Path, str]:
         if isinstance(error, GpArraysError):
             raise
         # a folder that may not be entered, a name that no file can have
-        raise StoreError("cannot look there", found=f"{location}: {error}") from None
+        raise StoreError("cannot read the file or folder", found=f"{location}: {error}") from None
     return root, location.relative_to(root).as_posix().removeprefix(".")
 
 
@@ -143,7 +143,7 @@ def _configs_of_file(path: Path, dataset: str) -> dict[str, SourceConfig]:
             if not dataset or f"{name}/".startswith(f"{dataset}/")
         }
         if not shapes:
-            raise StoreError("no datasets of voxels there", found=f"{path}/{dataset}")
+            raise StoreError("no datasets of voxels", found=f"{path}/{dataset}")
         return {name: HDF5ArrayConfig(name, path, inner) for name, inner in _names(_volumes(shapes), path).items()}
     if kind is None or dataset:
         name, remedy = (f" is {other.name}", other.remedy) if other else ("", _READ)

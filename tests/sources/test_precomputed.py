@@ -298,7 +298,7 @@ def test_a_scale_whose_folder_is_removed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(gpa.StoreError, match="^volume: the volume has changed since it was opened; found .*1_1_1"):
         array[:]
     empty = config.array()
-    assert empty.plan.steps[0].opened.assumed == ("none of its chunks is there: all voxels are 0",)
+    assert empty.plan.steps[0].opened.assumed == ("none of its chunks exists: all voxels are 0",)
     assert not empty[:].any()
 
 

@@ -86,7 +86,7 @@ def test_axes(tmp_path: Path, shape: Any, options: Any, axes: str, order: Any) -
 def test_the_axes_that_a_user_names_win(tmp_path: Path) -> None:
     data = grey(2, 5, 20, 18)
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack")
-    with pytest.raises(gpa.StoreError, match=r"^tiff: cannot tell what its axes mean; found q, q, y, x.*`axes=`"):
+    with pytest.raises(gpa.StoreError, match=r"^tiff: the meaning of its axes is not known; found q, q, y, x.*`axes=`"):
         array_of(tmp_path / "a.tif")
     assert array_of(tmp_path / "a.tif", axes=["t", "z", "y", "x"]).axes == ("t", "z", "y", "x")
     array = array_of(tmp_path / "a.tif", axes=["z", "c^", "y", "x"], voxel_size=(5, 2, 2))

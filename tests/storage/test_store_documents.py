@@ -99,7 +99,7 @@ def test_names_that_no_file_can_have(tmp_path):
     ):
         good, reason = gpa.ZarrArrayConfig("a", path, dataset).verify()
         assert not good
-        assert reason.startswith(("a: cannot look into the store; found", "a: cannot read metadata; found"))
+        assert reason.startswith(("a: cannot read the store; found", "a: cannot read metadata; found"))
 
 
 def test_urls_are_not_taken_for_folders(tmp_path):

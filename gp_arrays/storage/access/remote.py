@@ -217,7 +217,7 @@ class RemotePath:
                 allowed="credentials in the environment or in fsspec's configuration (or anon = true in storage_options "
                 "of a public bucket); a bucket that may not be listed answers so where nothing is stored too",
             )
-        return StoreError(f"cannot {what} what is in the store", found=found)
+        return StoreError(f"cannot {what} a key of the remote store", found=found)
 
 
 @attrs.frozen

@@ -141,5 +141,5 @@ def locate_store(store: Path | Url, options: Mapping[str, Any] | None) -> StoreP
     except (OSError, ValueError) as error:  # a ValueError for what no path can be
         if isinstance(error, StoreError):
             raise
-        raise StoreError("cannot look into the store", found=f"{str(store)[:200]}: {error}") from None
+        raise StoreError("cannot read the store", found=f"{str(store)[:200]}: {error}") from None
     return location

@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Callable
 from http.client import HTTPException
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,6 +17,8 @@ import numpy as np
 from ...errors import StoreError
 from ..access.filesystems import causes, may_pass
 from ..access.retries import ATTEMPTS, METADATA_ATTEMPTS, asked_to_wait, pause
+
+T = TypeVar("T")
 
 #: Seconds to connect, and between two parts of a reply.
 TIMEOUT = (3.05, 120)
@@ -106,6 +108,10 @@ class Body:
             size += count
         return size
 
+    def read_all(self) -> bytes:
+        """All bytes."""
+        return b"".join(iter(functools.partial(self.read, STEP), b""))
+
     def _received(self, data: bytes | memoryview) -> None:
         self._count += len(data)
         if data:
@@ -140,8 +146,8 @@ class Body:
             raise StoreError(f"the reply is longer than {expected} bytes", found=f"more{ending(rest)}")
 
 
-def fetch(url: str, consume: Callable[[Body], None], gunzip: bool = False, attempts: int = ATTEMPTS) -> None:
-    """Send a GET request and let ``consume`` read the body, all of it.
+def fetch(url: str, consume: Callable[[Body], T], gunzip: bool = False, attempts: int = ATTEMPTS) -> T:
+    """Send a GET request and return what ``consume`` makes of the body, of which it must read all.
 
     Replies 429, 502 and 503 and dropped connections are tried again after a pause, up to
     ``attempts`` times; ``consume`` is then called anew. Every other failure is a StoreError with
@@ -159,9 +165,9 @@ def fetch(url: str, consume: Callable[[Body], None], gunzip: bool = False, attem
             with session().get(url, stream=True, timeout=TIMEOUT, allow_redirects=False) as response:
                 if response.status_code == 200:
                     body = Body(response, gunzip)
-                    consume(body)
+                    result = consume(body)
                     body.require_end()
-                    return
+                    return result
                 failure = _refusal(response, url)
                 if response.status_code not in RETRIED:
                     raise failure
@@ -182,22 +188,12 @@ def fetch(url: str, consume: Callable[[Body], None], gunzip: bool = False, attem
 
 def get_json(url: str) -> Any:
     """The JSON document at a URL."""
-    parts: list[bytes] = []
-
-    def consume(body: Body) -> None:
-        parts.clear()
-        while data := body.read(STEP):
-            parts.append(data)
-
-    fetch(url, consume, attempts=METADATA_ATTEMPTS)
+    data = fetch(url, Body.read_all, attempts=METADATA_ATTEMPTS)
     try:
-        return json.loads(b"".join(parts))
+        return json.loads(data)
     except ValueError:
-        raise StoreError(
-            "the server's reply is not JSON",
-            found=f"{_one_line(b''.join(parts)[:SHOWN])!r} from {url}",
-            allowed="the address of a DVID server",
-        ) from None
+        text = f"{_one_line(data[:SHOWN])!r} from {url}"
+        raise StoreError("the server's reply is not JSON", text, "the address of a DVID server") from None
 
 
 def server_url(text: str) -> str:

@@ -216,7 +216,7 @@ def _read_blocks(
         for position, count, data in _blocks_of(body, block_bytes):
             if position not in expected or position in delivered or count != block_bytes:
                 text = ending(bytes(data[-SHOWN:]))
-                raise StoreError("the reply has a block that was not asked for", f"{position}, {count} bytes{text}")
+                raise StoreError("the reply has a block that was not requested", f"{position}, {count} bytes{text}")
             block = np.frombuffer(data, out.dtype).reshape(*size, *instance.voxel_shape)
             delivered.add(position)
             corner = [p * n - o for p, n, o in zip(position, size, origin, strict=True)]

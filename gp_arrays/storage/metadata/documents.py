@@ -83,7 +83,7 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {quoted(next(key for key in keys if keys.count(key) > 1))} is there twice")
+        raise ValueError(f"the key {quoted(next(key for key in keys if keys.count(key) > 1))} occurs twice")
     return value
 
 
@@ -176,7 +176,7 @@ def find_node(root: StorePath, path: str) -> Node:
         if isinstance(error, StoreError):
             raise
         # a folder that may not be entered, a name that no file can have
-        raise StoreError("cannot look into the store", found=f"{path!r} in {str(root)[:200]!r}: {error}") from error
+        raise StoreError("cannot read the store", found=f"{path!r} in {str(root)[:200]!r}: {error}") from error
 
 
 def _find_node(root: StorePath, path: str) -> Node:

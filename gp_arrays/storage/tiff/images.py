@@ -165,7 +165,9 @@ def _png(file: File, start: bytes) -> Image:
     # pillow reduces colours of 16 bits to 8, and scales grey values of 2 and 4 bits
     if not is_palette and (bits in (2, 4) or (bits == 16 and samples > 1)):
         raise StoreError(
-            "such PNG files are not read", f"{file.path}: {mode}, {bits} bits", "grey of 1, 8 or 16, colour of 8"
+            "PNG files of this kind are not read",
+            f"{file.path}: {mode}, {bits} bits",
+            "grey of 1, 8 or 16, colour of 8",
         )
     dtype = np.dtype("bool" if mode == "1" else "uint16" if bits == 16 else "uint8")
     shape = (1, 1, height, width, samples)
