@@ -44,7 +44,7 @@ def add_greedy(pipeline, source, target):
 
 
 class Sized(gp.BatchFilter):
-    """Every second voxel along each axis (``finer`` false), or each voxel twice. It reads whole voxels of both sizes."""
+    """Every second voxel along each axis (``finer`` false), or each voxel twice. It reads complete voxels."""
 
     def __init__(self, source, target, finer):
         self.source, self.target, self.finer = source, target, finer
@@ -79,7 +79,7 @@ def add_sized(pipeline, source, target, finer=False):
 
 
 class Pooled(gp.nodes.generic_predict.GenericPredict):
-    """The mean of boxes of 2 x 2 voxels that begin where the input does: what a pooling network does."""
+    """The mean of boxes of 2 x 2 voxels that begin where the input begins, as a network that pools computes it."""
 
     def __init__(self, source, target, reach):
         super().__init__({"x": source}, {"y": target}, {target: gp.ArraySpec(dtype=np.float32)})
@@ -108,7 +108,7 @@ def add_pooled(pipeline, source, target, reach=(2, 2)):
 
 
 def add_predict(pipeline, source, target, seed=0):
-    """A stock Predict node around a network."""
+    """gunpowder's own Predict node with a network."""
     import gunpowder.torch
     import networks
 

@@ -21,7 +21,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 #: no doctests are run here: some import torch, and an example in oracles/ registers an array type
-collect_ignore_glob = ["networks*.py", "benchmarks/*", "oracles/*"]
+collect_ignore_glob = ["networks*.py", "benchmarks/*", "oracles/*", "conftest.py", "*/conftest.py"]
 
 #: `pytest --hypothesis-profile=nightly` looks longer, and elsewhere each time
 settings.register_profile(
@@ -35,7 +35,7 @@ settings.load_profile("quick")
 
 @pytest.fixture(scope="session")
 def fib25() -> Path:
-    """A real volume that lies beside the repository; tests of it skip where it does not."""
+    """A real volume in a folder beside the repository; without it, tests that use it are skipped."""
     store = Path(__file__).parents[2] / "shared" / "data" / "fib25.zarr"
     if not store.is_dir():
         pytest.skip("the fib25 sample is not here")

@@ -30,7 +30,7 @@ def unet(seed=0, **options):
 
 
 class Wrong(torch.nn.Module):
-    """Returns what no array can take."""
+    """Returns results that no array can hold."""
 
     def __init__(self, kind):
         super().__init__()
@@ -51,7 +51,7 @@ def no_network():
 
 
 class Pooling(torch.nn.Module):
-    """The mean of boxes of 2 voxels along each axis, which begin where the input does; two channels: it and its negative."""
+    """The mean of boxes of 2 voxels along each axis, which begin where the input begins; and its negative."""
 
     def forward(self, voxels):
         pooled = torch.nn.functional.avg_pool2d(voxels, 2)

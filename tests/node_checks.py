@@ -22,7 +22,7 @@ def ask(pipeline: gp.Pipeline, rois: Mapping[gp.ArrayKey, tuple[Sequence[int], S
 
 
 class Nonspatial(gp.BatchProvider):  # type: ignore[misc]
-    """Provides an array that has no place."""
+    """Provides a nonspatial array."""
 
     def __init__(self, key: gp.ArrayKey, data: np.ndarray[Any, Any]) -> None:
         self.key, self.data = key, data
@@ -46,7 +46,7 @@ def check_node(
     expected: Callable[..., np.ndarray[Any, Any]],
     axes: Sequence[str] | None = None,
 ) -> None:
-    """A node in hand-written pipelines: what it delivers is what its sources in the same batch say.
+    """Check a node in pipelines written by hand: its array is computed from its sources in the same batch.
 
     Sources are 2D, 16 x 12 voxels of (2, 3) at (4, 6). After Pad or RandomLocation rois are
     unbounded; the request then reaches outside of the data.

@@ -1,4 +1,4 @@
-"""The main job on real data, and each mistake people make: one line, and nothing half-made."""
+"""A complete job on real data; and common mistakes: the error is one line and no incomplete files stay."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def command_line(*args, cwd=None):
 
 
 def plain(dataset):
-    """The voxels by numpy and zarr alone."""
+    """The expected voxels, computed with numpy and zarr alone."""
     return np.asarray(zarr.open(str(DATA), mode="r")[dataset][:])
 
 

@@ -1,4 +1,4 @@
-"""The laws on random trees, and that no array type goes without them."""
+"""The laws on random trees; and every array type is tested by them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OWN = {name: getattr(gpa, name) for name in gpa.ARRAY_TYPES}
 
 
 def computable(config: Any) -> bool:
-    """Whether every array of a tree can be computed: sums may overflow."""
+    """True if every array of a tree can be computed; sums may overflow."""
     try:
         for each in all_configs([config]):
             evaluate_naively(each)
@@ -184,7 +184,7 @@ def test_threads_read_one_array_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("links", [3, 120])
 def test_a_chain_of_any_length_is_padded_and_sampled(links: int) -> None:
-    """Short chains are gunpowder nodes; beyond a hundred they are one node. Both stand in a training pipeline."""
+    """Short chains are gunpowder nodes; beyond a hundred they are one node. Both work in a training pipeline."""
     raw = gpa.NumpyArrayConfig(
         "raw", data=np.arange(1, 25, dtype=np.uint8).reshape(4, 6), offset=(4, 0), voxel_size=(2, 2)
     )
@@ -225,7 +225,7 @@ print("six batches")
 
 
 def test_a_training_pipeline_reads_in_forked_workers(tmp_path: Path) -> None:
-    """In a process of its own with a bound on its time: what deadlocks after a fork must not stop the tests."""
+    """In a process with a time limit: a deadlock after a fork must not stop the tests."""
     data = np.arange(1, 401, dtype=np.uint16).reshape(20, 20)
     write_plain_zarr(tmp_path / "raw", data, (8, 8), {"voxel_size": [2, 2]})
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRECACHED, str(tmp_path)]

@@ -1,4 +1,4 @@
-"""Imports flow one way: a module imports only from its left."""
+"""Imports go in one direction: a module imports only from the layers before its own."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def own(module: str) -> str | None:
 
 
 def inside(name: str, at_once: bool = False) -> set[str]:
-    """The package's modules that one imports; only those that it needs to be imported itself if ``at_once``."""
+    """The modules of this package that a module imports; without imports in functions if ``at_once``."""
     return {
         module_name
         for module, now in imports(name)
@@ -167,7 +167,7 @@ def test_third_party_packages_stay_where_they_belong() -> None:
 
 
 def test_the_imports_that_exist_are_seen() -> None:
-    """What is looked for is found: these are imports that do exist."""
+    """The other tests see imports: these exist."""
     assert {"errors", "model.meta", "model.base", "transforms.constant"} <= inside("transforms.sum")
     assert "numpy" in {module for module, _ in imports("transforms.sum")}
     assert inside("cli.demo") >= {"jobs.run", "model.array", "trees.tree"}
@@ -203,7 +203,7 @@ def test_importing_the_package_loads_no_heavy_packages() -> None:
 
 
 def test_arrays_are_read_without_gunpowder(tmp_path: Path) -> None:
-    """Trees, arrays and the command line start without what training, writing and viewing need."""
+    """Trees, arrays and the command line do not load the packages of training, writing and viewing."""
     tree = tmp_path / "tree.toml"
     tree.write_text(
         '[zeros]\n__type__ = "DummyArrayConfig"\n[ones]\n__type__ = "OnesArrayConfig"\nsource_array_config = "zeros"\n'

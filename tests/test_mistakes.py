@@ -1,4 +1,4 @@
-"""What people pass by mistake: an error of the library that says what it was, never one of Python or numpy."""
+"""Wrong arguments: the error is one of this library and shows the argument; it is never an error of Python or numpy."""
 
 import gunpowder as gp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Array types of other packages: the example keeps all laws, and the laws find what is broken."""
+"""Array types of other packages: the example passes all laws, and the laws detect broken types."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def ids(shape=(5, 6), seed=0, **options):
 
 
 def loop(voxels):
-    """Boundaries voxel by voxel, of the last two axes."""
+    """Boundaries along the last two axes, computed voxel by voxel."""
     out = np.zeros((*voxels.shape[:-2], voxels.shape[-2] - 1, voxels.shape[-1] - 1), np.uint8)
     for *lead, y, x in np.ndindex(*out.shape):
         here = voxels[(*lead, y, x)]
@@ -138,7 +138,7 @@ class Row(Opened):
 
 @attrs.frozen(eq=False, repr=False)
 class TextPathConfig(SourceConfig):
-    """Its path is a text, and ``located`` does not take it from the tree file."""
+    """Its path is a str, which ``located`` does not make relative to the tree file."""
 
     file_name: str = attrs.field(converter=to_text)
 
@@ -148,7 +148,7 @@ class TextPathConfig(SourceConfig):
 
 @attrs.frozen(eq=False, repr=False)
 class NotLocatedConfig(SourceConfig):
-    """Its ``located`` is without effect."""
+    """Its ``located`` does nothing."""
 
     file_name: Path = attrs.field(converter=to_path)
 
@@ -161,7 +161,7 @@ class NotLocatedConfig(SourceConfig):
 
 @attrs.frozen(eq=False, repr=False)
 class PathConfig(SourceConfig):
-    """As it should be."""
+    """A correct type."""
 
     file_name: Path = attrs.field(converter=to_path)
 
@@ -170,7 +170,7 @@ class PathConfig(SourceConfig):
 
 
 class TestByHand(ArrayTypeLaws):
-    """The suite, to be called by hand."""
+    """The laws, called by tests below instead of collected."""
 
     __test__ = False
 
@@ -200,7 +200,7 @@ def test_a_source_that_is_not_found_from_its_tree_file_breaks_a_law(type, tmp_pa
 
 
 class TestPath(ArrayTypeLaws):
-    """Without an oracle, too, a type runs the suite."""
+    """The laws also run for a type without an oracle."""
 
     type = PathConfig
 
@@ -211,7 +211,7 @@ class TestPath(ArrayTypeLaws):
 
 @pytest.mark.slow
 def test_assertions_of_the_suite_are_rewritten(tmp_path):
-    """In a test session of somebody else, which registers nothing itself."""
+    """In a test session of another project, which registers no module for rewriting."""
     (tmp_path / "test_it.py").write_text(
         "import gp_arrays as gpa\n"
         "from gp_arrays.testing import check_pipeline\n"

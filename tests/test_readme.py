@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands there, on the data that it names."""
+"""The examples of the README run unchanged on the data that they name."""
 
 import importlib
 import importlib.util

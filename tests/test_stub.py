@@ -1,4 +1,4 @@
-"""What type checkers and editors read of the package is what the package has."""
+"""The type stub, which type checkers and editors read, agrees with the package."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""Lengths are exact, and mean what people write."""
+"""Lengths with units are read exactly."""
 
 from fractions import Fraction
 

@@ -25,7 +25,7 @@ def call(capsys, *args):
 
 
 def table_of(text: str) -> dict[str, dict[str, str]]:
-    """The rows of a table by their first cell, as the header names their cells."""
+    """The rows of a printed table by their first cell; each row is a dict with the names of the header."""
     header, *lines = text.splitlines()
     titles = [title for title in header.split("  ") if title]
     begins = [header.index(title.strip()) for title in titles]
@@ -199,7 +199,7 @@ def test_links_that_lead_back_are_not_followed(store, capsys):
 
 @pytest.fixture
 def http(store):
-    """The URL of the folder of the store. A web server does not say what it has."""
+    """The URL of the folder of the store. A web server does not list its files."""
     handler = functools.partial(QuietHandler, directory=str(store.parent))
     with http_server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -214,7 +214,7 @@ class QuietHandler(http_server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def memory(store):
-    """The same in a store that is no folder and lists what it has."""
+    """The same store in memory, which is not a folder but lists its files."""
     filesystem = fsspec.filesystem("memory")
     filesystem.put(str(store), "/bucket/a.zarr", recursive=True)
     yield "memory://bucket"

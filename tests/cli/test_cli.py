@@ -1,4 +1,4 @@
-"""The command line: what it prints, and its exit codes 0, 1 (the data say no), 2 (usage)."""
+"""The command line: its output, and its exit codes 0, 1 (an error in the data) and 2 (a wrong command)."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""``gp-arrays view``, as a process of its own."""
+"""``gp-arrays view``, run in a process of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gp_arrays.viewer import screenshot
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Grey values 80 at 5.24 nm, and where they are above 50: everywhere."""
+    """Grey values 80 at 5.24 nm, and a mask of values above 50, which is 1 everywhere."""
     array = gpa.create_zarr(
         tmp_path / "a.zarr", "raw", gpa.Roi((0,) * 3, (64 * 5240,) * 3), (5240,) * 3, "uint8", unit="pm"
     )

@@ -1,4 +1,4 @@
-"""The handle: what it tells, how it is indexed, written, and handed on."""
+"""Arrays: their attributes, indexing, writing, and conversion to other libraries."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""What a process keeps in memory: how much, whose it is, and what threads and forks see of it."""
+"""The cache of a process: its size, its entries, and what threads and forked processes read from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def block(size: int = 100) -> np.ndarray[Any, Any]:
 
 
 def in_fork(function: Callable[[Any], None]) -> tuple[Any, Any]:
-    """Run a function in a forked process, which gets one end of a pipe. Returns the process and the other end."""
+    """Run a function in a forked process with one end of a pipe. Returns the process and the other end."""
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe()
     process = context.Process(target=function, args=(theirs,))
@@ -200,7 +200,7 @@ def test_large_arrays_and_arrays_read_once_are_not_cached() -> None:
 
 
 def test_processes_are_counted_while_others_come_and_go() -> None:
-    """numpy refuses to look for nonzero values in an array that another process changes meanwhile."""
+    """numpy fails to count nonzero values in an array that another process changes at the same time."""
     family = Family()
     end = time.monotonic() + 0.5
     child = os.fork()

@@ -1,4 +1,4 @@
-"""Configs are frozen data: equal by what they say, checked when made, pickled flat."""
+"""Configs: compared by their fields, checked when they are created, pickled without recursion."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Keys select what numpy would."""
+"""Indexing selects the same voxels as numpy."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_the_cost_of_a_key_does_not_grow_with_the_shape(key, bounds, length):
 
 
 def huge(shape):
-    """Voxels that take no memory: one value, seen everywhere."""
+    """A large array that takes no memory: one value is repeated by strides of zero."""
     return gpa.NumpyArrayConfig("n", data=np.broadcast_to(np.uint8(7), shape)).array()
 
 

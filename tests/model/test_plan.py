@@ -1,4 +1,4 @@
-"""Compilation: equal subtrees once, metas without voxels, errors with a path."""
+"""Compiled plans: equal subtrees occur once, no voxel is read, errors name the path in the tree."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A request becomes a list of tasks: each with its region, and where its parts come from."""
+"""A request becomes a list of tasks, each with its region and the tasks that give its inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several threads that read one array get what one thread gets."""
+"""Several threads that read one array read the same voxels as one thread."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def rows(array: Any, pool: ThreadPoolExecutor) -> Any:
-    """All rows of an array, each read by a thread of its own."""
+    """All rows of an array, each read by another thread."""
     return np.concatenate(list(pool.map(lambda row: array[row : row + 1], range(THREADS))))
 
 
@@ -65,7 +65,7 @@ def test_threads_that_compute_at_the_same_time(threads: ThreadPoolExecutor) -> N
 
 
 def test_memory_that_threads_share_is_seen(threads: ThreadPoolExecutor) -> None:
-    """The test above can fail: a type that computes in a buffer of its module does."""
+    """The test above can fail: here it detects a type that computes in a buffer of its module."""
     assert not np.array_equal(rows(tree(scratch=True), threads), 2 * (255 - DATA.astype(np.uint16)))
 
 

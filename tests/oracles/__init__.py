@@ -1,4 +1,4 @@
-"""What the array types of this library mean, each in another way than it is computed, and random trees of them.
+"""Oracles: a second, simple implementation of each array type of this library; and random trees of these types.
 
 Importing this package registers them all: an oracle for each type, and how random trees come to have it.
 """

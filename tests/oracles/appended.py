@@ -1,4 +1,4 @@
-"""gunpowder nodes to append to an array, and what they make of it: for the laws of PipelineArrayConfig."""
+"""gunpowder nodes to append to an array, and their oracle: for the laws of PipelineArrayConfig."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Sign(gp.BatchFilter):  # type: ignore[misc]
 
 
 def add_sign(pipeline: gp.Pipeline, source: gp.ArrayKey, target: gp.ArrayKey) -> gp.Pipeline:
-    """The function that a config names."""
+    """Appends ``Sign``: the function that configs name."""
     return pipeline + Sign(source, target)
 
 
 @naive(PipelineArrayConfig)
 def appended(config: PipelineArrayConfig, naive: Naive) -> Volume:
-    """Of all that may be appended it knows ``add_sign``."""
+    """The oracle of ``add_sign``, the only function that it supports."""
     if config.append != f"{__name__}:add_sign":
         raise LookupError(f"what {config.append} makes of an array is not registered")
     source = naive(config.source_array_config)

@@ -1,4 +1,4 @@
-"""The meaning of a DVID instance of a server in this process, and random trees with such instances."""
+"""The oracle of DVID instances on a server in this process, and random trees with such instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The meaning of HDF5 datasets, read whole by h5py, and random trees with such datasets."""
+"""The oracle of HDF5 datasets, which h5py reads, and random trees with such datasets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The meanings of merged instances, missing annotations and CellMap crops, and random trees with them."""
+"""The oracles of merged instances, missing annotations and CellMap crops, and random trees with them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def relabel(config: RelabelArrayConfig, naive: Naive) -> Volume:
 
 
 def listed_labels(config: Config) -> Any:
-    """The ``labels`` attribute of the store that an array comes from by arrays of one source, or None."""
+    """The ``labels`` attribute of the store at the end of a chain of arrays with one source, or None."""
     while config.children():
         if len(config.children()) > 1:
             return None
@@ -229,7 +229,7 @@ ENCODINGS: tuple[dict[str, int], ...] = (
 
 @attrs.frozen
 class StoredClass:
-    """A class of a crop on disk: its voxels and what they mean."""
+    """A class of a crop on disk: its voxels and the meaning of their values."""
 
     voxels: np.ndarray[Any, Any]
     encoding: dict[str, int]
@@ -238,7 +238,7 @@ class StoredClass:
 def write_crop(
     folder: Path, classes: dict[str, StoredClass], begin: Any, voxel_size: Any, more: Any = (), chunks: int = 2
 ) -> None:
-    """A crop in CellMap's layout, with one level; ``more`` are classes that are listed and not there."""
+    """A crop in CellMap's layout, with one level; ``more`` are classes that are listed but do not exist."""
     for path in (folder, *(folder / name for name in classes)):
         path.mkdir(parents=True)
         (path / ".zgroup").write_text('{"zarr_format": 2}')

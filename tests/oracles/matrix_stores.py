@@ -21,7 +21,7 @@ SHAPE = (5, 7, 9)
 
 @attrs.frozen
 class Volume:
-    """Voxels and where they are, in nanometers."""
+    """Voxels and their geometry in nanometers."""
 
     voxels: np.ndarray[Any, Any]
     voxel_size: tuple[float, ...]
@@ -53,7 +53,7 @@ def _sharding(chunks: list[int]) -> list[dict[str, Any]]:
 
 
 def write_with_tensorstore(folder: Path) -> None:
-    """Zarr v2, v3, v3 in shards and N5 without a voxel size; precomputed volumes, which always say one."""
+    """Zarr v2, v3, v3 in shards and N5 without a voxel size; precomputed volumes, which always have one."""
     import tensorstore
 
     def write(path: Path, driver: str, voxels: Any, **spec: Any) -> None:
@@ -165,7 +165,7 @@ _GROUPS = {"v2": {"zarr_format": 2}, "n5": {"n5": "2.0.0"}}
 
 
 def described_copy(source: Path, kind: str, dialect: str, volume: Volume, target: Path) -> Path:
-    """A copy of a store with attributes of a dialect."""
+    """A copy of a store with the attributes of a metadata convention."""
     shutil.copytree(source, target)
     documents = DIALECTS[dialect][0](volume)
     if kind == "n5" and dialect in ("funlib", "DaCapo"):
@@ -190,7 +190,7 @@ def _add_attributes(folder: Path, kind: str, attributes: dict[str, Any], is_arra
 
 
 def zipped(store: Path, target: Path) -> Path:
-    """A store in a zip file, uncompressed, as its writers have it."""
+    """A store in an uncompressed zip file."""
     with zipfile.ZipFile(target, "w") as file:
         for path in sorted(store.rglob("*")):
             if path.is_file():

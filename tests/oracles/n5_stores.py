@@ -1,4 +1,4 @@
-"""N5 arrays written and read by hand: what the reader is tested against."""
+"""N5 arrays written and read by a simple implementation, which the reader is compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The meaning of a resampled array, for the oracle, and how random trees come to have some."""
+"""The oracle of resampled arrays, and random trees with such arrays."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def keys(x: Fraction) -> Fraction:
 
 
 def weights(method: str, u: int, d: int, i: int) -> Weights:
-    """The source voxels that voxel ``i`` is made of, and their shares."""
+    """The source voxels that voxel ``i`` is computed from, and their weights."""
     if method == "nearest":
         return {math.ceil(Fraction((2 * i + 1) * d, 2 * u)) - 1: Fraction(1)}
     if method in ("mean", "mode"):
@@ -45,12 +45,12 @@ def weights(method: str, u: int, d: int, i: int) -> Weights:
 
 
 def scale(method: str, u: int, d: int) -> int:
-    """What makes every share of an axis whole."""
+    """The factor that makes every weight of an axis an integer."""
     return {"mean": d, "linear": 2 * u, "cubic": 2 * (2 * u) ** 3}[method]
 
 
 def phase_of(config: Config, naive: Naive) -> tuple[int, ...]:
-    """How far a tree is off the world's grid: as far as its first source."""
+    """The distance of a tree from the world's grid: that of its first source."""
     while config.children():
         config = config.children()[0]
     volume = naive(config)

@@ -1,4 +1,4 @@
-"""The meanings of the array types of this library, for the oracle."""
+"""The oracles of the simple array types."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "in
 
 
 def may_be_interpolated(dtype: np.dtype[Any]) -> bool:
-    """The rule by dtype, where a store declares nothing else."""
+    """The rule by dtype, for stores whose metadata do not tell."""
     return dtype.kind == "f" or dtype.name in ("uint8", "int8", "uint16", "int16")
 
 
 def smallest(low: int, high: int, signed: bool) -> np.dtype[Any] | None:
-    """The smallest integer dtype that holds both, None past 64 bits."""
+    """The smallest integer dtype that holds both values, or None if it needs more than 64 bits."""
     for name in INTEGERS:
         info = np.iinfo(name)
         if name.startswith("int") == signed and info.min <= low and high <= info.max:
@@ -50,12 +50,12 @@ def smallest(low: int, high: int, signed: bool) -> np.dtype[Any] | None:
 
 
 def numbered(names: tuple[str, ...], data: np.ndarray[Any, Any]) -> tuple[str, ...] | None:
-    """The names of channels that have none."""
+    """Names for channels without names."""
     return tuple(map(str, range(data.shape[names.index("c")]))) if "c" in names else None
 
 
 def common_part(volumes: list[Volume]) -> list[Volume]:
-    """The volumes, cut to where all of them are."""
+    """The volumes, cropped to the part where all of them overlap."""
     begin = tuple(max(corners) for corners in zip(*(volume.begin for volume in volumes), strict=True))
     end = tuple(min(corners) for corners in zip(*(volume.end for volume in volumes), strict=True))
     return [volume.with_data(volume.part(begin, end), begin=begin) for volume in volumes]
@@ -118,7 +118,7 @@ def plain_v3(folder: Path, document: dict[str, Any]) -> Any:
 
 @naive(ZarrArrayConfig)
 def zarr_(config: ZarrArrayConfig, naive: Naive) -> Volume:
-    """Of the metadata dialects it reads that of funlib.persistence and DaCapo, and overrides."""
+    """It supports the metadata of funlib.persistence and DaCapo, and fields of the config that override them."""
     folder = Path(config.file_name, config.dataset)
     attributes, data = stored(folder)
     data = data.astype(data.dtype.newbyteorder("="))

@@ -1,4 +1,4 @@
-"""How random trees are grown from the array types of this library."""
+"""Random trees with the simple array types."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ SMALL = 4000
 
 
 def small(volume: Volume) -> bool:
-    """Whether the oracle can afford to loop over the voxels."""
+    """True if the volume is small enough for loops over its voxels."""
     return volume.data.size <= SMALL
 
 
 def ids(volume: Volume) -> bool:
-    """Whether a volume holds ids."""
+    """True if a volume holds ids."""
     return small(volume) and volume.data.dtype.kind in "ui" and not volume.nonspatial and not volume.averaged
 
 

@@ -1,4 +1,4 @@
-"""What targets for training mean, and how random trees grow them."""
+"""The oracles of targets for training, and random trees with them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def distance(config: DistanceArrayConfig, naive: Naive) -> Volume:
 
 @naive(LSDArrayConfig)
 def local_shape_descriptors(config: LSDArrayConfig, naive: Naive) -> Volume:
-    """Sums over all voxels without an error before the last digit, so that one float32 holds them."""
+    """Exact sums over all voxels, rounded once to float32."""
     source, factor = naive(config.source_array_config), config.downsample
     dims, axes = source.dims, "zyx"[-source.dims :]
     sigma = naive.lengths(config.sigma * dims if len(config.sigma) == 1 else config.sigma)
@@ -125,7 +125,7 @@ def local_shape_descriptors(config: LSDArrayConfig, naive: Naive) -> Volume:
 
 
 def _few(volume: Volume) -> bool:
-    """Whether the oracle can afford to compare each voxel with each."""
+    """True if the volume is small enough to compare each voxel with each other one."""
     return volume.data.size <= 200
 
 

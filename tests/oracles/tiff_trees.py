@@ -1,4 +1,4 @@
-"""The meaning of TIFF files and slices, read whole by tifffile and pillow, and random trees with such files."""
+"""The oracle of TIFF files and stacks, which tifffile and pillow read, and random trees with such files."""
 
 from __future__ import annotations
 

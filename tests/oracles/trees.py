@@ -18,7 +18,7 @@ Draw = st.DrawFn
 
 @attrs.frozen(eq=False)
 class Grown:
-    """An array of a random tree: its config, and what it means."""
+    """An array of a random tree: its config and its volume."""
 
     config: Any
     volume: Volume
@@ -47,12 +47,12 @@ class Pool:
         return len(self.voxel_size)
 
     def pick(self, fits: Callable[[Volume], bool] = lambda volume: True) -> Grown | None:
-        """One of the arrays whose volume fits, None where none does."""
+        """One of the arrays whose volume fits, or None."""
         fitting = [member for member in self.members if fits(member.volume)]
         return self.draw(st.sampled_from(fitting)) if fitting else None
 
     def pick_several(self, least: int, most: int, fits: Callable[[Volume], bool] = lambda volume: True) -> list[Grown]:
-        """Some arrays that overlap and lie on one grid, the same one perhaps twice."""
+        """Some arrays that overlap and lie on one grid; one array may occur twice."""
         first = self.pick(fits)
         if first is None:
             return []
@@ -78,7 +78,7 @@ class Pool:
         return chosen
 
     def place(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Where a source of that shape begins: on the grid, so that any two sources overlap."""
+        """A begin for a source of that shape: on the grid, and so that any two sources overlap."""
         return tuple(
             p + v * self.draw(st.integers(-(n - 1) // 2, (n - 1) // 2))
             for p, v, n in zip(self.phase, self.voxel_size, shape, strict=True)
@@ -118,7 +118,7 @@ def grows(kind: type[Any], source: bool = False) -> Callable[[F], F]:
 
 
 def growing() -> Mapping[type[Any], Grow]:
-    """The registered ways of making configs, by array type."""
+    """The registered functions that create configs, by array type."""
     return {**_SOURCES, **_GROWN}
 
 

@@ -1,4 +1,4 @@
-"""One array per class: targets and masks by the rules and tables of the CellMap schemas."""
+"""CellMap crops, one array per class: targets and masks follow the rules and tables of the CellMap schemas."""
 
 import json
 import logging
@@ -57,7 +57,7 @@ def write_array(folder, voxels, attributes, chunks=None):
 
 
 class Crop:
-    """A crop on disk, made class by class."""
+    """A crop on disk; ``add`` writes a class."""
 
     def __init__(self, root, listed, dataset="crop1"):
         self.root, self.dataset, self.folder = root, dataset, root / dataset
@@ -69,7 +69,7 @@ class Crop:
     def add(
         self, name, levels, array_type=None, group_type=None, counts=None, chunks=None, voxel_size=4, translation=0
     ):
-        """A class with a pyramid of such levels, each half as fine as the one before."""
+        """Write a class with a pyramid; the voxels of each level are twice as large as those of the level before."""
         group = self.folder / name
         write_json(group / ".zgroup", {"zarr_format": 2})
         dims = np.ndim(levels[0])
@@ -441,7 +441,7 @@ def test_why_names_the_chunk(crop):
 
 
 def naive(volumes, encodings, parts, output):
-    """Voxel by voxel, from the words of the rules."""
+    """The rules, applied voxel by voxel."""
     shape = next(iter(volumes.values())).shape
     out = np.zeros(shape, np.uint8)
     for index in np.ndindex(*shape):

@@ -213,7 +213,7 @@ def test_stored_scales_serve_views(server: DVIDServer) -> None:
 
 @pytest.fixture
 def versioned(server: DVIDServer) -> dict[str, str]:
-    """UUIDs by what the voxels of their instance are."""
+    """UUIDs of versions, by the value of the voxels of their instance."""
     uuids = {"1": server.root, "2": "abc1" + "0" * 28, "3": "abc2" + "1" * 28, "4": "77" + "e" * 30}
     server.add("a", np.full((2, 2, 2), 1, np.uint8))
     for number, branch in (("2", "master"), ("3", "master"), ("4", "Side/one")):
@@ -360,7 +360,7 @@ def test_threads_share_few_connections(server: DVIDServer) -> None:
 
 
 def test_a_fork_in_the_middle_of_a_read(server: DVIDServer) -> None:
-    """The child opens connections of its own, so neither takes the other's replies."""
+    """The child opens its own connections, so neither process reads the replies of the other."""
     data = numbered((30, 30, 30))
     server.add("a", data, kind="uint16blk")
     array = config_of(server, "a").array()
@@ -393,7 +393,7 @@ def test_node(server: DVIDServer, ask: Any) -> None:
 
 
 def test_random_boxes_in_small_pieces(server: DVIDServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All types, pieces of a few voxels, boxes of any alignment, never-written blocks, wholly outside too."""
+    """All types, requests of a few voxels, boxes of any alignment, unwritten blocks, boxes completely outside."""
     monkeypatch.setattr(protocol, "SIDE", 7)
     rng = np.random.default_rng(0)
     for number in range(36):

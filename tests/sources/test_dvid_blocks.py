@@ -1,4 +1,4 @@
-"""Blocks of DVID instances are requested once, and only those that can never change are kept."""
+"""Blocks of DVID instances are requested once, and only blocks that can never change are cached."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def boxes(count: int, shape: Any = SHAPE) -> Iterator[tuple[slice, ...]]:
 
 
 def requested_blocks(server: DVIDServer) -> list[tuple[int, ...]]:
-    """Every block that a request touched, as often as it was."""
+    """The blocks of all requests, once for each request."""
     blocks: list[tuple[int, ...]] = []
     for seen in server.voxel_requests():
         assert seen.size is not None

@@ -1,4 +1,4 @@
-"""What a DVID server fails to deliver is an error that says so, once trying again has not helped; secrets stay secret."""
+"""Errors of DVID servers: a request is tried again, then an error reports it; tokens appear nowhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = "s3cret-t0ken"
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that would have been waited between attempts."""
+    """The seconds of each pause between attempts, which are recorded instead of waited."""
     waited: list[float] = []
     monkeypatch.setattr(retries.time, "sleep", waited.append)
     return waited
@@ -145,7 +145,7 @@ def test_a_server_that_stalls_within_a_reply(pauses: list[float], monkeypatch: p
 
 
 def speak(reply: bytes) -> tuple[socket.socket, str]:
-    """A server that gives one reply to all."""
+    """A server that gives the same reply to every request."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -289,7 +289,7 @@ def test_secrets_in_a_server_are_refused_and_not_repeated(url: str) -> None:
 
 
 def test_the_server_for_tests_is_as_unkind_as_a_real_one(server: DVIDServer) -> None:
-    """What clients fall over, seen without the client: status and body."""
+    """The replies that are difficult for clients, without the client: status and body."""
 
     def get(path: str, method: str = "GET") -> tuple[int, bytes]:
         with requests.request(method, f"{server.url}/api/node/{server.root}{path}", timeout=10) as reply:

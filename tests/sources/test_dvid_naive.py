@@ -1,4 +1,4 @@
-"""Each way in which a DVID server is unlike what one expects: the reader is right about it, and one that is naive is not.
+"""Each surprising behaviour of DVID servers: this reader handles it, and a reader that ignores it gives wrong voxels.
 
 A case is a check that passes, and changes that make the reader naive in one respect: the same
 check then fails. So no check passes for another reason than the one that it is about.
@@ -27,7 +27,7 @@ CASES: dict[str, tuple[Callable[[DVIDServer], None], Callable[[Patch], None]]] =
 
 
 def case(check: Callable[[DVIDServer], None]) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
-    """Register a way to be naive, with the check that then fails."""
+    """Register a check and a change that makes the reader naive, with which the check must fail."""
 
     def register(naive: Callable[[Patch], None]) -> Callable[[Patch], None]:
         CASES[naive.__name__] = (check, naive)

@@ -1,4 +1,4 @@
-"""The same assertions against the server for tests and against a real DVID server.
+"""The same tests with the DVID server for tests and with a real one.
 
 A real one is asked only where DVID_TEST_SERVER says its address (``http://127.0.0.1:8000``); it gets
 a repository of its own. DVID_ADMIN_TOKEN is what the server was started with, which creating

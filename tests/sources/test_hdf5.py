@@ -1,4 +1,4 @@
-"""Datasets of HDF5 files: dialects of attributes, laziness, what is broken, laws."""
+"""Datasets of HDF5 files: conventions of attributes, lazy reading, broken files, laws."""
 
 from __future__ import annotations
 

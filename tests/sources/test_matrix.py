@@ -159,7 +159,7 @@ def precomputed(base: Path) -> dict[tuple[str, ...], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Any]:
-    """What was read of each store, by its format, its dialect and its volume."""
+    """The result of reading each store, by format, metadata convention and volume."""
     pytest.importorskip("tensorstore")
     folder = tmp_path_factory.mktemp("matrix")
     base = folder / "base"

@@ -122,7 +122,7 @@ def test_one_array_is_one_content() -> None:
 
 
 def test_a_content_is_never_that_of_an_array_that_is_gone() -> None:
-    """Numpy reuses memory, and Python ids: voxels made later are other voxels."""
+    """numpy reuses memory and Python reuses ids, but a later array has other content."""
     seen = set()
     for value in range(20):
         data = np.full((64, 64), value)

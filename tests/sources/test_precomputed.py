@@ -1,4 +1,4 @@
-"""Precomputed volumes as TensorStore writes them: encodings, shards, scales, what is broken, laws."""
+"""Precomputed volumes as TensorStore writes them: encodings, shards, scales, broken files, laws."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def random(*shape: int, dtype: Any = "uint8") -> np.ndarray[Any, Any]:
 
 
 def labels(dtype: Any = "uint64", *shape: int) -> np.ndarray[Any, Any]:
-    """Labels of which some blocks have one, and some very many."""
+    """Labels with few ids in some blocks and very many in others."""
     data = np.repeat(RNG.integers(0, 2**31, (6, 3, 4)), 8, 0).repeat(8, 1).repeat(8, 2)[:41, :22, :27]
     data[:9] = RNG.integers(1, 2**31, data[:9].shape)  # more than 256 in a block
     data[20:30, ::2] = 5

@@ -1,4 +1,4 @@
-"""Precomputed volumes on a web server: which requests are sent, and what a server that refuses or forgets means."""
+"""Precomputed volumes on a web server: which requests are sent, and how errors and missing files are reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ManyConnections(ThreadingHTTPServer):
 
 
 class Server:
-    """A web server of a folder; it keeps the requests, and may answer some with another status."""
+    """A web server of a folder; it records the requests and can answer some of them with an error status."""
 
     def __init__(self, folder: Path) -> None:
         CACHE.clear()  # another server may have had the same address

@@ -1,4 +1,4 @@
-"""Created stores hold what was said, are opened by others, and nothing is erased unasked."""
+"""Stores that create_zarr writes: other programs open them, and nothing is replaced without overwrite."""
 
 import numpy as np
 import pytest

@@ -279,7 +279,7 @@ def test_broken_slices_are_errors_that_name_them(tmp_path: Path, how: str, monke
 
 @pytest.mark.parametrize("way", [*WAYS, "ome"])
 def test_truncated_files_are_errors(tmp_path: Path, way: str) -> None:
-    """Cut anywhere, a file is refused or delivers every voxel."""
+    """A file that is truncated at any byte is an error, or all voxels are read correctly."""
     data, path = grey(5, 37, 41), tmp_path / "a.tif"
     options = {"metadata": {"axes": "ZYX"}, "photometric": "minisblack", **WAYS.get(way, {"ome": True})}
     tifffile.imwrite(path, data, **options)

@@ -156,7 +156,7 @@ def test_shards(tmp_path: Path) -> None:
     [(7, "<u2", 7.0), ("NaN", "<f4", np.nan), ("-Infinity", "<f2", -np.inf), (None, "<u2", 0.0)],
 )
 def test_absent_chunks_are_fill_value(tmp_path: Path, fill: Any, dtype: str, want: float) -> None:
-    """Where the metadata say null, any value would do: it is 0, the same at every read."""
+    """A fill value of null allows any value: it is always 0."""
     write_plain_zarr(tmp_path / "a", ramp(4, 4).astype(dtype), (2, 2), PLAIN, absent=[(0, 1), (1, 1)], fill_value=fill)
     array = gpa.ZarrArrayConfig("a", tmp_path, "a").array()
     for _ in range(3):
@@ -279,7 +279,7 @@ def test_labels_are_not_interpolatable(tmp_path: Path) -> None:
 
 
 def test_a_far_corner_of_a_vast_array(tmp_path: Path) -> None:
-    """Nothing may cost in proportion to the number of chunks: here 4 * 10^12."""
+    """No cost may grow with the number of chunks, here 4 * 10^12."""
     attributes = {"voxel_size": [1, 1, 1]}
     folder = write_plain_zarr(tmp_path / "a", ramp(2, 2, 2), (2, 2, 2), attributes)
     document = json.loads((folder / ".zarray").read_text())
@@ -308,7 +308,7 @@ def test_node(tmp_path: Path, ask: Any, order: str) -> None:
 
 
 def test_real_data(fib25: Path, ask: Any) -> None:
-    """A crop across chunks, against the chunks as plain zarr decodes them."""
+    """A crop across chunks, compared with the chunks as zarr decodes them."""
     want = np.asarray(zarr.open(str(fib25 / "raw"), mode="r")[60:130, 10:75, 180:250])
     roi = gpa.Roi((26600, 100, 1800), (700, 650, 700))
     config = gpa.ZarrArrayConfig("raw", fib25, "raw")

@@ -1,4 +1,4 @@
-"""Stores whose groups lead in circles, and metadata that are not true: an error that names the place, never other voxels."""
+"""Links in circles and wrong metadata: an error names the file, and no wrong voxels are read."""
 
 import json
 import shutil
@@ -69,7 +69,7 @@ def test_metadata_that_are_not_true(tmp_path, form, lie):
 @pytest.mark.parametrize("form", ["two", "three"])
 @pytest.mark.parametrize("path", [".", "", "..", "../image", "part"])
 def test_a_pyramid_whose_level_is_a_group(tmp_path, form, path):
-    """Its levels may be the group itself, one above it, or another pyramid."""
+    """Its levels are the group itself, a group above it, or another pyramid."""
     levels = [{"path": path, "coordinateTransformations": [{"type": "scale", "scale": [4, 2, 2]}]}]
     axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
     image = {"multiscales": [{"axes": axes, "datasets": levels}]}
@@ -107,7 +107,7 @@ def test_links_that_lead_in_circles(tmp_path, capsys):
 
 @pytest.mark.parametrize("form", ["two", "three", "n5"])
 def test_groups_that_are_not_there(tmp_path, form):
-    """An array says all that is needed; a folder that has no metadata is no group."""
+    """An array can be opened without the metadata of its groups."""
     folder = written(tmp_path / "store" / "a" / "raw", form)
     store = tmp_path / "store"
     array = gpa.open_zarr(store, "a/raw", voxel_size=(1, 1, 1), offset=(0, 0, 0))

@@ -1,4 +1,4 @@
-"""Chunks that are decoded without zarr: the same voxels, kept while their files stay as they are, and the same errors."""
+"""Chunks that are decoded without zarr: the same voxels and errors; they stay cached while their files do not change."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def write_v2(folder: Path, data: np.ndarray[Any, Any], **fields: Any) -> np.ndar
 
 
 def make_old(file: Path) -> None:
-    """Let a file have been changed long ago, at a time of its own."""
+    """Set the modification time of a file to a time long ago, another one for each file."""
     when = 1_000_000_000 + next(TIMES)
     os.utime(file, (when, when))
 
@@ -117,7 +117,7 @@ def boxes(count: int) -> Iterator[tuple[slice, ...]]:
 
 
 def check(folder: Path, want: np.ndarray[Any, Any]) -> None:
-    """What is read, cold and warm, is what was written, and what zarr reads."""
+    """The voxels, read with and without the cache, are those that were written and those that zarr reads."""
     array = gpa.open_zarr(folder.parent, folder.name)
     opened = array.plan.steps[0].opened
     assert isinstance(opened, ZarrOpened)

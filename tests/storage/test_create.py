@@ -1,4 +1,4 @@
-"""Arrays are made at once or not at all; what is on disk is what other programs read."""
+"""Arrays are created completely or not at all, and other programs read them."""
 
 import contextlib
 import itertools
@@ -31,7 +31,7 @@ def tree_of(folder):
 
 
 def frames_with_checksum(folder):
-    """Of the zstd frames in a folder, for each: whether its header says that a checksum follows (RFC 8878, 3.1.1.1)."""
+    """For each zstd frame in a folder: True if it has a checksum, by its header (RFC 8878, 3.1.1.1)."""
     frames = [p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] not in ".z"]
     assert all(frame[:4] == b"\x28\xb5\x2f\xfd" for frame in frames)
     return [bool(frame[4] & 0b100) for frame in frames]
@@ -206,7 +206,7 @@ def test_storage_options_are_not_ignored(tmp_path):
 @pytest.mark.parametrize("call", ["mkdir", "rename", "replace", "open"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, PermissionError])
 def test_interrupted_at_any_moment(tmp_path, monkeypatch, call, error, swaps):
-    """There is the old array with its voxels, or the new one; of a new store there is all, or nothing."""
+    """Either the old array is there with its voxels, or the new one; a new store is complete or absent."""
     root = tmp_path / "a.zarr"
     if not swaps:
         monkeypatch.setattr(module.ctypes, "CDLL", lambda name: None)

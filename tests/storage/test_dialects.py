@@ -1,4 +1,4 @@
-"""Stores with the documents that people's tools write: what their arrays are, with literals."""
+"""Metadata as other programs write them, and the arrays that they describe."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def array_v3(*shape: int, names: Sequence[str | None] | None = None, **attribute
 
 
 def array_n5(*dimensions: int, **attributes: Any) -> dict[str, Any]:
-    """Of N5, whose lists are along x, y, z."""
+    """The metadata of an N5 array, whose lists are in the order x, y, z."""
     own = {"dimensions": dimensions, "blockSize": dimensions, "dataType": "uint8", "compression": {"type": "raw"}}
     return {**own, **attributes}
 
@@ -49,7 +49,7 @@ def group_v3(**attributes: Any) -> dict[str, Any]:
 
 
 def write(root: Path, documents: Mapping[str, Any]) -> Path:
-    """A store of documents by their paths; groups of Zarr v2 need no document of their own."""
+    """Write a store from documents by path. Groups of Zarr v2 get their documents here."""
     for path, document in documents.items():
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -439,7 +439,7 @@ def write_xarray(root: Path, axes: Mapping[str, Any], dims: Sequence[str], shape
 
 @pytest.mark.parametrize("dims", [["y", "x"], ["x", "y"]])
 def test_multiscale_spatial_image(tmp_path: Path, dims: list[str]) -> None:
-    """Its transformations mark centres at all levels, and list axes as the dataset happens to do."""
+    """Its transformations give centres of voxels at all levels, in the order of the axes of the dataset."""
     datasets = []
     for number, (step, shape) in enumerate((((4, 2), (4, 6)), ((8, 4), (2, 3)))):
         y, x = (np.arange(n) * float(s) + s / 2 + 40 for n, s in zip(shape, step, strict=True))
@@ -793,7 +793,7 @@ def test_malformed_images_are_errors_that_overrides_cure(tmp_path: Path, image: 
 
 
 def test_dialects_that_agree_are_one(tmp_path: Path) -> None:
-    """What `materialize` writes speaks several dialects; one without a unit takes that of the others."""
+    """Arrays of `materialize` have metadata of several conventions; one without a unit takes the unit of the others."""
     attributes = {"voxel_size": [40, 4.000000001, 4], "offset": [0, 0, 8], "dimension_units": ["40 um", "4 um", "4 um"]}
     array = opened(write(tmp_path, {".zarray": array_v2(3, 4, 6), ".zattrs": attributes}), "", unit="pm")
     assert (array.roi.begin[2], array.voxel_size[0]) == (8_000_000, 40_000_000)
@@ -937,7 +937,7 @@ def test_groups_of_numbered_levels_are_pyramids(tmp_path: Path, name: str) -> No
 
 
 def fixed_text(codecs: Sequence[str], data: bytes) -> dict[str, Any]:
-    """Two texts along an axis, in the ways in which Zarr v3 holds them."""
+    """Two texts along an axis, in each encoding of Zarr v3."""
     kind = "string" if "vlen-utf8" in codecs else {"name": "fixed_length_utf32", "configuration": {"length_bytes": 8}}
     document = array_v3(2, names=["c"])
     document |= {"data_type": kind, "codecs": [{"name": name} for name in codecs], "fill_value": ""}

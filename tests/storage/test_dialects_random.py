@@ -1,4 +1,4 @@
-"""Any axes in any order, any sizes and units, in every dialect: the array is the same."""
+"""Random axes, orders, sizes and units: every metadata convention describes the same array."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNITS = {
 
 @attrs.frozen
 class Volume:
-    """An array as its writer knows it; lengths are thousandths of the unit, so that they are whole in fm."""
+    """The metadata of an array; lengths are thousandths of the unit, so that they are integers in fm."""
 
     axes: tuple[str, ...]
     shape: tuple[int, ...]
@@ -102,7 +102,7 @@ def ngff_06(volume: Volume) -> dict[str, Any]:
 
 
 def cosem(volume: Volume) -> dict[str, Any]:
-    """With its lists in the other order."""
+    """COSEM's metadata, whose lists are in the reverse order."""
     transform = {
         "order": "F",
         "axes": volume.axes[::-1],
@@ -188,7 +188,7 @@ def test_dialects_that_name_none(write: Callable[[Volume], dict[str, Any]]) -> N
 
 @given(volumes(fixed=True), st.data())
 def test_dialects_side_by_side(volume: Volume, data: Any) -> None:
-    """Any two that agree are as one; where one of them tells another size it is an error."""
+    """Two conventions that agree are accepted; if their sizes differ it is an error."""
     one, other = data.draw(
         st.sampled_from(list(itertools.permutations([funlib, ngff, cosem, n5_viewer, tensorstore], 2)))
     )

@@ -1,4 +1,4 @@
-"""What a stored array's fingerprint notices."""
+"""The changes of a stored array that its fingerprint shows."""
 
 import os
 
@@ -36,14 +36,14 @@ def of(array):
 
 
 def rewrite(path, data):
-    """As stores do: written beside its place and moved there."""
+    """Replace a file as stores do: a temporary file is written and renamed."""
     beside = path.with_name("beside")
     beside.write_bytes(data)
     beside.replace(path)
 
 
 def set_back(path):
-    """Times of files are coarse: what was there is older than what comes."""
+    """Make files older, because the modification times of files are coarse."""
     for each in [path, *path.rglob("*")]:
         os.utime(each, ns=(10**18, 10**18))
 

@@ -1,4 +1,4 @@
-"""Arrays with a time axis go to funlib.persistence and come from it, at the place where they are."""
+"""Arrays with a time axis are exchanged with funlib.persistence in both directions and keep their position."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Where stored voxels are, in every dialect, with literals from the definitions."""
+"""The position of stored voxels in every metadata convention, with values from its definition."""
 
 import json
 
@@ -13,7 +13,7 @@ from gp_arrays.storage.metadata.axes import axis_roles
 
 
 def write(root, path, attributes=None, shape=(4, 6, 8), dtype="|u1", group=False):
-    """Metadata documents as people's stores have them, without the library's own writer."""
+    """Write metadata documents directly, without this library."""
     folder = root / path
     folder.mkdir(parents=True, exist_ok=True)
     if group:

@@ -1,4 +1,4 @@
-"""Journals: what workers recorded is read back, and nothing else, whatever became of the file."""
+"""Journals: exactly the records that workers wrote are read, also from a damaged file."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A process that is killed while it writes leaves each chunk as it was, or as it was to be."""
+"""A process that is killed while it writes leaves each chunk either old or new, never mixed."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from gp_arrays.storage.chunked.engine import FORMATS
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
 def test_a_killed_writer_leaves_each_chunk_old_or_new(tmp_path, zarr_format):
-    """Without a codec, so that nothing but the writer keeps a chunk from being a mixture."""
+    """Without a codec, so that only the writer can prevent a mixed chunk."""
     roi = gpa.Roi((0, 0), (1024, 2048))
     options = {"chunks": (1024, 1024), "compressor": "none", "zarr_format": zarr_format}
     gpa.create_zarr(tmp_path / "a.zarr", "raw", roi, (1, 1), "uint8", **options)[:] = 1

@@ -1,4 +1,4 @@
-"""N5: what others write and what is written by hand is read, and what is damaged or not read is named."""
+"""N5 arrays, written by other programs and by hand, are read; damaged and unsupported ones are errors that name them."""
 
 import json
 import struct

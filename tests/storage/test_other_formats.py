@@ -1,4 +1,4 @@
-"""What is no Zarr store, or holds what is not read, is named, with what reads or converts it."""
+"""Files of other formats: the error names the format and what reads or converts it."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Stores behind a web server: what may pass is tried again, only "not found" is absent, nothing fails in silence."""
+"""Stores on a web server: temporary errors are tried again; only "not found" means absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata documents: nodes are found, and what is not there is named with what is near."""
+"""Metadata documents: arrays and groups are found, and an error about a missing one suggests similar names."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A chunk that is there but cannot be delivered is an error that names it, never fill value."""
+"""A chunk that exists but cannot be read is an error that names it; it is never replaced by the fill value."""
 
 import contextlib
 import json
@@ -161,7 +161,7 @@ def test_a_chunk_that_comes_after_its_folder_was_listed(array, layout):
 
 
 def test_absent_chunks_cost_one_listing_of_their_folder(tmp_path, monkeypatch):
-    """3,000 of them; without a memory of names each costs as many questions to the disk as its key has parts."""
+    """3,000 of them; without remembered names each costs one system call for each part of its key."""
     monkeypatch.setattr(chunk_files, "REMEMBERED", 3600)
     data = np.zeros((2, 30, 50), np.uint8)
     write_plain_zarr(tmp_path / "raw", data, (1, 1, 1), PLAIN, absent=list(np.ndindex(data.shape))[1:])
@@ -178,7 +178,7 @@ def test_absent_chunks_cost_one_listing_of_their_folder(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(3 not in FORMATS, reason="zarr 2 has no codec pipelines")
 def test_a_codec_pipeline_that_reads_files_by_itself_is_not_used(array, layout):
-    """As zarrs does, which somebody may choose for the whole process."""
+    """The package zarrs has such a pipeline, which a program may choose for the process."""
     import zarr
     from zarr.core.codec_pipeline import BatchedCodecPipeline
     from zarr.registry import register_pipeline
@@ -221,7 +221,7 @@ def test_keys_tell_the_separator_that_metadata_leave_out(tmp_path, separator):
 @pytest.mark.parametrize("declared", [None, "."])
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_folders_of_chunks_that_metadata_do_not_tell(tmp_path, declared, kind):
-    """Nested keys, whose folders are away: neither kind of keys has a chunk."""
+    """Nested keys whose folders are missing: no chunk shows the separator of the keys."""
     array = write_plain_zarr(tmp_path / "raw", DATA, (2, 2, 2), PLAIN)
     document = json.loads((array / ".zarray").read_text())
     document["dimension_separator"] = declared
@@ -233,7 +233,7 @@ def test_folders_of_chunks_that_metadata_do_not_tell(tmp_path, declared, kind):
 
 
 def test_files_that_the_user_may_not_read(tmp_path):
-    """As another user: root may read everything."""
+    """Read by another user, because root may read everything."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     for folder in (*reversed(tmp_path.parents[:-2]), tmp_path):
@@ -264,7 +264,7 @@ def test_files_that_the_user_may_not_read(tmp_path):
 
 
 def test_keys_of_another_separator(array, layout):
-    """What a tool wrote that took the other separator for granted."""
+    """Chunks of a program that assumed the other separator."""
     before = array / CHUNK[layout]
     numbers = CHUNK[layout].replace("c/", "").replace(".", "/").split("/")
     others = {"dots": ["1/0/1"], "folders": ["1.0.1"], "v3": ["c.1.0.1", "1/0/1", "1.0.1"]}[layout]
@@ -316,7 +316,7 @@ def test_something_else_where_a_shard_is_expected(tmp_path, damage):
 
 
 def test_metadata_that_are_away_are_an_error(array, layout):
-    """Without its attributes an array would be read at another place."""
+    """Without its attributes an array would be read at another position."""
     document = array / ("zarr.json" if layout == "v3" else ".zattrs")
     dangling(document)
     with pytest.raises(gpa.StoreError, match="cannot read metadata"):

@@ -1,4 +1,4 @@
-"""Zarr v3 on both stacks: zarr 3 reads it, and where zarr 2 is installed TensorStore does, which must not be forked."""
+"""Zarr v3: read by zarr 3, or by TensorStore where zarr 2 is installed. A process that used TensorStore must not fork."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ CODECS = {
 
 
 def in_new_process(code, *arguments):
-    """What a process prints that runs some code. Here TensorStore is not used: later tests fork."""
+    """The output of a process that runs some code. TensorStore is not used in this process, because later tests fork it."""
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

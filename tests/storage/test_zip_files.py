@@ -1,4 +1,4 @@
-"""Stores in zip files: voxels of all formats, and damage that is an error."""
+"""Stores in zip files: all formats are read, and damaged files are errors."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PLAIN = {"voxel_size": [4, 2, 2]}
 
 
 def pack(folder, path, compression=zipfile.ZIP_DEFLATED):
-    """A zip file of what is in a folder, without entries for the folders in it."""
+    """A zip file of the files in a folder, without entries for folders."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         for file in sorted(folder.rglob("*")):
             if file.is_file():

@@ -1,4 +1,4 @@
-"""The context and stride of networks are those that their layers add up to."""
+"""The measured context and stride of networks are the sums over their layers."""
 
 import pytest
 

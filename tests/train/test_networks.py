@@ -1,4 +1,4 @@
-"""Networks of other kinds than the U-Net of test_predict, and results that a dtype does not hold."""
+"""Networks other than the U-Net of test_predict, and results beyond the range of a dtype."""
 
 import warnings
 

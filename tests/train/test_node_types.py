@@ -141,7 +141,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_precache_in_forked_and_spawned_processes(method, tmp_path):
-    """Also after the parent has read a batch. In a process of its own: a hang must not stop the tests."""
+    """Also after the parent has read a batch. In a separate process: a deadlock must not stop the tests."""
     script = tmp_path / "script.py"
     script.write_text(SPAWNED)
     done = subprocess.run([sys.executable, script, method], capture_output=True, text=True, timeout=180)

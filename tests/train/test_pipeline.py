@@ -1,4 +1,4 @@
-"""Compiled pipelines: one linear chain, hidden inner keys, off-grid phases, long chains, splits."""
+"""Compiled pipelines: a linear chain, hidden inner keys, arrays off the grid, long chains, splits."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""gunpowder nodes in the middle of a job."""
+"""gunpowder nodes as an array of a tree, also in a job."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The laws of arrays that appended gunpowder nodes make."""
+"""The laws of arrays that appended gunpowder nodes compute."""
 
 from __future__ import annotations
 

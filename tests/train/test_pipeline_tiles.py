@@ -1,4 +1,4 @@
-"""Nodes that pool are only asked for whole tiles on one grid."""
+"""Appended nodes that pool get requests of complete tiles on one grid."""
 
 import appended_nodes
 import numpy as np
@@ -10,7 +10,7 @@ from gp_arrays.train.pipeline_array import PipelineArrayConfig
 
 
 def pooled(data, margin=2):
-    """What ``Pooled`` computes of one input, by loops."""
+    """The result of ``Pooled`` for one input, computed by loops."""
     out = np.empty([n // 2 * 2 for n in data.shape], np.float32)
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
@@ -59,7 +59,7 @@ def test_with_strides_it_has_the_voxels_of_one_pass(raw):
 
 
 def test_without_tiles_a_region_that_begins_elsewhere_differs(raw):
-    """What tiles are for: this is the fault."""
+    """The fault that tiles prevent."""
     array = config(raw, tile_size=None).array()
     assert not np.array_equal(array[1:9, 1:9], array[:10, :10][1:9, 1:9])
 

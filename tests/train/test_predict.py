@@ -1,4 +1,4 @@
-"""The prediction of a network is an array like any other."""
+"""Predictions of networks as arrays: tiles, errors, files, jobs."""
 
 import pickle
 import shutil
@@ -28,7 +28,7 @@ def one_thread():
 
 @pytest.fixture
 def raw(tmp_path):
-    """37^3 grey values: no whole number of tiles on any axis."""
+    """37^3 grey values: tiles do not divide any axis."""
     data = np.random.default_rng(3).integers(0, 256, (37, 37, 37)).astype(np.uint8)
     roi = gpa.Roi((8, 0, -12), (37 * V,) * 3)
     gpa.create_zarr(tmp_path / "in.zarr", "raw", roi, (V,) * 3, "uint8", chunks=(16, 16, 16))[:] = data

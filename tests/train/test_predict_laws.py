@@ -1,4 +1,4 @@
-"""The laws of predictions, with a network that pools: a mean of boxes that begin where its input does."""
+"""The laws of predictions, with a network that pools: it computes means of boxes that begin where its input begins."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def raw():
 
 
 def network_result(data):
-    """Of a tile of 8 voxels and a context of 4."""
+    """The result of a network for a tile of 8 voxels with a context of 4."""
     with torch.inference_mode():
         return networks.unet(dims=2)(torch.from_numpy(data[None, None].astype(np.float32)))[0].numpy()
 

@@ -1,4 +1,4 @@
-"""Nodes after gp.Stack and gp.Unsqueeze: samples are never taken for channels."""
+"""Nodes after gp.Stack and gp.Unsqueeze: samples are never treated as channels."""
 
 import gunpowder as gp
 import numpy as np
@@ -13,7 +13,7 @@ ROI = gp.Roi((0, 0), (4, 6))
 
 
 class Foreign(gp.BatchProvider):
-    """A source of another library: its spec tells no axes. Each request gives larger values."""
+    """A source of another library, whose spec has no axes. Values grow with each request."""
 
     def __init__(self, key, data):
         self.key, self.data, self.requests = key, data, 0

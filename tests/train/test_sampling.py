@@ -1,4 +1,4 @@
-"""Random crops by a mask: against all positions in small masks, and on a mask of 10^12 voxels."""
+"""Random crops by a mask: compared with all positions in small masks, and on a mask of 10^12 voxels."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def numbers(shape: tuple[int, ...], **options: Any) -> Any:
 
 
 def allowed(mask: np.ndarray[Any, Any], crop: tuple[int, ...], least: float) -> set[tuple[int, ...]]:
-    """Every place whose crop holds enough, tried one by one."""
+    """Every position whose crop holds enough of the mask, tried one by one."""
     every = itertools.product(*(range(n - c + 1) for n, c in zip(mask.shape, crop, strict=True)))
     return {at for at in every if mask[tuple(slice(a, a + c) for a, c in zip(at, crop, strict=True))].mean() >= least}
 
 
 def drawn(pipeline: Any, request: Any, count: int) -> collections.Counter[Any]:
-    """Where the crops of RAW are taken, in voxels."""
+    """The positions of the crops of RAW in voxels, and how often each was drawn."""
     seen: collections.Counter[Any] = collections.Counter()
     with gp.build(pipeline):
         node = pipeline.output
@@ -172,7 +172,7 @@ def test_channels_any_each_and_weighted(monkeypatch: Any) -> None:
     absent = gpa.BinarizeArrayConfig("masks", masks.source_array_config, [("one", [1]), ("none", [9])])
 
     def share(channels: Any, config: Any = masks, crops: int = 30) -> float:
-        """How often crops lie in class one."""
+        """The share of crops that lie in class one."""
         pipeline = gpa.compile_pipeline({RAW: numbers(ids.shape), MASK: config})
         pipeline += gpa.RandomLocationInMask(MASK, 1.0, channels=channels)
         seen = drawn(pipeline, request_of(RAW=(4, 4), MASK=(4, 4)), crops)

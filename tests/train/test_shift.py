@@ -1,4 +1,4 @@
-"""Shifts: pipelines that are merged lie on one grid, or compiling says what suits."""
+"""Shifts: merged pipelines lie on one grid; otherwise the error names the shifts that are possible."""
 
 import gunpowder as gp
 import numpy as np

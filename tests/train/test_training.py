@@ -1,4 +1,4 @@
-"""Training pipelines of gunpowder's own nodes behind a compiled tree."""
+"""Training pipelines: gunpowder's own nodes after a compiled tree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import gp_arrays as gpa
 
 @pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_batches_computed_ahead_in_other_processes(start_method: str, tmp_path: Path) -> None:
-    """In a process with a bound on its time: what deadlocks after a fork must not stop the tests."""
+    """In a process with a time limit: a deadlock after a fork must not stop the tests."""
     script = Path(__file__).with_name("training_run.py")
     command = [sys.executable, "-W", "ignore::DeprecationWarning", str(script), start_method, str(tmp_path)]
     process = subprocess.Popen(
@@ -69,7 +69,7 @@ def test_a_network_trains(tmp_path: Path, monkeypatch: Any) -> None:
 
 
 def test_large_ids_pass_elastic_augmentation_as_dense_ones(tmp_path: Path) -> None:
-    """gunpowder takes ids through floats there, which know no 2^53 + 1; of a dense table all are small."""
+    """gunpowder converts ids to floats there, which cannot hold 2^53 + 1; ids of a dense table are small."""
     ids = np.where(np.arange(24) < 12, 2**53 + 1, 2**53 + 3)[:, None].repeat(24, 1).astype(np.uint64)
     large = gpa.NumpyArrayConfig("large", data=ids)
     table = gpa.dense_table(large, tmp_path / "dense.npy")

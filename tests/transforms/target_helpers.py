@@ -22,7 +22,7 @@ def blobs(shape: tuple[int, ...], seed: int = 0, count: int = 4, dtype: str = "u
 
 
 def check_target_node(node: Callable[[], gp.BatchFilter], config_of: Callable[[Any], Any], reach: int) -> None:
-    """A node behind a source and behind RandomLocation: what it delivers is computed from the labels around.
+    """Check a node after a source and after RandomLocation: it reads the labels around the requested roi.
 
     ``reach`` is how many voxels around a voxel decide on it.
     """

@@ -1,4 +1,4 @@
-"""Affinities, against gunpowder's AddAffinities and loops."""
+"""Affinities, compared with gunpowder's AddAffinities and with loops over voxels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def a_volume(shape: tuple[int, ...] = (9, 10, 11), dtype: str = "uint64", **opti
 
 
 def by_gunpowder(ids: np.ndarray[Any, Any], offsets: Any, ask: Any, mask: Any = None) -> Any:
-    """Affinities, and the mask of them, of a whole volume within zeros."""
+    """gunpowder's affinities and their mask, of a volume with a border of zeros."""
     labels, unknown, target, known = gp.ArrayKey("IDS"), gp.ArrayKey("IN"), gp.ArrayKey("AFFS"), gp.ArrayKey("KNOWN")
     sources = (
         gpa.NumpySource(labels, ids),

@@ -1,4 +1,4 @@
-"""Ids as masks: kernel, config, meta, node, laws, real labels."""
+"""Binarized ids: kernel, config, meta, node, laws, real labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_kernel(dtype: str) -> None:
 
 @pytest.mark.parametrize("many", [[], [*range(1, 60)]])
 def test_kernel_tells_neighbouring_ids_apart(many: list[int]) -> None:
-    """float64 takes 2**53 and 2**53 + 1 for one number, and the last 1024 of uint64 too."""
+    """2**53 and 2**53 + 1 are one number in float64, and so are the last 1024 of uint64."""
     labels = np.array([2**53, 2**53 + 1, 2**64 - 1, 2**64 - 2, 2**63], np.uint64)
     result = binarize(labels, [[2**53, *many], [2**64 - 1, *many], [2**63, *many]])
     assert result.tolist() == [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]

@@ -1,4 +1,4 @@
-"""One value throughout: dtype rule, config, meta, node, laws."""
+"""Arrays of one constant: dtype rule, config, meta, node, laws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of arrays: config, meta, node, laws."""
+"""Cropped arrays: config, meta, node, laws."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_node(ask: Any) -> None:
 
 @pytest.mark.parametrize("pad", [None, (4, 40)])
 def test_node_of_a_padded_array(ask: Any, pad: Any) -> None:
-    """Upstream of the crop there is more; downstream only the roi is left, also after sampling."""
+    """The source is larger than the crop; after the node only the roi is left, also after sampling."""
     source = gpa.NumpySource(RAW, np.arange(24, dtype=np.uint8).reshape(4, 6), voxel_size=(2, 10))
     pipeline = source + gp.Pad(RAW, pad) + gpa.Crop(RAW, PART, [[-2, 20], [4, 30]]) + gp.Pad(PART, None, value=9)
     result = ask(pipeline, {PART: ((-2, 10), (6, 50))})[PART]
@@ -78,7 +78,7 @@ def test_node_of_a_padded_array(ask: Any, pad: Any) -> None:
 
 @pytest.mark.parametrize("order", ["sampled", "augmented"])
 def test_node_after_sampling(ask: Any, order: str) -> None:
-    """What RandomLocation delivers has no place of its own: the crop bounds what may be asked for."""
+    """After RandomLocation the source has no fixed position: the crop limits the requested roi."""
     source = gpa.NumpySource(RAW, np.arange(24, dtype=np.uint8).reshape(4, 6), voxel_size=(2, 10))
     pipeline = source + gp.RandomLocation()
     if order == "augmented":

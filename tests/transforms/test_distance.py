@@ -1,4 +1,4 @@
-"""Distances, against scipy's Euclidean distance transform of the whole volume."""
+"""Distances, compared with scipy's Euclidean distance transform of the complete volume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gp_arrays.transforms.distance import squared_distance
 
 
 def by_scipy(ids: np.ndarray[Any, Any], voxel_size: Any, reach: float, signed: bool) -> np.ndarray[Any, Any]:
-    """Label by label, in one piece."""
+    """scipy's distances, label by label, of the complete volume."""
     out = np.zeros(ids.shape)
     for label in np.unique(ids):
         mask = ids == label
@@ -38,7 +38,7 @@ def test_it_is_that_of_scipy(voxel_size: Any, output: str) -> None:
 
 
 def test_any_block_has_the_distances_of_the_array() -> None:
-    """Also with voxels whose squared sizes are far beyond what float32 holds."""
+    """Also with voxel sizes whose squares are beyond the range of float32."""
     ids = blobs((14, 20, 22), 4)
     config = gpa.NumpyArrayConfig("ids", data=ids, voxel_size=(5237, 4093, 4091))
     array = gpa.DistanceArrayConfig("d", config, 40000).array()

@@ -1,4 +1,4 @@
-"""Eroded labels, against gunpowder's GrowBoundary."""
+"""Eroded labels, compared with gunpowder's GrowBoundary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grey values scaled: kernel, config, meta, node, laws."""
+"""Scaled intensities: kernel, config, meta, node, laws."""
 
 from __future__ import annotations
 

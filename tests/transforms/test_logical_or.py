@@ -1,4 +1,4 @@
-"""Where any channel is set: kernel, meta, node, laws."""
+"""The logical or of channels: kernel, meta, node, laws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local shape descriptors, against sums over all voxels and against the lsds package."""
+"""Local shape descriptors, compared with sums over all voxels and with the lsds package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instances of several volumes in one, the same for whoever asks."""
+"""Merged instances of several volumes: ids, ranges, overlaps, any request gives the same ids, laws."""
 
 import itertools
 
@@ -28,7 +28,7 @@ def dense(source, folder):
 
 
 def loop(volumes, offsets, overlap="first"):
-    """Voxel by voxel, in Python integers, from the words of the definition."""
+    """The definition, applied voxel by voxel with Python integers."""
     out = np.zeros(volumes[0].shape, np.uint64)
     for index in np.ndindex(*out.shape):
         ids = [offsets[k] + int(v[index]) for k, v in enumerate(volumes) if v[index] != 0]

@@ -1,4 +1,4 @@
-"""Usable voxels of dense label volumes, by the metadata that travel with them."""
+"""Masks of usable voxels of label volumes, from the metadata that are stored with them."""
 
 import logging
 
@@ -31,7 +31,7 @@ TABLE = [[0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1], [
 
 @pytest.fixture
 def stored(tmp_path):
-    """Makes the config of a stored label volume with that ``labels`` attribute, or none."""
+    """A function that stores a label volume with a ``labels`` attribute, or without one, and returns its config."""
 
     def make(labels=None, volume=VOLUME, name="labels_volume"):
         array = gpa.create_zarr(
@@ -249,7 +249,7 @@ def test_the_tree_file_keeps_it(stored, tmp_path):
 
 
 def naive(volume, labels, groups, sparse):
-    """Voxel by voxel, from the words of the definition."""
+    """The definition, applied voxel by voxel."""
     states = {entry["value"]: entry["annotationState"] for entry in labels}
     out = np.zeros((len(groups), *volume.shape), np.uint8)
     for c, (_, ids) in enumerate(groups):

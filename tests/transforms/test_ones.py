@@ -1,4 +1,4 @@
-"""Ones throughout: meta, node, laws."""
+"""Arrays of ones: meta, node, laws."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_node(check_node: Any) -> None:
 
 
 def test_where_a_source_is(ask: Any) -> None:
-    """Ones, padded with zeros: the mask of what is real, augmented along with the rest."""
+    """Ones, padded with zeros: a mask of voxels that come from the source, also after augmentation."""
     source = gpa.NumpySource(RAW, np.full((2, 3), 9, np.uint8), axes=("y", "x"))
     pipeline = source + gpa.Ones(RAW, ONES) + gp.Pad(ONES, None)
     result = ask(pipeline, {ONES: ((-1, -1), (4, 5))})[ONES].data

@@ -1,4 +1,4 @@
-"""Resampling: every order and way against the definition."""
+"""Resampled arrays: every order and method, compared with the oracle."""
 
 import itertools
 from fractions import Fraction
@@ -279,7 +279,7 @@ def test_real_neurons(fib25):
 
 
 def test_exact_to_the_last_bit():
-    """Independent of how floats are added up: no more than one rounding of each dtype away from the fraction."""
+    """The result differs from the exact fraction by at most one rounding, whatever the order of additions."""
     data = RNG.normal(size=(1, 24)).astype(np.float32)
     for up, down, order in ((1, 3, 1), (3, 1, 1), (2, 1, 3), (2, 3, 1)):
         got = resampled(numpy_source(data, (1, up)), (1, up), (1, down), order).array()[0]

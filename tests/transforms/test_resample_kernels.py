@@ -1,4 +1,4 @@
-"""The kernels below resampling: each fast way equals the general one."""
+"""The kernels of resampling: each fast implementation equals the general one."""
 
 import math
 from fractions import Fraction
@@ -100,7 +100,7 @@ def test_accumulators_are_the_smallest_that_hold_the_sums():
 
 
 def test_factors_beyond_any_word():
-    """Numerators of so many bits that only Python's integers hold them."""
+    """Numerators with so many bits that only Python's integers hold them."""
     samplings = [Sampling("cubic", 1001, 1)] * 2
     data = extremes((3, 3), "uint64")
     first = [700, 1400]

@@ -1,4 +1,4 @@
-"""Resampling nodes in hand-written pipelines."""
+"""Nodes that resample, in pipelines written by hand."""
 
 import gunpowder as gp
 import numpy as np
@@ -75,7 +75,7 @@ def test_unbounded_sources_have_no_edge():
 
 
 class SaysLittle(gp.BatchProvider):
-    """Provides voxels as a node that tells neither dtype nor interpolatable, or the dtype alone."""
+    """Provides voxels; its spec has neither dtype nor interpolatable, or only the dtype."""
 
     def __init__(self, arrays, tells_dtype):
         self.arrays, self.tells_dtype = arrays, tells_dtype

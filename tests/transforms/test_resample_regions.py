@@ -1,4 +1,4 @@
-"""Any block of a resampled array equals that part of the whole, and reads no more than it needs."""
+"""Any block of a resampled array equals that part of the array, and reads no more than it needs."""
 
 import itertools
 

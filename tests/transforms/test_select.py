@@ -1,4 +1,4 @@
-"""Channels, samples and times picked: kernel, config, meta, node, laws."""
+"""Selected channels, samples and times: kernel, config, meta, node, laws."""
 
 from __future__ import annotations
 

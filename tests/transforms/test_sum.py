@@ -143,7 +143,7 @@ def test_meta() -> None:
 
 
 def test_channels_of_other_names() -> None:
-    """What is asked for is cut from every source, named channels or not."""
+    """Requested channels are selected from every source by position, whatever their names."""
     ids = gpa.NumpyArrayConfig("ids", data=np.array([[1, 2]], "u1"))
     masks = gpa.BinarizeArrayConfig("masks", ids, [("a", [1]), ("b", [2])])
     plain = gpa.NumpyArrayConfig("plain", data=np.array([[[10, 20]], [[30, 40]]], "u1"), axes=("c", "y", "x"))

@@ -1,4 +1,4 @@
-"""Documents as DaCapo writes them: its arrays load and compile, its training sets are told apart from arrays."""
+"""Documents that DaCapo writes: its arrays load and compile, its training sets are refused."""
 
 import json
 from pathlib import Path

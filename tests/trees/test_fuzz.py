@@ -1,4 +1,4 @@
-"""Any document and any value give configs or an error of one short line, never an error of Python."""
+"""Random documents and values give configs or an error of one short line, never an error of Python."""
 
 import datetime
 import decimal
@@ -65,7 +65,7 @@ def tables(children):
 
 
 def entries(children):
-    """Entries of a type whose fields all have some value: those get as far as the converters."""
+    """Entries of a type with a value for each required field, so that the converters are reached."""
 
     def of(name):
         cls = OWN[name]

@@ -1,4 +1,4 @@
-"""Names of arrays in tree files: any text is one, but for the two keys that a file uses itself."""
+"""Names of arrays in tree files: any text except the two keys that a file uses itself."""
 
 import json
 
@@ -120,7 +120,7 @@ def test_entries_of_a_file_keep_their_names():
 
 @pytest.mark.parametrize("suffix", ["toml", "yaml", "json"])
 def test_equal_arrays_whose_sources_have_other_names(tmp_path, one_process, suffix):
-    """What compiles is written, read again as it was, and materialized: one rule for one name."""
+    """A tree that compiles can be saved, loaded unchanged and materialized."""
 
     def ones(source, dataset="raw"):
         config = gpa.ZarrArrayConfig(source, tmp_path / "a.zarr", dataset)

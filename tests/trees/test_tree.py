@@ -1,4 +1,4 @@
-"""Trees as TOML, YAML and JSON: what is written is what is read, and errors say where."""
+"""Trees as TOML, YAML and JSON: a saved tree loads unchanged, and errors name the path."""
 
 import json
 import os
@@ -332,7 +332,7 @@ def test_names_are_texts(document):
 
 @pytest.mark.parametrize("suffix", ["toml", "yaml", "json"])
 def test_all_files_that_a_tree_names_move_with_it(tmp_path, monkeypatch, one_process, suffix):
-    """Tables of ids, weights, models and files to watch: relative to the tree file, wherever the process works."""
+    """Paths of tables, weights, models and watched files are relative to the tree file, not to the working directory."""
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "files").mkdir(parents=True)
     ids = gpa.create_zarr(here / "a.zarr", "ids", gpa.Roi((0, 0), (1, 2)), (1, 1), "uint64")
