@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     import gunpowder as gp
 
-# This file is also loaded by the process that only starts the ones that test. It imports no heavy package at once.
+# This file is also loaded by the process that only starts the test processes: it must not import heavy packages.
 
-#: Tests start many processes. They compile each module once, even if the environment says that nothing is kept.
+# Tests start many processes. With bytecode files they compile each module once, whatever the environment says.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 #: no doctests are run here: some import torch, and an example in oracles/ registers an array type
 collect_ignore_glob = ["networks*.py", "benchmarks/*", "oracles/*", "conftest.py", "*/conftest.py"]
 
-#: `pytest --hypothesis-profile=nightly` looks longer, and elsewhere each time
+#: `pytest --hypothesis-profile=nightly` tries more examples, and others each time
 settings.register_profile(
     "quick", max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -71,7 +71,7 @@ def check_node(
                 pipeline += gp.Pad(key, None)
         if order == "before augmenting":
             pipeline = pipeline + gp.RandomLocation() + gp.SimpleAugment(transpose_only=[])
-        # a margin around all of the data, where it may be asked for
+        # with a margin around the data, where the pipeline allows it
         roi = ((4, 6), (32, 36)) if order == "alone" else ((0, 0), (40, 48))
         batch = ask(pipeline, {target: roi, **dict.fromkeys(data, roi)})
         shape = tuple(s // v for s, v in zip(roi[1], (2, 3), strict=True))
@@ -81,7 +81,7 @@ def check_node(
         if order != "padded last":
             assert_same(result.data, expected(*arrays), f"{type(node()).__name__}, {order}")
         else:
-            # what is padded is zero in the target too: the node itself never saw it
+            # padded voxels are zero in the target too: the node did not compute them
             inside = (..., slice(2, 18), slice(2, 14))
             want = np.zeros_like(result.data)
             want[inside] = expected(*(array[inside] for array in arrays))

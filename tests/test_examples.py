@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-#: A network that examples share; it does nothing by itself.
+#: A network that examples import; it is not a script.
 SHARED = "unet"
 EXAMPLES = [path for path in sorted((Path(__file__).parents[1] / "examples").glob("*.py")) if path.stem != SHARED]
 
 
-#: Each takes seconds, and another test tries what it shows.
+#: Each takes seconds, and other tests cover the same functions.
 SLOW = {"dvid", "own_type", "training"}
 
 
@@ -25,7 +25,7 @@ def test_example(script, tmp_path, request):
     if re.search(rf"^(import torch|from {SHARED} )", script.read_text(), re.M):
         pytest.importorskip("torch", reason="the torch extra is not installed")
     if script.stem == "predict":
-        # the whole volume and as many steps as by default take minutes
+        # the complete volume and the default number of steps take minutes
         arguments = [str(request.getfixturevalue("fib25")), "--steps", "150", "--size", "120"]
     command = [sys.executable, str(script), *arguments]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)

@@ -104,7 +104,7 @@ def test_random_trees_survive_files_and_lost_stores(session_folder: Path, data: 
 
 
 def test_every_array_type_has_a_meaning_and_grows() -> None:
-    # networks need torch: the oracle of this type lies beside its laws
+    # predictions need torch: their oracle is in tests/train/test_predict_laws.py
     types = {name: cls for name, cls in OWN.items() if name != "PredictArrayConfig"}
     assert [name for name, cls in types.items() if cls not in meanings()] == []
     assert [name for name, cls in types.items() if cls not in growing()] == []

@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gp_arrays"
 
-#: Modules and packages from left to right; those of one line do not know each other.
+#: Modules and packages, layer by layer; those of one layer do not import each other.
 LAYERS = [
     ["errors", "py.typed"],
     ["units"],
@@ -34,17 +34,17 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-#: The folders that all else in storage builds on, from left to right.
+#: The folders that the rest of storage imports, layer by layer.
 STORAGE = ["storage.access", "storage.metadata", "storage.chunked"]
 
-#: What a method of every config or array needs from further right, imported when it is called.
+#: Imports from later layers, in methods that every config or array has.
 UPWARD = {
     "model.base": {"trees.document", "trees.tree"},
     "model.array": {"sources.numpy_", "viewer.layers"},
     "model.registry": {"__init__"},
 }
 
-#: Third-party packages that not every user needs, and where alone they may be imported.
+#: Packages that not every user needs, and the only folders that may import them.
 ONLY_IN = {
     "pytest": {"testing"},
     "hypothesis": {"testing"},

@@ -92,7 +92,7 @@ def test_own_types_are_nodes_after_random_locations_pads_and_stacks():
     assert batch[target].data.shape == (3, 2, 2)
 
 
-# broken types: what the suite is for
+# broken types, which the laws must detect
 
 SCRATCH = np.empty(1000, np.uint16)
 

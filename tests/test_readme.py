@@ -31,7 +31,7 @@ def commands(block):
     return [words[1:] for words in lines if words[:1] == ["gp-arrays"]]
 
 
-# the first block installs the package anew, which .ci/run does with these very lines
+# the first block installs the package: .ci/run runs it
 _, LOOK, STORES, WRITE = blocks("sh")
 
 

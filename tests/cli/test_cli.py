@@ -174,7 +174,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
     organelles = tree["organelles"].array()[:]
     assert np.array_equal(written[:], np.stack([organelles == 1, organelles == 2, organelles != 0]))
     assert all(channel.any() for channel in written[:])
-    # what it says to try next works as it stands there, although no gp-arrays is on the PATH
+    # the command that it suggests works, although gp-arrays is not on the PATH
     tried = [line.strip() for line in out.split("Try next:")[1].splitlines() if " -m gp_arrays " in line]
     assert [shlex.split(line)[3] for line in tried] == ["explain", "why", "materialize", "view"]
     for line in tried[:-1]:

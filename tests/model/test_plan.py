@@ -181,7 +181,7 @@ def test_the_order_of_sources_does_not_move_a_resampled_array():
     for sources, begin in (([fine, other], 3), ([fine, finer], 7)):
         for order in (sources, sources[::-1]):
             total = gpa.SumArrayConfig("sum", order)
-            # on the corners of the voxels that they were made from, as a pipeline needs them
+            # on corners of source voxels, as a pipeline needs it
             assert gpa.ResampledArrayConfig("r", total, [1], [4], 0).array().roi.begin == (begin,)
 
 

@@ -19,11 +19,11 @@ from gp_arrays.model.tasks import make_tasks
 THREADS = 4
 DATA = np.arange(THREADS * 6, dtype=np.uint8).reshape(THREADS, 6)
 SCRATCH = np.zeros(6, np.uint8)
-#: Holds every kernel until all threads are in one.
+#: Every kernel waits here until all threads compute one.
 MEETING = threading.Barrier(THREADS)
 
 
-# abstract, so that it is in no list of array types
+# abstract, so that it is not registered as an array type
 @attrs.frozen(eq=False, repr=False)
 class Meeting(gpa.PointwiseConfig):
     """255 - x, computed by all threads at the same time; with ``scratch`` in memory that they share."""

@@ -41,7 +41,7 @@ VOLUMES = {
     "labels": Volume(_RNG.integers(2**64 - 9, 2**64 - 1, SHAPE, dtype=np.uint64), (5.24, 5.24, 5.24), (2, 0, 3)),
 }
 
-#: Of the stores below, the group and the array in it.
+#: The group of each store below, and the array in the group.
 GROUP, ARRAY = "g", "g/s0"
 
 

@@ -129,7 +129,7 @@ def _weighed(data: np.ndarray[Any, Any], axes: list[Any]) -> np.ndarray[Any, Any
             planes = np.moveaxis(values, axis, 0)
             sums = []
             for row in rows:
-                # of floats whole multiples are added up, and divided at the end; fractions are exact anyhow
+                # floats are added with integer weights and divided at the end; fractions are exact
                 parts = [planes[j] * (int(share * denominator_of_axis) if floats else share) for j, share in row]
                 total = parts[0]
                 for part in parts[1:]:

@@ -27,7 +27,7 @@ from gp_arrays.transforms.threshold import ThresholdArrayConfig
 
 from .trees import Pool, grows
 
-#: Larger volumes (a dummy array's) are cropped, never looped over voxel by voxel.
+#: Larger volumes, such as a dummy array, are cropped before loops over voxels.
 SMALL = 4000
 
 
@@ -150,7 +150,7 @@ def crop(pool: Pool, name: str) -> Any:
         return None
     offset, shape = [], []
     for begin, end, v in zip(source.volume.begin, source.volume.end, source.volume.voxel_size, strict=True):
-        # some of it within the source; what reaches outside is cut off
+        # it overlaps the source; the part outside is cut off
         first = begin + v * pool.draw(st.integers(-2, (end - begin) // v - 1))
         last = max(first, begin) + v * pool.draw(st.integers(1, 6))
         offset.append(first)

@@ -545,7 +545,7 @@ def test_pipelines(volume):
         batch = pipeline.request_batch(request)
     assert batch[mask].data.shape == (5, 4, 4, 4)
     assert batch[mask].data[2].max() == 0
-    # what is in a single class is known in it, however the batch was turned
+    # each voxel of one class is known in this class, also after augmentation
     assert (batch[target].data[[0, 3]] <= batch[mask].data[[0, 3]]).all()
 
 

@@ -84,7 +84,7 @@ def test_a_repeated_read_sends_no_request(server: DVIDServer) -> None:
     array = array_of(server, "ids")
     first = array[3:9, 4:20, 5:30]
     count = len(server.seen)
-    first[:] = 0  # what a caller does with its voxels changes nothing
+    first[:] = 0  # the caller may change the voxels that it got
     again = array[3:9, 4:20, 5:30]
     assert again.all()
     assert np.array_equal(array[3:9, 4:20, 5:6], again[..., :1])

@@ -412,7 +412,7 @@ def requests_ask_to_be_throttled(patch: Patch) -> None:
     patch.setattr(dvid, "_query", lambda each: query({**each, "throttle": "on"}))
 
 
-# 8: replies of status 200 that are not whole
+# 8: replies of status 200 that are incomplete
 
 
 def late_errors(server: DVIDServer, fault: str) -> None:

@@ -195,7 +195,7 @@ def test_chunks_are_read_once(tmp_path: Path, dtype: str) -> None:
     data, path = numbered(5, 7, 9, dtype=dtype), tmp_path / "a.hdf"
     array = write(path, "raw", data, chunks=(2, 3, 4), compression="gzip").array()
     assert np.array_equal(array[:], data)
-    assert CACHE.nbytes == 0  # it was changed just now, and may be again
+    assert CACHE.nbytes == 0  # it was changed a moment ago, and may change again
     os.utime(path, (0, 0))
     array = gpa.HDF5ArrayConfig("hdf5", path, "raw").array()
     assert np.array_equal(array[1:5, 2:7, :9], data[1:5, 2:7, :9])

@@ -223,7 +223,7 @@ class TestLaws(ArrayTypeLaws):
 
 
 def test_arrays_that_outlive_the_module_end_in_silence():
-    # kept by what is cleared last, as a cache of another library does
+    # referenced by an object that is cleared last, like the cache of another library
     code = (
         "import sys, numpy as np, gp_arrays as gpa\n"
         "from gp_arrays.sources import numpy_\n"

@@ -401,7 +401,7 @@ def test_chunks_are_decoded_once(tmp_path: Path, encoding: str, sharded: bool) -
     with mock.patch.object(volumes, "decode", side_effect=AssertionError):
         for box in ((slice(1, 9), slice(3, 11), slice(0, 13)), (slice(8, 9), slice(0, 2), slice(12, 13))):
             assert np.array_equal(config.array()[box], want[box])
-    # a file that is changed is read anew
+    # a file that changed is read again
     for file in (tmp_path / "a").rglob("*"):
         if file.is_file() and file.name != "info":
             file.write_bytes(file.read_bytes()[:-1])

@@ -269,7 +269,7 @@ def test_broken_slices_are_errors_that_name_them(tmp_path: Path, how: str, monke
     if how != "missing":  # which is noticed by the names
         actions.append(lambda: config.array().to_ndarray())
     for number, action in enumerate(actions):
-        if number == 2:  # slices of a long stack are looked at when they are read
+        if number == 2:  # slices of a long stack are checked when they are read
             monkeypatch.setattr("gp_arrays.sources.tiff.COMPARED", 1)
         with pytest.raises(gpa.StoreError, match=r"^tiff: .*s10\.tif|s9\.tif and s11\.tif") as caught:
             action()

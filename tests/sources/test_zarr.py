@@ -205,7 +205,7 @@ def test_a_chunk_cut_short_is_an_error(tmp_path: Path, compressor: str, zarr_for
         chunk.write_bytes(intact[:size])
         with pytest.raises(gpa.StoreError, match="a: cannot read; found chunk"):
             array[:]
-    # whole in itself, but of another shape
+    # a valid chunk of another shape
     codec = {"blosc": numcodecs.Blosc(), "zstd": numcodecs.Zstd(), "gzip": numcodecs.GZip()}.get(compressor)
     for size in (1, 1024, 2047, 2049):
         other = np.resize(data.ravel(), size)

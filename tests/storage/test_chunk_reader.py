@@ -271,7 +271,7 @@ def opened(folder: Path, mode: str = "r") -> gpa.Array:
 
 def test_a_chunk_is_decoded_once(folder: Path, decoded: list[int]) -> None:
     array = opened(folder)
-    array[0:5, 0:9, 0:6][...] = 0  # what a caller does with its voxels changes nothing
+    array[0:5, 0:9, 0:6][...] = 0  # the caller may change the voxels that it got
     assert len(decoded) == 8
     for box in boxes(20):
         assert np.array_equal(opened(folder)[box], array[box])
@@ -290,7 +290,7 @@ def test_a_chunk_that_changed_on_disk_is_read_again(folder: Path, decoded: list[
         after = each[:]
         assert (after[:4, :8, :5] == 9).all()
         assert np.array_equal(after[4:], before[4:])
-    # what was written just now may be written again without another time of change
+    # a file of this moment may be written again without another modification time
     (folder / "0.0.0").write_bytes(numcodecs.Zstd(level=1).encode(new + np.uint32(1)))
     assert array[0, 0, 0] == 10
     count = len(decoded)

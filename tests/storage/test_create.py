@@ -232,7 +232,7 @@ def test_interrupted_at_any_moment(tmp_path, monkeypatch, call, error, swaps):
             assert gpa.open_zarr(tmp_path / "new.zarr", "g/raw").dtype == "uint16"
             module.shutil.rmtree(tmp_path / "new.zarr")
         if next(count) <= at:
-            break  # both went through: there is no later moment
+            break  # no call was interrupted: there is no later moment
     assert at > 0
 
 

@@ -83,7 +83,7 @@ def level(path: str, *transformations: dict[str, Any]) -> dict[str, Any]:
     return {"path": path, "coordinateTransformations": transformations}
 
 
-# what tools write, and what it means: begin, voxel size (both in nm) and axes
+# metadata of other programs, and their meaning: begin, voxel size (both in nm) and axes
 STORES: dict[str, tuple[dict[str, Any], str, tuple[Any, Any, str], str]] = {
     # iohub: upper case, a channel and a time axis of one entry, noise of arithmetic
     "iohub": (
@@ -567,7 +567,7 @@ def test_sizes_from_the_xml_of_bigdataviewer(tmp_path: Path, affine: str, begin:
     with pytest.raises(gpa.StoreError, match="no ViewSetup 2"):
         opened(root, "setup2/timepoint0/s0")
     (tmp_path / "em.xml").unlink()
-    # its factors alone are seen and not understood
+    # its factors alone are not understood
     with pytest.raises(gpa.StoreError, match="not understood.*downsamplingFactors.*`voxel_size=`"):
         opened(root, "setup1/timepoint0/s0")
     assert opened(root, "setup1/timepoint0/s0", voxel_size=(8, 4, 4)).voxel_size == (8, 4, 4)
@@ -684,7 +684,7 @@ BAD = [
     ({"voxel_size": [4, 4, 4], "pixelResolution": [8, 8, 8]}, "contradict each other.*n5-viewer"),
     ({"voxel_size": [4, 4, 4], "units": ["nm"] * 3, "dimension_units": ["4 um"] * 3}, "contradict each other"),
     ({"voxel_size": [4, 4, 4], "axis_names": ["z", "y", "x"], "axistags": 5}, "TypeError.*`axes=`"),
-    # keys that nobody is known to write
+    # keys of no known program
     ({"voxelSize": [4, 4, 4]}, "not understood; found voxelSize"),
     ({"pixel_size_nm": {"x": 4, "y": 4, "z": 40}}, "not understood; found pixel_size_nm"),
     ({"spacing": [4, 4, 4], "note": 1}, "not understood; found spacing"),
@@ -961,7 +961,7 @@ NAMES = np.array(["em", "er"])
         fixed_text(["bytes", "zstd"], numcodecs.Zstd().encode(NAMES.tobytes())),
         fixed_text(["bytes", "crc32c"], NAMES.tobytes() + bytes.fromhex("a7c32d7b")),
         fixed_text(["vlen-utf8", "gzip"], numcodecs.GZip().encode(numcodecs.VLenUTF8().encode(NAMES.astype(object)))),
-        # what cannot be read is no name
+        # a name that cannot be read is ignored
         fixed_text(["sharding_indexed"], b""),
         fixed_text(["bytes", "zstd"], b"damaged"),
     ],

@@ -81,7 +81,7 @@ def test_arrays_of_funlib_are_opened(tmp_path, units, names, axes):
 
 
 def test_time_between_the_axes_of_space(tmp_path):
-    # the lengths of space are not the last three
+    # the spatial lengths are not the last three
     types = ["space", "time", "channel", "space", "space"]
     prepare_ds(
         tmp_path / "a.zarr" / "a",
@@ -122,7 +122,7 @@ def test_types_say_which_axes_are_of_space(tmp_path, types, axes, names):
 
 
 def test_a_time_axis_of_type_time_with_lengths_of_space_alone_is_still_read(tmp_path):
-    # as this library wrote them once
+    # earlier versions of this library wrote this
     gpa.create_zarr(
         tmp_path,
         "a",

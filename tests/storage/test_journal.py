@@ -44,7 +44,7 @@ def test_zeros_and_incomplete_records_are_ignored(tmp_path):
         for tail in (b"", bytes(40)):
             (tmp_path / "torn").write_bytes(data[:cut] + tail)
             blocks = read_records(tmp_path / "torn")["block"].tolist()
-            # a record whose last bytes are zeros by themselves is whole
+            # a record may end with bytes that are zero
             assert blocks in ([10, 11, 12, 13], [10, 11, 12, 13, 14])
             assert blocks[4:] == [] or (data[:cut] + tail)[: 5 * RECORD.size] == data[: 5 * RECORD.size]
     assert len(read_records(tmp_path / "nothing")) == 0
@@ -66,12 +66,12 @@ def test_done_is_the_union_of_journals_and_bitmap(tmp_path):
     (tmp_path / "done").mkdir()
     (tmp_path / "done/a").write_bytes(np.packbits([1, 0, 0, 0, 0, 0]).tobytes())
     one, two = Journal(folder / "r-1.0"), Journal(folder / "r-1.1")
-    for journal, block in ((one, 1), (two, 1), (two, 4), (two, 99)):  # twice, and a block that there is not
+    for journal, block in ((one, 1), (two, 1), (two, 4), (two, 99)):  # a block twice, and a block that does not exist
         journal.add(STARTED, block)
         journal.add(DONE, block)
     one.add(FAILED, 5)
     assert read_done(tmp_path, "a", (2, 3)).tolist() == [[True, True, False], [False, True, False]]
-    # after another start of this machine the journals may tell of voxels that never reached the disk
+    # after a restart of this machine the journals may name blocks whose voxels never reached the disk
     host = this_start().split(" ")[0]
     (tmp_path / BOOT).write_text(f"{host} another-start")
     assert read_done(tmp_path, "a", (2, 3)).sum() == 1

@@ -58,7 +58,7 @@ def count(server: FaultyServer, ending: str) -> int:
 
 def test_voxels_are_those_on_disk(server):
     array = opened(server)
-    assert len(server.requests) == len(set(server.requests))  # no document is asked for twice
+    assert len(server.requests) == len(set(server.requests))  # no document is requested twice
     np.testing.assert_array_equal(array[:], VOXELS)
     assert array.roi == gpa.Roi((0, 0, 0), SHAPE)
 
@@ -126,7 +126,7 @@ def test_chunks_that_were_read_are_not_requested_again(server, keeping):
     assert len(server.requests) == before
     again = opened(server)
     server.requests.clear()
-    np.testing.assert_array_equal(again[:], VOXELS)  # two arrays over one dataset share what was read
+    np.testing.assert_array_equal(again[:], VOXELS)  # two arrays of one dataset share the chunks that were read
     assert server.requests == []
 
 
@@ -161,7 +161,7 @@ def test_voxels_that_this_process_writes_are_read_at_once(keeping):
     roi, url = gpa.Roi((0, 0), (8, 8)), "memory://written/a.zarr"
     written = gpa.create_zarr(url, "raw", roi, (1, 1), "uint8", chunks=(4, 4), overwrite=True)
     assert (written[:] == 0).all()
-    assert CACHE.nbytes == 0  # nothing is kept of an array that is open for writing
+    assert CACHE.nbytes == 0  # chunks of an array that is open for writing are not cached
     read = gpa.open_zarr(url, "raw")
     assert (read[:] == 0).all()
     for value, rows in ((3, slice(0, 8)), (4, slice(0, 4)), (5, slice(4, 8))):

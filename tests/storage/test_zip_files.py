@@ -92,9 +92,11 @@ def test_every_flipped_byte_of_an_entry_is_an_error(packed, monkeypatch):
         damaged = bytearray(intact)
         damaged[position] ^= 1
         packed.write_bytes(damaged)
-        os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))  # as decay does, which tells no one
+        os.utime(
+            packed, ns=(status.st_atime_ns, status.st_mtime_ns)
+        )  # without a new modification time, as a failing disk does
         try:
-            assert array[:].tolist() == DATA.tolist()  # bits that fill up the last byte of deflate say nothing
+            assert array[:].tolist() == DATA.tolist()  # the unused bits of the last byte of deflate have no meaning
         except gpa.StoreError as error:
             errors.append(str(error))
         assert array[:2].tolist() == DATA[:2].tolist()

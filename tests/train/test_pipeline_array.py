@@ -30,7 +30,7 @@ def test_a_blockwise_prediction(raw, tmp_path, monkeypatch):
     config, data = raw
     monkeypatch.syspath_prepend(str(tmp_path.parent))
     mean = PipelineArrayConfig("mean", config, appended_nodes.add_mean, **OPTIONS, arguments={"scale": 0.5})
-    # the same with a voxel size, which is the one that it has anyway
+    # the same with an explicit voxel size, which equals that of the source
     sized = PipelineArrayConfig("sized", config, appended_nodes.add_mean, **OPTIONS, voxel_size=(4, 4))
     result = gpa.materialize(
         {"pred": mean, "sized": sized},
@@ -95,7 +95,7 @@ def test_voxels_twice_as_large(offset, begin, first):
     assert (tuple(array.roi.begin), array.voxel_size, array.shape) == (begin, (8, 8), (3, 4))
     np.testing.assert_array_equal(array[:], want)
     np.testing.assert_array_equal(array[1:3, 1:2], want[1:3, 1:2])
-    # what is made of it lies where gp_arrays' own arrays of that size do
+    # arrays computed from it are on the same grid as gp_arrays' own arrays of that voxel size
     own = gpa.ResampledArrayConfig("own", raw, (1, 1), (2, 2), 0)
     assert own.array().roi == array.roi
     assert gpa.SumArrayConfig("sum", [half, own], dtype="int64").array().shape == (3, 4)

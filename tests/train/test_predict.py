@@ -141,7 +141,7 @@ def test_weights_and_other_files(raw, tmp_path):
     torch.save(network.state_dict(), tmp_path / "weights.pt")
     torch.save({"model_state_dict": network.state_dict(), "iteration": 5}, tmp_path / "train.pt")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # people have files of it all the same
+        warnings.simplefilter("ignore", DeprecationWarning)  # such files exist all the same
         torch.jit.script(network.eval()).save(tmp_path / "script.pt")
     torch.export.save(torch.export.export(network.eval(), (torch.zeros(1, 1, 24, 24, 24),)), tmp_path / "model.pt2")
     for options in (

@@ -94,7 +94,7 @@ def test_every_allowed_position_is_equally_likely(monkeypatch: Any, cell: int, u
     if upstream == "tree":
         pipeline = gpa.compile_pipeline({RAW: numbers(mask.shape), MASK: config})
     else:
-        # a node that our own know nothing of may change the mask
+        # gunpowder's own nodes may change the mask
         sources = (gpa.NumpySource(RAW, numbers(mask.shape).data.data), gpa.NumpySource(MASK, mask * np.float32(0.5)))
         pipeline = sources + gp.MergeProvider() + gp.IntensityScaleShift(MASK, 2, 0)
     pipeline += gpa.RandomLocationInMask(MASK, min_masked=0.5)

@@ -69,7 +69,7 @@ def main(start_method: str, folder: Path) -> None:
         for _ in range(4):
             batch = stacked.request_batch(request_of())
             assert batch[RAW].data.shape == (2, 16, 16, 16)
-            # what was deformed together still fits voxel for voxel: both take the nearest voxel
+            # arrays that are deformed together still agree in each voxel: both use the nearest voxel
             assert np.array_equal(batch[MASK].data, batch[IDS].data != 0)
             assert batch[MASK].data.mean(axis=(1, 2, 3)).min() >= 0.2
             assert set(np.unique(batch[IDS].data)) <= {0, 1, 2}

@@ -25,7 +25,7 @@ def raw(**options: Any) -> gpa.NumpyArrayConfig:
     [
         ([[5, 0], [2, 20]], (5, 0), [[8, 9]]),
         (gpa.Roi((5, 0), (4, 10)), (5, 0), [[8], [14]]),
-        # what reaches outside is cut off
+        # the part outside of the source is cut off
         ([[-7, 20], [12, 1000]], (3, 20), [[4, 5]]),
         ([["0.005 um", "30nm"], ["2 nm", 10]], (5, 30), [[11]]),
     ],

@@ -19,7 +19,7 @@ def item(value, present, annotated, **more):
     return {"value": value, "annotationState": {"present": present, "annotated": annotated}, **more}
 
 
-# one volume said in each dialect: 3 present and annotated, 5 present and missing, 30 absent
+# one volume described in each convention: 3 present and annotated, 5 present and missing, 30 absent
 BOOLS = [item(3, True, True), item(5, True, False), item(30, False, False)]
 STRINGS = [item(3, True, "dense"), item(5, True, "empty"), item(30, False, "empty")]
 SCHEMAS = [{**said, "name": {"long": "a", "short": "a"}, "count": None} for said in STRINGS]

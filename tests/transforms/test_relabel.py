@@ -19,7 +19,7 @@ from gp_arrays.testing import ArrayTypeLaws
 from gp_arrays.transforms import dense_table as counting
 
 TOP = 2**64 - 1
-#: float64 has no such number, nor its neighbours but one.
+#: float64 cannot hold this number.
 ODD = 2**53 + 1
 
 
@@ -250,7 +250,7 @@ def test_no_array_changes_what_it_delivers_when_the_table_changes(tmp_path, capl
         assert config.array()[:].tolist() == [[6]]
     with pytest.raises(gpa.ComputeError, match="has changed"):
         first[:]
-    # what it held before is served again
+    # the table with its first content is accepted again
     table(path, [(1, 5)])
     assert first[:].tolist() == [[5]]
 
@@ -399,7 +399,7 @@ def test_the_command_line(tmp_path):
     assert np.load(tmp_path / "t.npy").tolist() == [[7, 1], [2**59, 2]]
     with (tmp_path / "tree.toml").open("a") as file:
         file.write(f'\n[small]\n__type__ = "RelabelArrayConfig"\nsource_array_config = "{name}"\ntable = "t.npy"\n')
-    # the folder is moved as a whole
+    # the folder is moved with all its files
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     try:
         assert gpa.load_tree(moved / "tree.toml")["small"].array()[:].tolist() == [[0, 2, 1]]

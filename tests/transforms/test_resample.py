@@ -33,7 +33,7 @@ def run(data, up, down, order, by=None, **fields):
 @pytest.mark.parametrize(
     ("data", "up", "down", "order", "by", "want"),
     [
-        # the lower one of two that are equally near
+        # of two voxels at the same distance the lower one is taken
         ([10, 11, 12, 13], 1, 2, 0, None, [10, 12]),
         ([10, 11, 12, 13, 14, 15], 1, 3, 0, None, [11, 14]),
         ([10, 11], 3, 1, 0, None, [10, 10, 10, 11, 11, 11]),
@@ -153,7 +153,7 @@ def test_infinities_and_nan_stay_where_they_are():
     half = resampled(numpy_source(data, (1, 1)), (1, 1), (1, 2)).array()[0]
     assert np.array_equal(half, [1, np.inf, np.nan, 1], equal_nan=True)
     third = resampled(numpy_source(data, (1, 3)), (1, 3), (1, 1)).array()[0]
-    # the middle one of three lies on a source voxel and takes nothing of its neighbours
+    # the middle one of three lies on a source voxel, whose neighbours have weight 0
     assert np.array_equal(third[1::3], data[0], equal_nan=True)
 
 

@@ -34,7 +34,7 @@ def test_weights_add_up(method, up, down):
         assert all(numerator for _, numerator in taps)
         assert sum(numerator for _, numerator in taps) == expected
         assert sum(abs(numerator) for _, numerator in taps) <= sampling.gain or method == "mode"
-        # further on by a period, the same weights
+        # one period further the weights are the same
         assert sampling.taps(i + up) == [(j + down, numerator) for j, numerator in taps]
         reached = [j for k in range(i, i + 4) for j, _ in sampling.taps(k)]
         assert sampling.reach(i, i + 4) == (min(reached), max(reached) + 1)

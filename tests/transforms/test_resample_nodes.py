@@ -55,7 +55,7 @@ def test_nodes_after_augmentation():
             for key, wanted in rois.items():
                 request[key] = gp.ArraySpec(roi=wanted)
             batch = pipeline.request_batch(request)
-            # the voxels that were augmented, resampled: there is nothing else to know of them
+            # the augmented voxels are resampled
             for key, source, up, down, order, by in (
                 (OUT, RAW, (2, 2, 2), (1, 1, 1), 1, None),
                 (IDS_OUT, LABELS, (1, 1, 1), (2, 2, 2), 0, "mode"),
@@ -101,7 +101,7 @@ def test_sources_that_do_not_say_whether_they_are_interpolatable(tells_dtype):
     pipeline = source + gpa.Resample(RAW, OUT, (1, 1), (1, 2), interp_order=1)
     roi = gp.Roi((0, 0), (1, 4))
     with gp.build(pipeline):
-        # nobody said that grey may be interpolated: augmentations after it are not told so either
+        # no spec says that grey may be interpolated, so the node does not say so either
         assert pipeline.spec[OUT].interpolatable is None
         batch = pipeline.request_batch(gp.BatchRequest({OUT: gp.ArraySpec(roi=roi)}))
         assert batch[OUT].data.tolist() == [[4, 4]]

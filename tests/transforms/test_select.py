@@ -47,7 +47,7 @@ def test_channels_by_name() -> None:
     assert (array.channels, array[:, 0].tolist()) == (("c", "a"), [[0, 0, 1], [1, 0, 0]])
     one = gpa.SelectArrayConfig("one", masks(), "b").array()
     assert (one.channels, one.axes, one[0].tolist()) == (None, ("y", "x"), [0, 1, 0])
-    # names stay with what is picked by index
+    # channels that are selected by index keep their names
     assert gpa.SelectArrayConfig("some", masks(), [1, -1]).array().channels == ("b", "c")
 
 

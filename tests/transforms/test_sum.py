@@ -56,7 +56,7 @@ def test_sum_dtype(dtypes: list[str], want: str) -> None:
         ([([250], "uint8"), ([5], "uint8")], "uint8", [255]),
         ([([MOST - 1], "uint64"), ([1], "uint8")], "uint64", [MOST]),
         ([([2**63], "uint64"), ([2**63 - 1], "uint64")], "uint64", [MOST]),
-        # what would overflow on the way, but does not in the end
+        # a partial sum overflows, but the result does not
         ([([MOST], "uint64"), ([-(2**63)], "int64"), ([-1], "int8")], "int64", [2**63 - 2]),
         ([([2**63 - 1], "int64"), ([2**63 - 1], "int64"), ([-(2**63)], "int64")], "int64", [2**63 - 2]),
         ([([-(2**63)], "int64"), ([MOST], "uint64")], "uint64", [2**63 - 1]),

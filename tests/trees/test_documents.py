@@ -10,7 +10,7 @@ import gp_arrays as gpa
 
 FOLDER = Path(__file__).parent / "documents"
 TRAINING_SETS = ("dataset", "datasplit", "dummy_datasplit")
-#: Arrays whose stores are not in reach of a test.
+#: Arrays whose stores a test cannot create.
 ELSEWHERE = {"0.3/s3", "0.3/n5", "0.3/dvid", "main/tiff"}
 ROI = gpa.Roi((36200, 1200, 1400), (1280, 1280, 1280))
 ARRAYS = sorted(path for path in FOLDER.glob("*/*.*") if path.stem not in TRAINING_SETS)

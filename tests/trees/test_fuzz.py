@@ -17,7 +17,7 @@ from gp_arrays.trees.tree import parse_tree
 
 OWN = {name: getattr(gpa, name) for name in gpa.ARRAY_TYPES}
 DUMMY, DUMMY_CONFIG = {"__type__": "DummyArrayConfig"}, gpa.DummyArrayConfig("d")
-HUGE = 16**5000  # beyond the digits that Python writes out
+HUGE = 16**5000  # Python refuses to print integers of so many digits
 
 scalars = st.one_of(
     st.none(),
@@ -154,7 +154,7 @@ def test_values_of_every_type(name, data):
 
 
 nested = []
-for _ in range(1200):  # Python allows 1000 calls in each other
+for _ in range(1200):  # Python's limit of recursion is 1000
     nested = [nested]
 
 

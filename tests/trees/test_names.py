@@ -105,7 +105,7 @@ def test_nested_entries_of_one_name_and_different_contents_get_numbers():
             names.append((config.name, config.threshold))
             (config,) = config.children()
         assert names == [("t", 3), ("t-4", 2), ("t-3", 1)]
-        # the dummy has the content of t-2, and its own name from where it is
+        # the dummy has the same content as t-2, and a name of its own
         assert config.content == tree["t-2"].content
         gpa.compile_plan(tree)
 
