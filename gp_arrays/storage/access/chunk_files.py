@@ -78,17 +78,20 @@ def is_there(path: StorePath) -> bool:
 
 def read_existing_file(path: str | Path, start: int = 0, stop: int | None = None) -> bytes:
     """The bytes of a file from ``start`` to ``stop``; a negative ``start`` counts from the end. Raises OSError."""
-    with open(path, "rb", opener=_open_at_once) as file:
-        status = os.fstat(file.fileno())
+    # the system's own calls: a chunk is often so small that a file object costs more
+    # without O_NONBLOCK a named pipe would wait for whoever writes into it
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{KINDS[stat.S_IFMT(status.st_mode)]}, not a file: {path}")
-        file.seek(start if start >= 0 else max(0, status.st_size + start))
-        return file.read(-1 if stop is None else stop - start)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # without O_NONBLOCK a named pipe would wait for whoever writes into it
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+        begin, end, _ = slice(start, stop).indices(status.st_size)
+        data = os.pread(file, max(0, end - begin), begin)
+        while len(data) < end - begin and (more := os.pread(file, end - begin - len(data), begin + len(data))):
+            data += more
+        return data
+    finally:
+        os.close(file)
 
 
 def read_unless_absent(path: Path, start: int = 0, stop: int | None = None) -> bytes | None:
