@@ -13,10 +13,10 @@ From a config to its voxels, with the module of each step:
 3. ``masks.array()`` is a handle on the plan: ``array[roi]`` or ``array[2:5, :, 10]`` becomes a region of one step of
    the plan (``model.array``, ``model.indexing``).
 4. From that region the tasks follow, from the last step back to the sources: each type's rule ``context`` says which
-   regions of its sources a region needs. What several arrays need of one source is read once (``model.tasks``).
+   regions of its sources a region needs. What several arrays need of one source is read once (``make_tasks``).
 5. The tasks run in order. A source reads its chunks, any other type computes its region from the blocks of its
    sources by its rule ``compute`` and a kernel, a function of numpy arrays. A block is dropped after the last task
-   that needs it (``model.evaluate``).
+   that needs it (``run``, both in ``model.evaluate``).
 
 Everything else asks for voxels in the same way. ``compile_pipeline`` makes a gunpowder pipeline with one node for each
 step, such as ``Binarize``, which runs the step on the voxels of a batch (``train``). ``materialize`` lets the workers
@@ -47,9 +47,8 @@ _NAMES = {
     ".train.measure": ("measure_context",),
     ".train.counting": ("count",),
     ".train.node_types": ("node_of",),
-    ".train.pipeline": ("compile_pipeline",),
+    ".train.pipeline": ("common_shift", "compile_pipeline"),
     ".train.sampling": ("RandomLocationInMask",),
-    ".train.shift": ("common_shift",),
     ".train.torch_dataset": ("TorchDataset", "TorchGridDataset"),
     ".transforms.dense_table": ("dense_table",),
     ".transforms.like": ("constant_like", "ones_like"),

@@ -40,11 +40,11 @@ from .sources.zarr_ import ZarrArrayConfig as ZarrArrayConfig
 from .train.counting import count as count
 from .train.measure import measure_context as measure_context
 from .train.node_types import node_of as node_of
+from .train.pipeline import common_shift as common_shift
 from .train.pipeline import compile_pipeline as compile_pipeline
 from .train.pipeline_array import PipelineArrayConfig as PipelineArrayConfig
 from .train.predict import PredictArrayConfig as PredictArrayConfig
 from .train.sampling import RandomLocationInMask as RandomLocationInMask
-from .train.shift import common_shift as common_shift
 from .train.torch_dataset import TorchDataset as TorchDataset
 from .train.torch_dataset import TorchGridDataset as TorchGridDataset
 from .transforms.affinities import AffinitiesArrayConfig as AffinitiesArrayConfig

@@ -12,8 +12,7 @@ from ..model.explain import describe
 from ..storage.access.remote import documents_read_once
 from ..trees.document import text_of, tree_document
 from ..trees.stores import configs_of_store, unit_of_configs, with_labels_recognised
-from .stores import kind_of
-from .tree import UNIT
+from .tree import UNIT, kind_of
 
 
 @click.command()

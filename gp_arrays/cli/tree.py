@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import PATH_SEPARATOR, GpArraysError, TreeError, nearest
+from ..errors import PATH_SEPARATOR, GpArraysError, TreeError, nearest, one_line
 from ..model.array import Array
+from ..model.base import SourceConfig
 from ..model.config import Config
 from ..model.explain import describe
 from ..model.explain import explain as explain_tree
+from ..model.opened import Opened
 from ..storage.access.remote import documents_read_once
 from ..trees.document import is_tree_file
 from ..trees.tree import load_tree
-from .stores import store_table
 
 TREE = click.argument("tree", type=click.Path(path_type=Path))
 NAMES = click.argument("names", nargs=-1)
 UNIT = click.option("--unit", help="Unit of the tree, where its file says none: nm, pm, um ...")
+
+#: The columns of the table.
+COLUMNS = (
+    "array",
+    "dataset",
+    "dtype",
+    "shape",
+    "axes",
+    "voxel size",
+    "offset",
+    "chunks",
+    "codec",
+    "kind",
+    "levels",
+    "metadata",
+    "flipped bits",
+)
 
 
 def pick(path: Path, names: tuple[str, ...], unit: str | None = None) -> dict[str, Any]:
@@ -56,6 +75,57 @@ def without_name(name: str, reason: str) -> str:
         if reason.startswith(name + end):
             return reason.removeprefix(name + end)
     return reason
+
+
+def store_table(configs: Mapping[str, SourceConfig]) -> tuple[list[str], int]:
+    """The lines of a table of arrays, with remarks and errors below it; and the exit code."""
+    rows: list[tuple[str, ...]] = [COLUMNS]
+    notes: list[str] = []
+    status = 0
+    for name, config in configs.items():
+        try:
+            array = Array(config)
+            (step,) = array.plan.steps
+            assert step.opened is not None
+            rows.append(_row(name, config, array, step.opened))
+            reason = config.reason()
+            notes += [f"{name}: {note}" for note in ([] if reason is None else [reason])]
+            notes += [f"{name}: {note}" for note in step.opened.assumed]
+        except GpArraysError as error:
+            notes.append(f"{name}: error: {one_line(str(error).removeprefix(f'{name}: '))}")
+            status = 1
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*(lines if len(rows) > 1 else []), *notes], status
+
+
+def _row(name: str, config: SourceConfig, array: Array, opened: Opened) -> tuple[str, ...]:
+    damage = opened.notices_damage()
+    cells = (
+        name,
+        str(config.fields().get("dataset") or "."),
+        str(array.dtype),
+        _numbers(array.shape),
+        ",".join(array.axes),
+        f"{_numbers(array.voxel_size)} {array.unit}",
+        f"{_numbers(array.roi.offset)} {array.unit}",
+        "-" if opened.chunks is None else _numbers(opened.chunks),
+        opened.codec or "-",
+        kind_of(opened),
+        str(1 + len(opened.coarser())),
+        opened.dialect or "-",
+        "-" if damage is None else "are errors" if damage else "go unnoticed",
+    )
+    return tuple(one_line(cell, 60) for cell in cells)
+
+
+def _numbers(values: Sequence[Any]) -> str:
+    return ",".join(str(int(value)) for value in values)
+
+
+def kind_of(opened: Opened) -> str:
+    """ "image" for intensities, "labels" for ids and masks."""
+    return "image" if opened.interpolatable or opened.dtype.kind == "f" else "labels"
 
 
 @click.command()

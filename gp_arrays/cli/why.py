@@ -9,10 +9,9 @@ import numpy as np
 
 from ..errors import GpArraysError
 from ..model.config import Config
-from ..model.evaluate import evaluate
+from ..model.evaluate import contexts, evaluate
 from ..model.meta import Region, Voxels
 from ..model.plan import Plan, compile_plan
-from ..model.tasks import contexts
 from .tree import TREE, UNIT, pick
 
 #: Values of a context that are listed one by one.

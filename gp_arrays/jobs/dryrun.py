@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import StoreError
+from ..model.evaluate import make_tasks
 from ..model.meta import Region
 from ..model.plan import compile_plan
-from ..model.tasks import make_tasks
 from ..storage.chunked.array_files import DOCUMENTS
 from .document import Work
 from .geometry import BASE_MEMORY, Output, Pass, block_bytes

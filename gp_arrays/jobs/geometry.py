@@ -12,10 +12,10 @@ import attrs
 import numpy as np
 
 from ..errors import ConfigError, TreeError, size_text, sizes_apart
+from ..model.evaluate import make_tasks
 from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..model.rois import to_block
-from ..model.tasks import make_tasks
 from .chunking import default_chunks, smallest_block, tile_below
 
 #: Bytes that a worker may hold, by default.

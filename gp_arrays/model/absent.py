@@ -14,11 +14,10 @@ import numpy as np
 
 from ..errors import GpArraysError
 from .cache import reading_once
-from .evaluate import run_step
+from .evaluate import contexts, make_tasks, run_step
 from .meta import Block, Region, Voxels
 from .opened import Stored
 from .plan import Plan, Step
-from .tasks import contexts, make_tasks
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from .base import ArrayConfig
 from .config import require_config
+from .evaluate import contexts
 from .meta import Meta, Region
 from .plan import Plan, Step, compile_plan
-from .tasks import contexts
 
 #: Voxels along each axis of the block whose context is shown.
 PROBE = 64

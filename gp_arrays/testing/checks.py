@@ -25,8 +25,7 @@ from ..model.base import ArrayConfig, SourceConfig
 from ..model.config import all_configs
 from ..model.meta import Block, Meta, Region
 from ..sources.numpy_ import NumpyArrayConfig
-from ..train.pipeline import compile_pipeline
-from ..train.shift import common_shift
+from ..train.pipeline import common_shift, compile_pipeline
 from ..trees.tree import load_tree
 from .oracle import evaluate_naively
 from .recording import check_once, recorded

@@ -14,10 +14,9 @@ from funlib.geometry import Coordinate, Roi
 
 from ..errors import TreeError
 from ..model.base import ArrayConfig, SourceConfig
-from ..model.evaluate import owned, run, run_step
+from ..model.evaluate import Tasks, make_tasks, owned, run, run_step
 from ..model.meta import Block, Meta, Region, Voxels
 from ..model.plan import Plan, Step, compile_plan
-from ..model.tasks import Tasks, make_tasks
 from .upstream import Names, NamesAxes, upstream
 
 

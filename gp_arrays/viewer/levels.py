@@ -13,11 +13,10 @@ import attrs
 import numpy as np
 
 from ..errors import ComputeError, GpArraysError
-from ..model.evaluate import evaluate
+from ..model.evaluate import evaluate, make_tasks
 from ..model.meta import Meta, Region, Voxels
 from ..model.opened import Opened
 from ..model.plan import Plan
-from ..model.tasks import make_tasks
 
 logger = logging.getLogger(__name__)
 

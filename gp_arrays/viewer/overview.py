@@ -14,10 +14,10 @@ import attrs
 from funlib.geometry import Coordinate, Roi
 
 from ..errors import GpArraysError
+from ..model.evaluate import Tasks, make_tasks
 from ..model.meta import Meta, Region, Voxels
 from ..model.opened import Opened
 from ..model.plan import Plan, Step
-from ..model.tasks import Tasks, make_tasks
 from ..units import Quantity
 from .levels import Level, Range, Runs, middle_voxel
 

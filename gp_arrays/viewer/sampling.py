@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..model.array import Array
-from ..model.evaluate import evaluate, run
+from ..model.evaluate import Tasks, evaluate, make_tasks, run
 from ..model.meta import Voxels
-from ..model.tasks import Tasks, make_tasks
 from .levels import levels_of
 from .overview import Samples, is_pointwise, overview, without_replaceable
 

@@ -5,9 +5,8 @@ import pytest
 from funlib.geometry import Roi
 
 import gp_arrays as gpa
-from gp_arrays.model.evaluate import evaluate
+from gp_arrays.model.evaluate import evaluate, make_tasks
 from gp_arrays.model.meta import Region
-from gp_arrays.model.tasks import make_tasks
 
 
 def source(name="n", shape=(8, 8), **fields):

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 import gp_arrays as gpa
-from gp_arrays.model.evaluate import run
+from gp_arrays.model.evaluate import make_tasks, run
 from gp_arrays.model.meta import Region
-from gp_arrays.model.tasks import make_tasks
 
 
 def raw(**fields: Any) -> Any:

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.model.evaluate import run
+from gp_arrays.model.evaluate import make_tasks, run
 from gp_arrays.model.meta import Region
-from gp_arrays.model.tasks import make_tasks
 
 THREADS = 4
 DATA = np.arange(THREADS * 6, dtype=np.uint8).reshape(THREADS, 6)
