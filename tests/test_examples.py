@@ -10,19 +10,18 @@ import pytest
 #: A network that examples import; it is not a script.
 SHARED = "unet"
 EXAMPLES = [path for path in sorted((Path(__file__).parents[1] / "examples").glob("*.py")) if path.stem != SHARED]
-
-
-#: Each takes seconds, and other tests cover the same functions.
-SLOW = {"dvid", "own_type", "training"}
+#: Examples with networks. They are not slow tests, which run on one Python alone: .ci/run installs torch on another.
+WITH_TORCH = {path.stem for path in EXAMPLES if re.search(rf"^ *(import torch|from {SHARED} )", path.read_text(), re.M)}
 
 
 @pytest.mark.parametrize(
     "script",
-    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in EXAMPLES],
+    # each takes seconds, and other tests cover the same functions
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem not in WITH_TORCH), id=path.stem) for path in EXAMPLES],
 )
 def test_example(script, tmp_path, request):
     arguments = []
-    if re.search(rf"^(import torch|from {SHARED} )", script.read_text(), re.M):
+    if script.stem in WITH_TORCH:
         pytest.importorskip("torch", reason="the torch extra is not installed")
     if script.stem == "predict":
         # the complete volume and the default number of steps take minutes

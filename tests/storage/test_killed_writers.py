@@ -13,6 +13,7 @@ import gp_arrays as gpa
 from gp_arrays.storage.chunked.engine import FORMATS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", FORMATS)
 def test_a_killed_writer_leaves_each_chunk_old_or_new(tmp_path, zarr_format):
     """Without a codec, so that only the writer can prevent a mixed chunk."""

@@ -254,6 +254,7 @@ def test_precache_reads_in_forked_processes(server):
         np.testing.assert_array_equal(pipeline.request_batch(request)[key].data, VOXELS)
 
 
+@pytest.mark.slow
 def test_a_spawned_process_reads(server):
     code = f"import gp_arrays as gpa; print(int(gpa.open_zarr({server.url + '/a.zarr'!r}, 'raw')[:].sum()))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

@@ -139,7 +139,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_precache_in_forked_and_spawned_processes(method, tmp_path):
     """Also after the parent has read a batch. In a separate process: a deadlock must not stop the tests."""
     script = tmp_path / "script.py"

@@ -17,7 +17,8 @@ from training_run import IDS, MASK, RAW, pipeline, request_of
 import gp_arrays as gpa
 
 
-@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_batches_computed_ahead_in_other_processes(start_method: str, tmp_path: Path) -> None:
     """In a process with a time limit: a deadlock after a fork must not stop the tests."""
     script = Path(__file__).with_name("training_run.py")
