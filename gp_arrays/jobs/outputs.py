@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import platform
 import shutil
@@ -20,6 +21,7 @@ from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
 from ..storage.access.remote import RemotePath, StorePath
 from ..storage.chunked.array_files import DOCUMENTS, files_of
+from ..storage.chunked.chunk_writer import ChunkWriter
 from ..storage.chunked.create import (
     NEW,
     NewArray,
@@ -222,8 +224,14 @@ class Writer:
         node = read_node(root, dataset)
         if node is None or not node.is_array or node.shape != meta.shape or node.dtype != meta.dtype:
             raise StoreError("the output does not have the shape and dtype of the job", found=f"{root}/{dataset}")
-        self.node = node
-        self.array = open_array(files_of(root, node), True, write_empty=not skip_empty)
+        self.node, self.skip_empty = node, skip_empty
+        files = files_of(root, node)
+        self._chunks = ChunkWriter(files, not skip_empty) if ChunkWriter.can_write(files) else None
+
+    @functools.cached_property
+    def array(self) -> Any:
+        """The array as zarr opens it."""
+        return open_array(files_of(self.root, self.node), True, write_empty=not self.skip_empty)
 
     def require_there(self) -> None:
         """Raises StoreError where the array has vanished or changed: zarr would write into nothing."""
@@ -251,11 +259,17 @@ class Writer:
         return voxels
 
     def write(self, region: Region, values: np.ndarray[Any, Any]) -> None:
-        """Write the voxels of a region, which holds complete chunks. Raises StoreError."""
+        """Write the voxels of a region; other writers have no part in its chunks. Raises StoreError."""
         self.require_there()
+        index = self._index(region)
         try:
-            self.array[self._index(region)] = values
-        except Exception as error:
+            if self._chunks is not None and self._chunks.are_complete(index):
+                self._chunks.write(index, values)
+            else:
+                self.array[index] = values
+        except StoreError:
+            raise
+        except Exception as error:  # zarr and the codecs have errors of many types
             found = f"{self.root}/{self.dataset}: {type(error).__name__}: {error}"
             raise StoreError("cannot write", found=found) from error
         self.require_there()

@@ -47,7 +47,7 @@ class ArrayFiles:
         self._in_blosc = _in_blosc(node)
         self._blocks = node.document if node.format == N5 else None
         self._document = {
-            f"{self.prefix}{'zarr.json' if node.format == 3 else '.zarray'}": json.dumps(_served(node)).encode()
+            f"{self.prefix}{'zarr.json' if node.format == 3 else '.zarray'}": json.dumps(served_document(node)).encode()
         }
         self._count = itertools.count(1)
         #: Another number after each absent chunk.
@@ -154,7 +154,7 @@ class RemoteFiles(ArrayFiles):
                 raise OSError(f"it is there under a key of another kind: {other}")
 
 
-def _served(node: Node) -> dict[str, Any]:
+def served_document(node: Node) -> dict[str, Any]:
     """The metadata document that zarr gets: it also tells what the one on disk leaves to the reader or writer."""
     assert node.document is not None
     assert node.keys is not None
