@@ -30,7 +30,6 @@ from ..storage.chunked.create import (
     remove_leftovers,
     swap_in,
 )
-from ..storage.chunked.engine import open_array
 from ..storage.chunked.remote_create import remove_array
 from ..storage.journal import MARK, STATES, Mark
 from ..storage.metadata.attributes import geometry_attributes, remove_attribute, update_attributes
@@ -231,6 +230,8 @@ class Writer:
     @functools.cached_property
     def array(self) -> Any:
         """The array as zarr opens it."""
+        from ..storage.chunked.engine import open_array
+
         return open_array(files_of(self.root, self.node), True, write_empty=not self.skip_empty)
 
     def require_there(self) -> None:

@@ -18,7 +18,6 @@ from ..storage.access.zip_files import ZipPath, locate_store
 from ..storage.chunked.array_files import ArrayFiles, files_of
 from ..storage.chunked.checksums import codec_text, have_checksums
 from ..storage.chunked.chunk_reader import BrokenChunkError, ChunkReader
-from ..storage.chunked.engine import open_array
 from ..storage.chunked.fingerprint import fingerprint
 from ..storage.chunked.listing import list_chunks, require_readable_chunks
 from ..storage.journal import MARK, Mark, Unfinished
@@ -62,6 +61,8 @@ class ZarrOpened(NodeOpened):
 
     @functools.cached_property
     def _array(self) -> Any:
+        from ..storage.chunked.engine import open_array
+
         return open_array(self._files, self.writable)
 
     @functools.cached_property

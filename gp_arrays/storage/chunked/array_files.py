@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Hashable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from ..access.stamps import is_due, stamp_on_disk
 from ..metadata.documents import Node
 from ..metadata.keys import N5, ChunkKeys
 from .n5_blocks import decode_block
+
+#: Formats that the installed zarr reads and writes. It is imported only where it does: that takes half a second.
+FORMATS = (2,) if version("zarr").split(".")[0] == "2" else (2, 3)
 
 #: Keys that end so hold metadata; all others hold chunks.
 DOCUMENTS = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")

@@ -26,8 +26,7 @@ from ..metadata.attributes import require_json, write_json
 from ..metadata.document_values import to_fill_value
 from ..metadata.documents import error_text
 from ..metadata.keys import N5
-from .array_files import DOCUMENTS
-from .engine import FORMATS
+from .array_files import DOCUMENTS, FORMATS
 from .remote_create import groups_to_make, remove_array
 
 #: How chunks are compressed, as metadata of Zarr v2 and of v3 say it.

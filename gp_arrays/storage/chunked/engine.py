@@ -13,16 +13,11 @@ from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from ...errors import StoreError
 from ..access.remote import StorePath
-from .array_files import ArrayFiles
+from .array_files import FORMATS, ArrayFiles
 from .remote_zarr import RemoteStore
 from .tensorstore_arrays import TensorStoreArray
 
-MAJOR = int(zarr.__version__.split(".")[0])
-
-#: Formats that the installed zarr reads and writes.
-FORMATS = (2,) if MAJOR == 2 else (2, 3)
-
-if MAJOR == 2:
+if FORMATS == (2,):
 
     class CheckedStore(zarr.storage.DirectoryStore):  # type: ignore[misc]
         """The files of an array, for zarr 2."""
