@@ -105,6 +105,7 @@ def own(module: str) -> str | None:
         parts.pop()
 
 
+@functools.cache
 def inside(name: str, at_once: bool = False) -> set[str]:
     """The modules of this package that a module imports; without imports in functions if ``at_once``."""
     return {
