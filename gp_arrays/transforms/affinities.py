@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,25 +108,23 @@ class AffinitiesArrayConfig(ArrayConfig):
         ((first, last),) = meta.nonspatial_ranges(region)
         return self.offsets[first:last]
 
+    def _context(self, region: Region, meta: Meta) -> Region:
+        box = region.whole()
+        shifts = [
+            [o * int(v) for o, v in zip(offset, meta.voxel_size, strict=True)] for offset in self._offsets(region, meta)
+        ]
+        return meta.clip(functools.reduce(Region.union, map(box.shift, shifts), box))
+
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:
-        part = region.whole()
-        for offset in self._offsets(region, meta):
-            part = part.union(region.whole().shift([o * int(v) for o, v in zip(offset, meta.voxel_size, strict=True)]))
         wanted = 0 if self.output == "affinities" else 1
-        return [meta.clip(part) if index == wanted else None for index in range(len(sources))]
+        return [self._context(region, meta) if index == wanted else None for index in range(len(sources))]
 
     def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
-        offsets = self._offsets(region, meta)
-        block = next((block for block in blocks if block is not None), None)
-        if block is not None:
-            data = block.data if self.output == "affinities" else (block.data != 0).view(np.uint8)
-            out = affinities(data, offsets)
-            return Block(out, block.region, attrs.evolve(meta, nonspatial=None)).crop(region.whole())
-        # no mask is given: known is what the roi holds
-        out = np.zeros((len(offsets), *meta.voxels(region)), np.uint8)
-        for channel, offset in zip(out, offsets, strict=True):
-            shift = [o * int(v) for o, v in zip(offset, meta.voxel_size, strict=True)]
-            inside = region if meta.roi is None else meta.region.shift([-s for s in shift]).intersect(region)
-            if not inside.empty:
-                Block(channel, region.whole(), attrs.evolve(meta, nonspatial=())).crop(inside.whole())[...] = 1
-        return out
+        context = self._context(region, meta)
+        # without a mask, what lies in the roi is known
+        data = next((block.data for block in blocks if block is not None), None)
+        if self.output == "mask":
+            data = np.ones(meta.voxels(context), np.uint8) if data is None else (data != 0).view(np.uint8)
+        assert data is not None
+        out = affinities(data, self._offsets(region, meta))
+        return Block(out, context, attrs.evolve(meta, nonspatial=None)).crop(region.whole())

@@ -15,6 +15,7 @@ from ..model.base import OneSourceConfig
 from ..model.checks import require_integer_ids
 from ..model.meta import Block, Meta, Region, Voxels
 from ..units import Quantity, whole_numbers
+from .slabs import SLAB, slabs
 
 OUTPUTS = ("boundary", "signed")
 
@@ -31,20 +32,25 @@ def squared_distance(labels: Voxels, voxel_size: Sequence[int], limit: int) -> V
     dtype = np.dtype(np.int32 if 2 * limit < 2**31 else np.int64)
     squared = np.full(labels.shape, limit, dtype)
     for axis, size in enumerate(voxel_size):
-        ids, before = np.moveaxis(labels, axis, 0), np.moveaxis(squared, axis, 0)
-        after = before.copy()
-        farthest = int(before.max(initial=0))
-        for step in range(1, len(ids)):
-            square = (step * size) ** 2
-            if square >= farthest:
-                break
-            for here, there in ((slice(step, None), slice(-step)), (slice(-step), slice(step, None))):
-                # past a voxel with another value the distance to that one counts
-                other = before[there] * (ids[here] == ids[there])
-                other += dtype.type(square)
-                np.minimum(after[here], other, out=after[here])
-        before[...] = after
+        ids, along = np.moveaxis(labels, axis, 0), np.moveaxis(squared, axis, 0)
+        for index in slabs(ids.shape[1:], SLAB // max(1, len(ids))):
+            _pass_along(ids[:, *index], along[:, *index], size)
     return squared
+
+
+def _pass_along(ids: Voxels, squared: Voxels, size: int) -> None:
+    """Let squared distances count along the first axis, whose voxels have that size."""
+    before = squared.copy()
+    farthest = int(before.max(initial=0))
+    for step in range(1, len(ids)):
+        square = (step * size) ** 2
+        if square >= farthest:
+            break
+        for here, there in ((slice(step, None), slice(-step)), (slice(-step), slice(step, None))):
+            # past a voxel with another value the distance to that one counts
+            other = before[there] * (ids[here] == ids[there])
+            other += before.dtype.type(square)
+            np.minimum(squared[here], other, out=squared[here])
 
 
 def to_reach(value: Any) -> Quantity:
@@ -107,8 +113,13 @@ class DistanceArrayConfig(OneSourceConfig):
         limit = (reach // unit + 1) ** 2
         sizes = [int(v) // unit for v in meta.voxel_size]
         labels = block.data.reshape(-1, *block.data.shape[-meta.dims :])
-        squared = np.stack([squared_distance(channel, sizes, limit) for channel in labels])
-        values = np.minimum(np.sqrt(squared.astype(np.float64)) * unit, reach).astype(np.float32)
+        values = np.empty(labels.shape, np.float32)
+        for channel, result in zip(labels, values, strict=True):
+            squared = squared_distance(channel, sizes, limit)
+            for index in slabs(result.shape):
+                np.minimum(
+                    np.sqrt(squared[index], dtype=np.float64) * unit, reach, out=result[index], casting="same_kind"
+                )
         if self.output == "signed":
             np.negative(values, out=values, where=labels == 0)
         return Block(values.reshape(block.data.shape), block.region, meta).crop(region)

@@ -13,6 +13,10 @@ from ..model.base import ArrayConfig
 from ..model.checks import labels_and_mask
 from ..model.config import SOURCE, Config
 from ..model.meta import Block, Meta, Region, Voxels
+from .slabs import SLAB
+
+#: A slab has at least so many times the voxels that are seen on one side of it.
+THINNEST = 8
 
 
 def erode(labels: Voxels, steps: int, axes: Sequence[int], known: Voxels | None = None) -> Voxels:
@@ -25,12 +29,25 @@ def erode(labels: Voxels, steps: int, axes: Sequence[int], known: Voxels | None 
     >>> erode(np.array([5, 5, 7]), 1, [0], known=np.array([1, 1, 0])).tolist()
     [5, 5, 7]
     """
+    steps = min(steps, sum(labels.shape))  # so many reach everywhere
+    out = np.empty(labels.shape, labels.dtype)
+    thick = max(1, THINNEST * steps, SLAB * len(labels) // max(1, labels.size))
+    for begin in range(0, len(labels), thick):
+        # a slab and what its voxels see
+        first = max(0, begin - steps)
+        around = slice(first, begin + thick + steps)
+        eroded = _eroded(labels[around], steps, axes, None if known is None else known[around])
+        out[begin : begin + thick] = eroded[begin - first : begin - first + thick]
+    return out
+
+
+def _eroded(labels: Voxels, steps: int, axes: Sequence[int], known: Voxels | None) -> Voxels:
     # the smallest and the largest value that is known within so many steps
     low, high = labels.copy(), labels.copy()
     if known is not None:
         limits = np.iinfo(labels.dtype)
         low[known == 0], high[known == 0] = limits.max, limits.min
-    for _ in range(min(steps, sum(labels.shape))):  # so many reach everywhere
+    for _ in range(steps):
         low, high = _spread(low, np.minimum, axes), _spread(high, np.maximum, axes)
     # they are one value, which is not background; or none is known
     return np.where(((low == high) & (low != 0)) | (low > high), labels, labels.dtype.type(0))

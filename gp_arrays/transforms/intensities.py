@@ -32,8 +32,9 @@ def normalize(data: Voxels, low: float, high: float, clip: bool = False) -> Voxe
     with np.errstate(over="ignore", invalid="ignore"):
         for index in slabs(data.shape):
             slab = out[index] if narrow else np.empty(out[index].shape, inside)
-            np.subtract(data[index], inside.type(low), out=slab, dtype=inside)
-            slab /= inside.type(span)
+            # without a difference to take, one pass does
+            above = np.subtract(data[index], inside.type(low), out=slab, dtype=inside) if low else data[index]
+            np.divide(above, inside.type(span), out=slab, dtype=inside)
             if clip:
                 np.clip(slab, 0, 1, out=slab)
             out[index] = slab

@@ -35,13 +35,13 @@ def usable_voxels(labels: Voxels, groups: Sequence[Collection[int] | bool]) -> V
     >>> usable_voxels(np.array([0, 3, 7]), [True, False, {7}]).tolist()
     [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
     """
-    out = np.empty((len(groups), *labels.shape), np.uint8)
+    labelled = labels > 0 if True in groups else None
+    out = np.zeros((len(groups), *labels.shape), np.uint8)
     for channel, group in zip(out, groups, strict=True):
-        if isinstance(group, bool):
-            np.greater(labels, 0, out=channel.view(bool)) if group else channel.fill(0)
-        else:
-            above = [i for i in group if i > 0]
-            channel[...] = binarize(labels, [above])[0] if above else 0
+        if group is True:
+            channel[...] = labelled
+        elif group and (ids := [i for i in group if i > 0]):
+            channel[...] = binarize(labels, [ids])[0]
     return out
 
 
