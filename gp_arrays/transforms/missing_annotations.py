@@ -40,7 +40,7 @@ def usable_voxels(labels: Voxels, groups: Sequence[Collection[int] | bool]) -> V
     for channel, group in zip(out, groups, strict=True):
         if group is True:
             channel[...] = labelled
-        elif group and (ids := [i for i in group if i > 0]):
+        elif not isinstance(group, bool) and (ids := [i for i in group if i > 0]):
             channel[...] = binarize(labels, [ids])[0]
     return out
 
