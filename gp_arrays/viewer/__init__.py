@@ -16,8 +16,10 @@ def view(arrays: Any, host: str = "127.0.0.1", port: int = 0, unit: str | None =
 
     Voxels are computed where they are looked at: a volume of any size opens at once. Floats
     and other interpolatable values are shown as grey or, with channels, mixed colours; ids
-    as coloured segments; masks as tints. Boxes mark the rois. The view exists as long as the
-    program runs: a script ends with ``serve()``, which waits for Ctrl-C.
+    as coloured segments above them; masks as tints under the segments. A panel beside the picture
+    tells masks and channels by their colours. Boxes mark the rois. Rows that lie far apart have
+    positions of their own, which move together. The view exists as long as the program runs: a
+    script ends with ``serve()``, which waits for Ctrl-C.
 
     Args:
         arrays: Configs or arrays by name, one alone, or several datasets as rows:

@@ -44,13 +44,15 @@ def layer_of(array: Array, visible: bool = True, hue: float = 0.0) -> neuroglanc
 
 
 def layers_of(arrays: Mapping[str, Array]) -> list[neuroglancer.ManagedLayer]:
-    """The layers of a row, by their names there: images, then labels, then masks, which are drawn above.
+    """The layers of a row, by their names there: images, then masks, then labels.
 
-    All masks are visible at first, and the first image and the first labels. Further images
-    and labels would cover these; they can be switched on.
+    Each is drawn above those before it. Labels are half transparent and let masks be seen;
+    masks above them would hide their colours. All masks are visible at first, and the first
+    image and the first labels. Further images and labels would cover these; they can be
+    switched on.
     """
     layers = []
-    for what in (IMAGE, LABELS, MASK):
+    for what in (IMAGE, MASK, LABELS):
         same_kind = {name: array for name, array in arrays.items() if kind(array) == what}
         for i, (name, array) in enumerate(same_kind.items()):
             layer = layer_of(array, visible=what == MASK or i == 0, hue=i * HUE_STEP % 1)
@@ -79,6 +81,20 @@ def screen_space(arrays: Sequence[Array]) -> neuroglancer.CoordinateSpace:
         units=[owner[name].unit for name in names],
         scales=[int(owner[name].voxel_size[owner[name].spatial_axes.index(name)]) for name in names],
     )
+
+
+def middle(arrays: Sequence[Array], space: neuroglancer.CoordinateSpace) -> list[float]:
+    """The centre of a voxel of the first array, in voxels of the screen: that in the middle of ``bounds``.
+
+    On the border between two voxels the browser may ask for the one and draw the other.
+    """
+    begin, end = _box(arrays[0], space)
+    sizes = dict(zip(arrays[0].spatial_axes, arrays[0].meta.spatial_shape, strict=True))
+    position = []
+    for name, low, high, b, e in zip(space.names, *bounds(arrays, space), begin, end, strict=True):
+        voxel = (e - b) / sizes.get(name, 1)
+        position.append(b + ((low + high - 2 * b) // (2 * voxel) + 0.5) * voxel)
+    return position
 
 
 def bounds(arrays: Sequence[Array], space: neuroglancer.CoordinateSpace) -> Box:

@@ -154,10 +154,15 @@ def _cost_of_a_voxel(plan: Plan, index: int) -> int:
     """The cost of computing the middle voxel, with its context and the chunks that hold it, in decoded voxels."""
     total = 0
     for task in make_tasks(plan, [(index, middle_voxel(plan.steps[index].meta))]).tasks:
-        meta, opened = plan.steps[task.step].meta, plan.steps[task.step].opened
-        if opened is None:
-            total += READ + COMPUTED * math.prod(meta.voxels(task.region))
+        step = plan.steps[task.step]
+        if step.opened is None:
+            total += READ + COMPUTED * math.prod(step.meta.voxels(task.region))
         else:
-            box = opened.index_of(task.region, meta, plan.unit)[-meta.dims :]
-            total += _stored(opened, plan.unit).cost([[range(part.start, part.stop)] for part in box])
+            total += decoded_voxels(plan, step.opened, step.meta, task.region)
     return total
+
+
+def decoded_voxels(plan: Plan, opened: Opened, meta: Meta, region: Region) -> int:
+    """The cost of reading a region from a source: the voxels of all chunks that it touches."""
+    box = opened.index_of(region, meta, plan.unit)[-meta.dims :]
+    return _stored(opened, plan.unit).cost([[range(part.start, part.stop)] for part in box])

@@ -12,14 +12,16 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..model.array import Array
+from ..model.cache import CACHE
 from ..model.evaluate import Tasks, evaluate, make_tasks, run
 from ..model.meta import Voxels
-from .levels import levels_of
+from .levels import decoded_voxels, levels_of
 from .overview import Samples, is_pointwise, overview, without_replaceable
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,10 @@ EXACT = 2**28
 SPARSE = 2**24
 #: Shapes of the chunks that the browser asks for.
 PLANE, CUBE = (1, 512, 512), (64, 64, 64)
+#: The cost of a request, in decoded voxels, without what is computed for it.
+REQUEST = 2**18
+#: How often the cost of a voxel in cubes a voxel in planes may have: most voxels of cubes are never looked at.
+WASTE = 4
 
 
 class Sampler:
@@ -51,19 +57,32 @@ class Sampler:
 
     @property
     def planes(self) -> bool:
-        """True if the browser should ask for planes, which hold the fewest voxels, rather than for cubes.
+        """True if the browser should ask for planes rather than for cubes.
 
-        Cubes cost less where a plane needs a deep context.
+        The first picture takes fewer voxels in planes. Cubes cost less while one scrolls if a plane
+        needs a deep context, if the chunks of the store are not kept in memory, so that each plane
+        decodes them again, and if planes are so small that there are many requests.
         """
-        return self._cost_of(PLANE) <= 4 * self._cost_of(CUBE)
+        return self._cost_of(PLANE) <= WASTE * self._cost_of(CUBE)
 
     def _cost_of(self, box: Sequence[int]) -> float:
-        """Voxels computed by all steps, for each voxel of a box in the middle."""
+        """The cost of a box in the middle, in decoded voxels for each of its voxels."""
         sizes = self.meta.spatial_shape
-        shape = [min(n, b) for n, b in zip(sizes, ((1,) * len(sizes) + tuple(box))[-len(sizes) :], strict=True)]
+        # the browser halves a box until it is no longer than the array
+        lengths = ((1,) * len(sizes) + tuple(box))[-len(sizes) :]
+        shape = [min(length, 1 << n.bit_length() - 1) for n, length in zip(sizes, lengths, strict=True)]
         ranges = [((n - s) // 2, (n - s) // 2 + s) for n, s in zip(sizes, shape, strict=True)]
-        tasks = make_tasks(self.plan, [(self.index, self.meta.region_at(ranges))]).tasks
-        return sum(math.prod(self.plan.steps[t.step].meta.voxels(t.region)) for t in tasks) / math.prod(shape)
+        total = REQUEST
+        for task in make_tasks(self.plan, [(self.index, self.meta.region_at(ranges))]).tasks:
+            step = self.plan.steps[task.step]
+            total += math.prod(step.meta.voxels(task.region))
+            if step.opened is not None:
+                decoded = decoded_voxels(self.plan, step.opened, step.meta, task.region)
+                folders = step.opened.folders()
+                on_disk = bool(folders) and all(isinstance(folder, Path) for folder in folders)
+                if not (on_disk and CACHE.keeps(decoded * step.opened.dtype.itemsize)):
+                    total += decoded
+        return total / math.prod(shape)
 
     def read(self, start: Sequence[int], stop: Sequence[int], factors: Sequence[int]) -> Voxels:
         """The voxels ``start:stop``, on all axes, of the array zoomed out by ``factors``.

@@ -76,7 +76,11 @@ def take(viewer: Any, size: tuple[int, int], timeout: float) -> Any:
     A browser is started for the current state of the viewer. Raises ComputeError if there is
     no picture in time, or if voxels cannot be computed.
     """
-    before = viewer.config_state.state
+    before, palettes = viewer.config_state.state, viewer.state.tool_palettes.to_json()
+    with viewer.txn() as state:
+        # panels beside the picture would take room from it
+        for palette in state.tool_palettes.values():
+            palette.visible = False
     with viewer.config_state.txn() as config:
         config.show_ui_controls = config.show_panel_borders = False
         config.viewer_size = list(size)
@@ -91,6 +95,8 @@ def take(viewer: Any, size: tuple[int, int], timeout: float) -> Any:
     finally:
         # other browsers may show the view too, and an unanswered request must not remain
         viewer.config_state.set_state(before)
+        with viewer.txn() as state:
+            state.tool_palettes = palettes
 
 
 def _next_picture(viewer: Any, process: subprocess.Popen[bytes], begun: float, timeout: float) -> Any:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import neuroglancer
+import neuroglancer.viewer_state
 
 from ..errors import ConfigError, quoted
 from ..model.array import Array
 from ..model.base import ArrayConfig
 from ..model.fields import to_path
 from . import screenshot, server
-from .layers import bounds, box_layer, layers_of, screen_space
+from .kinds import LABELS, MASK, kind
+from .layers import bounds, box_layer, layers_of, middle, screen_space
 from .volume import volumes_of
 
 #: The number of screen pixels that a small array fills at first.
@@ -24,6 +26,8 @@ PIXELS = 360
 TILT = [0.27, 0.22, -0.06, 0.94]
 #: The layer of the boxes.
 BOXES = "roi"
+#: The panel of colours, and the controls in it: the colours and the checkboxes of shaders.
+LEGEND, LEGEND_QUERY = "colours", "type:shaderControl control:/^(color|show)/"
 
 # the server forgets a viewer that nothing refers to
 _open: list[View] = []
@@ -121,9 +125,10 @@ def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
     """Put the layers into the state of a viewer, and choose what is visible at first."""
     space = screen_space([array for arrays in rows.values() for array in arrays.values()])
     layout = "4panel" if space.rank > 2 else "xy"
-    low, high = bounds(list(next(iter(rows.values())).values()), space)
+    first = list(next(iter(rows.values())).values())
+    low, high = bounds(first, space)
     state.dimensions = space
-    state.position = _middle(low, high)
+    state.position = middle(first, space)
     panels = []
     for row, arrays in rows.items():
         boxes = next(name for name in (BOXES + "_" * i for i in itertools.count()) if name not in arrays)
@@ -132,10 +137,11 @@ def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
             layer.name = _label(row, layer.name)
             state.layers.append(layer)
         panel = neuroglancer.LayerGroupViewer(layers=[layer.name for layer in layers], layout=layout)
-        middle = _middle(*bounds(list(arrays.values()), space))
-        if not all(b <= m <= h for b, m, h in zip(low, middle, high, strict=True)):
-            # far from the others: it has a position of its own
-            panel.position = neuroglancer.LinkedPosition(link="unlinked", value=middle)
+        position = middle(list(arrays.values()), space)
+        if not all(b <= p <= h for b, p, h in zip(low, position, high, strict=True)):
+            # Far from the first row: it has a position of its own, which moves with the others. The browser
+            # overwrites positions that are "unlinked" when it opens another row after them.
+            panel.position = neuroglancer.LinkedPosition(link="relative", value=position)
         panels.append(panel)
     state.layout = neuroglancer.row_layout(panels) if len(panels) > 1 else layout
     smallest = min(float(scale) for scale in space.scales)
@@ -146,7 +152,10 @@ def _fill(state: Any, rows: Mapping[str, Mapping[str, Array]]) -> None:
     state.projection_orientation = TILT
     state.hide_cross_section_background_3d = True
     state.show_slices = extent <= 4 * PIXELS
-
-
-def _middle(low: Sequence[float], high: Sequence[float]) -> list[float]:
-    return [(b + h) / 2 for b, h in zip(low, high, strict=True)]
+    shown = [array for arrays in rows.values() for array in arrays.values() if kind(array) != LABELS]
+    state.tool_palettes[LEGEND] = neuroglancer.viewer_state.ToolPalette(
+        query=LEGEND_QUERY,
+        visible=any(kind(array) == MASK or len(array.channels or ()) > 1 for array in shown),
+        side="left",
+        size=200,
+    )

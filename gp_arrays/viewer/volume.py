@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 CAST = {"bool": "uint8", "float16": "float32", "float64": "float32", "int64": "uint64"}
 #: The largest factor between levels: they go on until the whole volume fits in a chunk.
 COARSEST = 2**60
+#: The level of compression. Neuroglancer's own takes five times as long for floats and labels.
+FAST = 1
 
 
 class Volume(local_volume.LocalVolume):  # type: ignore[misc]
@@ -64,7 +68,9 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
             raise ValueError(str(error)) from None
         if data_format != "npz":
             raise ValueError(f"format {data_format!r}: only npz is served")
-        return local_volume.encode_npz(data), "application/octet-stream"
+        file = io.BytesIO()
+        np.save(file, np.asfortranarray(data))
+        return zlib.compress(file.getvalue(), FAST), "application/octet-stream"
 
     def chunk(self, start: Sequence[int], stop: Sequence[int], factors: Sequence[int]) -> Voxels:
         """The voxels ``start:stop`` of the array zoomed out by ``factors``, as they are served."""

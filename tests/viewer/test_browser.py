@@ -112,6 +112,48 @@ def test_a_plane_has_two_axes(show: Callable[..., View]) -> None:
     np.testing.assert_array_equal(seen[..., 0], data[110:190, 140:260])
 
 
+@pytest.mark.parametrize("count", [3, pytest.param(4, marks=pytest.mark.slow)])
+def test_rows_that_lie_far_apart_each_open_in_their_middle(count: int, show: Callable[..., View]) -> None:
+    rows, want = {}, []
+    for i in range(count):
+        data = np.full((10, 14, 18), 50 * (i + 1), np.uint8)
+        offset = (8000 * i, -16000 * i, 24000 * i)
+        rows[f"row {i}"] = {"raw": gpa.NumpyArrayConfig("raw", data=data, voxel_size=(8, 8, 8), offset=offset)}
+        want.append([3000 * i + 9.5, -2000 * i + 7.5, 1000 * i + 5.5])
+    view = show(rows)
+    with view.viewer.txn() as state:
+        state.show_axis_lines = state.show_scale_bar = state.show_default_annotations = False
+    picture = screenshot.take(view.viewer, (240 * count, 300), TIMEOUT)
+    seen = np.asarray(picture.image_pixels)[..., 0]
+    # panels of 120 x 150 pixels: xy, xz and yz, without the 3D panel
+    centres = [(75, 60), (75, 180), (225, 180)]
+    assert [[int(seen[y, x + 240 * i]) for y, x in centres] for i in range(count)] == [
+        [50 * (i + 1)] * 3 for i in range(count)
+    ]
+    # the browser has sent its state back
+    state = view.viewer.state
+    assert list(state.position) == want[0]
+    assert [list(panel.position.value) for panel in state.layout.children[1:]] == want[1:]
+
+
+def test_masks_do_not_hide_labels(show: Callable[..., View]) -> None:
+    ids = np.zeros((4, 20, 30), np.uint64)
+    ids[:, :, :10], ids[:, :, 10:20] = 1, 2
+    labels = gpa.NumpyArrayConfig("labels", data=ids)
+    masks = {"labels": labels, "some": gpa.OnesArrayConfig("some", labels), "all": gpa.OnesArrayConfig("all", labels)}
+    view = show(masks)
+    with view.viewer.txn() as state:
+        layer = state.layers["labels"].layer
+        layer.segment_colors = {1: "#ff0000", 2: "#0000ff"}
+        layer.saturation = 1
+    seen = pixels(view, (60, 40), [15, 10, 2.5], scale=0.5).astype(int)
+    first, second, mask = seen[20, 10], seen[20, 30], seen[20, 50]
+    # labels have half of each pixel, whatever is below them; the masks have the rest
+    assert np.abs(first - second - [128, 0, -128]).max() <= 2
+    assert np.abs(first - (mask + np.array([255, 0, 0])) / 2).max() <= 2
+    assert np.ptp(mask) > 50
+
+
 def test_zoomed_out_a_pixel_shows_a_voxel_of_those_that_it_covers(show: Callable[..., View]) -> None:
     data = noise(64, 512, 512)
     raw = gpa.NumpyArrayConfig("raw", data=data, voxel_size=(8, 8, 8))
@@ -143,7 +185,7 @@ def test_a_look_at_a_petavoxel_volume_is_cheap(
     read, computed = counters
     view = show({"big": Counted("big", Endless("raw", pyramid=pyramid))})
     with view.viewer.txn() as state:
-        assert list(state.position) == [50_000] * 3
+        assert list(state.position) == [50_000.5] * 3
         state.cross_section_scale = scale
     picture = screenshot.take(view.viewer, (1000, 800), TIMEOUT)
     assert np.asarray(picture.image_pixels)[..., :3].std() > 20
@@ -187,9 +229,11 @@ def test_what_fails_ends_a_picture_with_its_place_in_the_tree(tmp_path: Path, sh
 
 @pytest.mark.slow
 def test_a_picture_leaves_the_view_as_it_was(tmp_path: Path, show: Callable[..., View]) -> None:
-    view = show({"raw": gpa.NumpyArrayConfig("raw", data=noise(8, 8, 8))})
+    view = show({"bright": gpa.ThresholdArrayConfig("bright", gpa.NumpyArrayConfig("raw", data=noise(8, 8, 8)), 128)})
+    palettes = view.viewer.state.tool_palettes.to_json()
     view.screenshot(tmp_path / "a.png", size=(1200, 300), timeout=TIMEOUT)
     after = view.viewer.config_state.state
+    assert view.viewer.state.tool_palettes.to_json() == palettes
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (1200, 300)
     assert (after.show_ui_controls, after.show_panel_borders, after.viewer_size, after.screenshot) == (

@@ -106,9 +106,9 @@ def test_layers_of_a_tree(show: Callable[..., View]) -> None:
     assert [(layer.name, layer.type, layer.visible) for layer in state.layers] == [
         ("raw", "image", True),
         ("norm", "image", False),
-        ("labels", "segmentation", True),
         ("masks", "image", True),
         ("ones", "image", True),
+        ("labels", "segmentation", True),
         ("roi", "annotation", True),
     ]
     assert state.layout.type == "4panel"
@@ -131,7 +131,7 @@ def test_place_scale_and_boxes(show: Callable[..., View]) -> None:
     assert list(state.dimensions.names) == ["x", "y", "z"]
     assert np.allclose(np.array(state.dimensions.scales) * 1e9, [5.24, 5.24, 40], rtol=1e-12)
     assert list(state.dimensions.units) == ["m", "m", "m"]
-    assert list(state.position) == [15, 9.5, 6.5]
+    assert list(state.position) == [15.5, 10, 7]
     transform = state.layers["raw"].source[0].transform
     assert list(transform.output_dimensions.names) == ["z", "y", "x"]
     assert transform.matrix[:, -1].tolist() == [1.5, -0.5, 0]
@@ -157,9 +157,15 @@ def test_rows_side_by_side(show: Callable[..., View]) -> None:
     assert state.layout.type == "row"
     assert list(first.layers) == ["train/raw", "train/other", "train/roi"]
     assert list(second.layers) == ["validate/raw", "validate/roi"]
-    assert list(state.position) == [5, 5, 5]
-    # elsewhere, and so looked at on its own
-    assert (second.position.link, list(second.position.value)) == ("unlinked", [5, 5, 85])
+    assert list(state.position) == [5.5, 5.5, 5.5]
+    # elsewhere, and so at a position of its own
+    assert (second.position.link, list(second.position.value)) == ("relative", [5.5, 5.5, 85.5])
+
+
+def test_the_legend_is_open_where_colours_have_a_meaning(show: Callable[..., View]) -> None:
+    channels = gpa.NumpyArrayConfig("affinities", data=np.zeros((3, 4, 4), np.float32), axes=("c", "y", "x"))
+    for arrays, visible in (({"raw": RAW, "ids": IDS}, False), ({"masks": MASKS}, True), ({"a": channels}, True)):
+        assert show(arrays).viewer.state.tool_palettes["colours"].visible is visible
 
 
 def test_a_layer_for_ones_own_viewer(show: Callable[..., View]) -> None:

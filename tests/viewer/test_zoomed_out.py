@@ -188,10 +188,32 @@ def test_a_resampled_array_far_out_shows_its_source_at_the_same_place(counters: 
     assert read.voxels <= 64 * 576 * 576
 
 
-def test_planes_where_they_are_cheap_and_cubes_under_deep_contexts() -> None:
-    raw = Endless("raw")
-    assert Sampler(Counted("inverted", raw).array()).planes
-    assert not Sampler(Blurred("blurred", raw).array()).planes
+def test_planes_where_they_are_cheap_and_cubes_where_they_decode_less(tmp_path: Path) -> None:
+    def stored(size: int, chunks: tuple[int, ...]) -> Any:
+        name = f"raw{size}-{chunks[0]}"
+        roi = gpa.Roi((0,) * 3, (8 * size,) * 3)
+        gpa.create_zarr(tmp_path / "a.zarr", name, roi, (8,) * 3, "uint8", chunks=chunks)
+        return gpa.ZarrArrayConfig("raw", tmp_path / "a.zarr", name)
+
+    def planes(config: Any) -> bool:
+        return Sampler(config.array()).planes
+
+    large, small, flat = stored(1024, (64,) * 3), stored(250, (64,) * 3), stored(1024, (1, 512, 512))
+    try:
+        # chunks of large arrays are kept in memory, so that each is decoded once
+        gpa.set_cache_bytes(2**30)
+        assert planes(large)
+        assert planes(gpa.ThresholdArrayConfig("high", large, 128))
+        # planes of a small array are many small requests
+        assert not planes(small)
+        assert not planes(Blurred("blurred", large))
+        # without the cache each plane decodes all its chunks again
+        gpa.set_cache_bytes(0)
+        assert not planes(large)
+        assert not planes(Endless("raw"))
+        assert planes(flat)
+    finally:
+        gpa.set_cache_bytes(None)
 
 
 def test_a_deep_context_is_read_where_it_is_cheap_and_thinned_where_not(counters: tuple[Counter, Counter]) -> None:
