@@ -12,7 +12,8 @@ from ..model.explain import describe
 from ..storage.access.remote import documents_read_once
 from ..trees.document import text_of, tree_document
 from ..trees.stores import configs_of_store, unit_of_configs, with_labels_recognised
-from .tree import UNIT, kind_of
+from ..viewer.kinds import kind
+from .tree import UNIT
 
 
 @click.command()
@@ -36,11 +37,12 @@ def init(store: Path, unit: str | None) -> None:
             location = config.fields()["file_name"]
             if isinstance(location, Path):
                 config = config.with_fields(file_name=location.absolute())
-            (step,) = Array(config, unit=unit).plan.steps
+            array = Array(config, unit=unit)
+            (step,) = array.plan.steps
             assert step.opened is not None
             levels = 1 + len(step.opened.coarser())
             remarks = [
-                f"{kind_of(step.opened)}: {describe(step.meta)}",
+                f"{kind(array)}: {describe(step.meta)}",
                 *([f"a pyramid of {levels} levels; this is the finest"] if levels > 1 else []),
                 *step.opened.assumed,
             ]

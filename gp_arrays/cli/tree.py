@@ -18,6 +18,7 @@ from ..model.opened import Opened
 from ..storage.access.remote import documents_read_once
 from ..trees.document import is_tree_file
 from ..trees.tree import load_tree
+from ..viewer.kinds import kind
 
 TREE = click.argument("tree", type=click.Path(path_type=Path))
 NAMES = click.argument("names", nargs=-1)
@@ -111,7 +112,7 @@ def _row(name: str, config: SourceConfig, array: Array, opened: Opened) -> tuple
         f"{_numbers(array.roi.offset)} {array.unit}",
         "-" if opened.chunks is None else _numbers(opened.chunks),
         opened.codec or "-",
-        kind_of(opened),
+        kind(array),
         str(1 + len(opened.coarser())),
         opened.dialect or "-",
         "-" if damage is None else "are errors" if damage else "go unnoticed",
@@ -121,11 +122,6 @@ def _row(name: str, config: SourceConfig, array: Array, opened: Opened) -> tuple
 
 def _numbers(values: Sequence[Any]) -> str:
     return ",".join(str(int(value)) for value in values)
-
-
-def kind_of(opened: Opened) -> str:
-    """ "image" for intensities, "labels" for ids and masks."""
-    return "image" if opened.interpolatable or opened.dtype.kind == "f" else "labels"
 
 
 @click.command()

@@ -72,18 +72,17 @@ def without_secrets(text: str) -> str:
 def to_store(value: Any) -> Path | Url:
     """attrs converter: a path on disk, or the URL of a store.
 
-    >>> to_store("gs://bucket/a.zarr"), to_store("file:///data/a.zarr")
-    ('gs://bucket/a.zarr', PosixPath('/data/a.zarr'))
+    >>> to_store("gs://bucket/a.zarr"), to_store("file:///data/a.zarr"), to_store(Path("file:///data/a.zarr"))
+    ('gs://bucket/a.zarr', PosixPath('/data/a.zarr'), PosixPath('/data/a.zarr'))
     """
     if isinstance(value, Url):
         return value
     if not isinstance(value, (str, Path)) or not is_url(value):
         return to_path(value)
-    text = str(value)
-    # a path keeps one of two slashes
-    text = re.sub(r"(^|::)([A-Za-z][\w+.-]+):/(?!/)", r"\1\2://", text)
-    if re.match(r"(file|local)://", text):
-        return to_path(text.partition("://")[2])
+    # a Path keeps only one of several slashes
+    if local := re.match(r"(?:file|local):(?://)?(?s:(.*))", str(value)):
+        return to_path(local[1])
+    text = re.sub(r"(^|::)([A-Za-z][\w+.-]+):/(?!/)", r"\1\2://", str(value))
     if not text.isprintable():
         raise ConfigError("not a URL", found=quoted(without_secrets(text)))
     return Url(text)

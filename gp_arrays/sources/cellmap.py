@@ -83,7 +83,7 @@ class CellMapArrayConfig(SourceConfig):
     list (its target is 0), whether or not a group of that name exists. A listed class
     whose voxels are all absent is known to be absent: mask 1, target 0.
 
-    What values mean is said by ``annotation_type`` in the attributes of the class's array,
+    The meaning of values is in ``annotation_type`` of the attributes of the class's array,
     else of its group: ``present`` of a semantic annotation is the class, and so is, where the
     encoding has no ``present``, every value but ``absent`` and ``unknown``.
 

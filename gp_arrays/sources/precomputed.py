@@ -63,7 +63,7 @@ class PrecomputedArrayConfig(SourceConfig):
             the environment or fsspec's own configuration.
 
     Raises:
-        StoreError: No volume is there; it is malformed, or in an encoding that is not read; a chunk is damaged.
+        StoreError: There is no volume; it is malformed, or in an encoding that is not read; a chunk is damaged.
 
     >>> import gp_arrays as gpa, numpy as np, json, pathlib, tempfile
     >>> folder = pathlib.Path(tempfile.mkdtemp())

@@ -61,7 +61,7 @@ def create_zarr(
         axes: Names of all axes, non-spatial ones first; by default ``c`` where there are
             channels, and the last of z, y, x.
         num_channels: The length of the channel axis, where there is one.
-        write_size: What is written at once, in world units; chunks are made to fit it.
+        write_size: The size of the regions that are written, in world units. It is the default of ``chunks``.
         mode: How the returned array is opened.
         overwrite: True if an existing array is replaced. Groups are never replaced.
         unit: The world unit.

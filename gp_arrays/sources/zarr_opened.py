@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class ZarrOpened(NodeOpened):
-    """An opened Zarr array. Its metadata are read when it is opened, its voxels when they are asked for."""
+    """An opened Zarr array. Its metadata are read when it is opened, its voxels when they are requested."""
 
     def __init__(self, config: ZarrArrayConfig, writable: bool) -> None:
         self._config = config
@@ -198,7 +198,7 @@ class ZarrOpened(NodeOpened):
         fill = (self.node.document or {}).get("fill_value")
         index, factor = list_chunks(self.root, self.node)
         order = self._order
-        # what zarr writes as text (NaN, say) is no 0, and no more is asked of it
+        # zarr writes NaN and infinities as text: these are not 0, and no more needs to be known
         fill = 0 if fill is None else fill if isinstance(fill, (int, float)) else None
         return Stored(tuple(size[i] * factor for i in order), index[:, order], fill)
 

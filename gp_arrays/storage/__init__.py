@@ -1,1 +1,1 @@
-"""Stores: where their bytes lie, what they say of their arrays, and the chunks; all that sources and outputs share."""
+"""Stores: access to their bytes, metadata and chunks, for sources and for outputs."""

@@ -52,7 +52,7 @@ class IdTable:
     hash: str
 
     def look_up(self, values: Ids) -> tuple[Ids, Ids]:
-        """The result of each uint64 value, and whether the value is listed. The result of others is 0.
+        """The result of each uint64 value, and True if the value is in the table. The result of others is 0.
 
         >>> table_of_columns(np.array([9, 4]), np.array([1, 2])).look_up(np.array([4, 5], np.uint64))
         (array([2, 0], dtype=uint64), array([ True, False]))
@@ -103,14 +103,14 @@ def _as_uint64(column: Ids) -> Ids:
 
 
 def _check(ids: Ids, results: Ids) -> tuple[int, str, bool]:
-    """The largest result, the digest, and whether the ids are sorted; memory stays bounded.
+    """The largest result, the digest, and True if the ids are sorted. Only parts of the columns are in memory.
 
     Raises TreeError for negative integers and, among sorted ids, for one with two results.
     """
     largest, is_sorted = 0, True
     digests = hashlib.sha256(), hashlib.sha256()
     for start in range(0, len(ids), ROWS_AT_A_TIME):
-        # the row before is looked at again, as an id may be listed in both parts
+        # with the last row of the part before, because an id may be listed in both parts
         rows = slice(max(start - 1, 0), start + ROWS_AT_A_TIME)
         parts = []
         for column, digest in zip((ids, results), digests, strict=True):
@@ -228,7 +228,7 @@ def _read_note(path: Path) -> dict[str, Any]:
 
 
 def write_dense_table(path: Path, parts: Iterable[Ids]) -> None:
-    """Write a table of ids to 1, 2, 3, ...: readers see all of it, or the file that was there before.
+    """Write a table of ids to 1, 2, 3, ...: readers see the complete file, or the one that existed before.
 
     The file is a .npy that `numpy.load` reads, with one line of JSON behind the columns: rows, the largest
     result, the hash, and the file's modification time. While the time agrees the table need not be checked.

@@ -1,4 +1,4 @@
-"""The arrays of a store that comes without a tree file."""
+"""The arrays of a store without a tree file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def configs_of_store(location: Path) -> dict[str, SourceConfig]:
     A location may also be a URL. Of a pyramid it is the finest level. Tables beside arrays, such as lists of points, are left out.
 
     Raises:
-        StoreError: Nothing is there, or nothing that holds arrays.
+        StoreError: The location does not exist or holds no arrays.
     """
     if str(location).startswith("precomputed:"):
         return _config_of_volume(str(location))
@@ -87,7 +87,7 @@ def _config_of_volume(location: str) -> dict[str, SourceConfig]:
 
 
 def _split_url(url: Url) -> tuple[Url, str]:
-    """The store and the dataset of ``URL/DATASET``: the store ends with the last part that is named as one is."""
+    """The store and the dataset of ``URL/DATASET``: the store ends with the last part that has a suffix such as ``.zarr``."""
     parts = url.text.split("/")
     end = max((number for number, part in enumerate(parts, 1) if _STORE.search(part)), default=len(parts))
     return Url("/".join(parts[:end])), "/".join(parts[end:])
@@ -108,9 +108,9 @@ def _arrays_in_metadata(root: StorePath, dataset: str) -> list[str]:
 
 
 def split_location(location: Path) -> tuple[Path, str]:
-    """The store and the dataset of ``STORE/DATASET``. Raises StoreError where neither is there.
+    """The store and the dataset of ``STORE/DATASET``. Raises StoreError if it does not exist.
 
-    The store is the outermost folder with metadata of its own, or that is named as a store is.
+    The store is the outermost folder with metadata, or with a suffix such as ``.zarr``.
     """
     try:
         nearest = next((path for path in (location, *location.parents) if path.exists()), None)

@@ -190,7 +190,7 @@ class RemotePath:
         """The result of an action, which is tried again if it failed for a reason that may pass.
 
         Raises:
-            FileNotFoundError: The store says that nothing is there.
+            FileNotFoundError: The store says that the key does not exist.
             StoreError: For all else.
         """
         failure: Exception = OSError()

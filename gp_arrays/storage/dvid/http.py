@@ -53,7 +53,7 @@ def _session_of(process: int) -> Any:
     adapter = HTTPAdapter(pool_maxsize=CONNECTIONS, pool_block=True)
     new.mount("http://", adapter)
     new.mount("https://", adapter)
-    # no compression by a proxy: labels are compressed by the server where that is asked for
+    # no compression by a proxy: the server compresses labels itself if the query says so
     new.headers.update({"Accept-Encoding": "identity", "User-Agent": "gp_arrays"})
     # always set, because without it requests would send the passwords of ~/.netrc
     new.auth = _authorize

@@ -1,4 +1,4 @@
-"""Versions of a DVID repository: how people name them, and their full UUIDs."""
+"""Versions of a DVID repository: their names, and their full UUIDs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REF = re.compile(r"([0-9a-fA-F]*)(?::([^:~/]*)(?:~([0-9]{1,9}))?)?")
 
 @attrs.frozen
 class Ref:
-    """A version as people name it: ``3f8c``, ``3f8c:main``, ``:main~2``. A full UUID has 32 digits."""
+    """A version by its name: ``3f8c``, ``3f8c:main``, ``:main~2``. A full UUID has 32 digits."""
 
     prefix: str
     branch: str | None = None
@@ -44,7 +44,7 @@ class Ref:
 
 
 def resolve(server: str, ref: Ref) -> str:
-    """The full UUID of a version. Branches grow, so what they name is asked once and then kept."""
+    """The full UUID of a version. Branches grow, so the caller should resolve one once and keep the result."""
     if ref.branch is None and len(ref.prefix) == 32:
         return ref.prefix
     branch = ref.branch or "master"
@@ -64,7 +64,7 @@ def resolve(server: str, ref: Ref) -> str:
         return str(uuids[ref.back])
     matching = [each for each in uuids if each.startswith(ref.prefix)]
     if not matching:
-        # on no branch that is known here: the list of all versions is long, so it is asked for last
+        # it is on another branch: the list of all versions is long, so it is requested last
         nodes = entry(entry(get_json(f"{server}/api/repo/{repo}/info"), "DAG"), "Nodes")
         require(isinstance(nodes, Mapping), nodes, "a table of versions")
         matching = [each for each in nodes if each.startswith(ref.prefix)]
@@ -78,7 +78,7 @@ def is_locked(server: str, uuid: str) -> bool:
     try:
         status = get_json(f"{server}/api/node/{quoted(uuid)}/status")
     except StoreError:
-        return False  # what is not known to stay is not kept
+        return False  # it may change, so nothing of it is kept
     return isinstance(status, Mapping) and status.get("Locked") is True
 
 

@@ -182,7 +182,7 @@ def _read_raw(
     sent = shape
     aligned = all(b % size == 0 for b, size in zip(begin, instance.block_size, strict=True))
     if instance.kind == "labelmap" and shape == instance.block_size and aligned:
-        # asked for exactly one block that was never written, the server fails where it delivers 0 otherwise
+        # the server fails if exactly one block is requested that was never written; in larger requests it is 0
         sent = (*shape[:-1], shape[-1] + 1)
     plane = (*sent[1:], *instance.voxel_shape)
     planes = max(1, STEP // (math.prod(plane) * out.itemsize))
@@ -234,7 +234,7 @@ def _read_blocks(
 
 
 def _blocks_of(body: Body, block_bytes: int) -> Iterator[tuple[tuple[int, ...], int, memoryview]]:
-    """Of each block of a reply its position, how many bytes it is said to have, and its voxels."""
+    """For each block of a reply: its position, its number of bytes as stated, and its voxels."""
     length = 16 + block_bytes
     buffer = memoryview(bytearray(max(1, STEP // length) * length))
     while size := body.read_into(buffer):

@@ -1,1 +1,1 @@
-"""What stores say of their arrays: shape, dtype, geometry, names and pyramids."""
+"""Metadata of stored arrays: shape, dtype, geometry, names and pyramids."""

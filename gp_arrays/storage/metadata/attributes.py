@@ -1,4 +1,4 @@
-"""The attributes that tell where the voxels of a new array are, for every program that may read it; and changing them."""
+"""Attributes with the geometry of a new array, for every program that may read it; and how attributes are changed."""
 
 from __future__ import annotations
 

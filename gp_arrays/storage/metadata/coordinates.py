@@ -42,8 +42,8 @@ def coordinates_beside(root: StorePath, node: Node, name: str, length: int) -> C
     """The coordinates of an axis, from the array of its name beside another array; None where there are none.
 
     Raises:
-        StoreError: They are there and cannot be read.
-        ValueError: They are there and cannot be decoded.
+        StoreError: They exist and cannot be read.
+        ValueError: They exist and cannot be decoded.
     """
     folder = root / node.path.rpartition("/")[0] if "/" in node.path else root
     if not name or "/" in name or name == node.path.rpartition("/")[2]:

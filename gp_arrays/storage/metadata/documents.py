@@ -22,7 +22,7 @@ from .document_values import to_chunk_shape, to_fill_value, to_shape, to_voxel_d
 from .keys import N5, ChunkKeys, keys_v2, keys_v3
 from .other_formats import NotRead, file_format, folder_format
 
-#: How many datasets are looked at to name the nearest ones in an error.
+#: The most folders that are searched for datasets to name the nearest ones in an error.
 LISTED = 2000
 #: Names in the folder of an array that has lost the document that makes it one.
 _LEFT_OF_ARRAY = re.compile(r"\d+(\.\d+)*|c|c(\.\d+)+|\.zattrs")

@@ -73,7 +73,7 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
     Args:
         root: The store.
         node: The array.
-        override: What the user says of it, which wins, also over metadata that cannot be understood.
+        override: What the user says of it. It wins, also over metadata that cannot be understood.
 
     Raises:
         StoreError: Metadata that are malformed, contradict each other or are not understood.

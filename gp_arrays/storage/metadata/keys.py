@@ -16,7 +16,7 @@ from ..access.remote import StorePath, is_listable
 #: The format of N5 containers, beside 2 and 3 of Zarr.
 N5 = "n5"
 
-#: How many entries of a folder are looked at to learn the separator that its keys have.
+#: How many entries of a folder are read to find the separator of its keys.
 LOOKED_AT = 2000
 
 

@@ -1,4 +1,4 @@
-"""What the metadata say of values: if they are labels, and the names of channels."""
+"""The meaning of values in the metadata: declared labels, and names of channels."""
 
 from __future__ import annotations
 

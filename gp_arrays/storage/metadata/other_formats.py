@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-#: How much of a file is looked at.
+#: How many bytes of a file are read to recognise its format.
 LOOKED_AT = 512
 
 _AS_ZARR = "gpa.create_zarr writes its voxels to a Zarr store"

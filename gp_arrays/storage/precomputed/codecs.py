@@ -25,7 +25,7 @@ _GZIP, _ZSTD = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"
 
 
 def uncompressed(data: bytes, suffix: str = "") -> bytes:
-    """The bytes of a file without the compression around all of it: what they begin with tells it, or the file's name."""
+    """The bytes of a file, decompressed if they begin as gzip or zstd do or if ``suffix`` is that of brotli."""
     if data.startswith(_GZIP):
         return gzip.decompress(data)
     if data.startswith(_ZSTD):

@@ -78,7 +78,7 @@ class Image:
         dtype: Of the voxels, in the byte order of the file.
         page_shape: The axes of a page: separate samples, depth, rows, columns, samples of a pixel.
         piece_shape: Those of a piece.
-        pages: What it is made of, in order.
+        pages: Its pages, in order.
         lengths: Finds the voxel sizes that the file says. Raises StoreError.
         channels: Names of its channels, where it has them.
     """
@@ -195,7 +195,7 @@ def _tiff(file: File) -> Image:
             try:
                 channels = channel_names(ome or "<OME/>")
             except StoreError:
-                opened.is_ome = False  # what asks for its voxel sizes is told
+                opened.is_ome = False  # an error is raised when its voxel sizes are needed
             series = [each for each in opened.series if not each.keyframe.is_reduced] or opened.series
             pages = _pages(file, series[0])
             imagej, order = opened.imagej_metadata, opened.byteorder

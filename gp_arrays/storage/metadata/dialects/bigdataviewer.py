@@ -1,4 +1,4 @@
-"""BigDataViewer: voxel sizes stand in an XML file beside the store."""
+"""BigDataViewer: an XML file beside the store has the voxel sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATHS = (
     re.compile(r"setup(?P<view>\d+)/timepoint(?P<time>\d+)/s\d+"),
     re.compile(r"t(?P<time>\d+)/s(?P<view>\d+)/\d+/cells"),
 )
-#: So many XML files beside a store are looked at.
+#: The most XML files beside a store that are read.
 LOOKED_AT = 100
 
 

@@ -62,12 +62,12 @@ def _equal(a: Any, b: Any) -> bool:
 def lengths_of(
     dialect: Dialect, reading: Reading, nonspatial: Sequence[bool], kinds: Sequence[str] | None, unit: str | None
 ) -> Lengths:
-    """What a reading says of the spatial axes of an array.
+    """The lengths along the spatial axes of an array, from what a dialect says.
 
     Args:
         dialect: Whose reading it is.
         reading: What it says, with one level at least.
-        nonspatial: For each axis of the array whether it is a non-spatial one.
+        nonspatial: For each axis of the array True if it is not spatial.
         kinds: For each axis of what kind it is, where that is known.
         unit: The unit of all lengths, whatever the metadata say.
 

@@ -96,7 +96,7 @@ class Dialect:
     Attributes:
         name: The tools that write it, for messages.
         keys: Attributes that it alone is written in: if one of them exists, the dialect is used, or it is malformed.
-        read: What it says of an array; None where it says nothing.
+        read: Returns what it says of an array; None if it says nothing.
         order: In which order it lists lengths.
         marks: What its positions mark.
         unit: That of its lengths where it states none; None if that is unknown.
