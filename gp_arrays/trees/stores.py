@@ -71,7 +71,7 @@ def configs_of_store(location: Path) -> dict[str, SourceConfig]:
     store = locate_store(root, None)
     if read_node(store, dataset) is None and (read_json(store / dataset / "info") or {}).get("scales"):
         return _config_of_volume(str(store / dataset))
-    paths = _arrays_below(store, dataset) if is_listable(store) else _arrays_in_metadata(store, dataset)
+    paths = _arrays_below(store, dataset)
     if not paths:
         other = folder_format(location) if isinstance(store, Path) else None
         found, allowed = (f"{location} is {other.name}", other.remedy) if other else (str(store / dataset), _READ)
@@ -94,17 +94,14 @@ def _split_url(url: Url) -> tuple[Url, str]:
 
 
 def _arrays_in_metadata(root: StorePath, dataset: str) -> list[str]:
-    """Paths of the arrays that the metadata of a store name: an array, a pyramid, or all in consolidated metadata."""
-    node = find_node(root, dataset)
-    if node.is_array or pyramid_at(root, dataset) is not None:
+    """Paths of the arrays that the metadata of a store name: the array or pyramid at a path, or all consolidated ones."""
+    if find_node(root, dataset).is_array or pyramid_at(root, dataset) is not None:
         return [dataset]
     v2 = (read_json(root / ".zmetadata") or {}).get("metadata") or {}
     v3 = ((read_json(root / "zarr.json") or {}).get("consolidated_metadata") or {}).get("metadata") or {}
     paths = [key.removesuffix("/.zarray") for key in v2 if key.endswith("/.zarray")]
     paths += [key for key, document in v3.items() if document.get("node_type") == "array"]
-    inside = [path for path in paths if not dataset or path.startswith(f"{dataset}/")]
-    owners = {path: _pyramid_of(root, path, dataset) for path in inside}
-    return list(dict.fromkeys(path if owner is None else owner for path, owner in owners.items()))
+    return [path for path in paths if not dataset or path.startswith(f"{dataset}/")]
 
 
 def split_location(location: Path) -> tuple[Path, str]:
@@ -153,10 +150,14 @@ def _configs_of_file(path: Path, dataset: str) -> dict[str, SourceConfig]:
 
 def _arrays_below(root: StorePath, dataset: str) -> list[str]:
     """Paths of the arrays of a Zarr store, pyramids in place of their levels."""
+    if not is_listable(root):
+        paths: Iterable[str] = _arrays_in_metadata(root, dataset)
+    else:
+        if dataset and not is_there(root / dataset):
+            find_node(root, dataset)  # its error names the nearest ones
+        paths = datasets(root, MOST_ARRAYS, dataset)
     shapes: dict[str, Sequence[int]] = {}
-    if dataset and not is_there(root / dataset):
-        find_node(root, dataset)  # its error names the nearest ones
-    for path in datasets(root, MOST_ARRAYS, dataset):
+    for path in paths:
         try:
             node = read_node(root, path)
             owner = _pyramid_of(root, path, dataset)
