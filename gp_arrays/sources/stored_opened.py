@@ -36,14 +36,19 @@ class StoredOpened(Opened):
 
         Args:
             axes, nonspatial, shape, chunks: One entry for each axis of the store.
-            names: Names of the channels; ignored unless there is one for each channel.
+            names: Names of the channels. They are left out, with a warning, unless each channel has one of its own.
             left_out: The numbers of axes that are not delivered.
         """
         leads = [i for i, lead in enumerate(nonspatial) if lead and i not in left_out]
         self._order = [*leads, *(i for i, lead in enumerate(nonspatial) if not lead)]
         self._all_axes = [*self._order, *left_out]
-        named = {(CHANNEL, len(names)): tuple(names)} if names else {}
-        self.nonspatial = tuple(Axis(axes[i], shape[i], named.get((axes[i], shape[i]))) for i in leads)
+        count = dict(zip(axes, shape, strict=True)).get(CHANNEL)
+        if names and count and (len(names) != count or len(set(names)) != count):
+            remark = f"channels without names: {quoted(list(names))} for {count} channels"
+            logger.warning("%s: %s", self.location, remark)
+            names, self.assumed = None, (*self.assumed, remark)
+        named = {CHANNEL: tuple(names)} if names else {}
+        self.nonspatial = tuple(Axis(axes[i], shape[i], named.get(axes[i])) for i in leads)
         self.spatial_axes = tuple(axes[i] for i in self._order[len(leads) :])
         self.shape = tuple(shape[i] for i in self._order)
         self.chunks = None if chunks is None else tuple(chunks[i] for i in self._order)
@@ -81,14 +86,9 @@ class NodeOpened(StoredOpened):
         geometry = read_geometry(root, node, override)
         self.dialect, self.assumed = geometry.dialect, geometry.assumed
         self.voxel_size, self.offset = geometry.voxel_size, geometry.offset
-        names, count = channel_names(root, node), dict(zip(geometry.axes, node.shape, strict=True)).get(CHANNEL)
-        if names and count and (len(names) != count or len(set(names)) != count):
-            remark = f"channels without names: {quoted(list(names))} for {count} channels"
-            logger.warning("%s: %s", self.location, remark)
-            names, self.assumed = None, (*self.assumed, remark)
         ones = [i for i, lead in enumerate(geometry.nonspatial) if lead and node.shape[i] == 1]
         left_out = ones if geometry.squeeze else []
-        self.arrange(geometry.axes, geometry.nonspatial, node.shape, node.chunks, names, left_out)
+        self.arrange(geometry.axes, geometry.nonspatial, node.shape, node.chunks, channel_names(root, node), left_out)
         self.dtype = node.dtype.newbyteorder("=")
         declared = interpolatable(self.dtype) and not declared_labels(root, node)
         self.interpolatable = declared if config.interpolatable is None else config.interpolatable

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import StoreError, TreeError
 from ..model import fields
 from ..model.base import SourceConfig
-from ..model.meta import interpolatable
+from ..model.meta import CHANNEL, interpolatable
 from ..model.nested import digest
 from ..storage.access.files import File
 from ..storage.metadata.axes import roles_of
@@ -104,7 +104,8 @@ class TiffOpened(StoredOpened):
             found = f"{', '.join(letters)}, shape {shape} in {self.location}"
             raise StoreError("the meaning of its axes is not known", found, "`axes=` names them")
         axes, leads = roles_of(len(shape), config.axes, letters)
-        self.arrange(axes, leads, shape, chunks, first.channels)
+        # colours are one channel of OME-XML
+        self.arrange(axes, leads, shape, chunks, first.channels if CHANNEL in first.axes else None)
         self.dtype = first.dtype.newbyteorder("=")
         self.attrs = {}
         self.interpolatable = interpolatable(self.dtype) if config.interpolatable is None else config.interpolatable
@@ -129,7 +130,10 @@ class TiffOpened(StoredOpened):
         sizes = [stated.get(letter) or stated.get(name) for letter, name in axes]
         unstated = ", ".join(name for (_, name), size in zip(axes, sizes, strict=True) if size is None)
         if unstated:
-            self.assumed = (f"voxel size along {unstated}: 1 nm assumed",)
+            self.assumed = (
+                *self.assumed,
+                f"voxel size along {unstated}: 1 nm assumed",
+            )
             logger.warning("%s says no voxel size along %s: 1 nm assumed", self.location, unstated)
         lengths = [size or Quantity.parse(1, DEFAULT_UNIT) for size in sizes]
         return tuple(Quantity(each.value, unit or each.unit) for each, unit in zip(lengths, units, strict=True))
