@@ -69,7 +69,7 @@ def make_sample(folder: str | Path, shape: tuple[int, ...] = SHAPE) -> dict[str,
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError("there is something already", found=str(folder), allowed="a folder that is new or empty")
+        raise StoreError("the folder is not empty", found=str(folder), allowed="a folder that is new or empty")
     folder.mkdir(parents=True, exist_ok=True)
     roi = Roi(OFFSET, tuple(n * v for n, v in zip(shape, VOXEL_SIZE, strict=True)))
     store = folder.absolute() / STORE

@@ -95,7 +95,7 @@ def to_count(value: Any) -> int:
     """
     count = to_integer(value)
     if count < 1:
-        raise ConfigError("not a count", found=count, allowed="an integer from 1")
+        raise ConfigError("not a number of 1 or more", found=count, allowed="an integer from 1")
     return count
 
 

@@ -150,7 +150,7 @@ def tree_unit(configs: Sequence[Config], unit: str | None) -> str:
         units.setdefault(parse_unit(unit), "unit=")
     if len(units) > 1:
         parts = ", ".join(f"{name}: {one}" for one, name in units.items())
-        raise TreeError("one tree has one unit", found=parts)
+        raise TreeError("the parts of a tree have different units", found=parts)
     return next(iter(units), None) or DEFAULT_UNIT
 
 

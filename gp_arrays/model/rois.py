@@ -29,7 +29,7 @@ def to_box(value: Any) -> Box:
     if offset is None or shape is None or len(offset) != len(shape) or not offset:
         raise ConfigError("not a roi", found=quoted(value), allowed="[[offset], [shape]], equally long")
     if any(length.value <= 0 for length in shape):
-        raise ConfigError("empty", found=quoted(value), allowed="a shape above zero on every axis")
+        raise ConfigError("the roi is empty", found=quoted(value), allowed="a shape above zero on every axis")
     return Box(offset, shape)
 
 

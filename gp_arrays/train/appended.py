@@ -45,7 +45,7 @@ class AppendedNodes:
     def __init__(self, append: str, arguments: Mapping[str, Any], content: str, source: Meta) -> None:
         self.source_key = gp.ArrayKey(f"gp_arrays/source/{content}")
         self.target = gp.ArrayKey(f"gp_arrays/target/{content}")
-        # gunpowder wants offsets on the voxel grid
+        # gunpowder needs offsets that are multiples of the voxel size
         self.shift = Coordinate(grid_corner(source))
         self.source = BlockSource(self.source_key, source, self.shift)
         function = import_function(append)

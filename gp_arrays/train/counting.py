@@ -71,17 +71,17 @@ def count(
         return np.arange(len(names)), np.array([np.count_nonzero(channel) for channel in voxels])
 
     totals: dict[Any, int] = {} if names is None else dict.fromkeys(range(len(names)), 0)
-    looked_at = 0
+    counted = 0
     for ids, counts in map_blocks(plan, index, (1,) * meta.dims, BLOCK // len(names or "1"), count_block, workers):
-        looked_at += int(counts.sum())
-        for each, number in zip(ids.tolist(), counts.tolist(), strict=True):
-            totals[each] = totals.get(each, 0) + number
+        counted += int(counts.sum())
+        for value, number in zip(ids.tolist(), counts.tolist(), strict=True):
+            totals[value] = totals.get(value, 0) + number
     if names is not None:
         return {names[channel]: number for channel, number in totals.items()}
-    rest = int(np.prod(meta.spatial_shape, dtype=object)) - looked_at
-    if rest:  # blocks of absent chunks
-        totals[0] = totals.get(0, 0) + rest
-    return {int(each): totals[each] for each in sorted(totals)}
+    skipped = int(np.prod(meta.spatial_shape, dtype=object)) - counted
+    if skipped:  # blocks of absent chunks
+        totals[0] = totals.get(0, 0) + skipped
+    return {int(value): totals[value] for value in sorted(totals)}
 
 
 def class_weights(counts: Mapping[Any, int]) -> dict[Any, float]:

@@ -157,15 +157,15 @@ class FilterNode(NamesAxes, Steps):
         seen = tuple(shapes), tuple(dtypes)
         if seen not in self._completed:
             names = [self._names(key, len(shape)) for key, shape in zip(self.keys, shapes, strict=True)]
-            known = not any(None in each for each in names)
-            counts = [_samples(each) if known else 0 for each in names]
+            known = not any(None in axes for axes in names)
+            counts = [_samples(axes) if known else 0 for axes in names]
             samples = {shape[:count] for shape, count in zip(shapes, counts, strict=True)}
             if len(samples) > 1:
-                found = ", ".join(
+                by_key = ", ".join(
                     f"{key} {shape[:count] or 'none'}"
                     for key, shape, count in zip(self.keys, shapes, counts, strict=True)
                 )
-                raise TreeError("sources of a node have equally many samples", found=found)
+                raise TreeError("the sources of a node have different numbers of samples", found=by_key)
             try:
                 step = self._step(shapes, dtypes, names, counts)
             except TreeError:

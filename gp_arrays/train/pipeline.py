@@ -66,7 +66,9 @@ def compile_pipeline(
         raise TreeError("not array configs by key", found=quoted(arrays))
     for key in arrays:
         if not isinstance(key, gp.ArrayKey):
-            raise TreeError("a pipeline provides array keys", found=quoted(key), allowed="a gunpowder.ArrayKey")
+            raise TreeError(
+                "the keys of a pipeline must be array keys", found=quoted(key), allowed="a gunpowder.ArrayKey"
+            )
     if not arrays:
         raise TreeError("no array to provide")
     plan = compile_plan({str(key): config for key, config in arrays.items()}, unit)
@@ -174,8 +176,8 @@ def _classes(steps: Sequence[Step]) -> Classes:
     """Which shifts put every array on its voxel grid, axis by axis: those of a remainder modulo a modulus."""
     dims = steps[0].meta.dims
     if any(step.meta.dims != dims for step in steps):
-        found = ", ".join(f"{step.config.name}: {step.meta.dims}" for step in steps)
-        raise TreeError("one pipeline has one number of spatial axes", found=found)
+        by_name = ", ".join(f"{step.config.name}: {step.meta.dims}" for step in steps)
+        raise TreeError("the arrays of a pipeline have different numbers of spatial axes", found=by_name)
     classes = []
     for axis in range(dims):
         remainder, modulus = 0, 1

@@ -97,7 +97,7 @@ class SourceNode(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
         spec = self.compiled.spec(self.index)
         if any(b % v for b, v in zip(spec.roi.begin, spec.voxel_size, strict=True)):
             raise TreeError(
-                "gunpowder wants offsets on the voxel grid",
+                "gunpowder needs offsets that are multiples of the voxel size",
                 found=f"offset {spec.roi.begin}, voxel size {spec.voxel_size}",
                 allowed="`offset=` in whole voxels, or compile_pipeline with `shift=`",
                 path=(self.config.name,),

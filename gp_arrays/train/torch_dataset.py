@@ -174,10 +174,10 @@ def _sample(pipeline: Any, request: gp.BatchRequest) -> dict[str, Any]:
 def _require_same_names(configs: Mapping[str, Any], sizes: Any) -> None:
     for name, config in configs.items():
         if not isinstance(name, str) or not isinstance(config, Config):
-            raise ConfigError("source is not array configs by name", found=f"{name!r}: {config!r}")
+            raise ConfigError("source must be array configs by name", found=f"{name!r}: {config!r}")
     if not isinstance(sizes, Mapping) or set(sizes) != set(configs):
-        found = ", ".join(map(str, sizes)) if isinstance(sizes, Mapping) else quoted(sizes)
-        raise ConfigError("sizes does not have one size for each array", found=found, allowed=", ".join(configs))
+        names = ", ".join(map(str, sizes)) if isinstance(sizes, Mapping) else quoted(sizes)
+        raise ConfigError("sizes must have one size for each array", found=names, allowed=", ".join(configs))
 
 
 def _request(sizes: Any) -> gp.BatchRequest:

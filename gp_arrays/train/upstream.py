@@ -32,7 +32,7 @@ class Upstream(ArrayConfig):
 def upstream(key: gp.ArrayKey) -> Upstream:
     """The config that stands for the array of a key."""
     if not isinstance(key, gp.ArrayKey):
-        raise TreeError("a node reads from array keys", found=quoted(key), allowed="a gunpowder.ArrayKey")
+        raise TreeError("the sources of a node must be array keys", found=quoted(key), allowed="a gunpowder.ArrayKey")
     return Upstream(str(key))
 
 

@@ -188,4 +188,4 @@ def test_demo(tmp_path, capsys, monkeypatch):
         assert process.wait(60) == 0
     code, _, err = call(capsys, "demo", tmp_path / "a demo")
     assert code == 1
-    assert err.startswith("error: there is something already")
+    assert err.startswith("error: the folder is not empty")

@@ -73,7 +73,7 @@ def test_a_picture(tree: Path, tmp_path: Path) -> None:
         (["brigt"], "allowed: bright"),
         (["--png", "nowhere/at/all.png"], "no such folder"),
         (["--unit", "parsec"], "not a unit of length"),
-        (["--unit", "nm"], "one tree has one unit"),
+        (["--unit", "nm"], "the parts of a tree have different units"),
         (["--host", "300.1.1.1"], "cannot listen"),
         (["--host", "::1"], "an IPv4 address or a name"),
     ],

@@ -192,7 +192,7 @@ def test_trees_that_do_not_compile(arrays, problem):
 
 
 def test_arrays_of_other_dimension():
-    with pytest.raises(gpa.TreeError, match="one number of spatial axes"):
+    with pytest.raises(gpa.TreeError, match="different numbers of spatial axes"):
         gpa.compile_pipeline({key(): source(), key(): source("m", (4, 4, 4))})
 
 

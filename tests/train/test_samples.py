@@ -158,5 +158,5 @@ def test_a_sample_can_be_selected():
 
 def test_sources_with_and_without_samples():
     pipeline = (ids() + gp.Stack(2), ids(OTHER)) + gp.MergeProvider() + gpa.Sum([RAW, OTHER], OUT)
-    with pytest.raises(Exception, match="equally many samples.*RAW.*2.*OTHER none"):
+    with pytest.raises(Exception, match="different numbers of samples.*RAW.*2.*OTHER none"):
         deliver(pipeline)

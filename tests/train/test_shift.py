@@ -83,7 +83,7 @@ def test_trees_that_cannot_share_a_shift():
     raw = source("raw", (0, 0), (4, 4))
     with pytest.raises(gpa.TreeError, match="one unit"):
         gpa.common_shift([raw, source("pm", (0, 0), (4, 4)).in_unit("pm")])
-    with pytest.raises(gpa.TreeError, match="one number of spatial axes"):
+    with pytest.raises(gpa.TreeError, match="different numbers of spatial axes"):
         gpa.common_shift([raw, gpa.DummyArrayConfig("d")])
     for wrong in (raw, [], "raw", 5, [5]):
         with pytest.raises(gpa.GpArraysError):

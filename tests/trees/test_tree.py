@@ -101,7 +101,7 @@ def test_the_unit_of_a_file(tmp_path):
     path.write_text('unit = "pm"\n[d]\n__type__ = "DummyArrayConfig"\n')
     config = gpa.load_tree(path)["d"]
     assert config.array().unit == "pm"
-    with pytest.raises(gpa.TreeError, match="one tree has one unit"):
+    with pytest.raises(gpa.TreeError, match="the parts of a tree have different units"):
         config.array(unit="nm")
     other = gpa.load_tree(path)["d"]
     gpa.save_tree([config], tmp_path / "u.toml")
