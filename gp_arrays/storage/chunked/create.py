@@ -1,4 +1,4 @@
-"""Making, replacing and removing arrays and groups, on disk each at once or not at all."""
+"""Creates, replaces and removes arrays and groups; on a disk each at once or not at all."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _CODECS_V3: dict[str, dict[str, Any] | None] = {
 }
 COMPRESSORS = tuple(_CODECS_V2)
 
-#: How the names of hidden folders end: of the one in which a new array is made, and of the replaced array.
+#: How the names of hidden folders end: of the one in which a new array is created, and of the replaced array.
 NEW, OLD = ".new", ".old"
 
 # of Linux: see its manual page on renameat2
@@ -53,12 +53,12 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 @attrs.frozen
 class NewArray:
-    """An array that is to be made: all that its metadata documents say. Raises ConfigError.
+    """An array that is to be created: all that its metadata documents say. Raises ConfigError.
 
     Attributes:
-        shape, chunks, shards: In voxels. Chunks lie in shards where these are given (Zarr v3 only).
+        shape, chunks, shards: In voxels. None for shards if chunks do not lie in shards, which only Zarr v3 has.
         attributes: All attributes.
-        axes: Names of the axes; they have a place of their own in Zarr v3 only.
+        axes: Names of the axes, which only the documents of Zarr v3 have.
     """
 
     shape: tuple[int, ...]
@@ -157,10 +157,10 @@ def _fill_text(value: Any) -> Any:
 
 
 def create_array(root: StorePath, path: str, array: NewArray, replace: bool = False) -> None:
-    """Make an array, with the groups above it. With ``replace`` what is there is replaced.
+    """Create an array, with the groups above it. With ``replace`` what is there is replaced.
 
-    On disk it is made in a hidden folder beside its place and then renamed: whenever the program is
-    stopped, there is what was there before or the new array. In a remote store what was there is removed first.
+    On a disk it is created in a hidden folder beside its final one and then renamed: whenever the program is
+    stopped, there is the earlier array or the new one. In a remote store what was there is removed first.
     Raises StoreError.
     """
     require_one_format(root, path, array.format)
@@ -173,11 +173,11 @@ def create_array(root: StorePath, path: str, array: NewArray, replace: bool = Fa
         return
     folder = Path(os.path.realpath(root / path))
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{NEW}")
-    with _all_or_nothing(root / path, new) as made:
-        _make_groups(root, path.split("/")[:-1] if path else None, array.format, made)
+    with _all_or_nothing(root / path, new) as created:
+        _make_groups(root, path.split("/")[:-1] if path else None, array.format, created)
         remove_leftovers(folder)
         new.mkdir()
-        made.append(new)
+        created.append(new)
         array.write(new)
         if replace and folder.exists():
             _exchange(new, folder)
@@ -187,15 +187,15 @@ def create_array(root: StorePath, path: str, array: NewArray, replace: bool = Fa
 
 
 def create_group(root: StorePath, path: str, format: int) -> None:
-    """Make a group where there is none, with those above it. Raises StoreError."""
+    """Create a group where there is none, with those above it. Raises StoreError."""
     require_one_format(root, path, format)
     parts = path.split("/") if path else []
     if isinstance(root, RemotePath):
         for group in groups_to_make(root, parts):
             _write_group(group, format)
         return
-    with _all_or_nothing(root / path) as made:
-        _make_groups(root, parts, format, made)
+    with _all_or_nothing(root / path) as created:
+        _make_groups(root, parts, format, created)
 
 
 def _write_group(folder: StorePath, format: int) -> None:
@@ -206,27 +206,30 @@ def _write_group(folder: StorePath, format: int) -> None:
         write_json(folder / "zarr.json", {**group, "node_type": "group", "attributes": {}})
 
 
-def _make_groups(root: Path, parts: Sequence[str] | None, format: int, made: list[Path]) -> None:
-    """Make the store and the groups in it, one below the other; None for the folders above the store alone."""
+def _make_groups(root: Path, parts: Sequence[str] | None, format: int, created: list[Path]) -> None:
+    """Create the store and the groups in it, one below the other; with None only the folders above the store."""
     groups = [] if parts is None else [root.joinpath(*parts[:i]) for i in range(len(parts) + 1)]
     for folder in (*reversed(root.parents), *groups):
         if not folder.exists():
             folder.mkdir(exist_ok=True)
-            made.append(folder)
+            created.append(folder)
         if folder in groups and not any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
-            made.append(folder / (".zgroup" if format == 2 else "zarr.json"))
+            created.append(folder / (".zgroup" if format == 2 else "zarr.json"))
             _write_group(folder, format)
 
 
 @contextlib.contextmanager
 def _all_or_nothing(location: Path, new: Path | None = None) -> Iterator[list[Path]]:
-    """Removes what was made, as listed meanwhile, unless all of it was; then ``new`` is renamed."""
-    made: list[Path] = []
+    """If anything fails meanwhile, remove what was created: the paths in the list that this gives out.
+
+    ``new`` is a folder that is renamed at the end: once it has gone, the new array is complete and stays.
+    """
+    created: list[Path] = []
     try:
-        yield made
+        yield created
     except BaseException as error:
-        if new not in made or new.exists():
-            for path in reversed(made):
+        if new not in created or new.exists():
+            for path in reversed(created):
                 with contextlib.suppress(OSError):
                     shutil.rmtree(path) if path == new else path.rmdir() if path.is_dir() else path.unlink()
         if isinstance(error, OSError) and not isinstance(error, StoreError):

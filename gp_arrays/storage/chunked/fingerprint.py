@@ -29,15 +29,15 @@ def fingerprint(root: StorePath, node: Node) -> str:
         # when chunks were written is not told without a request for each, but in a zip file
         location = f"{folder.archive.file} {folder.key}" if isinstance(folder, ZipPath) else str(folder)
         return hashlib.blake2b(json.dumps([location, node.document, node.attrs]).encode(), digest_size=16).hexdigest()
-    said: list[object] = [str(folder.resolve())]
+    parts: list[object] = [str(folder.resolve())]
     for path in (*(folder / name for name in DOCUMENTS), folder, *_chunk_folders(folder, node)):
         try:
-            found = path.stat()
+            status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             continue
-        size = found.st_size if path.suffix == ".json" or path.name.startswith(".z") else 0
-        said.append([str(path.relative_to(folder)), size, found.st_mtime_ns])
-    return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+        size = status.st_size if path.suffix == ".json" or path.name.startswith(".z") else 0
+        parts.append([str(path.relative_to(folder)), size, status.st_mtime_ns])
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def _chunk_folders(folder: Path, node: Node) -> Iterator[Path]:
