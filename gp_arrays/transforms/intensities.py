@@ -37,7 +37,8 @@ def normalize(data: Voxels, low: float, high: float, clip: bool = False) -> Voxe
             np.divide(above, inside.type(span), out=slab, dtype=inside)
             if clip:
                 np.clip(slab, 0, 1, out=slab)
-            out[index] = slab
+            if not narrow:
+                out[index] = slab
     return out
 
 
