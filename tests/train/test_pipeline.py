@@ -185,7 +185,7 @@ def test_random_seeds_reach_the_request():
     assert np.array_equal(first.data, second.data)
 
 
-@pytest.mark.parametrize(("arrays", "problem"), [({}, "no array to provide"), ({"K": source()}, "provides array keys")])
+@pytest.mark.parametrize(("arrays", "problem"), [({}, "no array to provide"), ({"K": source()}, "must be array keys")])
 def test_trees_that_do_not_compile(arrays, problem):
     with pytest.raises(gpa.TreeError, match=problem):
         gpa.compile_pipeline(arrays)
