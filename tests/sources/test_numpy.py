@@ -164,7 +164,7 @@ def test_node_off_the_grid() -> None:
     with pytest.raises(Exception, match="NumpySource") as caught, gp.build(source + gp.Pad(KEY, None)):
         pass
     assert isinstance(caught.value.__cause__, gpa.TreeError)
-    assert "offsets on the voxel grid" in str(caught.value.__cause__)
+    assert "offsets that are multiples of the voxel size" in str(caught.value.__cause__)
 
 
 class TestLaws(ArrayTypeLaws):
