@@ -5,6 +5,7 @@ Nothing is kept between requests, so several threads may evaluate one plan at on
 
 from __future__ import annotations
 
+import contextvars
 import functools
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
@@ -14,6 +15,7 @@ import numpy as np
 from ..errors import ComputeError, GpArraysError
 from .meta import Block, Region, Voxels
 from .plan import Plan, Step
+from .threads import run_each
 
 
 def evaluate(plan: Plan, requests: Sequence[tuple[int, Region]]) -> list[Voxels]:
@@ -40,11 +42,18 @@ def run(tasks: Tasks, provided: Mapping[int, Block] | None = None) -> list[Voxel
     """
     blocks: dict[Task, Block] = {}
     last_uses = tasks.last_uses()
+    # a thread of the helpers has the context of the caller, which says what is kept
+    ahead = [(task, contextvars.copy_context()) for task in tasks.read_ahead(provided or ())]
+
+    def read(item: tuple[Task, contextvars.Context]) -> None:
+        blocks[item[0]] = item[1].run(_run_task, tasks.plan, item[0], blocks)
+
+    run_each(read, ahead, remote=True)
     for task in tasks.tasks:
         if provided is not None and task.step in provided:
             block = provided[task.step]
             blocks[task] = Block(block.crop(task.region), task.region, block.meta)
-        else:
+        elif task not in blocks:
             blocks[task] = _run_task(tasks.plan, task, blocks)
         for source in last_uses[task]:
             del blocks[source]
@@ -168,16 +177,26 @@ class Tasks:
             read_later.update(task.sources)
         return last_uses
 
+    def read_ahead(self, provided: Container[int] = ()) -> list[Task]:
+        """Reads of remote stores that are done side by side, before all else; none where there is but one."""
+        tasks = [task for task in self.tasks if task.step not in provided and self._is_remote(task)]
+        return tasks if len(tasks) > 1 else []
+
+    def _is_remote(self, task: Task) -> bool:
+        opened = self.plan.steps[task.step].opened
+        return opened is not None and opened.is_remote
+
     def peak_bytes(self) -> int:
         """The largest number of bytes that the results held at once have, an estimate.
 
         While a task runs, its array type is assumed to hold as many bytes as the result has.
         """
         sizes = {task: self.plan.steps[task.step].meta.bytes_of(task.region) for task in self.tasks}
-        held = peak = 0
+        ahead = set(self.read_ahead())
+        held = peak = sum(sizes[task] for task in ahead)
         last_uses = self.last_uses()
         for task in self.tasks:
-            held += sizes[task]
+            held += 0 if task in ahead else sizes[task]
             peak = max(peak, held + sizes[task])
             held -= sum(sizes[source] for source in last_uses[task])
         return peak

@@ -58,6 +58,8 @@ class Opened(abc.ABC):
     #: The last region shrinks to whole steps of this, where given.
     snap_to_grid: tuple[Quantity, ...] | None = None
     writable: bool = False
+    #: True if a read waits for a server: then several arrays are read side by side.
+    is_remote: bool = False
     #: Who writes metadata like those that tell its voxel size, None where none do.
     dialect: str | None = None
     #: What is taken for granted, since neither its metadata nor its user say it, one line each.

@@ -132,6 +132,7 @@ class DVIDOpened(Opened):
     """An opened instance. Its metadata are requested when it is opened, its voxels when they are read."""
 
     spatial_axes = ("z", "y", "x")
+    is_remote = True
 
     def __init__(self, config: DVIDArrayConfig, base: Instance | None = None) -> None:
         self._config = config

@@ -120,13 +120,14 @@ class PrecomputedOpened(Opened):
         declared = interpolatable(self.dtype) and not info.is_labels
         self.interpolatable = declared if config.interpolatable is None else config.interpolatable
         self.attrs = {}
+        self.is_remote = not isinstance(root, Path)
         self._looked = -math.inf
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         channels = index[0] if self.nonspatial else slice(0, 1)
         box = (channels, *index[len(self.nonspatial) :])
         voxels, complete = read_box(self._root, self._info, self._scale, box)
-        if not complete and (isinstance(self._root, Path) or is_due(self._looked)):
+        if not complete and (not self.is_remote or is_due(self._looked)):
             self._require_unchanged()
             self._looked = time.monotonic()
         return (voxels if self.nonspatial else voxels[0]).astype(self.dtype, copy=False)

@@ -14,7 +14,7 @@ from ..model.opened import Stored
 from ..model.urls import Url
 from ..storage.access.chunk_files import is_there
 from ..storage.access.remote import is_listable
-from ..storage.access.zip_files import ZipPath, locate_store
+from ..storage.access.zip_files import ZipPath, is_remote, locate_store
 from ..storage.chunked.array_files import ArrayFiles, files_of
 from ..storage.chunked.checksums import codec_text, have_checksums
 from ..storage.chunked.chunk_reader import BrokenChunkError, ChunkReader
@@ -51,7 +51,7 @@ class ZarrOpened(NodeOpened):
             raise StoreError("the array is empty", found=f"shape {node.shape} in {self.location}")
         self.codec = codec_text(node)
         self.snap_to_grid = config.snap_to_grid
-        self.writable = writable
+        self.writable, self.is_remote = writable, is_remote(self.root)
         self.unfinished = Unfinished.of(root, node)
         self.attrs = {key: value for key, value in self.attrs.items() if key != MARK}
 

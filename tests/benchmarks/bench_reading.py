@@ -14,8 +14,8 @@ import zarr
 from timing import Comparison, Settings
 
 import gp_arrays as gpa
+from gp_arrays.model import threads
 from gp_arrays.model.cache import CACHE
-from gp_arrays.storage.chunked import threads
 
 DATASETS = {"grey": "raw", "ids": "labels/neurons"}
 #: Reads begin here on each axis, and so across chunks.

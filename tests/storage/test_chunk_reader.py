@@ -19,10 +19,10 @@ import pytest
 import zarr
 
 import gp_arrays as gpa
+from gp_arrays.model import threads
 from gp_arrays.model.cache import CACHE
 from gp_arrays.sources.zarr_opened import ZarrOpened
 from gp_arrays.storage.access.stamps import REMOTE_STAMPS
-from gp_arrays.storage.chunked import threads
 from gp_arrays.storage.metadata.codecs import Codecs, codecs_of
 from gp_arrays.storage.metadata.documents import read_node
 from gp_arrays.testing import read_in_fork

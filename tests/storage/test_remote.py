@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import gp_arrays as gpa
-from gp_arrays.model.cache import CACHE
+from gp_arrays.model.cache import CACHE, reading_once
 from gp_arrays.storage.access import filesystems, remote, retries, stamps
 from gp_arrays.storage.access.remote import RemotePath
 from gp_arrays.storage.chunked.engine import FORMATS
@@ -177,9 +178,22 @@ def test_a_pass_over_blocks_caches_nothing_of_a_server(server, keeping):
 
 def test_several_requests_at_once(server, keeping):
     server.delay = 0.02
-    array = opened(server)
-    array[:]
+    opened(server)[:]
     assert server.most_at_once == 4
+
+
+def test_several_arrays_at_once(server, keeping):
+    shutil.copytree(server.source / "a.zarr/raw", server.source / "a.zarr/copy")
+    server.delay = 0.02
+    both = [gpa.ZarrArrayConfig(name, f"{server.url}/a.zarr", name) for name in ("raw", "copy")]
+    array = gpa.SumArrayConfig("sum", both, dtype="uint16").array()
+    with reading_once():
+        np.testing.assert_array_equal(array[:], 2 * VOXELS)
+    assert server.most_at_once > 4  # more than the chunks of one of them
+    assert CACHE.nbytes == 0  # the threads that read know that it is a pass over blocks
+    server.faults = {server.chunk.replace("raw", "copy"): [404], server.chunk: [403]}
+    with pytest.raises(gpa.StoreError, match="^sum.*raw"):
+        array[:]
 
 
 def test_a_chunk_with_another_separator_does_not_count_as_absent(tmp_path):

@@ -124,6 +124,11 @@ class ZipPath(RemotePath):
             yield RemoteEntry(name, self.url, is_folder)
 
 
+def is_remote(path: StorePath) -> bool:
+    """True if what is read there comes from a server."""
+    return not isinstance(path, (Path, ZipPath))
+
+
 def is_zip(path: Path) -> bool:
     """True for a zip file, and for a damaged one that has the suffix of zip files. Raises OSError."""
     if not path.is_file():

@@ -21,6 +21,7 @@ from ..access.chunk_files import (
 )
 from ..access.remote import RemotePath, StorePath
 from ..access.stamps import is_due, stamp_on_disk
+from ..access.zip_files import is_remote
 from ..metadata.documents import Node
 from ..metadata.keys import N5, ChunkKeys
 from .n5_blocks import decode_block
@@ -39,11 +40,9 @@ class ArrayFiles:
     is there but cannot be read is an error, and absent ones are counted.
     """
 
-    is_remote = False
-
     def __init__(self, root: StorePath, node: Node) -> None:
         assert node.keys is not None
-        self.node = node
+        self.node, self.is_remote = node, is_remote(root)
         self.root, self.keys, self.other_rules = root, node.keys, node.keys.others()
         self.folder = str(root / node.path)
         self.prefix = f"{node.path}/" if node.path else ""
@@ -127,7 +126,6 @@ class RemoteFiles(ArrayFiles):
     """The keys of one array in a remote store."""
 
     root: RemotePath
-    is_remote = True
     _looked = -math.inf
     _absent = ""
 

@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 
 from ...model.cache import CACHE
+from ...model.threads import run_each, thread_count
 from ..access.chunk_files import require_whole
 from ..metadata.codecs import ABSENT, Codecs, Shards, codecs_of
 from ..metadata.document_values import to_fill_value
@@ -19,7 +20,6 @@ from ..metadata.documents import Node
 from ..metadata.keys import N5, ChunkKeys
 from .array_files import ArrayFiles
 from .parts import NO_CHUNK, Part, Position, Voxels, parts_of
-from .threads import run_each, thread_count
 
 #: Voxels that are kept are copied by this thread alone where they are fewer bytes.
 FEW_BYTES = 2**22

@@ -12,8 +12,8 @@ import attrs
 import numpy as np
 
 from ...model.cache import CACHE
+from ...model.threads import run_each
 from ..chunked.parts import Position
-from ..chunked.threads import run_each
 from .volumes import SIDE, Box, Instance, new_box, pieces, read_piece
 
 

@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 
 from ...errors import StoreError
-from ..chunked.threads import run_each
+from ...model.threads import run_each
 from .http import SHOWN, STEP, Body, ending, fetch, get_json
 from .versions import entry, quoted, require
 

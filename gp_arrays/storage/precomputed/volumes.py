@@ -13,10 +13,10 @@ import numpy as np
 
 from ...errors import StoreError
 from ...model.cache import CACHE
+from ...model.threads import run_each, thread_count
 from ..access.chunk_files import read_file, stamp_of
 from ..access.remote import StorePath
 from ..chunked.parts import NO_CHUNK, Part, Voxels, parts_of
-from ..chunked.threads import run_each, thread_count
 from ..metadata.documents import error_text
 from .codecs import SUFFIXES, decode, uncompressed
 from .info import Info, Scale, parse_info
