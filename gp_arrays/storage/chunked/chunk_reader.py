@@ -108,9 +108,10 @@ class ChunkReader:
         """Copy what a chunk that is kept has of a box. Returns whether there is one."""
         key = self._cache_key(part.position, request, self._decoded)
         voxels = None if key is None else CACHE.find(key)
-        if voxels is not None:
-            request.out[part.to] = voxels[part.of]
-        return voxels is not None
+        if voxels is None or voxels is NO_CHUNK:
+            return False
+        request.out[part.to] = voxels[part.of]
+        return True
 
     def _paste(self, part: Part, request: Request) -> None:
         """Copy what a chunk has of a box, or decode it into its place."""
