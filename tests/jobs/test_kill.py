@@ -20,14 +20,17 @@ result = gpa.materialize(config, sys.argv[2], chunks=(8, 8, 8), block=(8, 8, 8),
                          num_workers=int(sys.argv[4]), workers=gpa.Workers(timeout=float(sys.argv[3])))
 sys.exit(0 if result.ok else 1)
 """
-#: 48 x 32 x 64 voxels in blocks of 8^3
+#: The number of blocks of 8^3 voxels along each axis.
 GRID = (6, 4, 8)
+#: So many that the job is not over before three workers are killed.
+LARGE = (12, 8, 8)
 
 
 @pytest.fixture
-def tree(tmp_path):
-    data = np.random.default_rng(3).integers(0, 9, (48, 32, 64)).astype(np.uint64)
-    gpa.create_zarr(tmp_path / "in.zarr", "ids", gpa.Roi((0, 0, 0), (48, 32, 64)), (1, 1, 1), "uint64")[:] = data
+def tree(tmp_path, request):
+    shape = tuple(8 * blocks for blocks in getattr(request, "param", GRID))
+    data = np.random.default_rng(3).integers(0, 9, shape).astype(np.uint64)
+    gpa.create_zarr(tmp_path / "in.zarr", "ids", gpa.Roi((0, 0, 0), shape), (1, 1, 1), "uint64")[:] = data
     ids = gpa.ZarrArrayConfig("ids", tmp_path / "in.zarr", "ids")
     masks = gpa.BinarizeArrayConfig("masks", ids, groupings=[("odd", [1, 3, 5, 7]), ("any", [])])
     gpa.save_tree([masks], tmp_path / "tree.json")
@@ -39,8 +42,8 @@ def start(tree, out, timeout=60.0, workers=2):
     return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
 
 
-def done(state):
-    return done_of(state, "masks", GRID)
+def done(state, grid=GRID):
+    return done_of(state, "masks", grid)
 
 
 @pytest.mark.parametrize(("seed", "kills"), [(1, 1), pytest.param(2, 2, marks=pytest.mark.slow)])
@@ -74,6 +77,7 @@ def test_the_master_is_killed_and_the_job_resumed(tree, tmp_path, seed, kills, o
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tree", [LARGE], indirect=True)
 def test_workers_are_killed_and_the_job_goes_on(tree, tmp_path):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
@@ -82,8 +86,8 @@ def test_workers_are_killed_and_the_job_goes_on(tree, tmp_path):
     try:
         killed = set()
         for _ in range(3):
-            wanted = done(state).sum() + moments.randrange(1, 60)
-            wait_for(lambda wanted=wanted: done(state).sum() >= wanted)
+            wanted = done(state, LARGE).sum() + moments.randrange(1, 60)
+            wait_for(lambda wanted=wanted: done(state, LARGE).sum() >= wanted)
             (victim, *_) = wait_for(lambda: [pid for pid in workers_of(state) if pid not in killed])
             killed.add(victim)
             os.kill(victim, signal.SIGKILL)
@@ -91,7 +95,7 @@ def test_workers_are_killed_and_the_job_goes_on(tree, tmp_path):
     finally:
         master.kill()
         master.communicate()
-    assert done(state).all()
+    assert done(state, LARGE).all()
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[:], expected)
 
 
