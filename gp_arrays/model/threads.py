@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 #: Requests of one read to a remote store at the same time.
 REQUESTS = 16
@@ -22,6 +26,23 @@ def _forget_helpers() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_helpers)
+
+
+if sys.version_info >= (3, 12):
+    cached_property = functools.cached_property
+else:
+
+    class cached_property(functools.cached_property[T]):
+        """``functools.cached_property`` without its lock, for which a process that is forked meanwhile waits forever.
+
+        Two threads may compute a value twice, as on later Pythons.
+        """
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            if instance is None:
+                return self
+            value = instance.__dict__[self.attrname] = self.func(instance)
+            return value
 
 
 def thread_count() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis, interpolatable
 from ..model.opened import Opened
+from ..model.threads import cached_property
 from ..storage.dvid.blocks import Blocks
 from ..storage.dvid.http import NoSuchInstance, server_url
 from ..storage.dvid.versions import Ref, is_locked, resolve
@@ -158,16 +158,16 @@ class DVIDOpened(Opened):
         self.interpolatable = allowed if config.interpolatable is None else config.interpolatable
         self.attrs = {}
 
-    @functools.cached_property
+    @cached_property
     def uuid(self) -> str:
         """The full UUID of the version, looked up once."""
         return resolve(self._server, self._ref)
 
-    @functools.cached_property
+    @cached_property
     def location(self) -> str:  # type: ignore[override]
         return instance_url(self._server, self.uuid, self._instance.name)
 
-    @functools.cached_property
+    @cached_property
     def _is_locked(self) -> bool:
         """True if the voxels of this version can never change. The server is asked once."""
         return is_locked(self._server, self.uuid)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import GpArraysError, StoreError
 from ..model.opened import Stored
+from ..model.threads import cached_property
 from ..model.urls import Url
 from ..storage.access.chunk_files import is_there
 from ..storage.access.remote import is_listable
@@ -55,17 +56,17 @@ class ZarrOpened(NodeOpened):
         self.unfinished = Unfinished.of(root, node)
         self.attrs = {key: value for key, value in self.attrs.items() if key != MARK}
 
-    @functools.cached_property
+    @cached_property
     def _files(self) -> ArrayFiles:
         return files_of(self.root, self.node)
 
-    @functools.cached_property
+    @cached_property
     def _array(self) -> Any:
         from ..storage.chunked.engine import open_array
 
         return open_array(self._files, self.writable)
 
-    @functools.cached_property
+    @cached_property
     def _chunk_reader(self) -> ChunkReader | None:
         return ChunkReader.of(self.node, self._files)
 

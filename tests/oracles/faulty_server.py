@@ -29,16 +29,18 @@ class FaultyServer:
         self.source, self.url = source, ""
         self.faults: dict[str, list[Any]] = {}
         self.requests: list[str] = []
-        #: Seconds before each reply, and how many requests waited for one at the same time at most.
-        self.delay, self.most_at_once, self._waiting = 0.0, 0, 0
-        self._lock = threading.Lock()
+        #: Requests of chunks wait (at most ten seconds) until so many of them have waited at the same time.
+        self.together, self.most_at_once, self._waiting = 0, 0, 0
+        self._condition = threading.Condition()
 
-    def wait(self) -> None:
-        with self._lock:
+    def wait(self, path: str) -> None:
+        if not path.rpartition("/")[2][:1].isdigit():
+            return
+        with self._condition:
             self._waiting += 1
             self.most_at_once = max(self.most_at_once, self._waiting)
-        time.sleep(self.delay)
-        with self._lock:
+            self._condition.notify_all()
+            self._condition.wait_for(lambda: self.most_at_once >= self.together, timeout=10)
             self._waiting -= 1
 
     def fault(self, path: str) -> Any:
@@ -73,7 +75,7 @@ class FaultyServer:
             def do_GET(self) -> None:
                 server.requests.append(f"{self.command} {self.path}")
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                server.wait()
+                server.wait(self.path)
                 fault = server.fault(self.path.partition("?")[0])
                 if fault == "slow":
                     time.sleep(2)

@@ -359,9 +359,6 @@ def test_threads_share_few_connections(server: DVIDServer) -> None:
     assert len({seen.connection for seen in server.seen}) <= 4
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="on a busy machine a forked process sometimes hangs; the cause is unknown"
-)
 def test_a_fork_in_the_middle_of_a_read(server: DVIDServer) -> None:
     """The child opens its own connections, so neither process reads the replies of the other."""
     data = numbered((30, 30, 30))
