@@ -27,6 +27,6 @@ def test_example(script, tmp_path, request):
         # the complete volume and the default number of steps take minutes
         arguments = [str(request.getfixturevalue("fib25")), "--steps", "150", "--size", "120"]
     command = [sys.executable, str(script), *arguments]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()

@@ -165,7 +165,7 @@ def test_threads_read_one_array_at_once(tmp_path: Path) -> None:
 
     def read(seed: int) -> None:
         own = np.random.default_rng(seed)
-        start.wait(30)
+        start.wait(120)
         for _ in range(25):
             begin = own.integers(0, 16, 3)
             box = tuple(slice(int(b), int(b) + 8) for b in begin)
@@ -178,7 +178,8 @@ def test_threads_read_one_array_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
+        assert not thread.is_alive()
     assert wrong == []
 
 
@@ -233,7 +234,7 @@ def test_a_training_pipeline_reads_in_forked_workers(tmp_path: Path) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
-        output, _ = process.communicate(timeout=100)
+        output, _ = process.communicate(timeout=300)
     except subprocess.TimeoutExpired:
         pytest.fail("the forked workers hang")
     finally:

@@ -193,7 +193,7 @@ HEAVY = {
 def loaded_after(code: str) -> set[str]:
     """The packages that a fresh process has loaded after running some code."""
     code += "\nimport sys, json; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -222,5 +222,5 @@ def test_assertions_of_the_suite_are_rewritten(tmp_path):
     options = ["-q", "-p", "no:cacheprovider", "--disable-plugin-autoload", "-c", "/dev/null"]
     command = [sys.executable, "-m", "pytest", *options, "test_it.py"]
     environment = {key: value for key, value in os.environ.items() if key != "PYTEST_ADDOPTS"}
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout

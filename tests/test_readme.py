@@ -44,7 +44,7 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
     tree, train, nodes, sampling, datasets = blocks("python")
 
     def script(text):
-        ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=200)
+        ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300)
         assert ran.returncode == 0, f"{text}\n{ran.stdout}{ran.stderr}"
         return ran.stdout
 

@@ -14,12 +14,15 @@ import numpy as np
 
 from ..errors import GpArraysError
 from .cache import reading_once
-from .evaluate import contexts, make_tasks, run_step
+from .evaluate import contexts, evaluate, make_tasks, run_step
 from .meta import Block, Region, Voxels
 from .opened import Stored
 from .plan import Plan, Step
 
 T = TypeVar("T")
+
+#: Values that each thread of ``map_blocks`` reads at once, about.
+BLOCK = 2**21
 
 #: The present chunks of sources, by the index of the source's step, along its spatial axes.
 Chunks = dict[int, Voxels]
@@ -190,14 +193,34 @@ def block_shape(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> 
 
 
 def map_blocks(
-    plan: Plan, index: int, multiple: Sequence[int], limit: int, function: Callable[[Region], T], num_workers: int
+    plan: Plan,
+    index: int,
+    function: Callable[[Region, Voxels], T],
+    num_workers: int,
+    multiple: Sequence[int] | None = None,
 ) -> Iterator[T]:
-    """The results of a function for each of ``nonzero_blocks``, in their order; ``num_workers`` threads call it."""
+    """The results of a function for all blocks of a step that may hold a value other than 0, in the order of the blocks.
+
+    Args:
+        plan: The compiled tree.
+        index: The step.
+        function: Called with the region of a block and its voxels, by several threads.
+        num_workers: How many threads read blocks and call it.
+        multiple: As in ``nonzero_blocks``.
+    """
+
+    def run(region: Region) -> T:
+        with reading_once():
+            (voxels,) = evaluate(plan, [(index, region)])
+        return function(region, voxels)
+
+    meta = plan.steps[index].meta
+    limit = BLOCK // math.prod(axis.size for axis in meta.nonspatial or ())
     running: collections.deque[Future[T]] = collections.deque()
     executor = ThreadPoolExecutor(num_workers)
     try:
-        for region in nonzero_blocks(plan, index, multiple, limit):
-            running.append(executor.submit(_once, function, region))
+        for region in nonzero_blocks(plan, index, multiple or (1,) * meta.dims, limit):
+            running.append(executor.submit(run, region))
             # so many are ahead that no thread waits, and no more are held in memory
             if len(running) > 2 * num_workers:
                 yield running.popleft().result()
@@ -205,8 +228,3 @@ def map_blocks(
             yield running.popleft().result()
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def _once(function: Callable[[Region], T], region: Region) -> T:
-    with reading_once():
-        return function(region)

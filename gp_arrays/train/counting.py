@@ -12,13 +12,9 @@ from ..model import fields
 from ..model.absent import map_blocks
 from ..model.checks import require_channels_only
 from ..model.config import require_config
-from ..model.evaluate import evaluate
 from ..model.meta import Region, Voxels
 from ..model.plan import compile_plan
 from ..transforms.crop import CropArrayConfig
-
-#: Voxels that each thread reads at once.
-BLOCK = 2**21
 
 
 def count(
@@ -64,15 +60,14 @@ def count(
             path=(config.name,),
         )
 
-    def count_block(region: Region) -> tuple[Voxels, Voxels]:
-        (voxels,) = evaluate(plan, [(index, region)])
+    def count_block(_: Region, voxels: Voxels) -> tuple[Voxels, Voxels]:
         if names is None:
             return np.unique(voxels, return_counts=True)
         return np.arange(len(names)), np.array([np.count_nonzero(channel) for channel in voxels])
 
     totals: dict[Any, int] = {} if names is None else dict.fromkeys(range(len(names)), 0)
     counted = 0
-    for ids, counts in map_blocks(plan, index, (1,) * meta.dims, BLOCK // len(names or "1"), count_block, workers):
+    for ids, counts in map_blocks(plan, index, count_block, workers):
         counted += int(counts.sum())
         for value, number in zip(ids.tolist(), counts.tolist(), strict=True):
             totals[value] = totals.get(value, 0) + number

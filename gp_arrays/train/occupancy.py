@@ -16,7 +16,6 @@ import numpy as np
 from ..errors import StoreError, TreeError, errors_at
 from ..model.absent import map_blocks
 from ..model.checks import require_channels_only
-from ..model.evaluate import evaluate
 from ..model.meta import Meta, Region, Voxels
 from ..model.plan import Plan
 from ..storage.access.files import replace_file
@@ -25,8 +24,6 @@ from ..storage.access.files import replace_file
 MOST_CELLS = 2**18
 #: Voxels of a cell along an axis, about.
 CELL = 32
-#: Voxels that one thread reads at once.
-BLOCK = 2**21
 #: Says which files this version wrote.
 FORMAT = "gp_arrays occupancy 1"
 
@@ -163,14 +160,14 @@ def occupancies_of_step(
     cell = cell_shape(step.meta, chunks)
     entries = math.prod(axis.size for axis in step.meta.nonspatial or ())
 
-    def read(region: Region) -> tuple[list[int], Voxels]:
+    def part(region: Region, voxels: Voxels) -> tuple[list[int], Voxels]:
         begin = [
             (b - o) // int(v)
             for b, o, v in zip(region.begin, step.meta.region.begin, step.meta.voxel_size, strict=True)
         ]
-        return begin, channels_of(evaluate(plan, [(index, region)])[0], step.meta.dims, each)
+        return begin, channels_of(voxels, step.meta.dims, each)
 
-    blocks = map_blocks(plan, index, cell, BLOCK // entries, read, threads)
+    blocks = map_blocks(plan, index, part, threads, cell)
     counted = occupancies(step.meta.spatial_shape, cell, blocks)
     if not counted:  # no block may hold anything
         nothing = np.empty(0, np.int64)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import math
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,8 +15,7 @@ from ..model.absent import map_blocks
 from ..model.base import ArrayConfig
 from ..model.checks import require_integer_ids
 from ..model.config import require_config
-from ..model.evaluate import evaluate
-from ..model.meta import Region, voxel_text
+from ..model.meta import Region, Voxels, voxel_text
 from ..model.plan import Plan, compile_plan
 from ..storage.access.files import writing
 from ..storage.id_table import write_dense_table
@@ -27,8 +24,6 @@ from .slabs import run_starts
 
 Ids = np.ndarray[Any, Any]
 
-#: Voxels that each thread reads at once.
-BLOCK = 2**21
 #: Ids in memory; more are written to temporary files until the end.
 IDS_IN_MEMORY = 2**23
 
@@ -66,9 +61,7 @@ def dense_table(config: ArrayConfig, path: str | Path, num_workers: int = 1, uni
     file = file.absolute()
     if file.suffix.lower() != ".npy":
         raise ConfigError("not the path of a table", found=str(file), allowed="a name that ends in .npy")
-    num_workers = fields.named("num_workers", fields.to_integer, num_workers)
-    if num_workers < 1:
-        raise ConfigError("no workers", found=num_workers, allowed="num_workers of 1 or more")
+    num_workers = fields.named("num_workers", fields.to_count, num_workers)
     require_config(config)
     plan = compile_plan({config.name: config}, unit)
     index = plan.outputs[config.name]
@@ -84,25 +77,21 @@ def dense_table(config: ArrayConfig, path: str | Path, num_workers: int = 1, uni
 
 def _ids_of_blocks(plan: Plan, index: int, num_workers: int) -> Iterator[Ids]:
     """The ids above 0 of every block that may hold any, sorted."""
-    meta = plan.steps[index].meta
-    entries = math.prod(axis.size for axis in meta.nonspatial or ())
-    of_block = functools.partial(_ids_of, plan, index)
-    return map_blocks(plan, index, (1,) * meta.dims, BLOCK // entries, of_block, num_workers)
 
+    def ids_of(region: Region, voxels: Voxels) -> Ids:
+        flat = voxels.reshape(-1)
+        ids = np.unique(flat[run_starts(flat)])
+        if ids[0] < 0:
+            at = np.unravel_index(int(flat.argmin()), voxels.shape)
+            raise ComputeError(
+                "an id is negative",
+                found=f"{ids[0]} at {voxel_text(region, plan.steps[index].meta, at)}",
+                allowed="ids from 0",
+                path=plan.path(index),
+            )
+        return ids[ids > 0].astype(np.uint64)
 
-def _ids_of(plan: Plan, index: int, region: Region) -> Ids:
-    (block,) = evaluate(plan, [(index, region)])
-    flat = block.reshape(-1)
-    ids = np.unique(flat[run_starts(flat)])
-    if ids[0] < 0:
-        at = np.unravel_index(int(flat.argmin()), block.shape)
-        raise ComputeError(
-            "an id is negative",
-            found=f"{ids[0]} at {voxel_text(region, plan.steps[index].meta, at)}",
-            allowed="ids from 0",
-            path=plan.path(index),
-        )
-    return ids[ids > 0].astype(np.uint64)
+    return map_blocks(plan, index, ids_of, num_workers)
 
 
 def _distinct(parts: Iterable[Ids], folder: Path) -> Iterator[Ids]:

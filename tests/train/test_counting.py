@@ -11,8 +11,8 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.cli import run
+from gp_arrays.model import absent
 from gp_arrays.testing import write_plain_zarr
-from gp_arrays.train import counting
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def ids(tmp_path: Path) -> tuple[Any, np.ndarray[Any, Any]]:
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("block", [50, 2**23])
 def test_ids(ids: Any, monkeypatch: Any, workers: int, block: int) -> None:
-    monkeypatch.setattr(counting, "BLOCK", block)
+    monkeypatch.setattr(absent, "BLOCK", block)
     config, data = ids
     values, counts = np.unique(data, return_counts=True)
     assert gpa.count(config, num_workers=workers) == dict(zip(values.tolist(), counts.tolist(), strict=True))
@@ -47,9 +47,9 @@ def test_channels(ids: Any) -> None:
 def test_absent_chunks_are_not_read(ids: Any, monkeypatch: Any) -> None:
     config, _ = ids
     read: list[Any] = []
-    evaluate = counting.evaluate
-    monkeypatch.setattr(counting, "evaluate", lambda plan, asked: (read.extend(asked), evaluate(plan, asked))[1])
-    monkeypatch.setattr(counting, "BLOCK", 64)
+    evaluate = absent.evaluate
+    monkeypatch.setattr(absent, "evaluate", lambda plan, asked: (read.extend(asked), evaluate(plan, asked))[1])
+    monkeypatch.setattr(absent, "BLOCK", 64)
     gpa.count(config)
     assert len(read) == 4 * 5 - 2, "a chunk is a block"
 

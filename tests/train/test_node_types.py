@@ -145,5 +145,5 @@ def test_precache_in_forked_and_spawned_processes(method, tmp_path):
     """Also after the parent has read a batch. In a separate process: a deadlock must not stop the tests."""
     script = tmp_path / "script.py"
     script.write_text(SPAWNED)
-    done = subprocess.run([sys.executable, script, method], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([sys.executable, script, method], capture_output=True, text=True, timeout=300)
     assert done.stdout.split() == ["6", "6"], done.stderr

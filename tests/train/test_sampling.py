@@ -18,6 +18,7 @@ import pytest
 from scipy.special import chdtrc
 
 import gp_arrays as gpa
+from gp_arrays.model import absent
 from gp_arrays.testing import write_plain_zarr
 from gp_arrays.train import crop_positions, mask_reader, occupancy, sampling
 
@@ -88,7 +89,7 @@ def test_every_allowed_position_is_equally_likely(monkeypatch: Any, cell: int, u
     monkeypatch.setattr(occupancy, "CELL", cell)
     monkeypatch.setattr(mask_reader, "CELL", cell)
     monkeypatch.setattr(mask_reader, "BLOCK", 2 * cell)
-    monkeypatch.setattr(occupancy, "BLOCK", 100)
+    monkeypatch.setattr(absent, "BLOCK", 100)
     mask = blob((12, 14))
     config = gpa.NumpyArrayConfig("mask", data=mask)
     if upstream == "tree":
@@ -247,8 +248,8 @@ def test_a_mask_of_a_million_million_voxels_costs_megabytes(tmp_path: Any) -> No
 
 def test_counts_are_stored_and_counted_again_when_the_store_changes(tmp_path: Any, monkeypatch: Any) -> None:
     read: list[Any] = []
-    original = occupancy.evaluate
-    monkeypatch.setattr(occupancy, "evaluate", lambda *args: (read.append(args), original(*args))[1])
+    original = absent.evaluate
+    monkeypatch.setattr(absent, "evaluate", lambda *args: (read.append(args), original(*args))[1])
 
     def build(mask: Any) -> None:
         if not (tmp_path / "mask").exists():

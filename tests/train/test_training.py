@@ -27,7 +27,7 @@ def test_batches_computed_ahead_in_other_processes(start_method: str, tmp_path: 
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
-        output, _ = process.communicate(timeout=200)
+        output, _ = process.communicate(timeout=300)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -126,7 +126,7 @@ def test_the_loss_falls_on_real_data(fib25: Path, data: str) -> None:
     pytest.importorskip("torch", reason="torch is not installed: the extra gp_arrays[torch]")
     script = Path(__file__).parents[2] / "examples" / "train_affinities.py"
     command = [sys.executable, str(script), "--store", str(fib25), "--seconds", "60", "--data", data]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     first, last = (float(number) for number in done.stdout.split("loss ")[1].split(" to "))
     assert last < 0.8 * first, done.stdout

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gp_arrays as gpa
+from gp_arrays.model import absent
 from gp_arrays.storage import id_table
 from gp_arrays.testing import ArrayTypeLaws
 from gp_arrays.transforms import dense_table as counting
@@ -333,7 +334,7 @@ def test_a_dense_table_of_nothing_and_of_channels(tmp_path):
 
 
 def test_a_dense_table_of_many_blocks_that_do_not_fit_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(counting, "BLOCK", 512)
+    monkeypatch.setattr(absent, "BLOCK", 512)
     monkeypatch.setattr(counting, "IDS_IN_MEMORY", 1000)
     rng = np.random.default_rng(3)
     array = gpa.create_zarr(
@@ -371,7 +372,7 @@ def test_a_refused_dense_table_leaves_no_files(tmp_path):
         (averaged, "t.npy", 1, "m: a table of ids reads ids, and averaged"),
         (negative, "t.npy", 1, r"negative: an id is negative; found -4 at \(0, 3\) nm"),
         (good, "t.npz", 1, "not the path of a table; found .*t.npz"),
-        (good, "t.npy", 0, "no workers; found 0"),
+        (good, "t.npy", 0, "num_workers: not a number of 1 or more; found 0"),
         (good, "none/t.npy", 1, "cannot write the table of ids; found .*none/t.npy"),
         ("good", "t.npy", 1, "not an array config; found 'good'"),
     ]:
@@ -393,7 +394,7 @@ def test_the_command_line(tmp_path):
     gpa.save_tree([array.config], tmp_path / "tree.toml")
     (name,) = gpa.load_tree(tmp_path / "tree.toml")
     command = [sys.executable, "-m", "gp_arrays", "table", "tree.toml", name, "t.npy", "--num-workers", "2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{tmp_path / 't.npy'}: 2 ids\n"
     assert np.load(tmp_path / "t.npy").tolist() == [[7, 1], [2**59, 2]]
