@@ -15,19 +15,24 @@ def masks_of(labels):
     return gpa.BinarizeArrayConfig("masks", labels, groupings=[("one", [1]), ("two", [2, 4])])
 
 
-def wait_for(condition, seconds=60):
-    """Wait until something is so; a bound for tests, not a measurement."""
+def wait_for(condition, seconds=180):
+    """Wait until ``condition`` returns something that is true, and return that. The limit only ends a test that hangs."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
         time.sleep(0.02)
-    raise AssertionError("it did not come about in time")
+    raise AssertionError(f"the condition was not met within {seconds} seconds")
+
+
+def wait_for_end_of_run(state):
+    """Wait until the master has ended its run, so that no worker writes any more."""
+    wait_for(lambda: not (state / "run/run.json").exists())
 
 
 def alive(pid):
-    """Whether a process runs (a zombie does not)."""
+    """True if a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -83,6 +88,6 @@ def stamps(folder):
 
 
 def environment():
-    """That of a child process which imports the package from here."""
-    root = Path(gpa.__file__).parents[1]
-    return {**os.environ, "PYTHONPATH": str(root)}
+    """The environment of a child process that imports this package, and the modules beside the tests of jobs."""
+    folders = Path(gpa.__file__).parents[1], Path(__file__).parent
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}

@@ -24,12 +24,17 @@ class ReportingArrayConfig(gpa.OnesArrayConfig):
         path = Path(self.folder, str(os.getpid()))
         path.write_text(json.dumps(seen))
         killed = Path(self.folder, "killed")
-        # so that all workers are at work at once
-        time.sleep(0.3)
+        # both workers are at work before one is killed, and no block is done before there is a third one
+        self.wait_for_reports(2)
         if self.victim in seen.values() and not killed.exists():
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        self.wait_for_reports(3)
         return np.ones(meta.shape_of(region), bool)
+
+    def wait_for_reports(self, count):
+        while sum(path.name.isdigit() for path in Path(self.folder).iterdir()) < count:
+            time.sleep(0.02)
 
 
 def reports(folder):

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from gated import allow, gated
 from job_helpers import done_of, environment, masks_of, wait_for
 
 import gp_arrays as gpa
@@ -78,7 +79,7 @@ import sys
 from pathlib import Path
 import gp_arrays as gpa
 from gp_arrays.jobs import master, records
-import counted
+from gated import gated
 
 disk, outside = map(Path, sys.argv[1:])
 force = records.force_to_disk
@@ -91,32 +92,8 @@ def unless_frozen(path):
 master.EVERY = 0.2
 records.force_to_disk = unless_frozen
 raw = gpa.ZarrArrayConfig("raw", outside / "in.zarr", "raw")
-gpa.materialize(counted.CountedArrayConfig("copy", raw, outside=str(outside)), disk / "out.zarr", chunks=(16, 16, 16),
-                block=(32, 32, 32), progress=False, num_workers=1)
-"""
-
-COUNTED = """
-import time
-from pathlib import Path
-import attrs
-from gp_arrays.model.base import PointwiseConfig
-from gp_arrays.model.config import SOURCE
-
-@attrs.frozen(eq=False, repr=False)
-class CountedArrayConfig(PointwiseConfig):
-    source: object = attrs.field(metadata=SOURCE)
-    outside: str = attrs.field(default="")
-
-    def infer(self, source):
-        return source
-
-    def kernel(self, dtype, source):
-        outside = Path(self.outside)
-        number = len(list(outside.glob("reached-*")))
-        (outside / f"reached-{number}").touch()
-        while number >= int((outside / "allowed").read_text()):
-            time.sleep(0.02)
-        return source.copy()
+gpa.materialize(gated(raw, outside / "gate", "copy"), disk / "out.zarr", chunks=(16, 16, 16), block=(32, 32, 32),
+                progress=False, num_workers=1)
 """
 
 
@@ -140,7 +117,7 @@ def mounted(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_power_failure(mounted, tmp_path, monkeypatch):
+def test_a_power_failure(mounted, tmp_path):
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(64 * 2**20)
@@ -148,19 +125,18 @@ def test_a_power_failure(mounted, tmp_path, monkeypatch):
     disk = mounted(image)
     data = np.random.default_rng(0).integers(1, 255, (64, 64, 64)).astype(np.uint8)
     gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0, 0), (64,) * 3), (1, 1, 1), "uint8")[:] = data
-    (tmp_path / "counted.py").write_text(COUNTED)
-    (tmp_path / "allowed").write_text("3")
+    allow(tmp_path / "gate", 3)
     run = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(disk), str(tmp_path)],
         stderr=subprocess.PIPE,
-        env={**environment(), "PYTHONPATH": f"{environment()['PYTHONPATH']}{os.pathsep}{tmp_path}"},
+        env=environment(),
     )
     state = State(disk / "out.zarr.gp_arrays/copy")
     safe = state.folder / records.SAFE / "copy"
     try:
         wait_for(lambda: safe.exists() and np.unpackbits(np.fromfile(safe, np.uint8)).sum() == 3)
         (tmp_path / "frozen").touch()
-        (tmp_path / "allowed").write_text("6")
+        allow(tmp_path / "gate", 6)
         wait_for(lambda: done_of(state.folder, "copy", (2, 2, 2)).sum() == 6)
         # records reach the disk before voxels: no order is promised
         for path in (state.folder / "journals/copy").iterdir():
@@ -178,13 +154,10 @@ def test_a_power_failure(mounted, tmp_path, monkeypatch):
     if not lost:
         pytest.skip("the system had written all by itself")
     restart(state)
-    (tmp_path / "allowed").write_text("1000")
-    monkeypatch.syspath_prepend(tmp_path)
-    from counted import CountedArrayConfig
-
+    allow(tmp_path / "gate")
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
     result = gpa.materialize(
-        CountedArrayConfig("copy", raw, outside=str(tmp_path)),
+        gated(raw, tmp_path / "gate", "copy"),
         disk / "out.zarr",
         chunks=(16, 16, 16),
         block=(32, 32, 32),

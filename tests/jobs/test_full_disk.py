@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from gated import allow, count_begun
 from job_helpers import done_of, environment, voxels_in, wait_for
 
 import gp_arrays as gpa
@@ -88,42 +89,27 @@ def test_the_disk_of_the_state_fills_while_blocks_are_done(small_disk, raw, tmp_
     _, data = raw
     gate = tmp_path / "gate"
     script = (
-        "import sys, gp_arrays as gpa, gated\n"
+        "import sys, gp_arrays as gpa\n"
+        "from gated import gated\n"
         "a = gpa.ZarrArrayConfig('raw', sys.argv[1] + '/in.zarr', 'raw')\n"
-        "config = gated.GatedArrayConfig('b', a, gate=sys.argv[2])\n"
+        "config = gated(a, sys.argv[2], 'b')\n"
         "result = gpa.materialize(config, sys.argv[1] + '/out.zarr', state=sys.argv[3], chunks=(16, 16, 16),\n"
         "                         block=(32, 32, 32), progress=False, num_workers=1)\n"
         "print(result.done, result.blocks)\n"
     )
-    (tmp_path / "gated.py").write_text(
-        "import time, attrs\n"
-        "from pathlib import Path\n"
-        "from gp_arrays.model.base import PointwiseConfig\n"
-        "from gp_arrays.model.config import SOURCE\n"
-        "@attrs.frozen(eq=False, repr=False)\n"
-        "class GatedArrayConfig(PointwiseConfig):\n"
-        "    source: object = attrs.field(metadata=SOURCE)\n"
-        "    gate: str = attrs.field(default='')\n"
-        "    def infer(self, source):\n"
-        "        return source\n"
-        "    def kernel(self, dtype, source):\n"
-        "        Path(self.gate + '.reached').touch()\n"
-        "        while not Path(self.gate).exists():\n"
-        "            time.sleep(0.02)\n"
-        "        return source.copy()\n"
-    )
+    allow(gate, 0)
     started = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path), str(gate), str(small_disk / "state")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**environment(), "PYTHONPATH": f"{environment()['PYTHONPATH']}{os.pathsep}{tmp_path}"},
+        env=environment(),
     )
     try:
-        wait_for((tmp_path / "gate.reached").exists)
+        wait_for(lambda: count_begun(gate))
         fill(small_disk)
-        gate.touch()
-        output, errors = started.communicate(timeout=120)
+        allow(gate)
+        output, errors = started.communicate(timeout=180)
     finally:
         started.kill()
     # journals have space of their own from the start

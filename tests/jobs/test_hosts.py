@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from gated import allow, gated
 from job_helpers import alive, done_of, wait_for, workers_of
 
 import gp_arrays as gpa
@@ -53,7 +54,9 @@ def test_one_of_two_hosts_is_cut_off(hosts, tmp_path):
     data = np.random.default_rng(3).integers(0, 9, (96, 64, 64)).astype(np.uint64)
     gpa.create_zarr(tmp_path / "in.zarr", "ids", gpa.Roi((0, 0, 0), (96, 64, 64)), (1, 1, 1), "uint64")[:] = data
     ids = gpa.ZarrArrayConfig("ids", tmp_path / "in.zarr", "ids")
-    masks = gpa.BinarizeArrayConfig("masks", ids, groupings=[("odd", [1, 3, 5, 7])])
+    binary = gpa.BinarizeArrayConfig("binary", ids, groupings=[("odd", [1, 3, 5, 7])])
+    masks = gated(binary, tmp_path / "gate", "masks")
+    allow(tmp_path / "gate", 40)
     start = tmp_path / "start"
     start.write_text(
         "#!/bin/sh\n"
@@ -69,6 +72,7 @@ def test_one_of_two_hosts_is_cut_off(hosts, tmp_path):
         wait_for(lambda: done_of(state, "masks", (12, 8, 8)).sum() > 20 and len(workers_of(state)) == 2)
         running["workers"] = workers_of(state)
         ip("link", "set", hosts[0][-13:], "down")
+        allow(tmp_path / "gate")
 
     thread = threading.Thread(target=cut)
     thread.start()
@@ -78,7 +82,7 @@ def test_one_of_two_hosts_is_cut_off(hosts, tmp_path):
         chunks=(8, 8, 8),
         block=(8, 8, 8),
         progress=False,
-        workers=gpa.Workers(timeout=3),
+        workers=gpa.Workers(timeout=5),
         worker_command=f"{start} {{worker}}",
         host=here,
     )

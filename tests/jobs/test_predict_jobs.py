@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from gated import allow, gated
 from job_helpers import done_of, wait_for, workers_of
 
 import gp_arrays as gpa
@@ -90,20 +91,22 @@ def test_every_region_is_that_of_one_pass(raw, tmp_path, make, margin):
 
 @pytest.mark.parametrize("make", [predicted, pytest.param(stock, marks=pytest.mark.slow)])
 def test_a_worker_that_is_killed_changes_nothing(raw, tmp_path, make):
-    config = make(raw[0], tmp_path)
-    out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/out"
+    config = gated(make(raw[0], tmp_path), tmp_path / "gate", "copy")
+    out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/copy"
+    allow(tmp_path / "gate", 8)
     results = []
     options = {"num_workers": 2, "progress": False, "block": (TILE * 4,) * 3}
     job = threading.Thread(target=lambda: results.append(gpa.materialize(config, out, **options)))
     job.start()
-    wait_for(lambda: done_of(state, "out", GRID).sum() > 2)
+    wait_for(lambda: done_of(state, "copy", GRID).sum() > 2)
     os.kill(workers_of(state)[0], signal.SIGKILL)
+    allow(tmp_path / "gate")
     job.join()
     (result,) = results
     assert result.ok, result
     assert result.workers_lost == 1
     assert result.blocks == 64
-    stored = gpa.open_zarr(out, "out")
+    stored = gpa.open_zarr(out, "copy")
     assert stored.data.chunks == (1, TILE, TILE, TILE)
     np.testing.assert_array_equal(stored[:], config.array()[:])
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from job_helpers import wait_for
 
 import gp_arrays as gpa
 from gp_arrays.model.cache import CACHE
@@ -86,8 +87,9 @@ def test_a_job_that_is_killed_goes_on_in_the_bucket(bucket, tmp_path):
     command = [sys.executable, "-m", "gp_arrays", "materialize", "tree.toml", "big", "s3://data/out.zarr"]
     options = ["--state", "state", "--num-workers", "1", "--chunks", "8,8,8", "--block", "8,8,8", "--quiet"]
     run = subprocess.Popen([*command, *options], cwd=tmp_path, start_new_session=True)
-    while not any("PUT" in request and "out.zarr/big/0/0/1" in request for request in bucket.requests):
-        assert run.poll() is None
+    second = "out.zarr/big/0/0/1"
+    wait_for(lambda: run.poll() is not None or any("PUT" in text and second in text for text in bucket.requests))
+    assert run.poll() is None
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     bucket.faults = {}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_helpers import alive, children, done_of, environment, text_of, wait_for, workers_of
+from gated import allow
+from job_helpers import alive, children, done_of, environment, text_of, wait_for, wait_for_end_of_run, workers_of
 
 import gp_arrays as gpa
 from gp_arrays.cli import run
@@ -21,21 +22,14 @@ from gp_arrays.jobs.geometry import Output, Pass
 from gp_arrays.jobs.schedule import voxels_of
 
 SCRIPT = """
-import sys, time
-import attrs, numpy as np
+import sys
+import numpy as np
 import gp_arrays as gpa
-
-
-@attrs.frozen(eq=False, repr=False)
-class LaggingArrayConfig(gpa.OnesArrayConfig):
-    def compute(self, region, meta, sources, blocks):
-        time.sleep(0.5)
-        return np.ones(meta.shape_of(region), bool)
-
+from gated import gated
 
 if __name__ == "__main__":
     zeros = gpa.NumpyArrayConfig("zeros", data=np.zeros((64, 8, 8), np.uint8))
-    out = LaggingArrayConfig("out", zeros)
+    out = gated(zeros, sys.argv[2])
     gpa.materialize(out, sys.argv[1], num_workers=2, chunks=(2, 8, 8), block=(2, 8, 8), progress=False)
 """
 
@@ -63,8 +57,10 @@ def listening(pid):
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="needs Linux's view of processes")
 def test_a_run_listens_to_this_machine_alone_and_tells_how_far_it_is(tmp_path, capsys):
     (tmp_path / "job.py").write_text(SCRIPT)
-    out = tmp_path / "out.zarr"
-    with subprocess.Popen([sys.executable, "job.py", str(out)], cwd=tmp_path, env=environment()) as process:
+    out, gate = tmp_path / "out.zarr", tmp_path / "gate"
+    allow(gate, 4)
+    command = [sys.executable, "job.py", str(out), str(gate)]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment()) as process:
         try:
             state = tmp_path / "out.zarr.gp_arrays/out"
             wait_for(lambda: process.poll() is not None or done_of(state, "out", (32, 1, 1)).any())
@@ -86,8 +82,7 @@ def test_a_run_listens_to_this_machine_alone_and_tells_how_far_it_is(tmp_path, c
 
 
 COMMAND = """
-import sys
-import job
+import gated
 from gp_arrays.cli import main
 
 main(["materialize", "tree.toml", "out", "out.zarr", "--chunks", "2,8,8", "--block", "2,8,8", "--quiet"])
@@ -97,12 +92,12 @@ main(["materialize", "tree.toml", "out", "out.zarr", "--chunks", "2,8,8", "--blo
 @pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True])
 def test_sigterm_stops_a_command_as_ctrl_c_does(tmp_path, twice):
-    (tmp_path / "job.py").write_text(SCRIPT)
+    allow(tmp_path / "gate", 4)
     (tmp_path / "command.py").write_text(COMMAND)
     gpa.create_zarr(tmp_path / "in.zarr", "zeros", gpa.Roi((0, 0, 0), (64, 8, 8)), (1, 1, 1), "uint8")
     (tmp_path / "tree.toml").write_text(
         '[zeros]\n__type__ = "ZarrArrayConfig"\nfile_name = "in.zarr"\ndataset = "zeros"\n'
-        '[out]\n__type__ = "LaggingArrayConfig"\nsource_array_config = "zeros"\n'
+        f'[out]\n__type__ = "GatedArrayConfig"\nsource = "zeros"\nfolder = "{tmp_path / "gate"}"\n'
     )
     state = tmp_path / "out.zarr.gp_arrays/out"
     with subprocess.Popen(
@@ -114,7 +109,9 @@ def test_sigterm_stops_a_command_as_ctrl_c_does(tmp_path, twice):
             process.terminate()
             if twice:
                 process.terminate()
-            _, errors = process.communicate(timeout=60)
+            wait_for_end_of_run(state)
+            allow(tmp_path / "gate")
+            _, errors = process.communicate(timeout=180)
         finally:
             process.kill()
     assert process.returncode == 143
@@ -125,23 +122,28 @@ def test_sigterm_stops_a_command_as_ctrl_c_does(tmp_path, twice):
 
 
 TERMINATED = """
-import os, signal, sys, threading, time
+import os, signal, sys
 import attrs, numpy as np
 import gp_arrays as gpa
 
 
 @attrs.frozen(eq=False, repr=False)
-class LaggingArrayConfig(gpa.OnesArrayConfig):
+class SignallingArrayConfig(gpa.OnesArrayConfig):
+    # the first block sends SIGTERM to this process
+    process: int = attrs.field(default=0)
+
     def compute(self, region, meta, sources, blocks):
-        time.sleep(0.2)
+        if not any(region.begin) and not os.path.exists("sent"):
+            open("sent", "x").close()
+            os.kill(self.process, signal.SIGTERM)
         return np.ones(meta.shape_of(region), bool)
 
 
 if __name__ == "__main__":
     received = []
     signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    ones = LaggingArrayConfig("out", gpa.NumpyArrayConfig("zeros", data=np.zeros((8, 8), np.uint8)))
-    threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    zeros = gpa.NumpyArrayConfig("zeros", data=np.zeros((8, 8), np.uint8))
+    ones = SignallingArrayConfig("out", zeros, process=os.getpid())
     result = gpa.materialize(ones, sys.argv[1], num_workers=1, chunks=(2, 8), block=(2, 8), progress=False)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gpa.materialize(ones, sys.argv[1], num_workers=1, chunks=(2, 8), block=(2, 8), progress=False, overwrite=True)
@@ -158,7 +160,7 @@ def test_what_a_program_does_on_sigterm_is_left_to_it(tmp_path):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=180,
     )
     assert ran.stdout == "True 1 True\n", ran.stderr
 
@@ -198,7 +200,7 @@ if __name__ == "__main__":
 def test_two_runs_in_threads_of_one_process_keep_the_screen(tmp_path):
     (tmp_path / "job.py").write_text(TWO)
     ran = subprocess.run(
-        [sys.executable, "job.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=100
+        [sys.executable, "job.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=180
     )
     assert ran.stdout == "True\nTrue\nTrue\n", ran.stderr
     assert "3/3" in ran.stderr

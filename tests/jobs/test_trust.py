@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gated import allow
 from job_helpers import alive, done_of, environment, masks_of, text_of, voxels_in, wait_for
 
 import gp_arrays as gpa
@@ -17,24 +18,23 @@ from gp_arrays.jobs.state import State
 
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
-#: Blocks of a tenth of a second, of an array type of a script.
-SLOW = """
-import sys, time
+#: 32 blocks of an array type of a script, which wait until the test allows them.
+SCRIPT = """
+from pathlib import Path
 import attrs, numpy as np
 import gp_arrays as gpa
+from gated import GatedArrayConfig
 
 
 @attrs.frozen(eq=False, repr=False)
-class SlowArrayConfig(gpa.OnesArrayConfig):
-    def compute(self, region, meta, sources, blocks):
-        time.sleep(0.1)
-        return np.ones(meta.shape_of(region), bool)
+class ScriptArrayConfig(GatedArrayConfig):
+    pass
 
 
 if __name__ == "__main__":
-    zeros = gpa.NumpyArrayConfig("zeros", data=np.zeros((32, 8), np.uint8))
-    print(gpa.materialize(SlowArrayConfig("out", zeros), "out.zarr", num_workers=1, chunks=(1, 8), block=(1, 8),
-                          progress=False))
+    ones = gpa.NumpyArrayConfig("ones", data=np.ones((32, 8), np.uint8))
+    config = ScriptArrayConfig("out", ones, folder=str(Path("gate").absolute()))
+    print(gpa.materialize(config, "out.zarr", num_workers=1, chunks=(1, 8), block=(1, 8), progress=False))
 """
 
 
@@ -70,21 +70,23 @@ def ask_for_another_task(words):
 @pytest.mark.slow
 @pytest.mark.parametrize("rogue", [claim, ask_for_another_task])
 def test_whoever_reaches_the_port_ends_no_block_and_no_run(tmp_path, rogue):
-    (tmp_path / "job.py").write_text(SLOW)
+    (tmp_path / "job.py").write_text(SCRIPT)
+    allow(tmp_path / "gate", 4)
     state = tmp_path / "out.zarr.gp_arrays/out"
     with subprocess.Popen(
         [sys.executable, "job.py"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         words = wait_for(lambda: done_of(state, "out", (32, 1)).sum() > 3 and context_of(state))
         rogue(words)
-        out, err = process.communicate(timeout=120)
+        allow(tmp_path / "gate")
+        out, err = process.communicate(timeout=180)
     assert b"32 of 32 blocks done" in out, err
     assert (voxels_in(tmp_path / "out.zarr", "out") == 1).all()
     # an array type of a script goes by its file, not by pickle
     assert not [path for path in tmp_path.rglob("*") if "pickle" in path.name]
 
 
-UNGUARDED = SLOW.replace('if __name__ == "__main__":', "if True:")
+UNGUARDED = SCRIPT.replace('if __name__ == "__main__":', "if True:")
 
 
 @pytest.mark.slow
@@ -97,9 +99,14 @@ def test_a_script_that_begins_its_job_in_workers_too_is_told(tmp_path):
 
 
 def test_types_of_a_session_are_refused_before_anything_is_made(tmp_path):
-    code = SLOW.replace("if __name__", "import sys\nif __name__")
     ran = subprocess.run(
-        [sys.executable, "-"], input=code, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=100
+        [sys.executable, "-"],
+        input=SCRIPT,
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
     assert "a module that workers can import" in ran.stderr
     assert list(tmp_path.iterdir()) == []
@@ -127,7 +134,7 @@ def test_a_module_beside_a_store_is_imported_only_for_who_trusts_it(tmp_path, mo
     )
     env = environment()
     env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, check=True, timeout=180)
     (tmp_path / "beside.imported").unlink()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -227,7 +234,7 @@ def test_outputs_elsewhere_are_refused_before_anything_is_made(labels, tmp_path,
 
 
 CHATTY = """
-import logging, signal, sys
+import itertools, logging, signal, sys
 import numpy as np
 import gp_arrays as gpa
 
@@ -239,7 +246,7 @@ if __name__ == "__main__":
     stop = threading.Event()
 
     def talk():
-        for number in range(1000):
+        for number in itertools.count():
             if stop.wait(0.02):
                 break
             logging.getLogger("mine").warning("line %s", number)
@@ -261,7 +268,7 @@ if __name__ == "__main__":
 def test_a_run_leaves_the_streams_and_signals_of_its_process_alone(tmp_path):
     (tmp_path / "job.py").write_text(CHATTY)
     ran = subprocess.run(
-        [sys.executable, "job.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=100
+        [sys.executable, "job.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=180
     )
     number, same = ran.stdout.split()
     assert same == "True"
@@ -326,7 +333,7 @@ def test_workers_that_leave_slowly_are_not_lost(tmp_path):
     env = environment()
     env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
     ran = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=90
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=180
     )
     assert ran.stdout == "True 0\n", ran.stderr
 
@@ -377,7 +384,7 @@ def test_nodes_with_processes_of_their_own_are_torn_down_with_their_worker(tmp_p
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=180,
     )
     assert ran.stdout == "True 0 True\n", ran.stderr
     assert len(list(tmp_path.glob("torn_down-*"))) == 1
