@@ -53,12 +53,10 @@ class Config:
                 _check_sources(field, getattr(self, field.name))
         self.check()
         values = {key: value for key, value in self.fields().items() if key != "name"}
-        kind = [type(self).__name__, self.tree_unit]
-        content = digest(kind, replaced(values, Config, lambda config: _Reference(config.content)))
-        # content says all but the names, its own and those in its sources
-        identity = digest(content, self.name, [config.identity for config in self.children()])
-        object.__setattr__(self, "identity", identity)
-        object.__setattr__(self, "content", content)
+        # content says all but the names, those of the sources included
+        object.__setattr__(self, "content", digest(type(self).__name__, self.tree_unit, values))
+        names = [config.identity for config in self.children()]
+        object.__setattr__(self, "identity", digest(self.content, self.name, names))
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
@@ -70,6 +68,10 @@ class Config:
 
     def check(self) -> None:
         """Checks across fields, for array types to add to. Raises ConfigError."""
+
+    def canonical(self) -> str:
+        """What stands for it in the digest of a config that is computed from it."""
+        return self.content
 
     def fields(self) -> dict[str, Any]:
         """The values that make this config, by field name."""
@@ -141,18 +143,15 @@ class Config:
 
 @attrs.frozen
 class _Reference:
-    """What stands for a config among the values of another: its digest, or its position in a list."""
+    """What stands for a config among the values of another: its position in a list."""
 
-    value: Any
-
-    def canonical(self) -> Any:
-        return self.value
+    position: int
 
 
 def _rebuild(rows: list[tuple[type[Config], dict[str, Any], str | None]]) -> Config:
     configs: list[Config] = []
     for cls, values, tree_unit in rows:
-        values = replaced(values, _Reference, lambda reference: configs[reference.value])
+        values = replaced(values, _Reference, lambda reference: configs[reference.position])
         configs.append(cls(**values, tree_unit=tree_unit))
     return configs[-1]
 
