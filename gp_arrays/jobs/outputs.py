@@ -33,7 +33,7 @@ from ..storage.chunked.create import (
 from ..storage.chunked.remote_create import remove_array
 from ..storage.journal import MARK, STATES, Mark
 from ..storage.metadata.attributes import geometry_attributes, remove_attribute, update_attributes
-from ..storage.metadata.documents import find_node, read_node
+from ..storage.metadata.documents import ChunkedNode, find_node, read_node, require_unchanged
 from . import document
 from .document import PROVENANCE, Job, job_of
 from .geometry import Output, Pass
@@ -221,7 +221,7 @@ class Writer:
     ) -> None:
         self.root, self.dataset, self.meta, self.job = root, dataset, meta, job
         node = read_node(root, dataset)
-        if node is None or not node.is_array or node.shape != meta.shape or node.dtype != meta.dtype:
+        if not isinstance(node, ChunkedNode) or node.shape != meta.shape or node.dtype != meta.dtype:
             raise StoreError("the output does not have the shape and dtype of the job", found=f"{root}/{dataset}")
         self.node, self.skip_empty = node, skip_empty
         files = files_of(root, node)
@@ -236,14 +236,7 @@ class Writer:
 
     def require_there(self) -> None:
         """Raises StoreError where the array has vanished or changed: zarr would write into nothing."""
-        now = read_node(self.root, self.dataset)
-        if now is None or (now.shape, now.chunks, now.shards, now.dtype) != (
-            self.node.shape,
-            self.node.chunks,
-            self.node.shards,
-            self.node.dtype,
-        ):
-            raise StoreError("the output has vanished or changed", found=f"{self.root}/{self.dataset}")
+        now = require_unchanged(self.root, self.node)
         if self.job is not None and job_of(now) != self.job:
             raise StoreError("the output belongs to another job now", found=f"{self.root}/{self.dataset}")
 

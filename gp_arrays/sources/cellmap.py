@@ -26,7 +26,7 @@ from ..storage.metadata.annotations import (
     wholly_unknown,
 )
 from ..storage.metadata.dialects import GEOMETRY_KEYS
-from ..storage.metadata.documents import Node, find_node, read_node, require_on_disk
+from ..storage.metadata.documents import ArrayNode, ChunkedNode, Node, find_node, read_node, require_on_disk
 from ..storage.metadata.pyramids import multiscales_of
 from ..units import Quantity
 from .zarr_ import ZarrArrayConfig
@@ -128,7 +128,7 @@ class _ClassOpened(ZarrOpened):
         super().__init__(config, False)
         self._crop = crop
 
-    def _read_metadata_again(self) -> Node:
+    def _read_metadata_again(self) -> ChunkedNode:
         node = super()._read_metadata_again()
         require_crop(self.root, self._crop)
         return node
@@ -165,7 +165,7 @@ class CellMapOpened(Opened):
         self._dataset = config.dataset.strip("/")
         self.location = f"{config.file_name}/{self._dataset}"
         crop = find_node(config.file_name, self._dataset)
-        if crop.is_array:
+        if isinstance(crop, ArrayNode):
             raise StoreError("an array, not a crop of one group per class", found=self.location)
         listed = class_names(crop, self.location)
         wanted = dict.fromkeys(part for item in config.classes for part in _parts(item))
@@ -199,7 +199,7 @@ class CellMapOpened(Opened):
 
     def _open_array(self, name: str) -> ZarrOpened:
         group = self._group(name)
-        if group is not None and not group.is_array and not multiscales_of(group):
+        if group is not None and not isinstance(group, ArrayNode) and not multiscales_of(group):
             found = group.attrs.get("multiscales")
             raise malformed("multiscales", f"{self.location}/{name}", found, "the levels of the class's pyramid")
         config = ZarrArrayConfig(name, self._config.file_name, self._path(name), scale=self._config.scale)

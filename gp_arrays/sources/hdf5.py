@@ -72,7 +72,7 @@ class HDF5Opened(NodeOpened):
     def __init__(self, config: HDF5ArrayConfig) -> None:
         require_on_disk(config.file_name)
         self._dataset = Dataset(config.file_name, config.dataset.strip("/"))
-        super().__init__(config, config.file_name, self._dataset.node)
+        super().__init__(config, config.file_name, self._dataset.node, self._dataset.chunks)
         self.codec = self._dataset.codec
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:

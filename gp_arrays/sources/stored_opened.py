@@ -13,7 +13,7 @@ from ..model.meta import CHANNEL, Axis, interpolatable
 from ..model.opened import Opened
 from ..storage.access.remote import StorePath
 from ..storage.metadata.dialects import GEOMETRY_KEYS
-from ..storage.metadata.documents import Node
+from ..storage.metadata.documents import ArrayNode
 from ..storage.metadata.geometry import Override, read_geometry
 from ..storage.metadata.labels import channel_names, declared_labels
 
@@ -75,11 +75,10 @@ class NodeOpened(StoredOpened):
         config: Its overrides are ``voxel_size``, ``offset``, ``axes``, ``unit`` and ``interpolatable``.
         root: The store, or the file.
         node: The array in it.
+        chunks: Voxels of a chunk in the store's order of axes, None where it has none.
     """
 
-    def __init__(self, config: Any, root: StorePath, node: Node) -> None:
-        assert node.shape is not None
-        assert node.dtype is not None
+    def __init__(self, config: Any, root: StorePath, node: ArrayNode, chunks: Sequence[int] | None) -> None:
         self.root, self.node = root, node
         self.location = f"{root}/{node.path}"
         override = Override(config.voxel_size, config.offset, config.axes, config.unit)
@@ -88,7 +87,7 @@ class NodeOpened(StoredOpened):
         self.voxel_size, self.offset = geometry.voxel_size, geometry.offset
         ones = [i for i, lead in enumerate(geometry.nonspatial) if lead and node.shape[i] == 1]
         left_out = ones if geometry.squeeze else []
-        self.arrange(geometry.axes, geometry.nonspatial, node.shape, node.chunks, channel_names(root, node), left_out)
+        self.arrange(geometry.axes, geometry.nonspatial, node.shape, chunks, channel_names(root, node), left_out)
         self.dtype = node.dtype.newbyteorder("=")
         declared = interpolatable(self.dtype) and not declared_labels(root, node)
         self.interpolatable = declared if config.interpolatable is None else config.interpolatable

@@ -23,7 +23,7 @@ from ..storage.chunked.fingerprint import fingerprint
 from ..storage.chunked.listing import list_chunks, require_readable_chunks
 from ..storage.journal import MARK, Mark, Unfinished
 from ..storage.metadata.attributes import update_attributes
-from ..storage.metadata.documents import Node, read_node
+from ..storage.metadata.documents import ChunkedNode, require_unchanged
 from ..storage.metadata.geometry import Override, find_array
 from ..storage.metadata.keys import N5
 from ..storage.metadata.pyramids import pyramid_of
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 class ZarrOpened(NodeOpened):
     """An opened Zarr array. Its metadata are read when it is opened, its voxels when they are requested."""
 
+    node: ChunkedNode
+
     def __init__(self, config: ZarrArrayConfig, writable: bool) -> None:
         self._config = config
         root = locate_store(config.file_name, config.storage_options)
@@ -47,7 +49,7 @@ class ZarrOpened(NodeOpened):
         if writable and (node.format == N5 or isinstance(root, ZipPath)):
             what = "N5" if node.format == N5 else "a zip file"
             raise StoreError(f"{what} is read, not written", found=f"{root}/{node.path}", allowed='mode "r"')
-        super().__init__(config, root, node)
+        super().__init__(config, root, node, node.chunks)
         if 0 in self.shape:
             raise StoreError("the array is empty", found=f"shape {node.shape} in {self.location}")
         self.codec = codec_text(node)
@@ -110,17 +112,12 @@ class ZarrOpened(NodeOpened):
                 self.unfinished.require_present()
         return data.astype(self.dtype, copy=False)
 
-    def _read_metadata_again(self) -> Node:
+    def _read_metadata_again(self) -> ChunkedNode:
         """Its current metadata. Raises StoreError if the array has changed since it was opened.
 
         zarr returns fill values for absent chunks, whatever the reason.
         """
-        now = read_node(self.root, self.node.path)
-        if now is None or not now.is_array:
-            raise StoreError("the array has vanished since it was opened", found=self.location)
-        if (now.shape, now.chunks, now.dtype) != (self.node.shape, self.node.chunks, self.node.dtype):
-            raise StoreError("the array has changed since it was opened", found=self.location)
-        return now
+        return require_unchanged(self.root, self.node)
 
     def _explain(self, index: tuple[slice, ...], error: Exception) -> str:
         text = f"{self.location}: {type(error).__name__}: {error}"
@@ -194,9 +191,7 @@ class ZarrOpened(NodeOpened):
             return None  # chunks that are absent now may still be written
         if not is_listable(self.root):
             return None
-        size = self.node.shards or self.node.chunks
-        assert size is not None
-        fill = (self.node.document or {}).get("fill_value")
+        size, fill = self.node.shards, self.node.document.get("fill_value")
         index, factor = list_chunks(self.root, self.node)
         order = self._order
         # zarr writes NaN and infinities as text: these are not 0, and no more needs to be known
@@ -204,10 +199,7 @@ class ZarrOpened(NodeOpened):
         return Stored(tuple(size[i] * factor for i in order), index[:, order], fill)
 
     def chunk_of(self, index: Any) -> tuple[str, str] | None:
-        stored = self.node.shards or self.node.chunks
-        assert stored is not None
-        assert self.node.keys is not None
         box = self.box_in_store([slice(at, at + 1) for at in index])
-        key = self.node.keys.key([part.start // c for part, c in zip(box, stored, strict=True)])
+        key = self.node.keys.key([part.start // c for part, c in zip(box, self.node.shards, strict=True)])
         present = is_there(self.root / self.node.path / key)
         return key, "present" if present else "absent: fill value"

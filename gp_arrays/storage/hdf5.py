@@ -18,7 +18,7 @@ from ..model.cache import CACHE
 from .access.files import File
 from .access.stamps import stamp_on_disk
 from .chunked.parts import parts_of
-from .metadata.documents import Node
+from .metadata.documents import ArrayNode
 
 #: How many datasets an error names.
 LISTED = 8
@@ -102,9 +102,9 @@ class Dataset:
                 raise StoreError("a source file of the virtual dataset is missing", f"{path} of {self}")
 
     @property
-    def node(self) -> Node:
+    def node(self) -> ArrayNode:
         """Its metadata, in the form of those of a Zarr array."""
-        return Node(self.name, 0, self.attrs, self.shape, self.dtype, self.chunks)
+        return ArrayNode(self.name, "HDF5", self.attrs, self.shape, self.dtype, {})
 
 
 def list_datasets(path: Path) -> dict[str, tuple[int, ...]]:

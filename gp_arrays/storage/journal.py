@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import StoreError
 from .access.files import reserve_file
 from .access.remote import RemotePath, StorePath
-from .metadata.documents import Node, read_json, read_node
+from .metadata.documents import ArrayNode, Node, read_json, read_node
 
 #: The kinds of records. LEFT is of no block: the worker has nothing more to do.
 STARTED, DONE, FAILED, LEFT = 1, 2, 3, 4
@@ -168,7 +168,7 @@ class Mark:
         try:
             shapes = [tuple(map(int, value[key])) for key in ("begin", "block", "grid")]
             begin, block, grid = shapes
-            most = len(begin) if node.shape is None else len(node.shape)
+            most = len(node.shape) if isinstance(node, ArrayNode) else len(begin)
             if not len(begin) == len(block) == len(grid) <= most or min(*block, *grid) < 1:
                 raise ValueError(f"no blocks of such an array: {shapes}")
             job, dataset, state, pass_name = (str(value[key]) for key in ("job", "dataset", "state", "pass_name"))

@@ -20,7 +20,7 @@ from ..storage.access.chunk_files import is_there
 from ..storage.access.remote import StorePath, is_listable
 from ..storage.access.zip_files import is_zip, locate_store
 from ..storage.hdf5 import list_datasets
-from ..storage.metadata.documents import datasets, find_node, read_json, read_node
+from ..storage.metadata.documents import ArrayNode, datasets, find_node, read_json, read_node
 from ..storage.metadata.other_formats import file_format, folder_format
 from ..storage.metadata.pyramids import pyramid_at, pyramid_of
 from ..units import DEFAULT_UNIT, coarsest_unit
@@ -95,7 +95,7 @@ def _split_url(url: Url) -> tuple[Url, str]:
 
 def _arrays_in_metadata(root: StorePath, dataset: str) -> list[str]:
     """Paths of the arrays that the metadata of a store name: the array or pyramid at a path, or all consolidated ones."""
-    if find_node(root, dataset).is_array or pyramid_at(root, dataset) is not None:
+    if isinstance(find_node(root, dataset), ArrayNode) or pyramid_at(root, dataset) is not None:
         return [dataset]
     v2 = (read_json(root / ".zmetadata") or {}).get("metadata") or {}
     v3 = ((read_json(root / "zarr.json") or {}).get("consolidated_metadata") or {}).get("metadata") or {}
@@ -164,7 +164,7 @@ def _arrays_below(root: StorePath, dataset: str) -> list[str]:
         except StoreError:
             shapes[path] = ()  # opening it says what is wrong
         else:
-            shapes[path if owner is None else owner] = (node and node.shape) or ()
+            shapes[path if owner is None else owner] = node.shape if isinstance(node, ArrayNode) else ()
     return _volumes(shapes)
 
 

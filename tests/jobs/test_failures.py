@@ -95,7 +95,7 @@ def test_an_output_that_vanishes_is_not_written_into_nothing(labels, tmp_path):
     meta = masks_of(config).array().meta
     writer = Writer(out, "masks", meta)
     (out / "masks").rename(tmp_path / "away")
-    with pytest.raises(gpa.StoreError, match="the output has vanished"):
+    with pytest.raises(gpa.StoreError, match="has vanished"):
         writer.write(meta.region, np.ones(meta.shape, np.uint8))
     assert not (out / "masks").exists()
 

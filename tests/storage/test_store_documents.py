@@ -6,7 +6,7 @@ import pytest
 
 import gp_arrays as gpa
 from gp_arrays.storage.chunked.engine import FORMATS
-from gp_arrays.storage.metadata.documents import ancestors, datasets, find_node, read_node
+from gp_arrays.storage.metadata.documents import ArrayNode, ancestors, datasets, find_node, read_node
 
 ROI = gpa.Roi((0, 0), (8, 8))
 
@@ -28,7 +28,7 @@ def test_nodes(tmp_path, zarr_format):
     node = read_node(root, "g/x")
     assert (node.shape, node.chunks, str(node.dtype), node.format) == ((8, 8), (4, 8), "uint8", zarr_format)
     assert node.attrs["voxel_size"] == [1, 1]
-    assert not read_node(root, "g").is_array
+    assert not isinstance(read_node(root, "g"), ArrayNode)
     assert read_node(root, "none") is None
     assert [(group.path, below) for group, below in ancestors(root, "g/x")] == [("g", "x"), ("", "g/x")]
 

@@ -22,7 +22,7 @@ from ..access.chunk_files import (
 from ..access.remote import RemotePath, StorePath
 from ..access.stamps import is_due, stamp_on_disk
 from ..access.zip_files import is_remote
-from ..metadata.documents import Node
+from ..metadata.documents import ChunkedNode
 from ..metadata.keys import N5, ChunkKeys
 from .n5_blocks import decode_block
 
@@ -40,8 +40,7 @@ class ArrayFiles:
     is there but cannot be read is an error, and absent ones are counted.
     """
 
-    def __init__(self, root: StorePath, node: Node) -> None:
-        assert node.keys is not None
+    def __init__(self, root: StorePath, node: ChunkedNode) -> None:
         self.node, self.is_remote = node, is_remote(root)
         self.root, self.keys, self.other_rules = root, node.keys, node.keys.others()
         self.folder = str(root / node.path)
@@ -156,10 +155,8 @@ class RemoteFiles(ArrayFiles):
                 raise OSError(f"it is there under a key of another kind: {other}")
 
 
-def served_document(node: Node) -> dict[str, Any]:
+def served_document(node: ChunkedNode) -> dict[str, Any]:
     """The metadata document that zarr gets: it also tells what the one on disk leaves to the reader or writer."""
-    assert node.document is not None
-    assert node.keys is not None
     document = dict(node.document)
     if node.format == N5:
         document["compressor"] = None
@@ -172,14 +169,14 @@ def served_document(node: Node) -> dict[str, Any]:
     return document
 
 
-def _in_blosc(node: Node) -> bool:
+def _in_blosc(node: ChunkedNode) -> bool:
     """True if the bytes of a chunk are in Blosc's format."""
-    document = node.document or {}
+    document = node.document
     if node.format == 3:
         return str(document["codecs"][-1].get("name")).endswith("blosc")
     return node.format == 2 and (document.get("compressor") or {}).get("id") == "blosc"
 
 
-def files_of(root: StorePath, node: Node) -> ArrayFiles:
+def files_of(root: StorePath, node: ChunkedNode) -> ArrayFiles:
     """The files of an array on disk, or its keys in a remote store."""
     return ArrayFiles(root, node) if isinstance(root, Path) else RemoteFiles(root, node)

@@ -8,7 +8,7 @@ from typing import Any
 from ..access.chunk_files import read_file
 from ..access.remote import StorePath, is_listable
 from ..access.zip_files import ZipPath
-from ..metadata.documents import Node
+from ..metadata.documents import ChunkedNode
 from .listing import list_some_chunks
 
 #: Codecs whose output ends in a checksum.
@@ -20,11 +20,11 @@ WITH_CHECKSUM = frozenset(
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
-def have_checksums(root: StorePath, node: Node) -> bool:
+def have_checksums(root: StorePath, node: ChunkedNode) -> bool:
     """True if the metadata say that chunks carry a checksum, or (zstd in Zarr v2 and N5) the first chunk has one."""
     if isinstance(root, ZipPath) and node.shards == node.chunks:
         return True  # of a shard parts are read, for which a zip file has no checksums
-    codecs = dict(_codecs(node.document or {}))
+    codecs = dict(_codecs(node.document))
     if any(name.removeprefix("numcodecs.") in WITH_CHECKSUM for name in codecs):
         return True
     if "zstd" not in codecs:
@@ -32,11 +32,11 @@ def have_checksums(root: StorePath, node: Node) -> bool:
     return bool(codecs["zstd"].get("checksum")) if node.format == 3 else _in_first_frame(root, node)
 
 
-def codec_text(node: Node) -> str:
+def codec_text(node: ChunkedNode) -> str:
     """The codecs that compress the chunks of an array, or check them: ``"shuffle, zlib"``, ``"none"``."""
     names = [
         f"{name} ({options['cname']})" if "cname" in options else name.removeprefix("numcodecs.")
-        for name, options in _codecs(node.document or {})
+        for name, options in _codecs(node.document)
         if name not in ("bytes", "transpose")
     ]
     return ", ".join(dict.fromkeys(names)) or "none"
@@ -55,9 +55,8 @@ def _codecs(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
             yield str(codec.get("name")), options
 
 
-def _in_first_frame(root: StorePath, node: Node) -> bool:
+def _in_first_frame(root: StorePath, node: ChunkedNode) -> bool:
     """True if a chunk in zstd has a checksum: a bit in the header of a frame says so (RFC 8878, 3.1.1.1)."""
-    assert node.keys is not None
     some = list_some_chunks(root, node, 1)
     if not is_listable(root):
         some = iter([(0,) * node.keys.ndim])

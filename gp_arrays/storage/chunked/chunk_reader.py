@@ -16,7 +16,7 @@ from ...model.threads import run_each, thread_count
 from ..access.chunk_files import require_whole
 from ..metadata.codecs import ABSENT, Codecs, Shards, codecs_of
 from ..metadata.document_values import to_fill_value
-from ..metadata.documents import Node
+from ..metadata.documents import ChunkedNode
 from ..metadata.keys import N5, ChunkKeys
 from .array_files import ArrayFiles
 from .parts import NO_CHUNK, Part, Position, Voxels, parts_of
@@ -73,19 +73,17 @@ class ChunkReader:
         shards: How they lie in shards, where they do.
     """
 
-    def __init__(self, node: Node, files: ArrayFiles, codecs: Codecs, shards: Shards | None) -> None:
-        assert node.keys is not None
-        assert node.dtype is not None
+    def __init__(self, node: ChunkedNode, files: ArrayFiles, codecs: Codecs, shards: Shards | None) -> None:
         self._files, self._codecs, self._shards = files, codecs, shards
         self._keys = node.keys
         # zarr and what stands in for it ask for blocks of N5 by these
         self._asked = ChunkKeys(node.keys.ndim, "/") if node.format == N5 else node.keys
-        self._fill = to_fill_value((node.document or {}).get("fill_value"), node.dtype)
+        self._fill = to_fill_value(node.document.get("fill_value"), node.dtype)
         document = json.dumps(node.document, sort_keys=True, default=repr)
         self._identity = hashlib.blake2b(document.encode(), digest_size=16).hexdigest()
 
     @classmethod
-    def of(cls, node: Node, files: ArrayFiles) -> ChunkReader | None:
+    def of(cls, node: ChunkedNode, files: ArrayFiles) -> ChunkReader | None:
         """A reader of an array, None where its codecs are not the common ones."""
         codecs = codecs_of(node)
         return None if codecs is None else cls(node, files, *codecs)

@@ -24,10 +24,6 @@ class ChunkWriter:
 
     def __init__(self, files: ArrayFiles, write_empty: bool) -> None:
         node = files.node
-        assert node.shape is not None
-        assert node.chunks is not None
-        assert node.dtype is not None
-        assert node.keys is not None
         self._folder, self._write_empty = Path(files.folder), write_empty
         self._shape, self._chunks, self._dtype, self._keys = node.shape, node.chunks, node.dtype, node.keys
         compressor = served_document(node)["compressor"]
@@ -36,7 +32,7 @@ class ChunkWriter:
     @staticmethod
     def can_write(files: ArrayFiles) -> bool:
         """True for arrays on a disk as this package creates them by default: Zarr v2, 0 where there is no chunk."""
-        document = files.node.document or {}
+        document = files.node.document
         plain = document.get("order") == "C" and not document.get("filters") and document.get("fill_value") == 0
         return files.node.format == 2 and plain and not files.is_remote
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from ..access.remote import RemotePath, StorePath
 from ..access.zip_files import ZipPath
-from ..metadata.documents import Node
+from ..metadata.documents import ChunkedNode
 
 #: How many folders of chunks are looked at; a store with more is known by the first ones.
 FOLDERS = 2000
 DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", "attributes.json")
 
 
-def fingerprint(root: StorePath, node: Node) -> str:
+def fingerprint(root: StorePath, node: ChunkedNode) -> str:
     """A digest of where an array is, its documents and the times at which its folders changed.
 
     Chunks are written beside their place and moved there, which changes the time of their
@@ -40,16 +40,13 @@ def fingerprint(root: StorePath, node: Node) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
-def _chunk_folders(folder: Path, node: Node) -> Iterator[Path]:
-    stored = node.shards or node.chunks
-    if node.shape is None or node.keys is None or not stored:
-        return
+def _chunk_folders(folder: Path, node: ChunkedNode) -> Iterator[Path]:
     if node.keys.prefix and node.keys.separator == "/":
         folder /= node.keys.prefix
     yield folder
     if node.keys.separator != "/":
         return
-    grid = node.keys.in_order([-(-n // c) for n, c in zip(node.shape, stored, strict=True)])
+    grid = node.keys.in_order(node.grid)
     left = FOLDERS
     for depth in range(1, len(grid)):
         for position in itertools.islice(itertools.product(*map(range, grid[:depth])), left):

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import StoreError
 from ..access.chunk_files import find_obstacle, leads_to, scan
 from ..access.remote import RemoteEntry, RemotePath, StorePath
-from ..metadata.documents import Node, error_text, read_node
+from ..metadata.documents import ChunkedNode, error_text, require_unchanged
 from ..metadata.keys import LOOKED_AT, NUMBER, ChunkKeys
 
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -22,7 +22,7 @@ Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 MOST_CHUNKS = 2**19
 
 
-def list_chunks(root: StorePath, node: Node, most: int = MOST_CHUNKS) -> tuple[Indices, int]:
+def list_chunks(root: StorePath, node: ChunkedNode, most: int = MOST_CHUNKS) -> tuple[Indices, int]:
     """Where chunks (shards, where there are any) exist: indices, one row for each, and what they count.
 
     They count boxes of that many chunks along each axis: 1, and 2, 4 and so on where there are more than
@@ -32,7 +32,6 @@ def list_chunks(root: StorePath, node: Node, most: int = MOST_CHUNKS) -> tuple[I
     Raises:
         StoreError: A chunk is there that cannot be read, or the array is not there any more.
     """
-    assert node.shape is not None
     chunks, ndim, factor = _chunks(root, node), len(node.shape), 1
     indices = np.empty((0, ndim), np.int64)
     while True:
@@ -45,20 +44,17 @@ def list_chunks(root: StorePath, node: Node, most: int = MOST_CHUNKS) -> tuple[I
             indices = np.unique(indices, axis=0)
         while len(indices) > most:
             indices, factor = np.unique(indices // 2, axis=0), factor * 2
-    now = read_node(root, node.path)
-    if now is None or now.shape != node.shape or now.chunks != node.chunks:
-        raise StoreError("the array has vanished or changed since it was opened", found=str(root / node.path))
+    require_unchanged(root, node)
     return indices, factor
 
 
-def list_some_chunks(root: StorePath, node: Node, count: int) -> Iterator[tuple[int, ...]]:
+def list_some_chunks(root: StorePath, node: ChunkedNode, count: int) -> Iterator[tuple[int, ...]]:
     """Indices of at most ``count`` chunks that exist. Raises StoreError."""
     return islice(_chunks(root, node), count)
 
 
-def require_readable_chunks(root: StorePath, node: Node) -> None:
+def require_readable_chunks(root: StorePath, node: ChunkedNode) -> None:
     """Raises StoreError if one of the first chunks cannot be read. Looks at names, kinds and permissions alone."""
-    assert node.keys is not None
     if isinstance(root, RemotePath):
         return  # it would take a request for each
     for index in list_some_chunks(root, node, LOOKED_AT):
@@ -67,12 +63,7 @@ def require_readable_chunks(root: StorePath, node: Node) -> None:
             raise StoreError("cannot read a chunk", found=f"{path} may not be read")
 
 
-def _chunks(root: StorePath, node: Node) -> Iterator[tuple[int, ...]]:
-    assert node.keys is not None
-    assert node.shape is not None
-    stored = node.shards or node.chunks
-    assert stored is not None
-    grid = [-(-n // c) for n, c in zip(node.shape, stored, strict=True)]
+def _chunks(root: StorePath, node: ChunkedNode) -> Iterator[tuple[int, ...]]:
     keys, array = node.keys, root / node.path
     folder = keys.folder(array)
     if folder != array:
@@ -80,7 +71,7 @@ def _chunks(root: StorePath, node: Node) -> Iterator[tuple[int, ...]]:
             _require_own_key(keys, array, entry.name)
     for numbers in _below(folder, keys, keys.ndim if keys.separator == "/" else 0, ()):
         index = keys.in_order(numbers) if keys.separator == "/" else numbers
-        if all(i < n for i, n in zip(index, grid, strict=True)):
+        if all(i < n for i, n in zip(index, node.grid, strict=True)):
             yield index
 
 

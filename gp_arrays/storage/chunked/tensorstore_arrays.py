@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 
 from ...errors import StoreError
-from ..metadata.documents import Node
+from ..metadata.documents import ChunkedNode
 
 if TYPE_CHECKING:
     from .array_files import ArrayFiles
@@ -30,16 +30,13 @@ class TensorStoreArray:
     Raises StoreError where TensorStore is not installed, or was used before this process was forked.
     """
 
-    def __init__(self, files: ArrayFiles, node: Node) -> None:
+    def __init__(self, files: ArrayFiles, node: ChunkedNode) -> None:
         if importlib.util.find_spec("tensorstore") is None:
             raise StoreError(
                 f"zarr {zarr.__version__} does not read Zarr v3",
                 found=files.folder,
                 allowed="pip install 'gp_arrays[tensorstore]', or Python 3.12 or newer, where zarr 3 reads it",
             )
-        assert node.shape is not None
-        assert node.dtype is not None
-        assert node.keys is not None
         self._files, self._node, self._keys = files, node, node.keys
         self.shape, self.dtype, self.ndim, self.chunks = node.shape, node.dtype, len(node.shape), node.chunks
 
@@ -69,7 +66,6 @@ class TensorStoreArray:
 
     def _require_deliverable(self, index: tuple[int | slice, ...]) -> None:
         """Raises OSError for a chunk (a shard, where there are any) that is there and that TensorStore takes as absent."""
-        assert self._node.shards is not None
         touched = []
         for part, length in zip(index, self._node.shards, strict=True):
             voxels = range(part.start, part.stop, part.step) if isinstance(part, slice) else [part]

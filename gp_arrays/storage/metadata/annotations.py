@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from ...errors import StoreError
-from .documents import Node
+from .documents import ArrayNode, Node
 
 PATH = ("cellmap", "annotation")
 SEMANTIC, INSTANCE = "semantic_segmentation", "instance_segmentation"
@@ -59,7 +59,7 @@ def class_names(crop: Node, location: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def encoding_of(array: Node, group: Node | None, locations: tuple[str, str]) -> Encoding:
+def encoding_of(array: ArrayNode, group: Node | None, locations: tuple[str, str]) -> Encoding:
     """The encoding of a class's array, from its own metadata, else from those of its group.
 
     The array's own wins: on down-sampling labels can vanish.
@@ -68,7 +68,6 @@ def encoding_of(array: Node, group: Node | None, locations: tuple[str, str]) -> 
     for node, location in zip((array, group), locations, strict=True):
         stated = {} if node is None else annotation(node, location)
         if "annotation_type" in stated:
-            assert array.dtype is not None
             return _encoding(stated["annotation_type"], key, location, array.dtype)
     raise malformed(key, locations[0], None, "an annotation_type of the array, or of the group above it")
 
@@ -100,7 +99,7 @@ def _encoding(value: Any, key: str, location: str, dtype: np.dtype[Any]) -> Enco
     return Encoding(**encoding, instance=kind == INSTANCE)
 
 
-def wholly_unknown(array: Node, encoding: Encoding, location: str) -> bool:
+def wholly_unknown(array: ArrayNode, encoding: Encoding, location: str) -> bool:
     """True if the counts in the metadata of an array say that all its voxels are unknown."""
     counts = annotation(array, location).get("complement_counts")
     if counts is None:
@@ -115,7 +114,6 @@ def wholly_unknown(array: Node, encoding: Encoding, location: str) -> bool:
             raise malformed(f"{key}.{name}", location, count, "meanings that the encoding has")
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise malformed(f"{key}.{name}", location, count, "a number of voxels")
-    assert array.shape is not None
     return counts.get("unknown") == int(np.prod(array.shape, dtype=object))
 
 

@@ -13,7 +13,7 @@ import numcodecs
 import numpy as np
 from numcodecs.compat import ensure_contiguous_ndarray
 
-from .documents import Node
+from .documents import ChunkedNode
 from .keys import N5
 
 Voxels = np.ndarray[Any, Any]
@@ -105,10 +105,8 @@ class Shards:
         return np.frombuffer(data, self.dtype).reshape(*self.grid, 2)
 
 
-def codecs_of(node: Node) -> tuple[Codecs, Shards | None] | None:
+def codecs_of(node: ChunkedNode) -> tuple[Codecs, Shards | None] | None:
     """The codecs of an array, None where zarr has to decode it."""
-    assert node.document is not None
-    assert node.chunks is not None
     try:
         if node.format == 3:
             return _codecs_v3(node)
@@ -138,12 +136,8 @@ def _codecs_v2(document: Mapping[str, Any], chunks: tuple[int, ...], is_n5: bool
     return Codecs(chunks, np.dtype(document["dtype"]), steps, order, in_blosc, _size_of(names))
 
 
-def _codecs_v3(node: Node) -> tuple[Codecs, Shards | None]:
-    document, chunks, dtype = node.document, node.chunks, node.dtype
-    assert document is not None
-    assert chunks is not None
-    assert dtype is not None
-    assert node.shards is not None
+def _codecs_v3(node: ChunkedNode) -> tuple[Codecs, Shards | None]:
+    document, chunks = node.document, node.chunks
     if document.get("storage_transformers"):
         raise OtherCodecError("storage_transformers")
     codecs, shards = document["codecs"], None
@@ -160,7 +154,7 @@ def _codecs_v3(node: Node) -> tuple[Codecs, Shards | None]:
         codecs = options["codecs"]
     (*order, big_endian), steps = _chain(codecs, len(chunks))
     in_blosc, size_of = _name(codecs[-1]).endswith("blosc"), _size_of([_name(codecs[-1])] * len(steps))
-    stored = dtype.newbyteorder(">" if big_endian else "<")
+    stored = node.dtype.newbyteorder(">" if big_endian else "<")
     return Codecs(chunks, stored, steps, tuple(order), in_blosc, size_of), shards
 
 

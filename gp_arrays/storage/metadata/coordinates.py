@@ -18,7 +18,7 @@ from ..access.chunk_files import read_file
 from ..access.remote import StorePath
 from .codecs import OtherCodecError, byte_steps
 from .document_values import to_shape
-from .documents import Node, read_json
+from .documents import ArrayNode, read_json
 from .keys import ChunkKeys, keys_v2, keys_v3
 
 
@@ -30,15 +30,15 @@ class Coordinates:
     attrs: Mapping[str, Any]
 
 
-def dimension_names(node: Node) -> list[str] | None:
+def dimension_names(node: ArrayNode) -> list[str] | None:
     """Names of the axes of an array as xarray gives them, or None."""
-    for names in (node.attrs.get("_ARRAY_DIMENSIONS"), (node.document or {}).get("dimension_names")):
+    for names in (node.attrs.get("_ARRAY_DIMENSIONS"), node.document.get("dimension_names")):
         if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
             return list(names)
     return None
 
 
-def coordinates_beside(root: StorePath, node: Node, name: str, length: int) -> Coordinates | None:
+def coordinates_beside(root: StorePath, node: ArrayNode, name: str, length: int) -> Coordinates | None:
     """The coordinates of an axis, from the array of its name beside another array; None where there are none.
 
     Raises:

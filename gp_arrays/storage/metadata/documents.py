@@ -30,31 +30,51 @@ _LEFT_OF_ARRAY = re.compile(r"\d+(\.\d+)*|c|c(\.\d+)+|\.zattrs")
 
 @attrs.frozen
 class Node:
-    """An array or group of a store, as its metadata document says.
+    """A group or an array of a store, as its metadata document says.
 
     Attributes:
         path: Within the store, without slashes at its ends.
-        format: 2 or 3 of Zarr, or N5.
+        format: 2 or 3 of Zarr, N5, or HDF5.
         attrs: The attributes. Those of N5 that are about axes list x first.
-        shape, dtype, chunks: Of an array; None for a group. Chunks are what a read decodes.
-        shards: What a write touches, where chunks lie in shards; else the chunks.
-        keys: Where its chunks (shards, where there are any) are stored.
-        document: The array's metadata document, as read; of N5, as Zarr v2 would write it.
     """
 
     path: str
     format: int | str
     attrs: Mapping[str, Any]
-    shape: tuple[int, ...] | None = None
-    dtype: np.dtype[Any] | None = None
-    chunks: tuple[int, ...] | None = None
-    shards: tuple[int, ...] | None = None
-    keys: ChunkKeys | None = None
-    document: Mapping[str, Any] | None = None
+
+
+@attrs.frozen
+class ArrayNode(Node):
+    """An array of a store.
+
+    Attributes:
+        shape, dtype: Of its voxels.
+        document: Its metadata document, as read; of N5, as Zarr v2 would write it; empty for HDF5.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    document: Mapping[str, Any]
+
+
+@attrs.frozen
+class ChunkedNode(ArrayNode):
+    """An array of Zarr or N5.
+
+    Attributes:
+        chunks: What a read decodes.
+        shards: What a write touches, where chunks lie in shards; else the chunks.
+        keys: Where its chunks (shards, where there are any) are stored.
+    """
+
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...]
+    keys: ChunkKeys
 
     @property
-    def is_array(self) -> bool:
-        return self.shape is not None
+    def grid(self) -> tuple[int, ...]:
+        """The number of chunks (shards, where there are any) along each axis."""
+        return tuple(-(-n // c) for n, c in zip(self.shape, self.shards, strict=True))
 
 
 def read_json(path: StorePath) -> dict[str, Any] | None:
@@ -130,7 +150,7 @@ def _node_of(name: str, document: dict[str, Any], path: str, folder: StorePath) 
         if document.get("order", "C") not in ("C", "F"):
             raise ValueError(f"order {document['order']!r}")
         keys = ChunkKeys(len(shape), "/", "", N5) if format == N5 else keys_v2(document, folder, len(shape))
-    return Node(path, format, attributes, shape, dtype, chunks, chunks, keys, document)
+    return ChunkedNode(path, format, attributes, shape, dtype, document, chunks, chunks, keys)
 
 
 def _node_v3(document: dict[str, Any], path: str, folder: StorePath) -> Node:
@@ -148,7 +168,7 @@ def _node_v3(document: dict[str, Any], path: str, folder: StorePath) -> Node:
                 chunks = to_chunk_shape(codec["configuration"]["chunk_shape"], shape)
         to_fill_value(document.get("fill_value"), dtype)
         keys = keys_v3(document, len(shape))
-    return Node(path, 3, attributes, shape, dtype, chunks, shards, keys, document)
+    return ChunkedNode(path, 3, attributes, shape, dtype, document, chunks, shards, keys)
 
 
 @contextlib.contextmanager
@@ -160,6 +180,16 @@ def _well_formed(document: StorePath) -> Iterator[None]:
     except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, OverflowError) as error:
         text = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise StoreError("metadata of the array is malformed", found=f"{text} in {document}") from None
+
+
+def require_unchanged(root: StorePath, node: ChunkedNode) -> ChunkedNode:
+    """An array as its metadata are now. Raises StoreError if it is gone, or has another shape, dtype or chunks."""
+    now = read_node(root, node.path)
+    if not isinstance(now, ChunkedNode):
+        raise StoreError("the array has vanished since it was opened", found=f"{root}/{node.path}")
+    if (now.shape, now.dtype, now.chunks, now.shards) != (node.shape, node.dtype, node.chunks, node.shards):
+        raise StoreError("the array has changed since it was opened", found=f"{root}/{node.path}")
+    return now
 
 
 def require_on_disk(path: Path) -> None:
@@ -216,7 +246,7 @@ def what_is_there(root: StorePath, dataset: str) -> str | None:
     node = read_node(root, dataset)
     folder = root / dataset
     if node is not None:
-        return "array" if node.is_array else "group"
+        return "array" if isinstance(node, ArrayNode) else "group"
     names: list[str] = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), scan(folder) as entries:
         names = [entry.name for entry in entries]
@@ -282,5 +312,5 @@ def ancestors(root: StorePath, path: str) -> Iterator[tuple[Node, str]]:
     parts = path.split("/") if path else []
     for i in range(len(parts) - 1, -1, -1):
         node = read_node(root, "/".join(parts[:i]))
-        if node is not None and not node.is_array:
+        if node is not None and not isinstance(node, ArrayNode):
             yield node, "/".join(parts[i:])

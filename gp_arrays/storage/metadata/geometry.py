@@ -18,7 +18,7 @@ from .dialects.lengths import Lengths, lengths_of
 from .dialects.reading import AS_STORED, X_FIRST, Described, Dialect, Level, Reading
 from .dialects.unknown import unknown_offsets, unknown_sizes, unknown_units
 from .dialects.xarray_ import PACKED
-from .documents import Node, datasets, find_node
+from .documents import ArrayNode, ChunkedNode, datasets, find_node
 from .keys import N5
 from .pyramids import level_of_size, pyramid_at
 
@@ -67,7 +67,7 @@ class Geometry:
     assumed: tuple[str, ...] = ()
 
 
-def read_geometry(root: StorePath, node: Node, override: Override | None = None) -> Geometry:
+def read_geometry(root: StorePath, node: ArrayNode, override: Override | None = None) -> Geometry:
     """The geometry of an array, from its attributes, the groups above it and the files beside it.
 
     Args:
@@ -79,7 +79,6 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
         StoreError: Metadata that are malformed, contradict each other or are not understood.
         TreeError: Axes of the user that do not fit the array.
     """
-    assert node.shape is not None
     override = override or Override()
     location, problems = f"{root}/{node.path}", list[StoreError]()
     described = Described.of(root, node)
@@ -127,7 +126,9 @@ def read_geometry(root: StorePath, node: Node, override: Override | None = None)
     )
 
 
-def find_array(root: StorePath, dataset: str, scale: int | VoxelSize | None, unit: str, override: Override) -> Node:
+def find_array(
+    root: StorePath, dataset: str, scale: int | VoxelSize | None, unit: str, override: Override
+) -> ChunkedNode:
     """The array at a path, or the level of the pyramid there.
 
     Args:
@@ -143,16 +144,18 @@ def find_array(root: StorePath, dataset: str, scale: int | VoxelSize | None, uni
     pyramid = pyramid_at(root, dataset)
     if pyramid is None:
         node = find_node(root, dataset)
-        if not node.is_array:
+        if not isinstance(node, ChunkedNode):
             inside = [path for path in datasets(root) if not dataset or path.startswith(f"{dataset}/")]
             raise StoreError("a group, not an array", f"{dataset!r} in {root}", ", ".join(inside[:8]) or None)
         if scale not in (None, 0):
             raise StoreError("scale picks a level of a pyramid", f"{dataset!r} is an array", "a multiscale group")
         return node
-    levels = [find_node(root, f"{dataset}/{level}".strip("/")) for level in pyramid.levels]
-    group = next((level for level in levels if not level.is_array), None)
-    if group is not None:
-        raise StoreError("a level of the pyramid is a group, not an array", found=f"{root}/{group.path}")
+    levels = list[ChunkedNode]()
+    for path in pyramid.levels:
+        level = find_node(root, f"{dataset}/{path}".strip("/"))
+        if not isinstance(level, ChunkedNode):
+            raise StoreError("a level of the pyramid is a group, not an array", found=f"{root}/{level.path}")
+        levels.append(level)
     number = scale or 0
     if isinstance(number, VoxelSize):
         sizes = [read_geometry(root, level, override).voxel_size for level in levels]

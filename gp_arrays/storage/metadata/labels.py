@@ -10,14 +10,14 @@ from ...errors import StoreError
 from ..access.remote import StorePath
 from .axes import NONSPATIAL
 from .coordinates import coordinates_beside, dimension_names
-from .documents import Node, ancestors
+from .documents import ArrayNode, ancestors
 from .pyramids import level_paths, multiscales_of
 
 _LABEL_PATH = re.compile(r"(^|[/_.\-])labels?([/_.\-]|$)")
 _LABEL_KEYS = ("labels", "image-label", "annotation_type")
 
 
-def declared_labels(root: StorePath, node: Node) -> bool:
+def declared_labels(root: StorePath, node: ArrayNode) -> bool:
     """True if the metadata say that an array holds labels."""
     if _LABEL_PATH.search(node.path.lower()):
         return True
@@ -37,7 +37,7 @@ def declared_labels(root: StorePath, node: Node) -> bool:
     return False
 
 
-def channel_names(root: StorePath, node: Node) -> tuple[str, ...] | None:
+def channel_names(root: StorePath, node: ArrayNode) -> tuple[str, ...] | None:
     """Names of the channels of an array as they are stated, or None.
 
     They are in its own attributes, in ``omero`` beside its pyramid, or in an array beside it that is named as its
@@ -49,7 +49,7 @@ def channel_names(root: StorePath, node: Node) -> tuple[str, ...] | None:
     return None
 
 
-def _names_in_omero(root: StorePath, node: Node) -> list[Any] | None:
+def _names_in_omero(root: StorePath, node: ArrayNode) -> list[Any] | None:
     for group, below in ancestors(root, node.path):
         if any(below in level_paths(image) for image in multiscales_of(group)):
             ome = group.attrs.get("ome")
@@ -60,8 +60,8 @@ def _names_in_omero(root: StorePath, node: Node) -> list[Any] | None:
     return None
 
 
-def _names_along_axis(root: StorePath, node: Node) -> list[Any] | None:
-    for name, length in zip(dimension_names(node) or (), node.shape or (), strict=False):
+def _names_along_axis(root: StorePath, node: ArrayNode) -> list[Any] | None:
+    for name, length in zip(dimension_names(node) or (), node.shape, strict=False):
         if NONSPATIAL.get(name.lower()) == "c":
             try:
                 coordinates = coordinates_beside(root, node, name, length)

@@ -14,7 +14,7 @@ from ...errors import StoreError, quoted
 from ...model.fields import VoxelSize
 from ...units import Quantity, decimal_text
 from ..access.remote import StorePath
-from .documents import Node, ancestors, read_node
+from .documents import ArrayNode, Node, ancestors, read_node
 
 #: How the levels of a pyramid are named where no metadata list them.
 LEVEL = re.compile(r"s(\d+)")
@@ -57,7 +57,7 @@ def pyramid_at(root: StorePath, path: str) -> Pyramid | None:
     Where no attributes list them, the arrays ``s0``, ``s1`` and so on are levels, each smaller than the last.
     """
     group = read_node(root, path)
-    if group is not None and group.is_array:
+    if isinstance(group, ArrayNode):
         return None
     images = multiscales_of(group) if group is not None else ()
     levels = level_paths(images[0]) if images else list(_numbered(root, path))
@@ -83,7 +83,7 @@ def _numbered(root: StorePath, group: str) -> Iterator[str]:
     finer: tuple[int, ...] | None = None
     for number in itertools.count():
         node = read_node(root, f"{group}/s{number}".strip("/"))
-        if node is None or node.shape is None:
+        if not isinstance(node, ArrayNode):
             return
         if finer is not None and (len(finer) != len(node.shape) or not _is_smaller(node.shape, finer)):
             return

@@ -19,9 +19,7 @@ def _funlib(described: Described) -> Reading | None:
     values = [[Quantity.parse(size).value for size in each] for each in sizes.values()]
     if len(values) == 2 and not _same(*values):
         raise ValueError(" contradicts ".join(f"{key} {value}" for key, value in sizes.items()))
-    names = first_text_list(
-        *(_letters(own.get(key)) for key in NAMES), (described.node.document or {}).get("dimension_names")
-    )
+    names = first_text_list(*(_letters(own.get(key)) for key in NAMES), described.node.document.get("dimension_names"))
     size, offset = next(iter(sizes.values()), None), own.get("offset")
     levels = [] if size is None and offset is None else [Level(size, offset)]
     if not levels and names is None:

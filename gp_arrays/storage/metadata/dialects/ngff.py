@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from ....units import Quantity
-from ..documents import read_node
+from ..documents import ArrayNode, read_node
 from ..pyramids import LEVEL, level_paths, multiscales_of
 from .reading import CENTRE_OF_LEVELS, Described, Dialect, Level, Reading
 
@@ -76,7 +76,7 @@ def _without_transformations(described: Described) -> Reading | None:
         return None
     group = next(group for group, below in described.groups if image in multiscales_of(group))
     finest = read_node(described.root, f"{group.path}/{level_paths(image)[0]}".strip("/"))
-    shape = described.shape if finest is None or finest.shape is None else finest.shape
+    shape = finest.shape if isinstance(finest, ArrayNode) else described.shape
     factors = [max(1, round(a / b)) if b else 1 for a, b in zip(shape, described.shape, strict=True)]
     names = image.get("axes") or list(AXES[-len(shape) :])
     return Reading(names, levels=[Level(factors)], squeeze=True, relative=True)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from ...access.remote import StorePath
-from ..documents import Node, ancestors
+from ..documents import ArrayNode, Node, ancestors
 
 #: What the positions of a dialect mark: the corner of the first voxel, its centre, or its corner at the finest
 #: level of a pyramid and centres at the others.
@@ -26,17 +26,16 @@ class Described:
     """
 
     root: StorePath
-    node: Node
+    node: ArrayNode
     attrs: Mapping[str, Any]
     groups: Sequence[tuple[Node, str]]
 
     @classmethod
-    def of(cls, root: StorePath, node: Node) -> Described:
+    def of(cls, root: StorePath, node: ArrayNode) -> Described:
         return cls(root, node, node.attrs, tuple(ancestors(root, node.path)))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        assert self.node.shape is not None
         return self.node.shape
 
     def without(self, keys: Sequence[str]) -> Described:
