@@ -32,8 +32,8 @@ from typing import Any
 #: recorded that it left, that a block may take beyond its timeout, and that a worker may take to end once it has left.
 LOOK, ASKED, LATE, GRACE, LEAVE = 0.2, 3.0, 5.0, 3.0, 10.0
 
-#: Seconds until launchers are killed after they were asked to end, which normally takes them less.
-PATIENCE = 6.0
+#: Seconds until launchers are killed after they were asked to end. They need four, and more on a busy machine.
+PATIENCE = 20.0
 
 #: The layout of a record in a journal, and two kinds of records; ``storage.journal`` writes them.
 RECORD = struct.Struct("<QII")
