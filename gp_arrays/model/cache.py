@@ -7,6 +7,7 @@ all that are forked from it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 import os
 import threading
@@ -231,16 +232,17 @@ def total_bytes() -> int:
         return _own_bytes
     text = os.environ.get(VARIABLE)
     if text is None:
-        return min(MOST, int(_memory() * SHARE))
+        return min(MOST, int(_memory(MEMORY_LIMITS) * SHARE))
     if not (text.strip().isascii() and text.strip().isdigit()):
         raise ConfigError(f"{VARIABLE} is not a number of bytes", found=quoted(text), allowed="0 or more")
     return int(text)
 
 
-def _memory() -> int:
-    """The bytes of memory of the machine, or of the container."""
+@functools.cache  # to ask costs a tenth of a millisecond, and each chunk that is added needs it
+def _memory(limits: tuple[str, ...]) -> int:
+    """The bytes of memory of the machine, or of the container, as files say that have its limits."""
     sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in MEMORY_LIMITS:
+    for path in limits:
         with contextlib.suppress(OSError, ValueError):  # it is not there, or says "max"
             sizes.append(int(Path(path).read_text(encoding="ascii")))
     return min(sizes)

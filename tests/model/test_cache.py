@@ -170,7 +170,7 @@ def test_a_container_has_less_memory_than_the_machine(monkeypatch: pytest.Monkey
     monkeypatch.delenv(cache.VARIABLE, raising=False)
     (tmp_path / "limit").write_text("8000000\n")
     (tmp_path / "none").write_text("max\n")
-    monkeypatch.setattr(cache, "MEMORY_LIMITS", [str(tmp_path / name) for name in ("none", "limit", "absent")])
+    monkeypatch.setattr(cache, "MEMORY_LIMITS", tuple(str(tmp_path / name) for name in ("none", "limit", "absent")))
     assert total_bytes() == 1_000_000
 
 

@@ -25,7 +25,7 @@ from gp_arrays.sources.zarr_opened import ZarrOpened
 from gp_arrays.storage.access.stamps import REMOTE_STAMPS
 from gp_arrays.storage.metadata.codecs import Codecs, codecs_of
 from gp_arrays.storage.metadata.documents import read_node
-from gp_arrays.testing import read_in_fork
+from gp_arrays.testing import digest, read_in_fork
 
 SHAPE, CHUNKS = (9, 14, 11), (4, 8, 5)
 ABSENT = (1, 0, 2)
@@ -279,6 +279,20 @@ def test_a_chunk_is_decoded_once(folder: Path, decoded: list[int]) -> None:
     with mock.patch.dict(os.environ, GP_ARRAYS_CACHE_BYTES="0"):
         array[0:5, 0:9, 0:6]
     assert len(decoded) == 3 * 2 * 3 - 1 + 8
+
+
+@pytest.mark.parametrize("cache_bytes", ["0", "100000000"])
+def test_chunks_larger_than_a_huge_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_bytes: str) -> None:
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", cache_bytes)
+    roi = gpa.Roi((0, 0, 0), (200, 200, 200))
+    chunks = (100, 150, 199)  # 3 MB less some pages
+    written = gpa.create_zarr(tmp_path / "a.zarr", "a", roi, (1, 1, 1), "uint8", chunks=chunks, compressor="zstd")
+    voxels = np.random.default_rng(0).integers(0, 256, (25, 25, 25), np.uint8).repeat(8, 0).repeat(8, 1).repeat(8, 2)
+    written[:] = voxels
+    array = gpa.open_zarr(tmp_path / "a.zarr", "a")
+    for _ in range(2):
+        np.testing.assert_array_equal(array[:], voxels)
+        assert read_in_fork(array) == digest(voxels)
 
 
 def test_a_chunk_that_changed_on_disk_is_read_again(folder: Path, decoded: list[int]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
+import mmap
 import threading
 from collections.abc import Callable, Hashable, Sequence
 
@@ -25,6 +27,7 @@ from .parts import NO_CHUNK, Part, Position, Voxels, parts_of
 FEW_BYTES = 2**22
 #: Codecs decode a tenth faster into memory at a multiple of so many bytes.
 ALIGNED = 64
+HUGE_PAGE = 2**21
 
 
 class BrokenChunkError(Exception):
@@ -54,10 +57,22 @@ class Request:
         """Memory to decode a chunk into, the same for all chunks of a thread: new memory costs as much as decoding."""
         thread = threading.get_ident()
         if thread not in self._memories:
-            memory = np.empty(nbytes + ALIGNED, np.uint8)
-            begin = -memory.ctypes.data % ALIGNED
-            self._memories[thread] = memory[begin : begin + nbytes]
+            self._memories[thread] = new_memory(nbytes)
         return self._memories[thread]
+
+
+def new_memory(nbytes: int) -> Voxels:
+    """Memory to decode a chunk into, in huge pages where it is as large: the system takes longer to give small ones."""
+    if nbytes < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        memory = np.empty(nbytes + ALIGNED, np.uint8)
+        begin = -memory.ctypes.data % ALIGNED
+    else:
+        pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory = np.frombuffer(pages, np.uint8)
+        begin = -memory.ctypes.data % HUGE_PAGE
+        with contextlib.suppress(OSError):  # a system may have none
+            pages.madvise(mmap.MADV_HUGEPAGE, begin, nbytes // HUGE_PAGE * HUGE_PAGE)
+    return memory[begin : begin + nbytes]
 
 
 class ChunkReader:
@@ -134,12 +149,12 @@ class ChunkReader:
             raise BrokenChunkError(self._file_of(part.position)) from error
 
     def _decoded(self, position: Position, request: Request, memory: Voxels | None = None) -> Voxels:
-        """The voxels of a chunk, in ``memory`` where it is given and the codec can; NO_CHUNK for an absent one."""
+        """The voxels of a chunk, in ``memory``, by default new one, where the codec can; NO_CHUNK for an absent one."""
         data = self._bytes_of(position, request)
         if data is None:
             return NO_CHUNK
         with request.decoding:
-            return self._codecs.decode(data, memory)
+            return self._codecs.decode(data, new_memory(self._codecs.nbytes) if memory is None else memory)
 
     def _bytes_of(self, position: Position, request: Request) -> bytes | None:
         if self._shards is None:
