@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
-from bench_reading import DATASETS, FIRST
-from cases import cases
+from cases import stored_cases
 from dacapo.experiments.datasplits.datasets import arrays as dacapo
-from timing import Comparison, Settings
+from timing import RUNS, Comparison, Settings
 
 import gp_arrays as gpa
 from gp_arrays.model.cache import CACHE
@@ -38,28 +37,26 @@ def translated(value: Any) -> Any:
 
 
 def comparisons(settings: Settings) -> Iterator[Comparison]:
-    grey, ids = (gpa.ZarrArrayConfig(name, settings.store, dataset) for name, dataset in DATASETS.items())
-    raw = grey.array()
+    logging.getLogger("gp_arrays").setLevel(logging.ERROR)  # that these ids have no metadata is known
+    gpa.set_cache_bytes(2**31)
     for size in (64,) if settings.short else (64, 192):
-        roi = gpa.Roi(raw.roi.begin + raw.voxel_size * FIRST, raw.voxel_size * size)
-        known = np.unique(ids.array()[roi])
-        for case in cases(grey, ids, roi, known[known != 0].tolist()):
+        for case, region in stored_cases(settings.store, size):
             try:
                 config = translated(case.config)
             except AttributeError:
                 continue
-            if isinstance(case.config, gpa.MissingAnnotationsMaskConfig):
-                continue  # DaCapo's reads metadata that these labels do not have
+            if getattr(case.config, "downsample_by", None) == "mode":
+                continue  # DaCapo's would take the nearest voxels
             array, theirs = case.config.array(), config.array_type(config)
-            region = gpa.Roi(roi.begin, roi.shape * int(case.part * 4) / 4)
-            yield Comparison(
-                "DaCapo's array types, cold",
-                f"{case.name}, {size}^3",
-                "DaCapo",
-                # its voxels differ in places, so these are not compared
-                lambda array=array, region=region: array[region].nbytes,
-                lambda theirs=theirs, region=region: theirs[region].nbytes,
-                bar=1,
-                prepare=CACHE.clear,
-                runs=5,
-            )
+            for state, prepare in (("cold", CACHE.clear), ("warm", None)):
+                yield Comparison(
+                    f"DaCapo's array types, {state}",
+                    f"{case.name}, {size}^3",
+                    "DaCapo",
+                    # its voxels differ in places, so these are not compared
+                    lambda array=array, region=region: array[region].nbytes,
+                    lambda theirs=theirs, region=region: theirs[region].nbytes,
+                    bar=1,
+                    prepare=prepare,
+                    runs=RUNS if size == 64 else 3,
+                )

@@ -6,9 +6,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from bench_reading import DATASETS, FIRST
-from cases import Case, cases
+from cases import Case, stored_cases
 from timing import Comparison, Settings, in_new_process
 
 import gp_arrays as gpa
@@ -28,10 +26,7 @@ TYPES = (
 
 
 def case_of(store: str, size: int, name: str) -> tuple[Case, gpa.Roi]:
-    grey, ids = (gpa.ZarrArrayConfig(name, store, dataset) for name, dataset in DATASETS.items())
-    raw = grey.array()
-    roi = gpa.Roi(raw.roi.begin + raw.voxel_size * FIRST, raw.voxel_size * size)
-    return next(case for case in cases(grey, ids, roi, list(range(1, 9))) if case.name == name), roi
+    return next((case, region) for case, region in stored_cases(store, size) if case.name == name)
 
 
 def peak(store: str, name: str) -> float:
@@ -39,11 +34,11 @@ def peak(store: str, name: str) -> float:
     gpa.set_cache_bytes(0)
     case, small = case_of(store, 16, name)
     case.config.array()[small]
-    case, roi = case_of(store, SIZE, name)
+    case, region = case_of(store, SIZE, name)
     array = case.config.array()
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
-    array[gpa.Roi(roi.begin, roi.shape * int(case.part * 4) / 4)]
+    array[region]
     return memory("VmHWM") - before
 
 
@@ -55,11 +50,9 @@ def memory(name: str) -> float:
 
 def input_and_output(store: str, name: str) -> float:
     """MiB of the voxels that a read takes from its source and of those that it returns."""
-    case, roi = case_of(store, SIZE, name)
-    array = case.config.array()
-    dtype = np.dtype("uint64" if case.source == "ids" else "uint8")
-    shape = array[gpa.Roi(roi.begin, roi.shape * int(case.part * 4) / 4)].nbytes
-    return float(dtype.itemsize * (SIZE * case.part) ** 3 + shape) / 2**20
+    case, region = case_of(store, SIZE, name)
+    itemsize = 8 if case.source == "ids" else 1
+    return float(itemsize * (SIZE * case.part) ** 3 + case.config.array()[region].nbytes) / 2**20
 
 
 def comparisons(settings: Settings) -> Iterator[Comparison]:

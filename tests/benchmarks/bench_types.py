@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 from bench_reading import BARS, DATASETS, FIRST
-from cases import Case, cases
+from cases import Case, stored_cases
 from timing import RUNS, Comparison, Settings, medians
 
 import gp_arrays as gpa
@@ -24,21 +24,12 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
     gpa.set_cache_bytes(2**31)
     logging.getLogger("gp_arrays").setLevel(logging.ERROR)  # that these ids have no metadata is known
     for size in (64,) if settings.short else (64, 192):
-        yield from of_size(settings.store, size)
+        for case, region in stored_cases(settings.store, size):
+            yield from of_case(case, settings.store, region, size)
 
 
-def of_size(store: str, size: int) -> Iterator[Comparison]:
-    grey, ids = (gpa.ZarrArrayConfig(name, store, dataset) for name, dataset in DATASETS.items())
-    raw = grey.array()
-    roi = gpa.Roi(raw.roi.begin + raw.voxel_size * FIRST, raw.voxel_size * size)
-    known = np.unique(ids.array()[roi])
-    for case in cases(grey, ids, roi, known[known != 0].tolist()):
-        yield from of_case(case, store, roi, size)
-
-
-def of_case(case: Case, store: str, roi: gpa.Roi, size: int) -> Iterator[Comparison]:
+def of_case(case: Case, store: str, region: gpa.Roi, size: int) -> Iterator[Comparison]:
     array = case.config.array()
-    region = gpa.Roi(roi.begin, roi.shape * int(case.part * 4) / 4)
     length = int(size * case.part)
     box = (slice(FIRST, FIRST + length),) * 3
     plain = {name: zarr.open(store, mode="r")[dataset] for name, dataset in DATASETS.items()}.get(case.source)

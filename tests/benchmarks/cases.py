@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from bench_reading import DATASETS, FIRST
 from scipy import ndimage
 
 import gp_arrays as gpa
@@ -236,6 +237,16 @@ def cases(grey: gpa.ArrayConfig, ids: gpa.ArrayConfig, roi: gpa.Roi, known: list
         equal=False,
     )
     yield Case("LSD", gpa.LSDArrayConfig("l", ids, 4 * int(voxel[0])), "ids", described_by_hand, equal=False, part=0.25)
+
+
+def stored_cases(store: str, size: int) -> Iterator[tuple[Case, gpa.Roi]]:
+    """The cases over a Zarr store, with the region that is read of each."""
+    grey, ids = (gpa.ZarrArrayConfig(name, store, dataset) for name, dataset in DATASETS.items())
+    raw = grey.array()
+    roi = gpa.Roi(raw.roi.begin + raw.voxel_size * FIRST, raw.voxel_size * size)
+    known = np.unique(ids.array()[roi])
+    for case in cases(grey, ids, roi, known[known != 0].tolist()):
+        yield case, gpa.Roi(roi.begin, roi.shape * int(case.part * 4) / 4)
 
 
 def coarsened(data: Any) -> Any:
