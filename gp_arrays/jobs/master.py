@@ -67,8 +67,6 @@ class Run:
         self.lost = 0
         #: The blocks that the run was to do, by pass.
         self.ready: dict[str, Grid] = {}
-        #: How the names of the journals begin whose scheduler broke down.
-        self._broken: list[str] = []
         self._rounds = 0
         #: How many blocks of the pass were done at the last look, and how many had failed then.
         self._done = self._failed = 0
@@ -97,7 +95,7 @@ class Run:
 
     def records(self, pass_: Pass) -> Records:
         """What the workers of this run have recorded of a pass."""
-        return Records.read(self.state, pass_, self.id, self._broken)
+        return Records.read(self.state, pass_, self.id)
 
     def _work_on(self, pass_: Pass) -> None:
         retries = self.crew.limits.retries
@@ -112,7 +110,6 @@ class Run:
                 return
             outcome = self._schedule(pass_, np.flatnonzero(todo))
             if outcome is None:
-                self._broken.append(self._journals)
                 logger.warning("daisy's scheduler broke down, see %s; another one continues", self.logs)
             settled, records = records.settled(retries).sum(), self.records(pass_)
             in_vain = 0 if records.settled(retries).sum() > settled else in_vain + 1
@@ -155,7 +152,9 @@ class Run:
 
     def _host_scheduler(self, pass_: Pass, todo: Grid) -> dict[str, Any] | None:
         """Have a scheduler do the blocks of the run that was announced, until it ends or has nothing more to wait for."""
-        scheduler = Scheduler(self.state.folder, self.logs / "scheduler.log")
+        log = self.logs / "scheduler.log"
+        with writing(log), log.open("ab") as messages:
+            scheduler = Scheduler(self.state.folder, messages)
         ended = False
         try:
             ended = self._watch(scheduler, pass_, todo)

@@ -26,11 +26,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-#: Seconds between looks, from asking a command to end to ending it, until a worker whose command has returned must have
-#: recorded that it left, that a block may take beyond its timeout, and that a worker may take to end once it has left.
-LOOK, ASKED, LATE, GRACE, LEAVE = 0.2, 3.0, 5.0, 3.0, 10.0
+#: Seconds between two looks at a process or a file.
+LOOK = 0.2
+#: Seconds from asking a command to end until it is killed.
+ASKED = 3.0
+#: Seconds that a block may take longer than its timeout, because the journal may be on a slow disk.
+GRACE = 3.0
+#: Seconds that a worker may take to end after its last block.
+LEAVE = 10.0
 
 #: Seconds until launchers are killed after they were asked to end. They need four, and more on a busy machine.
 PATIENCE = 20.0
@@ -60,26 +65,23 @@ class Scheduler:
     """The process of a scheduler.
 
     Args:
-        state: The state folder, which tells what there is to do.
-        log: The file for what the scheduler prints.
+        state: The state folder, which describes the run.
+        messages: The file for what the scheduler prints.
     """
 
-    def __init__(self, state: Path, log: Path) -> None:
-        # the scheduler and its launchers hold one end of this pipe, and nobody else: once they are gone, it is closed
+    def __init__(self, state: Path, messages: BinaryIO) -> None:
+        # only the scheduler and its launchers hold one end of this pipe: it is closed once they have all ended
         self._gone, write_end = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__, "schedule", str(state)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=messages,
             # a Ctrl-C in the terminal is for the master to handle
             start_new_session=True,
             pass_fds=(write_end,),
         )
         os.close(write_end)
-        # not the file itself: a full disk would end the scheduler at its next message
-        self._keeper = threading.Thread(target=_keep_messages, args=(self._process.stderr, log), daemon=True)
-        self._keeper.start()
 
     def wait(self, seconds: float) -> bool:
         """True if the scheduler has ended, for which so long is waited."""
@@ -100,16 +102,8 @@ class Scheduler:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             os.close(self._gone)
-            self._keeper.join(PATIENCE)
             lines = process.stdout.read().decode(errors="replace").splitlines()
         return json.loads(lines[-1]) if process.returncode == 0 and lines else None
-
-
-def _keep_messages(messages: Any, log: Path) -> None:
-    """Copy to a file what comes through a pipe, as far as there is space."""
-    while data := messages.read1(1 << 16):
-        with contextlib.suppress(OSError), log.open("ab", buffering=0) as file:
-            file.write(data)
 
 
 def schedule(state: str) -> None:
@@ -206,12 +200,7 @@ def launch(state: str, scheduler: str) -> int:
     if code:
         # a worker that is frozen outlives the shell that was asked to end
         end(process.pid)
-    late = time.monotonic() + (0 if code or terminated.is_set() else LATE)
-    while last_record(journal) != LEFT:
-        if time.monotonic() >= late:
-            break
-        time.sleep(LOOK)
-    else:
+    if last_record(journal) == LEFT:
         return 0
     if not code and not terminated.is_set():
         print(f"the worker command returned before its worker had ended; {REMEDY}", file=sys.stderr)

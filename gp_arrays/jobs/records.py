@@ -57,21 +57,12 @@ class Records:
     last: Mapping[str, int]
 
     @classmethod
-    def read(cls, state: State, pass_: Pass, run: str, broken: Sequence[str] = ()) -> Records:
-        """Read the journals of a run.
-
-        Args:
-            state: Of the job.
-            pass_: The pass.
-            run: How the names of the journals begin.
-            broken: How the names of journals begin whose starts do not count: a scheduler that broke down
-                interrupted their workers, which is no fault of a block.
-        """
+    def read(cls, state: State, pass_: Pass, run: str) -> Records:
+        """Read the journals of a pass whose names begin with the id of a run."""
         journals = read_journals(state.folder, pass_.name, run)
         all_records = np.concatenate([np.zeros(0, RECORDS), *journals.values()])
-        counted = [records for name, records in journals.items() if not name.startswith(tuple(broken))]
         return cls(
-            blocks_with(np.concatenate([np.zeros(0, RECORDS), *counted]), STARTED, pass_.count),
+            blocks_with(all_records, STARTED, pass_.count),
             blocks_with(all_records, FAILED, pass_.count),
             blocks_with(all_records, DONE, pass_.count),
             {name: int(records["kind"][-1]) if len(records) else 0 for name, records in journals.items()},

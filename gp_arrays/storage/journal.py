@@ -7,7 +7,6 @@ one bitmap for each pass. This module lies below the sources, so that an unfinis
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import socket
@@ -20,7 +19,6 @@ import attrs
 import numpy as np
 
 from ..errors import StoreError
-from .access.files import reserve_file
 from .access.remote import RemotePath, StorePath
 from .metadata.documents import ArrayNode, Node, read_json, read_node
 
@@ -28,8 +26,6 @@ from .metadata.documents import ArrayNode, Node, read_json, read_node
 STARTED, DONE, FAILED, LEFT = 1, 2, 3, 4
 RECORD = struct.Struct("<QII")
 RECORDS: Any = np.dtype([("block", "<u8"), ("kind", "<u4"), ("check", "<u4")])
-#: Bytes of a journal that are reserved when it is created, so that running blocks can be recorded on a full disk.
-RESERVED = 256 * RECORD.size
 
 JOURNALS = "journals"
 #: Folders of bitmaps in a state: blocks whose voxels are on disk for sure, and blocks that need no work.
@@ -55,8 +51,6 @@ class Journal:
     """The journal of one worker, to be written. Raises OSError where the disk has no space for a record."""
 
     def __init__(self, path: Path) -> None:
-        with contextlib.suppress(StoreError):
-            reserve_file(path, RESERVED)
         self._file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
         self._end = 0
 

@@ -112,7 +112,7 @@ def test_the_disk_of_the_state_fills_while_blocks_are_done(small_disk, raw, tmp_
         output, errors = started.communicate(timeout=180)
     finally:
         started.kill()
-    # journals have space of their own from the start
+    # records are so small that they fit into the last page of a journal
     assert (started.returncode, output) == (0, "8 8\n"), errors
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "b")[:], data)
     assert done_of(small_disk / "state/out.zarr.gp_arrays/b", "b", (2, 2, 2)).all()

@@ -192,8 +192,8 @@ def launched(tmp_path):
 @pytest.mark.parametrize(
     ("records", "command", "code", "message"),
     [
-        pytest.param([], "true {worker}", 1, "returned before its worker had ended", marks=pytest.mark.slow),
-        pytest.param([STARTED, DONE], "true {worker}", 1, "sbatch --wait", marks=pytest.mark.slow),
+        ([], "true {worker}", 1, "returned before its worker had ended"),
+        ([STARTED, DONE], "true {worker}", 1, "sbatch --wait"),
         ([STARTED, DONE, LEFT], "true {worker}", 0, ""),
         # what comes after a worker has left is no worker that was lost
         ([LEFT], "exit 3; {worker}", 0, ""),

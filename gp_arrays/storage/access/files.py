@@ -1,9 +1,8 @@
-"""Files that are written completely or not at all, files that must not change, and disk space that is reserved."""
+"""Files that are written completely or not at all, and files that must not change."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import uuid
@@ -64,24 +63,6 @@ def _force_entries(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def reserve_file(path: Path, size: int) -> None:
-    """Create a file of zeros and reserve its space on the disk, so that writing to it later cannot fail for lack of space.
-
-    Raises StoreError if there is not enough space.
-    """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.truncate(size)
-            try:
-                os.posix_fallocate(file.fileno(), 0, max(size, 1))
-            except OSError as error:
-                # not every file system can reserve space
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                    path.unlink()
-                    raise
 
 
 @attrs.frozen
