@@ -6,15 +6,17 @@ import math
 import random
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 
 from ..errors import StoreError
 from ..model.evaluate import make_tasks
 from ..model.meta import Region
-from ..model.plan import compile_plan
+from ..model.plan import Plan, compile_plan
 from ..storage.chunked.array_files import DOCUMENTS
 from .document import Work
 from .geometry import BASE_MEMORY, Output, Pass, block_bytes
@@ -28,51 +30,63 @@ from .schedule import Schedule
 MEASURED, SECONDS = 12, 10.0
 
 
+@attrs.frozen
+class Rate:
+    """What a pass costs for each byte of voxels that it writes.
+
+    Attributes:
+        seconds: Of one worker.
+        read: Bytes of voxels that are read.
+        stored: Bytes on disk; None if the trial could not write any.
+    """
+
+    seconds: float
+    read: float
+    stored: float | None
+
+
 def estimate(prepared: Prepared, schedule: Schedule, workers: int, seed: int = 0) -> Cost:
     """What a job would cost, from its plan and a few blocks that are computed and written to a temporary folder."""
     choice = random.Random(seed)
-    read = memory = 0
-    seconds = 0.0
-    written: dict[str, int] = {}
+    rates: dict[str, Rate] = {}
+    sizes: dict[str, int] = {}
+    memory = 0
     with tempfile.TemporaryDirectory(prefix="gp_arrays-") as folder:
         trial = Trial(prepared, Path(folder))
         for pass_ in prepared.job.passes:
             missing = schedule.missing(pass_.name)
             if not missing.any():
                 continue
-            sizes = {output.dataset: written_bytes(pass_, output, missing) for output in pass_.outputs}
-            size = sum(sizes.values())
+            sizes[pass_.name] = sum(written_bytes(pass_, output, missing) for output in pass_.outputs)
             if pass_.level is None:
                 numbers = np.flatnonzero(missing)
-                some = choice.sample(range(numbers.size), min(MEASURED, numbers.size))
-                rate, reads = trial.measure(pass_, numbers[some].tolist())
+                sample = choice.sample(range(numbers.size), min(MEASURED, numbers.size))
+                rates[pass_.name] = trial.measure_blocks(pass_, numbers[sample].tolist())
                 needed = block_bytes(prepared.plan, pass_)
             else:
-                # all that it is computed from, and nothing around it
-                rate, reads = trial.measure_level(pass_), math.prod(pass_.level.factors)
+                # a voxel of a level is computed from those below it, and from no others
+                factor = math.prod(pass_.level.factors)
+                below = rates.get(pass_.level.after, Rate(0.0, factor, None))
+                rates[pass_.name] = attrs.evolve(below, seconds=trial.measure_level(pass_, below), read=factor)
                 meta = pass_.outputs[0].meta
                 size_of_block = meta.bytes_of(pass_.block_of(0).intersect(meta.region))
-                needed = BASE_MEMORY + round(2 * size_of_block * (1 + reads))
-            read += round(reads * size)
+                needed = BASE_MEMORY + 2 * size_of_block * (1 + factor)
             memory = max(memory, needed)
-            seconds += rate * size / workers
-            written.update(sizes)
-        ratios = {dataset: trial.ratio(dataset) for dataset in written}
-    known = [ratio * written[dataset] for dataset, ratio in ratios.items() if ratio is not None]
+    stored = [rates[name].stored for name in sizes]
     return Cost(
         blocks=schedule.count(schedule.missing),
         empty=schedule.count(schedule.empty),
         before=schedule.count(schedule.done_before),
-        read=read,
-        written=sum(written.values()),
+        read=sum(round(rates[name].read * size) for name, size in sizes.items()),
+        written=sum(sizes.values()),
         memory=memory,
-        seconds=seconds if written else None,
+        seconds=sum(rates[name].seconds * size for name, size in sizes.items()) / workers if sizes else None,
         workers=workers,
         passes=tuple(
             (tuple(o.dataset for o in p.outputs), p.block, int(schedule.missing(p.name).sum()))
             for p in prepared.job.passes
         ),
-        stored=round(sum(known)) if len(known) == len(ratios) else None,
+        stored=None if None in stored else round(sum((rates[name].stored or 0) * size for name, size in sizes.items())),
     )
 
 
@@ -83,7 +97,7 @@ def written_bytes(pass_: Pass, output: Output, blocks: np.ndarray[Any, Any]) -> 
 
 
 class Trial:
-    """Computes blocks as a worker does and writes them into a store that is thrown away.
+    """Computes blocks as a worker does, and writes them into a store that is thrown away.
 
     Args:
         prepared: The job whose blocks they are.
@@ -92,79 +106,67 @@ class Trial:
 
     def __init__(self, prepared: Prepared, root: Path) -> None:
         self.prepared, self.root = prepared, root
-        #: True as long as blocks can be written: the disk for temporary files may be too small for one.
+        #: False once a block could not be written: the disk for temporary files may be too small for one.
         self.writes = True
         self._writers: dict[str, Writer] = {}
-        self._bytes: dict[str, int] = {}
+        #: The last region that was written of each dataset.
         self._last: dict[str, Region] = {}
-        #: Of levels: seconds for each byte that is read.
-        self._rates: dict[str, float] = {}
 
-    def measure(self, pass_: Pass, blocks: list[int]) -> tuple[float, float]:
-        """For each byte that a pass writes: seconds, and bytes that it reads. ``blocks`` are numbers of some blocks."""
+    def measure_blocks(self, pass_: Pass, blocks: Sequence[int]) -> Rate:
+        """Compute and write blocks of a pass, which are given by their numbers."""
         plan = self.prepared.plan
-        work = Work(self.root, self.prepared.job, plan, pass_)
-        written = read = 0
+        size = read = 0
         times: list[tuple[float, int]] = []
         for region in map(pass_.block_of, blocks):
             parts = pass_.wanted(region)
-            size = sum(output.meta.bytes_of(part) for output, part in parts)
-            written += size
+            size_of_block = sum(output.meta.bytes_of(part) for output, part in parts)
+            size += size_of_block
             tasks = make_tasks(plan, [(plan.outputs[output.dataset], part) for output, part in parts])
             for index, regions in tasks.regions().items():
                 if plan.steps[index].opened is not None:
                     read += sum(plan.steps[index].meta.bytes_of(region) for region in regions)
             if sum(seconds for seconds, _ in times) < SECONDS:
-                times.append((self._do(work, region), size))
+                times.append((self._do(plan, pass_, region), size_of_block))
+        computed = sum(size for _, size in times)
         # the first one also opens files and imports codecs
         seconds, sizes = zip(*(times[1:] or times), strict=True)
-        return sum(seconds) / max(sum(sizes), 1), read / max(written, 1)
+        files = [path for output in pass_.outputs for path in (self.root / output.dataset).rglob("*") if self.writes]
+        stored = sum(path.stat().st_size for path in files if path.is_file() and path.name not in DOCUMENTS)
+        return Rate(
+            sum(seconds) / max(sum(sizes), 1), read / max(size, 1), stored / max(computed, 1) if files else None
+        )
 
-    def measure_level(self, pass_: Pass) -> float:
-        """Seconds for each byte that the pass of a level writes.
+    def measure_level(self, pass_: Pass, below: Rate) -> float:
+        """Seconds for each byte that a level of a pyramid writes, from what was last written of the level below.
 
-        The first level is computed from a block of the base; higher ones cost as much for what they read.
+        Where that is less than a voxel, a byte takes as long as one of the level below.
         """
         assert pass_.level is not None
-        (output,), below = pass_.outputs, pass_.level.below
-        factor = math.prod(pass_.level.factors)
-        if below in self._last:
-            part = self._last[below].shrink(output.meta.voxel_size, output.meta.origin).intersect(output.meta.region)
-            if not part.empty:
-                plan = compile_plan(level_roots(pass_, self.root), self.prepared.plan.unit)
-                work = Work(self.root, self.prepared.job, plan, pass_)
-                self._do(work, part)  # opens files
-                self._rates[output.dataset] = self._do(work, part) / output.meta.bytes_of(part) / factor
-        return self._rates.setdefault(output.dataset, self._rates.get(below, 0.0)) * factor
+        meta = pass_.outputs[0].meta
+        written = self._last.get(pass_.level.below)
+        part = None if written is None else written.shrink(meta.voxel_size, meta.origin).intersect(meta.region)
+        if part is None or part.empty or not self.writes:
+            return below.seconds
+        plan = compile_plan(level_roots(pass_, self.root), self.prepared.plan.unit)
+        self._do(plan, pass_, part)  # opens files
+        return self._do(plan, pass_, part) / meta.bytes_of(part)
 
-    def ratio(self, dataset: str) -> float | None:
-        """Bytes stored for each byte of voxels; of a level that of its base. None where none were written."""
-        below = {pass_.outputs[0].dataset: pass_.level.below for pass_ in self.prepared.job.passes if pass_.level}
-        while dataset in below:
-            dataset = below[dataset]
-        if not self.writes or not self._bytes.get(dataset):
-            return None
-        files = (path for path in (self.root / dataset).rglob("*") if path.is_file() and path.name not in DOCUMENTS)
-        return sum(path.stat().st_size for path in files) / self._bytes[dataset]
-
-    def _do(self, work: Work, region: Region) -> float:
+    def _do(self, plan: Plan, pass_: Pass, region: Region) -> float:
         """Compute and write a block. Returns how many seconds that took."""
         began = time.perf_counter()
-        for output, part, voxels in work.evaluate(region):
+        for output, part, voxels in Work(self.root, self.prepared.job, plan, pass_).evaluate(region):
             self._write(output, part, voxels)
-            self._bytes[output.dataset] = self._bytes.get(output.dataset, 0) + voxels.nbytes
-            if self.writes and work.pass_.level is None:
-                self._last[output.dataset] = part
         return time.perf_counter() - began
 
     def _write(self, output: Output, part: Region, voxels: np.ndarray[Any, Any]) -> None:
-        name = output.dataset
+        if not self.writes:
+            return
+        name, layout = output.dataset, self.prepared.layout
         try:
-            if self.writes and name not in self._writers:
-                layout, attributes = self.prepared.layout, array_attributes(output.meta)
-                create(self.root, output, name, layout.storage, attributes)
+            if name not in self._writers:
+                create(self.root, output, name, layout.storage, array_attributes(output.meta))
                 self._writers[name] = Writer(self.root, name, output.meta, layout.skip_empty)
-            if self.writes:
-                self._writers[name].write(part, voxels)
+            self._writers[name].write(part, voxels)
+            self._last[name] = part
         except (StoreError, OSError):
             self.writes = False
