@@ -255,7 +255,7 @@ class Work:
 
     def evaluate(self, block: Region) -> list[tuple[Output, Region, np.ndarray[Any, Any]]]:
         """The voxels of each output that a block covers, and where they are."""
-        parts = self.pass_.wanted(block)
+        parts = self.pass_.parts_in(block)
         back = [-f for f in self.frame]
         wanted = [(self.plan.outputs[output.dataset], part.shift(back)) for output, part in parts]
         with reading_once():

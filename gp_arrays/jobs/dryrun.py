@@ -20,7 +20,7 @@ from ..model.plan import Plan, compile_plan
 from ..storage.chunked.array_files import DOCUMENTS
 from .document import Work
 from .geometry import BASE_MEMORY, Output, Pass, block_bytes
-from .outputs import Writer, array_attributes, create
+from .outputs import Writer, array_attributes, create_output
 from .prepare import Prepared
 from .pyramid import level_roots
 from .result import Cost
@@ -118,7 +118,7 @@ class Trial:
         size = read = 0
         times: list[tuple[float, int]] = []
         for region in map(pass_.block_of, blocks):
-            parts = pass_.wanted(region)
+            parts = pass_.parts_in(region)
             size_of_block = sum(output.meta.bytes_of(part) for output, part in parts)
             size += size_of_block
             tasks = make_tasks(plan, [(plan.outputs[output.dataset], part) for output, part in parts])
@@ -126,7 +126,7 @@ class Trial:
                 if plan.steps[index].opened is not None:
                     read += sum(plan.steps[index].meta.bytes_of(region) for region in regions)
             if sum(seconds for seconds, _ in times) < SECONDS:
-                times.append((self._do(plan, pass_, region), size_of_block))
+                times.append((self._run_block(plan, pass_, region), size_of_block))
         computed = sum(size for _, size in times)
         # the first one also opens files and imports codecs
         seconds, sizes = zip(*(times[1:] or times), strict=True)
@@ -148,10 +148,10 @@ class Trial:
         if part is None or part.empty or not self.writes:
             return below.seconds
         plan = compile_plan(level_roots(pass_, self.root), self.prepared.plan.unit)
-        self._do(plan, pass_, part)  # opens files
-        return self._do(plan, pass_, part) / meta.bytes_of(part)
+        self._run_block(plan, pass_, part)  # opens files
+        return self._run_block(plan, pass_, part) / meta.bytes_of(part)
 
-    def _do(self, plan: Plan, pass_: Pass, region: Region) -> float:
+    def _run_block(self, plan: Plan, pass_: Pass, region: Region) -> float:
         """Compute and write a block. Returns how many seconds that took."""
         began = time.perf_counter()
         for output, part, voxels in Work(self.root, self.prepared.job, plan, pass_).evaluate(region):
@@ -164,7 +164,7 @@ class Trial:
         name, layout = output.dataset, self.prepared.layout
         try:
             if name not in self._writers:
-                create(self.root, output, name, layout.storage, array_attributes(output.meta))
+                create_output(self.root, output, name, layout.storage, array_attributes(output.meta))
                 self._writers[name] = Writer(self.root, name, output.meta, layout.skip_empty)
             self._writers[name].write(part, voxels)
             self._last[name] = part

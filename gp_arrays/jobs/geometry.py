@@ -107,12 +107,12 @@ class Pass:
         begin = tuple(b + i * s for b, i, s in zip(self.begin, position, self.block, strict=True))
         return Region(begin, tuple(b + s for b, s in zip(begin, self.block, strict=True)))
 
-    def wanted(self, block: Region) -> list[tuple[Output, Region]]:
+    def parts_in(self, block: Region) -> list[tuple[Output, Region]]:
         """The part of each output that a block covers."""
         parts = [(output, output.meta.region.intersect(block)) for output in self.outputs]
         return [(output, part) for output, part in parts if not part.empty]
 
-    def within(self, region: Region) -> tuple[slice, ...]:
+    def blocks_touching(self, region: Region) -> tuple[slice, ...]:
         """The blocks that touch a box, as slices of the grid."""
         spans = zip(region.begin, region.end, self.begin, self.block, self.grid, strict=True)
         return tuple(slice(min(n, max(0, (b - o) // s)), max(0, min(n, -((o - e) // s)))) for b, e, o, s, n in spans)
@@ -217,7 +217,7 @@ def block_bytes(plan: Plan, pass_: Pass) -> int:
     """What a worker holds while it works on a block, with all that it always holds."""
     # somewhere in the middle, where context is read on every side
     middle = pass_.region([n // 2 for n in pass_.grid])
-    parts = pass_.wanted(middle)
+    parts = pass_.parts_in(middle)
     wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
     # outputs are written one after another, while the voxels of all are in memory
     writing = sum(output.meta.bytes_of(part) for output, part in parts) + max(output.buffer for output in pass_.outputs)

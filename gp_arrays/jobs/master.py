@@ -144,7 +144,7 @@ class Run:
         before = self._bar.n - self._done
         try:
             with thread_count(run["threads"]):
-                self._here = worker.work_briefly(todo.tolist(), lambda: self._look(pass_, before)[1])
+                self._here = worker.work_while_short(todo.tolist(), lambda: self._look(pass_, before)[1])
         finally:
             worker.leave()
             self.state.end()

@@ -76,7 +76,9 @@ def provenance(plan: Plan, dataset: str, tree: Mapping[str, Any] | None, job: st
     }
 
 
-def create(root: StorePath, output: Output, dataset: str, storage: Storage, attributes: Mapping[str, Any]) -> None:
+def create_output(
+    root: StorePath, output: Output, dataset: str, storage: Storage, attributes: Mapping[str, Any]
+) -> None:
     """Create the array of an output at ``dataset``, all fill value. Raises StoreError."""
     meta = output.meta
     assert meta.dtype is not None
@@ -90,7 +92,7 @@ def save_job(prepared: Prepared, state: State) -> None:
     document.save(state.folder, prepared.job)
 
 
-def make_outputs(prepared: Prepared, state: State) -> None:
+def create_outputs(prepared: Prepared, state: State) -> None:
     """Create the arrays and groups of a job, which replace earlier ones, and save the job: all of it or nothing.
 
     They are created in hidden folders and then renamed. If anything fails, earlier outputs and their state are unchanged.
@@ -105,7 +107,7 @@ def make_outputs(prepared: Prepared, state: State) -> None:
             remove_array(root / name)
             if name:
                 create_group(root, name.rpartition("/")[0], prepared.layout.storage.zarr_format)
-            _make(prepared, state, name, root / name)
+            _create_dataset(prepared, state, name, root / name)
         (state.folder / CREATED).touch()
         return
     folders = {name: Path(os.path.realpath(root / name)) for name in job.datasets}
@@ -119,7 +121,7 @@ def make_outputs(prepared: Prepared, state: State) -> None:
             if name:
                 create_group(root, name.rpartition("/")[0], prepared.layout.storage.zarr_format)
             remove_leftovers(folders[name])
-            _make(prepared, state, name, hidden[folders[name]])
+            _create_dataset(prepared, state, name, hidden[folders[name]])
         state.clear()
         try:
             save_job(prepared, state)
@@ -144,7 +146,7 @@ def make_outputs(prepared: Prepared, state: State) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _make(prepared: Prepared, state: State, name: str, folder: StorePath) -> None:
+def _create_dataset(prepared: Prepared, state: State, name: str, folder: StorePath) -> None:
     """Create one dataset of the user, an array or a pyramid, in a folder."""
     job, layout = prepared.job, prepared.layout
     in_memory = any(isinstance(config, NumpyArrayConfig) for config in all_configs(prepared.roots.values()))
@@ -170,7 +172,7 @@ def _make(prepared: Prepared, state: State, name: str, folder: StorePath) -> Non
                 }
             attributes = {**array_attributes(output.meta, origin), MARK: mark_of(job, state, pass_, output)}
             inside = output.dataset.removeprefix(name).strip("/")
-            create(folder, output, inside, layout.storage, attributes)
+            create_output(folder, output, inside, layout.storage, attributes)
 
 
 def _is_level(output: Output, group: str) -> bool:
@@ -234,7 +236,7 @@ class Writer:
 
         return open_array(files_of(self.root, self.node), True, write_empty=not self.skip_empty)
 
-    def require_there(self) -> None:
+    def require_unchanged(self) -> None:
         """Raises StoreError where the array has vanished or changed: zarr would write into nothing."""
         now = require_unchanged(self.root, self.node)
         if self.job is not None and job_of(now) != self.job:
@@ -254,7 +256,7 @@ class Writer:
 
     def write(self, region: Region, values: np.ndarray[Any, Any]) -> None:
         """Write the voxels of a region; other writers have no part in its chunks. Raises StoreError."""
-        self.require_there()
+        self.require_unchanged()
         index = self._index(region)
         try:
             if self._chunks is not None and self._chunks.are_complete(index):
@@ -266,4 +268,4 @@ class Writer:
         except Exception as error:  # zarr and the codecs have errors of many types
             found = f"{self.root}/{self.dataset}: {type(error).__name__}: {error}"
             raise StoreError("cannot write", found=found) from error
-        self.require_there()
+        self.require_unchanged()

@@ -17,7 +17,7 @@ from ..storage.journal import Mark
 from ..storage.metadata.documents import read_node, what_is_there
 from . import document
 from .document import PROVENANCE, Job, job_of
-from .state import State, busy
+from .state import State, other_run_error
 
 
 def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
@@ -35,7 +35,7 @@ def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
     return [] if before == now else [f"{'.'.join(path)} was {before}, is {now}"]
 
 
-def require_same(before: Job, job: Job, root: StorePath, accept_changed: bool) -> Job:
+def require_same_job(before: Job, job: Job, root: StorePath, accept_changed: bool) -> Job:
     """The job as it is resumed after an earlier run.
 
     Raises StoreError, saying what changed, where it is a different one, or where files or stores that decide its voxels
@@ -73,7 +73,7 @@ def _shown(texts: Sequence[str]) -> str:
     return "; ".join(texts[:5]) + ("; ..." if len(texts) > 5 else "")
 
 
-def require_own(state: State, root: StorePath, beside: bool) -> None:
+def require_state_of_store(state: State, root: StorePath, beside: bool) -> None:
     """Raises StoreError where a state is that of another store; one that was moved or copied with its store is not.
 
     Args:
@@ -93,7 +93,7 @@ def require_own(state: State, root: StorePath, beside: bool) -> None:
         )
 
 
-def require_apart(root: StorePath, datasets: Sequence[str], plans: Sequence[Plan]) -> None:
+def require_unread_outputs(root: StorePath, datasets: Sequence[str], plans: Sequence[Plan]) -> None:
     """Raises StoreError where an output is, holds or lies in an array that the job reads."""
     for dataset in datasets:
         output = _address(root / dataset)
@@ -114,8 +114,8 @@ def _address(folder: Path | Url | RemotePath) -> str:
     return f"{folder.resolve() if isinstance(folder, Path) else folder}".rstrip("/") + "/"
 
 
-def require_free(
-    state: State, root: StorePath, datasets: Sequence[str], overwrite: bool, begun: str | None = None
+def require_replaceable(
+    state: State, root: StorePath, datasets: Sequence[str], overwrite: bool, unfinished_job: str | None = None
 ) -> None:
     """Raises StoreError where something is there that is not to be replaced, or that another run is writing.
 
@@ -124,14 +124,14 @@ def require_free(
         root: The store.
         datasets: What the user named.
         overwrite: True if arrays may be replaced.
-        begun: The id of a job that was killed while it created its outputs, which may be replaced.
+        unfinished_job: The id of a job that was killed while it created its outputs, which may be replaced.
     """
     for dataset in datasets:
         _require_idle(state, root, dataset)
-        if begun is not None:
+        if unfinished_job is not None:
             node = read_node(root, dataset)
             # in a remote store it may have been removed in part
-            if job_of(node) == begun or (node is None and isinstance(root, RemotePath)):
+            if job_of(node) == unfinished_job or (node is None and isinstance(root, RemotePath)):
                 continue
         there = what_is_there(root, dataset)
         if there == "group" and not _is_ours(root, dataset, overwrite):
@@ -151,7 +151,7 @@ def _require_idle(state: State, root: StorePath, dataset: str) -> None:
         mark = None if node is None else Mark.of(node)
         folder = None if mark is None else mark.folder(root / name)
         if folder is not None and folder != state.folder and (who := State(folder).holder()) is not None:
-            raise busy(f"{who}, state {folder}")
+            raise other_run_error(f"{who}, state {folder}")
 
 
 def _is_ours(root: StorePath, dataset: str, overwrite: bool) -> bool:

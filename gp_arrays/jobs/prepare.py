@@ -21,7 +21,7 @@ from . import document
 from .chunking import default_chunks, tile_below
 from .document import Job
 from .geometry import BASE_MEMORY, Output, Pass, block_bytes, coincide, plan_pass
-from .pyramid import method_for, plan_levels
+from .pyramid import default_method, plan_levels
 from .settings import Layout
 
 #: The most bytes of voxels that the process of the master holds for a block.
@@ -50,14 +50,14 @@ class Prepared:
 
 def pyramid_method(layout: Layout, dataset: str, plan: Plan) -> str | None:
     """How the levels of a dataset are computed; None if it has no pyramid."""
-    method = _of(layout.pyramid, dataset)
+    method = _for_dataset(layout.pyramid, dataset)
     if method != "auto":
         return None if method is None else str(method)
     step = plan.steps[plan.outputs[dataset]]
-    return method_for(step.meta, step.config)
+    return default_method(step.meta, step.config)
 
 
-def _of(value: Any, dataset: str) -> Any:
+def _for_dataset(value: Any, dataset: str) -> Any:
     return value.get(dataset) if isinstance(value, Mapping) else value
 
 
@@ -66,7 +66,7 @@ def outputs_of(plan: Plan, layout: Layout, named: Mapping[str, str]) -> list[Out
     outputs = []
     for dataset, step in plan.outputs.items():
         meta, name = plan.steps[step].meta, named[dataset]
-        chunks, shards = _of(layout.chunks, name), _of(layout.storage.shards, name)
+        chunks, shards = _for_dataset(layout.chunks, name), _for_dataset(layout.storage.shards, name)
         if chunks is None:
             inner = default_chunks(meta, tile_below(plan, [step]))
         else:

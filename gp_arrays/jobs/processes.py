@@ -37,7 +37,7 @@ GRACE = 3.0
 #: Seconds that a worker may take to end after its last block.
 LEAVE = 10.0
 
-#: Seconds until launchers are killed after they were asked to end. They need four, and more on a busy machine.
+#: Seconds until launchers are killed after they were asked to end. They need four, and more on a other_run_error machine.
 PATIENCE = 20.0
 
 #: The layout of a record in a journal, and two kinds of records; ``storage.journal`` writes them.

@@ -20,7 +20,7 @@ from ..train.network import thread_count
 from . import document
 from .document import job_of
 from .outputs import Writer
-from .state import State, busy, state_base, store_root
+from .state import State, other_run_error, state_base, store_root
 
 
 @attrs.frozen
@@ -78,10 +78,10 @@ def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, .
             found=f"{path}, state {base}",
             allowed="a store that materialize wrote; state= if its state lies elsewhere",
         )
-    return tuple(_of(State(folder)) for folder in folders)
+    return tuple(_status_of(State(folder)) for folder in folders)
 
 
-def _of(state: State) -> Status:
+def _status_of(state: State) -> Status:
     job = document.read(state.folder)
     blocks = done = failed = empty = 0
     failures = state.failures()
@@ -123,7 +123,7 @@ def finish(path: str | Path, dataset: str | None = None, accept_absent: bool = F
     for node, unfinished in marked:
         folder = unfinished.mark.folder(root / node.path)
         if folder is not None and (who := State(folder).holder()) is not None:
-            raise busy(who)
+            raise other_run_error(who)
         finished = folder is not None and bool(unfinished.mark.readable(folder).all())
         if not finished and not accept_absent:
             raise StoreError(

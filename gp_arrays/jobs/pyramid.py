@@ -41,7 +41,7 @@ class LevelConfig(ResampledArrayConfig):
         return attrs.evolve(meta, roi=source.region.snap(meta.voxel_size, source.origin).roi)
 
 
-def method_for(meta: Meta, config: ArrayConfig) -> str:
+def default_method(meta: Meta, config: ArrayConfig) -> str:
     """Mean for intensities, nearest for masks, mode for labels."""
     if config.is_mask or meta.dtype == np.dtype(bool):
         return "nearest"

@@ -98,9 +98,9 @@ def take_checkpoint(state: State, passes: Sequence[Pass], root: StorePath, last:
             force_to_disk(root)
         for pass_ in passes:
             if last:
-                state.fold(pass_, done[pass_.name])
+                state.replace_journals(pass_, done[pass_.name])
             else:
-                state.keep(SAFE, pass_.name, done[pass_.name], durable=True)
+                state.save_bitmap(SAFE, pass_.name, done[pass_.name], durable=True)
     except (OSError, StoreError) as error:
         logger.warning("checkpoint failed, a power failure now would lose blocks that are done: %s", error)
 
@@ -125,7 +125,7 @@ def recover(state: State, passes: Sequence[Pass]) -> int:
         journals = read_journals(state.folder, pass_.name).values()
         recorded = sum((blocks_with(records, DONE, pass_.count) for records in journals), safe.ravel().astype(np.int64))
         lost += int((recorded > 0).sum()) - int(safe.sum())
-        state.fold(pass_, safe)
+        state.replace_journals(pass_, safe)
     if lost:
         logger.warning("%s blocks may not have reached the disk before the machine stopped: they are done again", lost)
     return lost

@@ -23,16 +23,16 @@ from ..storage.chunked.create import require_dataset_path
 from ..storage.journal import EMPTY
 from . import document
 from .dryrun import estimate
-from .geometry import MEMORY, Pass
+from .geometry import MEMORY, Pass, file_name
 from .master import run_job
-from .outputs import make_outputs, mark_outputs, save_job
-from .preflight import require_apart, require_free, require_own, require_same
+from .outputs import create_outputs, mark_outputs, save_job
+from .preflight import require_replaceable, require_same_job, require_state_of_store, require_unread_outputs
 from .prepare import Prepared, may_work_here, prepare
 from .records import recover
 from .result import Result
 from .schedule import Schedule, make_schedule, not_empty, require_touched, within_mask
 from .settings import Crew, Layout, Storage, Workers
-from .state import LOGS, State, alone_in, state_base, state_name, store_root
+from .state import LOGS, State, lock_folder, state_base, store_root
 from .worker import WORKER
 
 
@@ -78,7 +78,7 @@ def materialize(
     blocks, stores on disks and array types of this package, without functions and networks. Other limits in ``workers``
     than the usual ones, and ``worker_command``, always have worker processes do it.
 
-    Workers import what the tree needs. A script that defines array types or functions of its own calls this under
+    Workers import what the tree needs. A script that defines array types or functions of its job_state calls this under
     ``if __name__ == "__main__":``, as for multiprocessing.
 
     Args:
@@ -152,43 +152,45 @@ def materialize(
     if roi is not None:
         roi = fields.named("roi", to_bounded_roi, roi, plan.unit)
     mask_plan = None if mask is None else _mask(mask, plan.unit)
-    require_apart(root, list(roots), [plan] if mask_plan is None else [plan, mask_plan])
-    own = State(state_base(root, state) / state_name(list(roots)))
-    if isinstance(root, Path) and own.folder.is_relative_to(root):
-        raise StoreError("the state cannot lie in the store", found=str(own.folder), allowed="another folder as state")
-    own.require_ours()
+    require_unread_outputs(root, list(roots), [plan] if mask_plan is None else [plan, mask_plan])
+    job_state = State(state_base(root, state) / file_name(list(roots)))
+    if isinstance(root, Path) and job_state.folder.is_relative_to(root):
+        raise StoreError(
+            "the state cannot lie in the store", found=str(job_state.folder), allowed="another folder as state"
+        )
+    job_state.require_state_folder()
     # a dry run writes nothing there, so it works beside a run and on a disk that cannot be written
-    with contextlib.nullcontext() if dry_run else own.locked():
-        require_own(own, root, beside=state is None)
-        before = document.read(own.folder) if own.created and not overwrite else None
+    with contextlib.nullcontext() if dry_run else job_state.locked():
+        require_state_of_store(job_state, root, beside=state is None)
+        before = document.read(job_state.folder) if job_state.created and not overwrite else None
         prepared = prepare(root, roots, plan, layout, before)
         bases = [pass_ for pass_ in prepared.job.passes if pass_.level is None]
         require_touched(bases, roi)
         for pass_ in bases:
             _require_same_axes(pass_, mask_plan)
         if before is not None:
-            prepared = attrs.evolve(prepared, job=require_same(before, prepared.job, root, accept_changed))
+            prepared = attrs.evolve(prepared, job=require_same_job(before, prepared.job, root, accept_changed))
         else:
-            begun = document.read(own.folder).id if own.exists and not own.created else None
-            require_free(own, root, list(roots), overwrite, begun)
+            unfinished_job = document.read(job_state.folder).id if job_state.exists and not job_state.created else None
+            require_replaceable(job_state, root, list(roots), overwrite, unfinished_job)
         active = active_blocks(prepared, mask_plan)
         if dry_run:
-            schedule = make_schedule(prepared.job.passes, roi, active, None if before is None else own)
-            return _estimated(prepared, schedule, num_workers, own)
+            schedule = make_schedule(prepared.job.passes, roi, active, None if before is None else job_state)
+            return _estimated(prepared, schedule, num_workers, job_state)
         if before is not None:
             # again, because store and state may have been moved
-            save_job(prepared, own)
-            recover(own, prepared.job.passes)
+            save_job(prepared, job_state)
+            recover(job_state, prepared.job.passes)
         else:
-            _begin(prepared, own, overwrite, begun)
-        schedule = make_schedule(prepared.job.passes, roi, active, own)
-        note(schedule, own)
-        mark_outputs(prepared.job, own)
+            _begin(prepared, job_state, overwrite, unfinished_job)
+        schedule = make_schedule(prepared.job.passes, roi, active, job_state)
+        save_known_blocks(schedule, job_state)
+        mark_outputs(prepared.job, job_state)
         here = crew.is_usual and may_work_here(prepared)
-        return run_job(prepared.job, root, own, schedule, crew, progress, here)
+        return run_job(prepared.job, root, job_state, schedule, crew, progress, here)
 
 
-def _begin(prepared: Prepared, state: State, overwrite: bool, begun: str | None) -> None:
+def _begin(prepared: Prepared, state: State, overwrite: bool, unfinished_job: str | None) -> None:
     """Create the outputs of a job that has none yet."""
     root, datasets = prepared.root, prepared.job.datasets
     shared = state.folder.parent
@@ -196,10 +198,10 @@ def _begin(prepared: Prepared, state: State, overwrite: bool, begun: str | None)
         shared = root.parent
         with writing(root):
             shared.mkdir(parents=True, exist_ok=True)
-    with alone_in(shared):
+    with lock_folder(shared):
         # another master, whose state is elsewhere, may have been faster
-        require_free(state, root, datasets, overwrite, begun)
-        make_outputs(prepared, state)
+        require_replaceable(state, root, datasets, overwrite, unfinished_job)
+        create_outputs(prepared, state)
 
 
 def _estimated(prepared: Prepared, schedule: Schedule, num_workers: int, state: State) -> Result:
@@ -217,14 +219,14 @@ def _estimated(prepared: Prepared, schedule: Schedule, num_workers: int, state: 
     )
 
 
-def note(schedule: Schedule, state: State) -> None:
+def save_known_blocks(schedule: Schedule, state: State) -> None:
     """Save which blocks a schedule knows to be empty, or has to do again."""
     for pass_ in schedule.passes:
         chosen, active = schedule.chosen[pass_.name], schedule.active[pass_.name]
-        state.keep(EMPTY, pass_.name, np.where(chosen, ~active, state.empty(pass_)))
+        state.save_bitmap(EMPTY, pass_.name, np.where(chosen, ~active, state.empty(pass_)))
         done = state.done(pass_)
         if (done & ~schedule.before[pass_.name]).any():
-            state.fold(pass_, schedule.before[pass_.name])
+            state.replace_journals(pass_, schedule.before[pass_.name])
 
 
 def active_blocks(prepared: Prepared, mask: Plan | None) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def touched(pass_: Pass, roi: Roi | None) -> tuple[slice, ...]:
         return tuple(slice(0, n) for n in pass_.grid)
     if all(output.meta.region.intersect(Region.of(roi)).empty for output in pass_.outputs):
         return tuple(slice(0, 0) for _ in pass_.grid)
-    return pass_.within(Region.of(roi))
+    return pass_.blocks_touching(Region.of(roi))
 
 
 def require_touched(passes: Sequence[Pass], roi: Roi | None) -> None:
@@ -133,12 +133,12 @@ def not_empty(plan: Plan, pass_: Pass) -> Grid:
     indices = {output: plan.outputs[output.dataset] for output in pass_.outputs}
 
     def regions(box: Box) -> list[tuple[int, Region]]:
-        return [(indices[output], part) for output, part in pass_.wanted(_region(pass_, box))]
+        return [(indices[output], part) for output, part in pass_.parts_in(_region(pass_, box))]
 
-    return _marked(pass_, boxes_with_voxels(plan, list(indices.values()), pass_.grid, regions))
+    return _grid_of_boxes(pass_, boxes_with_voxels(plan, list(indices.values()), pass_.grid, regions))
 
 
-def _marked(pass_: Pass, boxes: Iterable[Box]) -> Grid:
+def _grid_of_boxes(pass_: Pass, boxes: Iterable[Box]) -> Grid:
     grid = np.zeros(pass_.grid, bool)
     for box in boxes:
         grid[tuple(slice(part.start, part.stop) for part in box)] = True
@@ -162,9 +162,9 @@ def within_mask(plan: Plan, pass_: Pass) -> Grid:
         part = _region(pass_, box).snap([int(v) for v in meta.voxel_size], meta.origin).intersect(meta.region)
         return [] if part.empty else [(index, part)]
 
-    grid = _marked(pass_, boxes_with_voxels(plan, [index], pass_.grid, regions))
+    grid = _grid_of_boxes(pass_, boxes_with_voxels(plan, [index], pass_.grid, regions))
     inside = np.zeros(pass_.grid, bool)
-    inside[pass_.within(meta.region)] = True
+    inside[pass_.blocks_touching(meta.region)] = True
     for block in np.argwhere(grid & inside).tolist():
         wanted = regions(tuple(range(i, i + 1) for i in block))
         inside[tuple(block)] = any(voxels.any() for voxels in evaluate(plan, wanted))

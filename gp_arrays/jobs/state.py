@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..storage.access.remote import RemotePath, StorePath, store_path
 from ..storage.journal import BOOT, EMPTY, JOURNALS, SAFE, STATES, Grid, read_bitmap, read_done, this_start
 from ..storage.metadata.documents import read_json, require_on_disk
 from . import document
-from .geometry import Pass, file_name
+from .geometry import Pass
 
 LOGS = "logs"
 FAILURES = "failures"
@@ -75,17 +75,12 @@ def state_base(root: StorePath, folder: str | Path | None = None) -> Path:
     return parent / f"{root.name}{STATES}"
 
 
-def state_name(datasets: Sequence[str]) -> str:
-    """The folder of a job within it, one for each choice of outputs."""
-    return file_name(datasets)
-
-
-def busy(who: str) -> StoreError:
+def other_run_error(who: str) -> StoreError:
     return StoreError("another run is at work on these outputs", found=who, allowed="one run at a time")
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Wait until no other process is within this for the same folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -113,7 +108,7 @@ class State:
         """True if all its outputs were created."""
         return (self.folder / CREATED).exists()
 
-    def require_ours(self) -> None:
+    def require_state_folder(self) -> None:
         """Raises StoreError where the folder holds other things than the state of a job."""
         if not (self.folder / LOCK).exists() and self.folder.exists() and any(self.folder.iterdir()):
             raise StoreError(
@@ -141,7 +136,7 @@ class State:
                 except BlockingIOError:
                     # the folder is another run's
                     cleaning.pop_all()
-                    raise busy(self.holder() or str(path)) from None
+                    raise other_run_error(self.holder() or str(path)) from None
                 file.truncate(0)
                 now = time.strftime("%Y-%m-%d %H:%M:%S")
                 file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
@@ -228,15 +223,15 @@ class State:
         """Which blocks of a pass are known to need no work."""
         return read_bitmap(self.folder, EMPTY, pass_.name, pass_.grid)
 
-    def keep(self, kind: str, name: str, grid: Grid, durable: bool = False) -> None:
+    def save_bitmap(self, kind: str, name: str, grid: Grid, durable: bool = False) -> None:
         """Keep a bool grid of the blocks of a pass, SAFE or EMPTY. Raises StoreError."""
         with writing(self.folder / kind):
             (self.folder / kind).mkdir(exist_ok=True)
         replace_file(self.folder / kind / name, np.packbits(grid).tobytes(), durable)
 
-    def fold(self, pass_: Pass, done: Grid) -> None:
+    def replace_journals(self, pass_: Pass, done: Grid) -> None:
         """Save ``done`` as all records of a pass and remove its journals; never while the job is running."""
-        self.keep(SAFE, pass_.name, done, durable=True)
+        self.save_bitmap(SAFE, pass_.name, done, durable=True)
         # journals go last: who reads them meanwhile reads the bitmap afterwards
         shutil.rmtree(self.folder / JOURNALS / pass_.name, ignore_errors=True)
 

@@ -41,7 +41,7 @@ OVER = 10.0
 WORKER = "GP_ARRAYS_WORKER"
 
 
-class Stale(Exception):
+class RunEnded(Exception):
     """The run that this worker belongs to is over."""
 
 
@@ -85,18 +85,18 @@ class Worker:
         return self._writers[output.dataset]
 
     def require_current(self) -> None:
-        """Raises Stale where the run is over, or another has begun since."""
+        """Raises RunEnded where the run is over, or another has begun since."""
         now = self.state.read_run()
         if now is None or now["run"] != self.run["run"]:
-            raise Stale
+            raise RunEnded
 
-    def end_with_run(self) -> None:
+    def exit_after_run(self) -> None:
         """End this process after the run: one whose connection was cut would wait for its next block for ever."""
         try:
             while True:
                 time.sleep(OVER)
                 self.require_current()
-        except Stale:
+        except RunEnded:
             time.sleep(OVER)
             os._exit(1)
 
@@ -111,10 +111,10 @@ class Worker:
         self.journal.add(DONE, number)
 
     def attempt(self, number: int) -> bool:
-        """Do a block. Returns False where it failed, once that is recorded; then ``pause`` follows. Raises Stale."""
+        """Do a block. Returns False where it failed, once that is recorded; then ``pause`` follows. Raises RunEnded."""
         try:
             self.process(number)
-        except Stale:
+        except RunEnded:
             raise
         except Exception as error:  # whatever a block fails of, the others are done
             self._record(number, error)
@@ -158,12 +158,12 @@ class Worker:
                 try:
                     if self.attempt(int(self.blocks[int(block.write_roi.begin[0])])):
                         block.status = daisy.BlockStatus.SUCCESS
-                except Stale:
+                except RunEnded:
                     print("the run is over: this worker ends", file=sys.stderr)
                     break
                 time.sleep(self.pause)
 
-    def work_briefly(self, blocks: Sequence[int], stop: Callable[[], bool]) -> bool:
+    def work_while_short(self, blocks: Sequence[int], stop: Callable[[], bool]) -> bool:
         """Do blocks in the process of the master, each as often as it may fail, unless they take longer than workers to start.
 
         Args:
@@ -185,7 +185,7 @@ class Worker:
                 began = time.monotonic()
                 try:
                     done = self.attempt(number)
-                except Stale:
+                except RunEnded:
                     return False
                 now = time.monotonic()
                 spent += now - began
@@ -259,7 +259,7 @@ def main(folder: str, worker_id: str) -> None:
         os.environ.setdefault(name, str(run["threads"]))
     import_modules(run)
     worker = Worker(state, run, worker_id)
-    threading.Thread(target=worker.end_with_run, daemon=True).start()
+    threading.Thread(target=worker.exit_after_run, daemon=True).start()
     with thread_count(run["threads"]):
         worker.loop()
     worker.leave()

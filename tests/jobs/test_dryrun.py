@@ -58,7 +58,7 @@ def test_bytes_of_several_outputs_are_those_of_their_blocks(labels):
         expected = sum(
             output.meta.bytes_of(region)
             for position in np.argwhere(blocks)
-            for other, region in pass_.wanted(pass_.region(position.tolist()))
+            for other, region in pass_.parts_in(pass_.region(position.tolist()))
             if other is output
         )
         assert written_bytes(pass_, output, blocks) == expected > 0

@@ -9,7 +9,7 @@ import zarr
 from job_helpers import masks_of, voxels_in
 
 import gp_arrays as gpa
-from gp_arrays.jobs.pyramid import factors, method_for
+from gp_arrays.jobs.pyramid import default_method, factors
 from gp_arrays.storage.chunked.engine import FORMATS
 
 pytestmark = pytest.mark.usefixtures("one_process")
@@ -288,7 +288,7 @@ def test_how_a_pyramid_is_made_by_itself(labels):
     config, _ = labels
     raw = gpa.NumpyArrayConfig("raw", data=np.zeros((4, 4), np.uint8))
     grey = gpa.IntensitiesArrayConfig("grey", raw, min=0, max=4)
-    assert method_for(grey.array().meta, grey) == "mean"
-    assert method_for(config.array().meta, config) == "mode"
+    assert default_method(grey.array().meta, grey) == "mean"
+    assert default_method(config.array().meta, config) == "mode"
     big = gpa.ThresholdArrayConfig("big", config, 2)
-    assert method_for(big.array().meta, big) == "nearest"
+    assert default_method(big.array().meta, big) == "nearest"

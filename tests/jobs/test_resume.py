@@ -11,7 +11,7 @@ from job_helpers import masks_of, stamps, voxels_in
 import gp_arrays as gpa
 from gp_arrays.jobs import outputs
 from gp_arrays.jobs.state import State
-from gp_arrays.jobs.worker import Stale, Worker
+from gp_arrays.jobs.worker import RunEnded, Worker
 from gp_arrays.storage.chunked import create
 from gp_arrays.storage.chunked.create import NewArray
 
@@ -157,7 +157,7 @@ def test_a_worker_of_an_earlier_run_writes_nothing(labels, tmp_path):
     worker.process(0)
     state.announce({**run, "run": "second"}, np.arange(24))
     before = stamps(tmp_path / "out.zarr/masks")
-    with pytest.raises(Stale):
+    with pytest.raises(RunEnded):
         worker.process(0)
     assert stamps(tmp_path / "out.zarr/masks") == before
 

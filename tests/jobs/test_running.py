@@ -246,6 +246,6 @@ def test_voxels_of_blocks_at_the_edge_are_those_that_are_there():
         one_by_one = 0
         for position in itertools.product(*map(range, pass_.grid)):
             if blocks[position]:
-                one_by_one += sum(np.prod(o.meta.shape_of(part)) for o, part in pass_.wanted(pass_.region(position)))
+                one_by_one += sum(np.prod(o.meta.shape_of(part)) for o, part in pass_.parts_in(pass_.region(position)))
         assert voxels_of(pass_, blocks) == one_by_one
     assert voxels_of(pass_, np.ones(pass_.grid, bool)) == 7 * 11 + 3 * 5 * 9

@@ -9,8 +9,9 @@ from job_helpers import masks_of, wait_for
 
 import gp_arrays as gpa
 from gp_arrays.jobs import check_blocks, status
+from gp_arrays.jobs.geometry import file_name
 from gp_arrays.jobs.outputs import Writer
-from gp_arrays.jobs.state import State, state_name
+from gp_arrays.jobs.state import State
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -144,10 +145,10 @@ def test_a_job_whose_output_was_replaced_writes_nothing_into_it(labels, tmp_path
 
 def test_names_of_states():
     names = [["a/b"], ["a.b"], ["a", "b"], ["a+b"], [""], ["root"], ["%"], ["a%2Fb"]]
-    assert len({state_name(name) for name in names}) == len(names)
+    assert len({file_name(name) for name in names}) == len(names)
     long = [f"predictions/organelle_number_{i:02}" for i in range(10)]
-    assert len(state_name(long)) < 200
-    assert state_name(long) != state_name([*long[:-1], "predictions/organelle_number_10"])
+    assert len(file_name(long)) < 200
+    assert file_name(long) != file_name([*long[:-1], "predictions/organelle_number_10"])
 
 
 @pytest.mark.slow
