@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import GpArraysError, StoreError
+from ..errors import StoreError
 from ..model.opened import Stored
 from ..model.threads import cached_property
 from ..model.urls import Url
 from ..storage.access.chunk_files import is_there
+from ..storage.access.files import store_errors
 from ..storage.access.remote import is_listable
 from ..storage.access.zip_files import ZipPath, is_remote, locate_store
 from ..storage.chunked.array_files import ArrayFiles, files_of
@@ -142,21 +143,17 @@ class ZarrOpened(NodeOpened):
 
     def write(self, index: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
         self._read_metadata_again()
-        try:
+        # zarr and the codecs have errors of many types
+        with store_errors(self.location, "cannot write", (Exception,)):
             self._array[self.box_in_store(index)] = self.as_stored(values)
-        except Exception as error:
-            raise StoreError("cannot write", found=f"{self.location}: {type(error).__name__}: {error}") from error
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         update_attributes(self.root, self.node, metadata)
 
     def require_readable(self) -> None:
-        try:
+        # zarr and the codecs have errors of many types
+        with store_errors(self.location, "cannot open", (Exception,)):
             _ = self._array
-        except GpArraysError:
-            raise
-        except Exception as error:  # zarr and the codecs have errors of many types
-            raise StoreError("cannot open", found=f"{self.location}: {type(error).__name__}: {error}") from error
         require_readable_chunks(self.root, self.node)
 
     def notices_damage(self) -> bool:

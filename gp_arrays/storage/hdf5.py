@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GpArraysError, StoreError
+from ..errors import StoreError
 from ..model.cache import CACHE
-from .access.files import File
+from .access.files import File, needs_extra, store_errors
 from .access.stamps import stamp_on_disk
 from .chunked.parts import parts_of
 from .metadata.documents import ArrayNode
@@ -129,19 +129,14 @@ def _shapes_in(file: Any) -> dict[str, tuple[int, ...]]:
 @contextlib.contextmanager
 def _open_file(path: Path, name: str) -> Iterator[Any]:
     """An opened HDF5 file. Errors in the block are StoreErrors that name ``name``."""
-    try:
+    # h5py has errors of many types
+    with store_errors(name, "cannot read", (Exception,)), needs_extra("hdf5", name):
         import h5py
 
         with contextlib.suppress(ModuleNotFoundError):
             import hdf5plugin  # noqa: F401 - more codecs, where it is installed
         with _LOCK, h5py.File(path, "r") as file:
             yield file
-    except GpArraysError:
-        raise
-    except ModuleNotFoundError as error:
-        raise StoreError(f"cannot read it without {error.name}", name, "pip install 'gp_arrays[hdf5]'") from None
-    except Exception as error:  # h5py has errors of many types
-        raise StoreError("cannot read", found=f"{name}: {type(error).__name__}: {error}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from io import FileIO
 from pathlib import Path
 
@@ -15,16 +16,48 @@ import attrs
 from ...errors import GpArraysError, StoreError
 from .remote import RemotePath, StorePath
 
+#: Errors of the system; a ValueError for a text that no path can be.
+SYSTEM_ERRORS = (OSError, ValueError)
+
 
 @contextlib.contextmanager
-def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
-    """Turns errors of the system in the block into a StoreError that names ``path``."""
+def store_errors(location: object, problem: str, kinds: tuple[type[Exception], ...] = SYSTEM_ERRORS) -> Iterator[None]:
+    """Turns errors in the block into a StoreError that names ``location``. Those of this library stay as they are.
+
+    Args:
+        location: Where something is read or written.
+        problem: The first words of the message.
+        kinds: The types of these errors. Libraries that decode files raise ``Exception`` of any type.
+    """
     try:
         yield
     except GpArraysError:
         raise
-    except (OSError, ValueError) as error:  # a ValueError for what no path can be
-        raise StoreError(problem, found=f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    except kinds as error:
+        raise StoreError(problem, found=error_text(location, error)) from error
+
+
+def error_text(location: object, error: Exception) -> str:
+    """The message of an error, with the location in front unless the message names it already."""
+    text = getattr(error, "strerror", None) or str(error)
+    if not isinstance(error, SYSTEM_ERRORS):
+        text = f"{type(error).__name__}: {text}"
+    return text if str(location) in text else f"{location}: {text}"
+
+
+@contextlib.contextmanager
+def needs_extra(extra: str, location: object) -> Iterator[None]:
+    """Turns a package that is missing in the block into a StoreError that names the extra which brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        allowed = f"pip install 'gp_arrays[{extra}]'"
+        raise StoreError(f"cannot read it without {error.name}", str(location), allowed) from None
+
+
+def writing(path: Path, problem: str = "cannot write") -> AbstractContextManager[None]:
+    """Turns errors of the system in the block into a StoreError that names ``path``."""
+    return store_errors(path, problem)
 
 
 def replace_file(path: StorePath, content: str | bytes, durable: bool = False, problem: str = "cannot write") -> None:
@@ -97,9 +130,8 @@ class File:
 
 
 def _open(path: Path) -> FileIO:
-    try:
-        return path.open("rb", buffering=0)
-    except FileNotFoundError:
-        raise StoreError("there is no such file", found=str(path)) from None
-    except (OSError, ValueError) as error:  # a ValueError for what no path can be
-        raise StoreError("cannot open", found=f"{path}: {getattr(error, 'strerror', error)}") from None
+    with store_errors(path, "cannot open"):
+        try:
+            return path.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise StoreError("there is no such file", found=str(path)) from None

@@ -13,9 +13,8 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from ...errors import StoreError
 from ...model.urls import Url
-from .files import File
+from .files import SYSTEM_ERRORS, File, store_errors
 from .remote import RemoteEntry, RemotePath, StorePath, store_path
 
 SUFFIXES = (".zip", ".ozx")
@@ -40,13 +39,13 @@ class Archive:
 def read_archive(file: File) -> Archive:
     """The directory of a zip file. Raises StoreError."""
     folders: dict[str, dict[str, bool]] = {"": {}}
-    try:
-        with file.open() as opened, zipfile.ZipFile(opened) as archive:
-            entries = {entry.filename.strip("/"): entry for entry in archive.infolist()}
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError("cannot read the zip file", found=f"{file.path}: {error}") from None
+    errors = (*SYSTEM_ERRORS, zipfile.BadZipFile, NotImplementedError)
+    with (
+        store_errors(file.path, "cannot read the zip file", errors),
+        file.open() as opened,
+        zipfile.ZipFile(opened) as archive,
+    ):
+        entries = {entry.filename.strip("/"): entry for entry in archive.infolist()}
     for key, entry in entries.items():
         parts = key.split("/")
         for depth, name in enumerate(parts):
@@ -140,11 +139,7 @@ def is_zip(path: Path) -> bool:
 def locate_store(store: Path | Url, options: Mapping[str, Any] | None) -> StorePath:
     """The location of the store of a config: a folder, a zip file, or a URL. Raises StoreError."""
     location = store_path(store, options)
-    try:
+    with store_errors(str(store)[:200], "cannot read the store"):
         if isinstance(location, Path) and is_zip(location):
             return ZipPath(str(location), archive=read_archive(File.of(location)))
-    except (OSError, ValueError) as error:  # a ValueError for what no path can be
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError("cannot read the store", found=f"{str(store)[:200]}: {error}") from None
     return location

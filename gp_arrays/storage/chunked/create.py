@@ -19,12 +19,11 @@ import numpy as np
 from ...errors import ConfigError, StoreError, quoted
 from ...model.fields import is_path
 from ..access.chunk_files import is_there
-from ..access.files import writing
+from ..access.files import error_text, writing
 from ..access.remote import RemotePath, StorePath
 from ..metadata import n5
 from ..metadata.attributes import require_json, write_json
 from ..metadata.document_values import to_fill_value
-from ..metadata.documents import error_text
 from ..metadata.keys import N5
 from .array_files import DOCUMENTS, FORMATS
 from .remote_create import groups_to_make, remove_array

@@ -11,8 +11,9 @@ import numpy as np
 
 from ...errors import StoreError
 from ..access.chunk_files import find_obstacle, leads_to, scan
+from ..access.files import store_errors
 from ..access.remote import RemoteEntry, RemotePath, StorePath
-from ..metadata.documents import ChunkedNode, error_text, require_unchanged
+from ..metadata.documents import ChunkedNode, require_unchanged
 from ..metadata.keys import LOOKED_AT, NUMBER, ChunkKeys
 
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -103,14 +104,11 @@ def _require_own_key(keys: ChunkKeys, folder: StorePath, name: str) -> None:
 
 def _entries(folder: StorePath) -> Iterator[os.DirEntry[str] | RemoteEntry]:
     """What is in a folder; nothing where it is not there. Raises StoreError."""
-    try:
-        with scan(folder) as entries:
-            yield from entries
-    except StoreError:
-        raise
-    except FileNotFoundError:
-        obstacle = find_obstacle(folder) if isinstance(folder, Path) else None
-        if obstacle is not None:
-            raise StoreError("cannot list chunks", found=obstacle) from None
-    except OSError as error:
-        raise StoreError("cannot list chunks", found=error_text(folder, error)) from error
+    with store_errors(folder, "cannot list chunks"):
+        try:
+            with scan(folder) as entries:
+                yield from entries
+        except FileNotFoundError:
+            obstacle = find_obstacle(folder) if isinstance(folder, Path) else None
+            if obstacle is not None:
+                raise OSError(obstacle) from None

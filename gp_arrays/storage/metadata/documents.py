@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import StoreError, nearest, quoted
 from ...model.fields import is_url
 from ..access.chunk_files import is_there, leads_to, read_file, scan
+from ..access.files import store_errors
 from ..access.remote import AccessError, RemotePath, StorePath, is_listable
 from . import n5
 from .document_values import to_chunk_shape, to_fill_value, to_shape, to_voxel_dtype
@@ -79,15 +80,9 @@ class ChunkedNode(ArrayNode):
 
 def read_json(path: StorePath) -> dict[str, Any] | None:
     """A JSON object, None where there is no such file. Raises StoreError where it is unreadable."""
-    try:
+    data = None
+    with store_errors(path, "cannot read metadata"), contextlib.suppress(NotADirectoryError):
         data = read_file(path)
-    except NotADirectoryError:
-        return None
-    except StoreError:
-        raise
-    except (OSError, ValueError) as error:
-        # a ValueError is a name that no file can have
-        raise StoreError("cannot read metadata", found=error_text(path, error)) from error
     if data is None:
         return None
     try:
@@ -105,12 +100,6 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {quoted(next(key for key in keys if keys.count(key) > 1))} occurs twice")
     return value
-
-
-def error_text(path: StorePath, error: Exception) -> str:
-    """The message of an error, with the path in front unless the message names it already."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text if str(path) in text else f"{path}: {text}"
 
 
 def read_node(root: StorePath, path: str) -> Node | None:
@@ -200,13 +189,8 @@ def require_on_disk(path: Path) -> None:
 
 def find_node(root: StorePath, path: str) -> Node:
     """The array or group at a path. Raises StoreError that names the nearest existing ones."""
-    try:
+    with store_errors(f"{path!r} in {str(root)[:200]!r}", "cannot read the store"):
         return _find_node(root, path)
-    except (OSError, ValueError) as error:
-        if isinstance(error, StoreError):
-            raise
-        # a folder that may not be entered, a name that no file can have
-        raise StoreError("cannot read the store", found=f"{path!r} in {str(root)[:200]!r}: {error}") from error
 
 
 def _find_node(root: StorePath, path: str) -> Node:

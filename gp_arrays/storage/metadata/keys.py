@@ -11,6 +11,7 @@ import attrs
 
 from ...errors import StoreError
 from ..access.chunk_files import scan
+from ..access.files import store_errors
 from ..access.remote import StorePath, is_listable
 
 #: The format of N5 containers, beside 2 and 3 of Zarr.
@@ -108,17 +109,12 @@ def _separator_on_disk(folder: StorePath, ndim: int) -> str:
         return "."  # the default; where chunks are absent, the other keys are looked for
     flat, nested = ChunkKeys(ndim, "."), ChunkKeys(ndim, "/")
     separators = set()
-    try:
-        with scan(folder) as entries:
-            for entry in islice(entries, LOOKED_AT):
-                if flat.index(entry.name) is not None:
-                    separators.add(".")
-                elif nested.begins(entry.name):
-                    separators.add("/")
-    except StoreError:
-        raise
-    except OSError as error:
-        raise StoreError("cannot list chunks", found=f"{folder}: {error.strerror}") from error
+    with store_errors(folder, "cannot list chunks"), scan(folder) as entries:
+        for entry in islice(entries, LOOKED_AT):
+            if flat.index(entry.name) is not None:
+                separators.add(".")
+            elif nested.begins(entry.name):
+                separators.add("/")
     if len(separators) > 1:
         raise StoreError(
             'chunks under keys of both separators, "." and "/"',

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import StoreError
+from ..access.files import needs_extra
 
 Voxels = np.ndarray[Any, Any]
 
@@ -36,11 +36,8 @@ def uncompressed(data: bytes, suffix: str = "") -> bytes:
 
 
 def _imagecodecs(wanted: str) -> Any:
-    try:
+    with needs_extra("tiff", wanted):
         import imagecodecs
-    except ModuleNotFoundError:
-        allowed = "pip install 'gp_arrays[tiff]', which brings imagecodecs"
-        raise StoreError("cannot decode", wanted, allowed) from None
     return imagecodecs
 
 

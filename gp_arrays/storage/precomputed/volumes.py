@@ -15,9 +15,9 @@ from ...errors import StoreError
 from ...model.cache import CACHE
 from ...model.threads import run_each, thread_count
 from ..access.chunk_files import read_file, stamp_of
+from ..access.files import store_errors
 from ..access.remote import StorePath
 from ..chunked.parts import NO_CHUNK, Part, Voxels, parts_of
-from ..metadata.documents import error_text
 from .codecs import SUFFIXES, decode, uncompressed
 from .info import Info, Scale, parse_info
 from .shards import Sharding, chunk_number, chunk_ranges, minishard_range
@@ -28,13 +28,10 @@ LONGEST = 2**31
 
 def read_info(root: StorePath) -> Info:
     """The metadata of a volume, by one request. Raises StoreError."""
-    try:
+    # file systems and codecs have errors of many types
+    with store_errors(root / "info", "cannot read", (Exception,)):
         data = _read_file(root, "info")
         document = None if data is None else json.loads(uncompressed(data))
-    except StoreError:
-        raise
-    except Exception as error:  # file systems and codecs have errors of many types
-        raise StoreError("cannot read", found=error_text(root / "info", error)) from error
     if data is None:
         raise StoreError("no precomputed volume", found=f"no file 'info' in {root}")
     try:

@@ -13,10 +13,10 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...errors import GpArraysError, StoreError
+from ...errors import StoreError
 from ...model.cache import CACHE
 from ...units import Quantity
-from ..access.files import File
+from ..access.files import File, needs_extra, store_errors
 from ..chunked.parts import parts_of
 from .metadata import channel_names, stated_lengths
 
@@ -111,14 +111,10 @@ class Image:
         out = np.empty([*numbers.shape, *(part.stop - part.start for part in inner)], self.dtype.newbyteorder("="))
         for position, number in np.ndenumerate(numbers):
             page = self.pages[int(number)]
-            try:
-                with page.file.open() as file:
-                    read = self._read_rows if page.decode is None else self._read_pieces
-                    read(page, file, inner, out[position])
-            except StoreError:
-                raise
-            except Exception as error:  # the codecs have errors of many types
-                raise StoreError("cannot read", found=f"{page}: {type(error).__name__}: {error}") from error
+            # the codecs have errors of many types
+            with store_errors(page, "cannot read", (Exception,)), page.file.open() as file:
+                read = self._read_rows if page.decode is None else self._read_pieces
+                read(page, file, inner, out[position])
         return out.reshape([part.stop - part.start for part in box])
 
     def _read_rows(self, page: Page, file: FileIO, box: Sequence[slice], out: Voxels) -> None:
@@ -138,17 +134,11 @@ class Image:
 def read_image(path: Path) -> Image:
     """The image of a file, whose voxels are not read yet. Raises StoreError for a damaged file or another format."""
     file = File.of(path)
-    try:
+    # a damaged file makes the parsers fail in many ways
+    with store_errors(path, "not a TIFF or PNG file, or damaged", (Exception,)), needs_extra("tiff", path):
         with file.open() as opened:
             start = opened.read(26)
         image = _png(file, start) if start.startswith(PNG) else _tiff(file)
-    except GpArraysError:
-        raise
-    except ModuleNotFoundError as error:
-        raise StoreError(f"cannot read it without {error.name}", str(path), "pip install 'gp_arrays[tiff]'") from None
-    except Exception as error:  # a damaged file makes the parsers fail in many ways
-        text = f"{path}: {type(error).__name__}: {error}"
-        raise StoreError("not a TIFF or PNG file, or damaged", found=text) from error
     for page in image.pages:
         end = max(offset + count for offset, count in zip(page.offsets, page.counts, strict=True))
         if end > page.file.size:
