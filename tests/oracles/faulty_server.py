@@ -8,7 +8,6 @@ import http.server
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from gp_arrays.model.cache import CACHE
 class FaultyServer:
     """What it is asked for is counted in ``requests``; ``faults`` says what happens, in turn, to keys that end so.
 
-    A fault is a status, ``"drop"`` (the connection is reset), ``"cut"`` (half of the body), ``"slow"`` (no reply for
-    two seconds) or ``"ok"``; the last one stays.
+    A fault is a status, ``"drop"`` (the connection is reset), ``"cut"`` (half of the body), ``"silent"`` (no reply
+    until the client closes the connection) or ``"ok"``; the last one stays.
     """
 
     def __init__(self, source: Path | str) -> None:
@@ -77,11 +76,12 @@ class FaultyServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 server.wait(self.path)
                 fault = server.fault(self.path.partition("?")[0])
-                if fault == "slow":
-                    time.sleep(2)
+                if fault == "silent":
+                    self.connection.recv(1)
                 if fault == "drop":
                     # linger of 0 seconds: the connection is reset
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if fault in ("silent", "drop"):
                     self.connection.close()
                     self.close_connection = True
                     return

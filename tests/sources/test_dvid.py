@@ -354,7 +354,7 @@ def test_threads_share_few_connections(server: DVIDServer) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
     assert wrong == []
     assert len({seen.connection for seen in server.seen}) <= 4
 
@@ -379,7 +379,7 @@ def test_a_fork_in_the_middle_of_a_read(server: DVIDServer) -> None:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(200)
     assert (len(digests), wrong) == (1, [])
 
 

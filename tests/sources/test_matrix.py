@@ -163,13 +163,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Any
     pytest.importorskip("tensorstore")
     folder = tmp_path_factory.mktemp("matrix")
     base = folder / "base"
-    subprocess.run([sys.executable, stores.__file__, str(base)], check=True, timeout=120)
+    subprocess.run([sys.executable, stores.__file__, str(base)], check=True, timeout=200)
     trees = zarr_like(folder, base) | own_writers(folder) | files(folder) | precomputed(base)
     document = {"unit": "pm", **{" | ".join(key): entry for key, entry in trees.items()}}
     (folder / "tree.json").write_text(json.dumps(document))
     result = folder / "found.pickle"
     command = [sys.executable, "-c", READER, str(folder / "tree.json"), str(result)]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=200)
     read = pickle.loads(result.read_bytes())
     shutil.rmtree(folder)
     return {tuple(name.split(" | ")): value for name, value in read.items()}

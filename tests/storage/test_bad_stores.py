@@ -87,7 +87,6 @@ def test_a_pyramid_whose_level_is_a_group(tmp_path, form, path):
     assert not config.verify()[0]
 
 
-@pytest.mark.timeout(60)
 def test_links_that_lead_in_circles(tmp_path, capsys):
     store = tmp_path / "a.zarr"
     write_plain_zarr(store / "group" / "raw", DATA, CHUNKS, {"voxel_size": [4, 2, 2]})

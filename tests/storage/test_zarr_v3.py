@@ -57,7 +57,7 @@ CODECS = {
 def in_new_process(code, *arguments):
     """The output of a process that runs some code. TensorStore is not used in this process, because later tests fork it."""
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.split("\n")[:-1]
 
@@ -159,7 +159,7 @@ def read(array):
 for _ in range(2):
     forked = multiprocessing.get_context("fork").Process(target=read, args=(array,))
     forked.start()
-    forked.join(30)
+    forked.join(200)
     print(forked.exitcode, flush=True)
     read(array)
 """
