@@ -18,7 +18,7 @@ from ..errors import StoreError
 from ..storage.access.files import replace_file, writing
 from ..storage.access.remote import StorePath
 from ..storage.journal import LEFT, STARTED, Grid
-from ..train.network import thread_count
+from ..train.network import threads_of_torch
 from . import document
 from .document import Job
 from .geometry import Pass
@@ -143,7 +143,7 @@ class Run:
         worker = Worker(self.state, run, "here", self.logs / "here.err")
         before = self._bar.n - self._done
         try:
-            with thread_count(run["threads"]):
+            with threads_of_torch(run["threads"]):
                 self._here = worker.work_while_short(todo.tolist(), lambda: self._look(pass_, before)[1])
         finally:
             worker.leave()

@@ -16,7 +16,7 @@ from ..model.meta import Region
 from ..storage.journal import MARK, Unfinished
 from ..storage.metadata.attributes import remove_attribute
 from ..storage.metadata.documents import datasets, find_node, read_node
-from ..train.network import thread_count
+from ..train.network import threads_of_torch
 from . import document
 from .document import job_of
 from .outputs import Writer
@@ -176,7 +176,7 @@ def check_blocks(folder: str | Path, count: int, seed: int | None = None, trust:
     wrong = []
     for i, number in zip(which[chosen].tolist(), numbers[chosen].tolist(), strict=True):
         work = works[i]
-        with thread_count(state.threads):
+        with threads_of_torch(state.threads):
             blocks = work.evaluate(work.pass_.block_of(number))
         for output, part, voxels in blocks:
             stored = Writer(work.root, output.dataset, output.meta).read(part)

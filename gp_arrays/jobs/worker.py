@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import GpArraysError, StoreError
 from ..model.cache import total_bytes
 from ..storage.journal import DONE, FAILED, JOURNALS, LEFT, STARTED, Journal
-from ..train.network import thread_count
+from ..train.network import threads_of_torch
 from . import document
 from .geometry import Output
 from .outputs import Writer
@@ -260,7 +260,7 @@ def main(folder: str, worker_id: str) -> None:
     import_modules(run)
     worker = Worker(state, run, worker_id)
     threading.Thread(target=worker.exit_after_run, daemon=True).start()
-    with thread_count(run["threads"]):
+    with threads_of_torch(run["threads"]):
         worker.loop()
     worker.leave()
     for stream in (sys.stdout, sys.stderr):

@@ -31,32 +31,26 @@ class Array:
         config: What the array is.
         mode: How its sources are opened, where not as their config says.
         unit: The unit of the tree; by default what its file says, else nm.
+
+    Attributes:
+        plan: The compiled tree below the array, and all that was compiled with it.
+        index: The step of ``plan`` that the array is.
     """
 
     def __init__(self, config: ArrayConfig, mode: str | None = None, unit: str | None = None) -> None:
         require_config(config)
-        self._plan = compile_plan({config.name: config}, unit, mode)
-        self._index = self._plan.outputs[config.name]
+        self.plan = compile_plan({config.name: config}, unit, mode)
+        self.index = self.plan.outputs[config.name]
 
     @classmethod
     def _of_step(cls, plan: Plan, index: int) -> Array:
         array = cls.__new__(cls)
-        array._plan, array._index = plan, index
+        array.plan, array.index = plan, index
         return array
 
     @property
-    def plan(self) -> Plan:
-        """The compiled tree below the array, and whatever was compiled with it."""
-        return self._plan
-
-    @property
-    def index(self) -> int:
-        """The step of ``plan`` that the array is."""
-        return self._index
-
-    @property
     def _step(self) -> Step:
-        return self._plan.steps[self._index]
+        return self.plan.steps[self.index]
 
     @property
     def meta(self) -> Meta:
@@ -142,7 +136,7 @@ class Array:
     @property
     def sources(self) -> tuple[Array, ...]:
         """The arrays that it is computed from."""
-        return tuple(Array._of_step(self._plan, i) for i in self._step.sources)
+        return tuple(Array._of_step(self.plan, i) for i in self._step.sources)
 
     @property
     def writable(self) -> bool:
@@ -226,7 +220,7 @@ class Array:
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add attributes to the store of a writable source."""
         self._writable_source("takes no metadata").add_metadata(metadata)
-        self._plan = compile_plan(self._plan.roots, self._plan.unit, self._plan.mode)
+        self.plan = compile_plan(self.plan.roots, self.plan.unit, self.plan.mode)
 
     def to_funlib(self) -> Any:
         """The same array as a ``funlib.persistence.Array``, computed where it is read."""
@@ -287,7 +281,7 @@ class Array:
 
     def _read(self, region: Region) -> Voxels:
         require_memory(region, self.meta, self.name)
-        return evaluate(self._plan, [(self._index, region)])[0]
+        return evaluate(self.plan, [(self.index, region)])[0]
 
     def _select(self, key: Any) -> Selection:
         with errors_at(self.name):

@@ -187,7 +187,7 @@ def scaled(voxels: Voxels, scale: float | None, dtype: np.dtype[Any]) -> Voxels:
 
 
 @contextlib.contextmanager
-def thread_count(count: int | None) -> Iterator[None]:
+def threads_of_torch(count: int | None) -> Iterator[None]:
     """Run networks with so many threads of torch meanwhile, as their rounding depends on it; None for torch's own."""
     global _threads
     before, _threads = _threads, count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -78,26 +79,22 @@ def occupancies(
         blocks: Where each block begins, in voxels, a multiple of a cell; and its voxels, channels first.
         most: How many cells with mask in them a channel has at most; then cells are merged.
     """
-    channels: list[Occupancy] = []
-    pending: list[list[Occupancy]] = []
-    for begin, block in blocks:
-        parts = [_of_block(shape, cell, begin, channel) for channel in block]
-        channels = channels or [attrs.evolve(each, keys=each.keys[:0], counts=each.counts[:0]) for each in parts]
-        pending = pending or [[] for _ in parts]
-        for number, each in enumerate(parts):
-            pending[number].append(each)
-            # merging costs in proportion to what is known, so wait until there is more
-            if len(pending[number]) >= 256:
-                channels[number], pending[number] = _merged(channels[number], pending[number], most), []
-    return [_merged(channel, more, most) for channel, more in zip(channels, pending, strict=True)]
+    of_blocks = ([_of_block(shape, cell, begin, channel) for channel in block] for begin, block in blocks)
+    merged: list[list[Occupancy]] = []
+    # merging costs in proportion to what is known, so many blocks are merged at a time
+    while batch := list(itertools.islice(of_blocks, 256)):
+        merged = [[_merged(parts, most) for parts in zip(*merged, *batch, strict=True)]]
+    return merged[0] if merged else []
 
 
-def _merged(first: Occupancy, others: Sequence[Occupancy], most: int) -> Occupancy:
-    factors = [a // b for a, b in zip(first.cell, others[0].cell, strict=True)] if others else []
-    every = [first, *(other.coarser(factors) for other in others)]
-    keys, counts = (np.concatenate([getattr(each, name) for each in every]) for name in ("keys", "counts"))
-    keys, counts = summed(keys, counts)
-    merged = attrs.evolve(first, keys=keys, counts=counts)
+def _merged(parts: Sequence[Occupancy], most: int) -> Occupancy:
+    """The sum of some occupancies, with the cells of the first, which are no smaller than those of the others."""
+    cell = parts[0].cell
+    parts = [part.coarser([a // b for a, b in zip(cell, part.cell, strict=True)]) for part in parts]
+    keys, counts = summed(
+        np.concatenate([part.keys for part in parts]), np.concatenate([part.counts for part in parts])
+    )
+    merged = attrs.evolve(parts[0], keys=keys, counts=counts)
     while len(merged.keys) > most:
         merged = merged.coarser([2] * len(merged.cell))
     return merged

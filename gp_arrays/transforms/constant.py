@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -29,7 +29,30 @@ def smallest_dtype(low: int, high: int) -> np.dtype[Any] | None:
 
 
 @attrs.frozen(eq=False, repr=False)
-class ConstantArrayConfig(OneSourceConfig):
+class OneValueConfig(OneSourceConfig):
+    """Base of the array types that have the extent of their source and one value everywhere."""
+
+    abstract: ClassVar[bool] = True
+    supports_channel_subset: ClassVar[bool] = True
+    keeps_constant: ClassVar[bool] = True
+    any_nonspatial_axes: ClassVar[bool] = True
+
+    def value(self) -> Any:
+        """The value, as a numpy scalar of the dtype of the array."""
+        raise NotImplementedError(f"{type(self).__name__} states no value")
+
+    def infer_from(self, source: Meta) -> Meta:
+        return attrs.evolve(source, dtype=self.value().dtype, interpolatable=False, averaged=False)
+
+    def context_of(self, region: Region, meta: Meta, source: Meta) -> None:
+        return None
+
+    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
+        return np.full(meta.shape_of(region), self.value())
+
+
+@attrs.frozen(eq=False, repr=False)
+class ConstantArrayConfig(OneValueConfig):
     """The extent, voxel size and axes of an array, and one value throughout.
 
     No voxel of the source is read.
@@ -46,16 +69,13 @@ class ConstantArrayConfig(OneSourceConfig):
     array([300, 300, 300], dtype=uint16)
     """
 
-    supports_channel_subset = True
-    keeps_constant = True
-    any_nonspatial_axes = True
     is_mask = True
 
     constant: int | float = attrs.field(default=1, converter=fields.to_number)
     dtype: np.dtype[Any] | None = attrs.field(default=None, converter=fields.to_dtype)
 
     def check(self) -> None:
-        dtype = self.value_dtype()
+        dtype = self._value_dtype()
         if dtype.kind == "f":
             fits = abs(self.constant) <= float(np.finfo(dtype).max)
         elif dtype.kind == "b":
@@ -66,7 +86,10 @@ class ConstantArrayConfig(OneSourceConfig):
         if not fits:
             raise ConfigError("the constant does not fit its dtype", found=self.constant, allowed=f"a value of {dtype}")
 
-    def value_dtype(self) -> np.dtype[Any]:
+    def value(self) -> Any:
+        return self._value_dtype().type(self.constant)
+
+    def _value_dtype(self) -> np.dtype[Any]:
         if self.dtype is not None:
             return self.dtype
         if isinstance(self.constant, float):
@@ -75,12 +98,3 @@ class ConstantArrayConfig(OneSourceConfig):
         if smallest is None:
             raise ConfigError("the constant does not fit 64 bits", found=self.constant)
         return smallest
-
-    def infer_from(self, source: Meta) -> Meta:
-        return attrs.evolve(source, dtype=self.value_dtype(), interpolatable=False, averaged=False)
-
-    def context_of(self, region: Region, meta: Meta, source: Meta) -> None:
-        return None
-
-    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
-        return np.full(meta.shape_of(region), self.constant, self.value_dtype())

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 
-from ..model.base import OneSourceConfig
-from ..model.meta import Block, Meta, Region, Voxels
+from .constant import OneValueConfig
 
 
 @attrs.frozen(eq=False, repr=False)
-class OnesArrayConfig(OneSourceConfig):
+class OnesArrayConfig(OneValueConfig):
     """bool ones with the extent, voxel size and axes of an array, no voxel of which is read.
 
     Args:
@@ -24,15 +23,5 @@ class OnesArrayConfig(OneSourceConfig):
     array([ True,  True,  True])
     """
 
-    keeps_constant = True
-    any_nonspatial_axes = True
-    supports_channel_subset = True
-
-    def infer_from(self, source: Meta) -> Meta:
-        return attrs.evolve(source, dtype=np.bool_, interpolatable=False, averaged=False)
-
-    def context_of(self, region: Region, meta: Meta, source: Meta) -> None:
-        return None
-
-    def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
-        return np.ones(meta.shape_of(region), np.bool_)
+    def value(self) -> Any:
+        return np.bool_(True)
