@@ -131,11 +131,11 @@ def decimal_text(value: Fraction) -> str:
     """
     if value.denominator == 1:
         return str(value.numerator)
-    rest = value.denominator
+    remainder = value.denominator
     for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    if rest != 1:
+        while remainder % prime == 0:
+            remainder //= prime
+    if remainder != 1:
         return f"{value.numerator}/{value.denominator}"
     digits = 0
     while (value * 10**digits).denominator != 1:

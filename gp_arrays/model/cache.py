@@ -64,20 +64,20 @@ class Family:
         return self.count()
 
     def _look(self) -> int:
-        own, alive = os.getpid(), set()
+        this_process, alive = os.getpid(), set()
         # a copy: numpy raises where another process changes an array while it looks for what is not 0
         numbers = self._numbers.copy()
         for slot in np.flatnonzero(numbers):
             number = int(numbers[slot])
-            if number == own or _is_alive(number):
+            if number == this_process or _is_alive(number):
                 alive.add(number)
             else:
                 self._numbers[slot] = 0
-        if own not in alive:
+        if this_process not in alive:
             free = np.flatnonzero(self._numbers == 0)
             if len(free):
-                self._numbers[free[own % len(free)]] = own
-        return len(alive | {own})
+                self._numbers[free[this_process % len(free)]] = this_process
+        return len(alive | {this_process})
 
 
 class ArrayCache:
@@ -163,7 +163,7 @@ class ArrayCache:
             with self._lock:
                 running = self._computing.get(key)
                 if running is None:
-                    own = self._computing[key] = Future()
+                    future = self._computing[key] = Future()
                     break
             with contextlib.suppress(Exception):  # where another thread fails, this one tries
                 return running.result()
@@ -171,10 +171,10 @@ class ArrayCache:
             array = self.find(key)
             if array is None:
                 array = self.add(key, compute())
-            own.set_result(array)
+            future.set_result(array)
             return array
         except BaseException:
-            own.set_exception(ValueError("another thread failed to compute it"))
+            future.set_exception(ValueError("another thread failed to compute it"))
             raise
         finally:
             with self._lock:

@@ -10,11 +10,11 @@ from ..errors import TreeError
 from .meta import CHANNEL, Axis, Meta
 
 
-def alike(one: Sequence[Axis] | None, other: Sequence[Axis] | None) -> bool:
+def alike(a: Sequence[Axis] | None, b: Sequence[Axis] | None) -> bool:
     """True if both have non-spatial axes of the same names and sizes, whatever the names of their entries are."""
-    if one is None or other is None:
-        return one is other
-    return [(axis.name, axis.size) for axis in one] == [(axis.name, axis.size) for axis in other]
+    if a is None or b is None:
+        return a is b
+    return [(axis.name, axis.size) for axis in a] == [(axis.name, axis.size) for axis in b]
 
 
 def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:
@@ -59,45 +59,51 @@ def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:
     return attrs.evolve(base, roi=None if region is None else region.roi, phase=phase)
 
 
-def labels_and_mask(sources: Sequence[Meta], what: str) -> Meta:
+def labels_and_mask(sources: Sequence[Meta], reader: str) -> Meta:
     """The common grid of labels and, where there is a second source, of the mask of where they are known.
 
     Raises TreeError unless the labels are integer ids and neither has channels.
     """
-    require_ids(sources[0], what)
+    require_ids(sources[0], reader)
     for mask in sources[1:]:
-        require_no_nonspatial_axes(mask, what)
+        require_no_nonspatial_axes(mask, reader)
     grid = common_grid(sources, ["source_array_config", "mask_array_config"][: len(sources)])
     return attrs.evolve(grid, attrs=sources[0].attrs if len(sources) == 1 else {})
 
 
-def require_integer_ids(meta: Meta, what: str, masks: bool = False) -> None:
-    """Raises TreeError unless the array holds ids: integers, never averaged. With ``masks`` bool is allowed too."""
+def require_integer_ids(meta: Meta, reader: str, masks: bool = False) -> None:
+    """Raises TreeError unless the array holds ids: integers, never averaged.
+
+    Args:
+        meta: Of the array.
+        reader: The name of the array type that reads it, for the message.
+        masks: True if bool is allowed too.
+    """
     kinds, values, allowed = (
         ("uib", "labels or masks", "integers or bool") if masks else ("ui", "ids", "an integer dtype")
     )
     if meta.dtype is not None and meta.dtype.kind not in kinds:
-        raise TreeError(f"{what} reads {values}", f"dtype {meta.dtype}", allowed)
+        raise TreeError(f"{reader} reads {values}", f"dtype {meta.dtype}", allowed)
     if meta.averaged:
         raise TreeError(
-            f"{what} reads {values}, and averaged or interpolated values are no {values}",
+            f"{reader} reads {values}, and averaged or interpolated values are no {values}",
             found="a source resampled with an order above 0 or by mean",
             allowed='interp_order=0 or downsample_by="mode"',
         )
 
 
-def require_ids(meta: Meta, what: str) -> None:
+def require_ids(meta: Meta, reader: str) -> None:
     """Raises TreeError unless the array holds ids: integers without channels, never averaged."""
-    require_integer_ids(meta, what)
-    require_no_nonspatial_axes(meta, what)
+    require_integer_ids(meta, reader)
+    require_no_nonspatial_axes(meta, reader)
 
 
-def require_no_nonspatial_axes(meta: Meta, what: str) -> None:
+def require_no_nonspatial_axes(meta: Meta, reader: str) -> None:
     """Raises TreeError where the array has channels, samples or times."""
     if meta.nonspatial:
         axes = ", ".join(f"{axis.name} ({axis.size})" for axis in meta.nonspatial)
         raise TreeError(
-            f"{what} takes a source without channels or other non-spatial axes",
+            f"{reader} takes a source without channels or other non-spatial axes",
             found=f"axes {axes}",
             allowed="spatial axes only; SelectArrayConfig picks one",
         )

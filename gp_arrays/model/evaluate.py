@@ -115,8 +115,8 @@ def run_step(step: Step, region: Region, blocks: Sequence[Block | None], path: C
 
 def owned(data: Voxels, others: Iterable[Voxels] = ()) -> Voxels:
     """``data``, copied unless it is contiguous, writable and shares no memory with anything."""
-    own = data.base is None and data.flags.writeable and data.flags.c_contiguous
-    if own and not any(np.may_share_memory(data, other) for other in others):
+    is_own_copy = data.base is None and data.flags.writeable and data.flags.c_contiguous
+    if is_own_copy and not any(np.may_share_memory(data, other) for other in others):
         return data
     return np.array(data, order="C", copy=True)
 

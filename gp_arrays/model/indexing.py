@@ -61,7 +61,7 @@ def select(key: Any, shape: tuple[int, ...]) -> Selection:
     omitted = (slice(None),) * (len(shape) - len(items) + len(ellipses))
     items = (*items[:first], *omitted, *items[first + 1 :])
     bounds: list[tuple[int, int]] = []
-    rest: list[Any] = []
+    inner_key: list[Any] = []
     lengths: list[int] = []
     for axis, (item, size) in enumerate(zip(items, shape, strict=True)):
         if isinstance(item, slice):
@@ -72,13 +72,13 @@ def select(key: Any, shape: tuple[int, ...]) -> Selection:
                 bounds.append((min(ends), max(ends) + 1))
             else:
                 bounds.append((0, 0))
-            rest.append(slice(None) if indices.step == 1 else slice(None, None, indices.step))
+            inner_key.append(slice(None) if indices.step == 1 else slice(None, None, indices.step))
             lengths.append(len(indices))
         else:
             index = _index(item, size, axis)
             bounds.append((index, index + 1))
-            rest.append(0)
-    return Selection(tuple(bounds), tuple(rest), tuple(lengths))
+            inner_key.append(0)
+    return Selection(tuple(bounds), tuple(inner_key), tuple(lengths))
 
 
 def _indices(item: slice, size: int) -> range:

@@ -249,8 +249,8 @@ class Block:
         """A view of the part of the voxels that ``region`` covers."""
         if region == self.region:
             return self.data
-        own, wanted = self.meta.nonspatial_ranges(self.region), self.meta.nonspatial_ranges(region)
-        nonspatial = tuple(slice(a - s, b - s) for (s, _), (a, b) in zip(own, wanted, strict=True))
+        outer, inner = self.meta.nonspatial_ranges(self.region), self.meta.nonspatial_ranges(region)
+        nonspatial = tuple(slice(a - s, b - s) for (s, _), (a, b) in zip(outer, inner, strict=True))
         spatial = tuple(
             slice((b - o) // v, (e - o) // v)
             for b, e, o, v in zip(region.begin, region.end, self.region.begin, self.meta.voxel_size, strict=True)

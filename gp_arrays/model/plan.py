@@ -149,7 +149,7 @@ def tree_unit(configs: Sequence[Config], unit: str | None) -> str:
     if unit is not None:
         units.setdefault(parse_unit(unit), "unit=")
     if len(units) > 1:
-        parts = ", ".join(f"{name}: {one}" for one, name in units.items())
+        parts = ", ".join(f"{name}: {unit_name}" for unit_name, name in units.items())
         raise TreeError("the parts of a tree have different units", found=parts)
     return next(iter(units), None) or DEFAULT_UNIT
 

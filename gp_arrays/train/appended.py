@@ -28,14 +28,14 @@ class BlockSource(gp.BatchProvider):  # type: ignore[misc]
 
     def provide(self, request: gp.BatchRequest) -> gp.Batch:
         assert self.block is not None
-        wanted = Region.of(request[self.key].roi.shift(self.shift))
-        if not wanted.empty and not self.block.region.contains(wanted):
+        requested = Region.of(request[self.key].roi.shift(self.shift))
+        if not requested.empty and not self.block.region.contains(requested):
             raise ComputeError(
                 "the appended nodes read further than the context",
-                found=wanted,
+                found=requested,
                 allowed=f"within {self.block.region}; a larger context_size, or padded=True with a gp.Pad",
             )
-        roi, voxels = request[self.key].roi, np.array(self.block.crop(wanted))
+        roi, voxels = request[self.key].roi, np.array(self.block.crop(requested))
         return add_array(gp.Batch(), self.key, self.spec[self.key], roi, voxels)
 
 

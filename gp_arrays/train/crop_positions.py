@@ -109,8 +109,10 @@ class CropPositions:
         # a crop that begins late in its cell overlaps one cell more
         options = []
         for length, size in zip(crop, occupancy.cell, strict=True):
-            more, rest = divmod(length - 1, size)
-            options.append([(more, (0, size - rest)), (more + 1, (size - rest, size))][: 2 if rest else 1])
+            more, remainder = divmod(length - 1, size)
+            options.append(
+                [(more, (0, size - remainder)), (more + 1, (size - remainder, size))][: 2 if remainder else 1]
+            )
         for option in itertools.product(*options):
             reach = tuple(more for more, _ in option)
             corner = tuple(-more for more in reach)
@@ -124,7 +126,7 @@ class CropPositions:
             for cells, low_corner, size, (low, high), steps in parts:
                 first = (cells + low_corner) * size
                 positions *= steps.within(first + low, first + high)[1]
-            keys, counts, positions = (each[positions > 0] for each in (keys, counts, positions))
+            keys, counts, positions = (column[positions > 0] for column in (keys, counts, positions))
             if len(keys):
                 # at most what lies in the cells but not in the crop may be masked in elsewhere
                 outside = int(np.prod([(m + 1) * c for m, c in zip(reach, occupancy.cell, strict=True)], dtype=object))

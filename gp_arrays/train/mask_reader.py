@@ -58,8 +58,8 @@ class MaskReader:
         voxels = channels_of(self.voxels(part), part.dims, channel is not None)
         return int(np.count_nonzero(voxels[channel or 0]))
 
-    def occupancies(self, each: bool, cache_file: Path | None) -> list[Occupancy]:
-        """The voxels that are masked in, counted in cells: of all channels, or of each."""
+    def occupancies(self, by_channel: bool, cache_file: Path | None) -> list[Occupancy]:
+        """The voxels that are masked in, counted in cells: of all channels together, or channel by channel."""
         if cache_file is not None:
             raise TreeError(
                 "cache_file is for masks of a compiled tree",
@@ -71,7 +71,7 @@ class MaskReader:
         def blocks() -> Iterator[tuple[Sequence[int], Any]]:
             for begin in itertools.product(*(range(0, n, BLOCK) for n in shape)):
                 block = Roi(self.roi.begin + Coordinate(begin) * self.voxel_size, self.voxel_size * BLOCK)
-                yield begin, channels_of(self.voxels(block.intersect(self.roi)), len(shape), each)
+                yield begin, channels_of(self.voxels(block.intersect(self.roi)), len(shape), by_channel)
 
         counted = occupancies(shape, (CELL,) * len(shape), blocks())
         self.names = tuple(map(str, range(len(counted))))
@@ -92,8 +92,8 @@ class _TreeMaskReader(MaskReader):
         data: Voxels = evaluate(self.compiled.plan, [(self.index, self.compiled.world(roi))])[0]
         return data
 
-    def occupancies(self, each: bool, cache_file: Path | None) -> list[Occupancy]:
-        return occupancies_of_step(self.compiled.plan, self.index, each, cache_file)
+    def occupancies(self, by_channel: bool, cache_file: Path | None) -> list[Occupancy]:
+        return occupancies_of_step(self.compiled.plan, self.index, by_channel, cache_file)
 
 
 def mask_reader(provider: gp.BatchProvider, key: gp.ArrayKey) -> MaskReader:
@@ -106,7 +106,7 @@ def mask_reader(provider: gp.BatchProvider, key: gp.ArrayKey) -> MaskReader:
         if isinstance(node, SourceNode) and node.compiled is not None:
             return _TreeMaskReader(node.compiled, node.index)
         passes = isinstance(node, (gp.Pad, gp.MergeProvider)) or (isinstance(node, FilterNode) and node.target != key)
-        above = [each for each in node.get_upstream_providers() if key in each.spec] if passes else []
+        above = [branch for branch in node.get_upstream_providers() if key in branch.spec] if passes else []
         if len(above) != 1 or (isinstance(node, gp.Pad) and node.key == key and node.value):
             return MaskReader(provider, key)
         (node,) = above

@@ -127,7 +127,7 @@ def _source_arguments(config_type: Any) -> dict[str, attrs.Attribute[Any]]:
 def _signature(config_type: type[ArrayConfig], is_source: bool) -> inspect.Signature:
     sources = {field.alias: (name, field) for name, field in _source_arguments(config_type).items()}
     first: list[inspect.Parameter] = []
-    rest: list[inspect.Parameter] = []
+    others: list[inspect.Parameter] = []
     # a default that is created anew each time is given as its value
     factories = {
         field.alias: field.default.factory()
@@ -141,10 +141,10 @@ def _signature(config_type: type[ArrayConfig], is_source: bool) -> inspect.Signa
         if parameter.name in sources:
             name, field = sources[parameter.name]
             parameter = parameter.replace(name=name, annotation=_key_annotation(field))
-            (first if parameter.default is parameter.empty else rest).append(parameter)
+            (first if parameter.default is parameter.empty else others).append(parameter)
         else:
             optional = parameter.name in config_type.node_defaults
-            rest.append(parameter.replace(default=None) if optional else parameter)
+            others.append(parameter.replace(default=None) if optional else parameter)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     target = inspect.Parameter("key" if is_source else "target", kind, annotation="gp.ArrayKey")
     extra = dict.fromkeys(config_type.node_attributes, "Any")
@@ -154,7 +154,7 @@ def _signature(config_type: type[ArrayConfig], is_source: bool) -> inspect.Signa
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in extra.items()
     ]
-    return inspect.Signature([inspect.Parameter("self", kind), *first, target, *rest, *last])
+    return inspect.Signature([inspect.Parameter("self", kind), *first, target, *others, *last])
 
 
 def _key_annotation(field: attrs.Attribute[Any]) -> str:
@@ -182,9 +182,11 @@ def _docstring(config_type: type[Any], signature: inspect.Signature) -> str:
     for name in config_type.node_attributes:
         descriptions[name] = f"The attribute {name!r} of the source's store: array keys carry no attributes."
     lines = [f"    {name}: {descriptions[name]}" for name in signature.parameters if name in descriptions]
-    rest = [part for part in after.split("\n\n") if part and not part.lstrip().startswith(">>>")]
+    paragraphs = [part for part in after.split("\n\n") if part and not part.lstrip().startswith(">>>")]
     intro = before.strip() or f"The node of {config_type.__name__}."
-    return "\n\n".join([intro, f"The gunpowder node of {config_type.__name__}.", "Args:\n" + "\n".join(lines), *rest])
+    return "\n\n".join(
+        [intro, f"The gunpowder node of {config_type.__name__}.", "Args:\n" + "\n".join(lines), *paragraphs]
+    )
 
 
 def _init_source(node: SourceNode, config_type: type[Any], arguments: dict[str, Any]) -> None:

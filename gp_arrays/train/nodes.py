@@ -184,11 +184,11 @@ class FilterNode(NamesAxes, Steps):
                 meta,
                 dtype=dtype,
                 nonspatial=tuple(
-                    Axis(name or f"a{i}", size) for i, (name, size) in enumerate(zip(each, shape, strict=True))
+                    Axis(name or f"a{i}", size) for i, (name, size) in enumerate(zip(axes, shape, strict=True))
                 )[n:],
                 interpolatable=interpolatable(dtype) if undeclared and dtype is not None else meta.interpolatable,
             )
-            for meta, undeclared, dtype, shape, each, n in zip(
+            for meta, undeclared, dtype, shape, axes, n in zip(
                 self.source_metas, self._undeclared, dtypes, shapes, names, skip, strict=True
             )
         )

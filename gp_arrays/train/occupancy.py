@@ -106,9 +106,9 @@ def _of_block(shape: Sequence[int], cell: Sequence[int], begin: Sequence[int], m
         starts = np.arange(0, counts.shape[axis], size)
         counts = np.add.reduceat(counts, starts, axis=axis, dtype=np.int64 if axis else np.uint32)
     where = np.nonzero(counts)
-    every = Occupancy(tuple(shape), tuple(cell), np.empty(0, np.int64), counts[where].astype(np.int64))
+    unplaced = Occupancy(tuple(shape), tuple(cell), np.empty(0, np.int64), counts[where].astype(np.int64))
     index = tuple(w + b // c for w, b, c in zip(where, begin, cell, strict=True))
-    return attrs.evolve(every, keys=np.ravel_multi_index(index, every.grid).astype(np.int64))
+    return attrs.evolve(unplaced, keys=np.ravel_multi_index(index, unplaced.grid).astype(np.int64))
 
 
 def cell_shape(meta: Meta, chunks: Sequence[int] | None) -> tuple[int, ...]:
@@ -129,14 +129,14 @@ def require_mask(meta: Meta, name: str) -> None:
         raise TreeError("a mask holds numbers", found=f"dtype {meta.dtype}", path=(name,))
 
 
-def channels_of(mask: Voxels, dims: int, each: bool) -> Voxels:
+def channels_of(mask: Voxels, dims: int, by_channel: bool) -> Voxels:
     """The voxels of a mask with one channel axis in front: each channel, or where any is nonzero."""
     split = mask.reshape(-1, *mask.shape[mask.ndim - dims :])
-    return split if each or len(split) == 1 else split.any(axis=0, keepdims=True)
+    return split if by_channel or len(split) == 1 else split.any(axis=0, keepdims=True)
 
 
 def occupancies_of_step(
-    plan: Plan, index: int, each: bool, cache_file: Path | None = None, threads: int = 2
+    plan: Plan, index: int, by_channel: bool, cache_file: Path | None = None, threads: int = 2
 ) -> list[Occupancy]:
     """The occupancy of a mask in a compiled tree: one, or one for each channel.
 
@@ -145,12 +145,12 @@ def occupancies_of_step(
     Args:
         plan: The compiled tree.
         index: The step of the mask.
-        each: True for each channel by itself; else a voxel counts where any channel is nonzero.
+        by_channel: True for each channel by itself; else a voxel counts where any channel is nonzero.
         cache_file: Where the result is kept, and taken from if nothing has changed since.
         threads: How many blocks are read at once.
     """
     step = plan.steps[index]
-    identity = _identity(plan, index, each)
+    identity = _identity(plan, index, by_channel)
     if cache_file is not None and (cached := _load(cache_file, identity)) is not None:
         return cached
     chunks = next((s.opened.chunks for s in plan.steps if s.opened is not None and s.opened.chunks), None)
@@ -162,29 +162,40 @@ def occupancies_of_step(
             (b - o) // int(v)
             for b, o, v in zip(region.begin, step.meta.region.begin, step.meta.voxel_size, strict=True)
         ]
-        return begin, channels_of(voxels, step.meta.dims, each)
+        return begin, channels_of(voxels, step.meta.dims, by_channel)
 
     blocks = map_blocks(plan, index, part, threads, cell)
     counted = occupancies(step.meta.spatial_shape, cell, blocks)
     if not counted:  # no block may hold anything
         nothing = np.empty(0, np.int64)
-        counted = [Occupancy(step.meta.spatial_shape, cell, nothing, nothing)] * (entries if each else 1)
+        counted = [Occupancy(step.meta.spatial_shape, cell, nothing, nothing)] * (entries if by_channel else 1)
     if cache_file is not None:
         _save(cache_file, identity, counted)
     return counted
 
 
-def _identity(plan: Plan, index: int, each: bool) -> str:
+def _identity(plan: Plan, index: int, by_channel: bool) -> str:
     """What tells this mask from another, and from itself once its stores have changed."""
     stores = [step.opened.fingerprint() for step in plan.steps if step.opened is not None]
-    parts = [FORMAT, plan.steps[index].config.content, plan.unit, str(plan.steps[index].meta.region), each, stores]
+    parts = [
+        FORMAT,
+        plan.steps[index].config.content,
+        plan.unit,
+        str(plan.steps[index].meta.region),
+        by_channel,
+        stores,
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _save(path: Path, identity: str, counted: Sequence[Occupancy]) -> None:
     arrays: dict[str, Any] = {"identity": np.array(identity), "shape": np.array(counted[0].shape)}
-    for number, each in enumerate(counted):
-        arrays |= {f"cell{number}": np.array(each.cell), f"keys{number}": each.keys, f"counts{number}": each.counts}
+    for number, occupancy in enumerate(counted):
+        arrays |= {
+            f"cell{number}": np.array(occupancy.cell),
+            f"keys{number}": occupancy.keys,
+            f"counts{number}": occupancy.counts,
+        }
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     try:

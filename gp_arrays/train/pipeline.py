@@ -182,22 +182,22 @@ def _classes(steps: Sequence[Step]) -> Classes:
     for axis in range(dims):
         remainder, modulus = 0, 1
         for step in steps:
-            own, size = step.meta.origin[axis], int(step.meta.voxel_size[axis])
+            origin, size = step.meta.origin[axis], int(step.meta.voxel_size[axis])
             shared = math.gcd(modulus, size)
-            if (own - remainder) % shared:
+            if (origin - remainder) % shared:
                 raise _no_shift(steps, step, axis)
             # the Chinese remainder theorem, for moduli that may share factors
             inverse = pow(modulus // shared, -1, size // shared)
-            remainder += modulus * ((own - remainder) // shared * inverse % (size // shared))
+            remainder += modulus * ((origin - remainder) // shared * inverse % (size // shared))
             modulus = math.lcm(modulus, size)
         classes.append((remainder, modulus))
     return classes
 
 
 def _no_shift(steps: Sequence[Step], second: Step, axis: int) -> TreeError:
-    own, size = second.meta.origin[axis], int(second.meta.voxel_size[axis])
+    origin, size = second.meta.origin[axis], int(second.meta.voxel_size[axis])
     # where all of several congruences cannot hold, two of them already contradict each other
-    first = next(s for s in steps if (s.meta.origin[axis] - own) % math.gcd(int(s.meta.voxel_size[axis]), size))
+    first = next(s for s in steps if (s.meta.origin[axis] - origin) % math.gcd(int(s.meta.voxel_size[axis]), size))
     return TreeError(
         "no shift puts the voxels of two arrays on gunpowder's grid",
         found=", ".join(

@@ -119,8 +119,8 @@ class PredictArrayConfig(OneSourceConfig):
     arguments: Mapping[str, Any] = attrs.field(factory=dict, converter=to_arguments)
 
     def modules(self) -> tuple[str, ...]:
-        own = super().modules()
-        return (*own, self.model.partition(":")[0]) if isinstance(self.model, str) else own
+        modules = super().modules()
+        return (*modules, self.model.partition(":")[0]) if isinstance(self.model, str) else modules
 
     def check(self) -> None:
         if self.tile_size is None:
@@ -185,28 +185,28 @@ class PredictArrayConfig(OneSourceConfig):
         network = self.network.load()
         with network.lock:
             # another thread may have computed some of them meanwhile
-            results = {each.key: CACHE.find(each.key) for each in waiting}
-            missing = [each for each in waiting if results[each.key] is None]
+            results = {item.key: CACHE.find(item.key) for item in waiting}
+            missing = [item for item in waiting if results[item.key] is None]
             if missing:
                 # a network's rounding may depend on the size of the batch, so every batch has the same
                 filled = missing + [missing[-1]] * (self.batch_size - len(missing))
-                voxels = network.run(np.stack([each.voxels for each in filled]), self.autocast)
-                for each, result in zip(missing, voxels, strict=False):
-                    results[each.key] = CACHE.add(each.key, self._output(result, each.tile.region, target.meta))
-        for each in waiting:
-            result = results[each.key]
+                voxels = network.run(np.stack([item.voxels for item in filled]), self.autocast)
+                for item, result in zip(missing, voxels, strict=False):
+                    results[item.key] = CACHE.add(item.key, self._output(result, item.tile.region, target.meta))
+        for item in waiting:
+            result = results[item.key]
             assert result is not None
-            paste(target, each.tile, result)
+            paste(target, item.tile, result)
 
     def _input(self, block: Block, tile: Tile, source: Meta) -> Voxels:
         """What the network reads for a tile: float32, channels first, padded where it lies beyond the source."""
-        wanted = self.sizes.reads([tile], source)
-        inside = source.clip(wanted)
+        reads = self.sizes.reads([tile], source)
+        inside = source.clip(reads)
         voxels = block.crop(inside)
         width = [
             ((i - w) // v, (x - e) // v)
             for w, i, e, x, v in zip(
-                wanted.begin, inside.begin, inside.end, wanted.end, map(int, source.voxel_size), strict=True
+                reads.begin, inside.begin, inside.end, reads.end, map(int, source.voxel_size), strict=True
             )
         ]
         if any(map(any, width)):

@@ -250,12 +250,12 @@ def _weights(value: Any, name: str, kind: Any) -> dict[Any, float]:
     """Things with a positive weight each, all 1 where none are given. Raises ConfigError."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = dict.fromkeys(value, 1.0)
-    if not isinstance(value, Mapping) or not value or not all(isinstance(each, kind) for each in value):
+    if not isinstance(value, Mapping) or not value or not all(isinstance(item, kind) for item in value):
         allowed = "array keys" if kind is gp.ArrayKey else '"any", "each", or names of channels with their weights'
         raise ConfigError(
             f"{name} must be a list, or a table with a weight for each", found=quoted(value), allowed=allowed
         )
-    weights = {each: float(fields.named(name, fields.to_number, weight)) for each, weight in value.items()}
+    weights = {item: float(fields.named(name, fields.to_number, weight)) for item, weight in value.items()}
     if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
         raise ConfigError(f"{name} have no valid weights", found=quoted(value), allowed="numbers from 0, not all 0")
-    return {each: weight for each, weight in weights.items() if weight}
+    return {item: weight for item, weight in weights.items() if weight}

@@ -32,9 +32,9 @@ def spec_of(meta: Meta, roi: Roi | None) -> gp.ArraySpec:
 
 def add_array(batch: gp.Batch, key: gp.ArrayKey, spec: gp.ArraySpec, roi: Roi | None, voxels: Voxels) -> gp.Batch:
     """Add the voxels of a roi to a batch, with a spec like the one that a node provides. Returns the batch."""
-    own = copy.copy(spec)  # gp.Array takes a deep copy of it
-    own.roi, own.dtype = roi, voxels.dtype
-    batch[key] = gp.Array(voxels, own)
+    array_spec = copy.copy(spec)  # gp.Array takes a deep copy of it
+    array_spec.roi, array_spec.dtype = roi, voxels.dtype
+    batch[key] = gp.Array(voxels, array_spec)
     return batch
 
 
@@ -158,8 +158,8 @@ class Steps(gp.BatchFilter):  # type: ignore[misc]
     def prepare(self, request: gp.BatchRequest) -> gp.BatchRequest:
         assert self.compiled is not None
         keys, world = self.compiled.keys, self.compiled.world
-        wanted = [(i, world(request[keys[i]].roi)) for i in self.targets if keys[i] in request]
-        self._tasks = make_tasks(self.compiled.plan, wanted, self.sources)
+        requests = [(i, world(request[keys[i]].roi)) for i in self.targets if keys[i] in request]
+        self._tasks = make_tasks(self.compiled.plan, requests, self.sources)
         regions = self._tasks.regions()
         dependencies = gp.BatchRequest()
         for index in self.sources:
@@ -242,7 +242,7 @@ class Outputs(NamesAxes, gp.BatchProvider):  # type: ignore[misc]
             return [list(regions)] if regions else []
         for key in regions:
             for group in groups:
-                if not self._far_apart({each: regions[each] for each in [*group, key]}):
+                if not self._far_apart({other: regions[other] for other in [*group, key]}):
                     group.append(key)
                     break
             else:

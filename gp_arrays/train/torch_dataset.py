@@ -53,8 +53,8 @@ def to_tensor(data: Voxels, name: str) -> Any:
             allowed="RelabelArrayConfig with a dense table",
             path=(name,),
         )
-    own = np.array(data, data.dtype.newbyteorder("=") if signed is None else signed, order="C", copy=True)
-    return require_torch().from_numpy(own)
+    copied = np.array(data, data.dtype.newbyteorder("=") if signed is None else signed, order="C", copy=True)
+    return require_torch().from_numpy(copied)
 
 
 class TorchDataset(_Iterable):
@@ -227,8 +227,8 @@ class TorchGridDataset(_MapStyle):
         self.margins = {name: (size - self.size) / 2 for name, size in self.sizes.items()}
         covered = None
         for name, meta in metas.items():
-            own = meta.region.roi.grow(-self.margins[name], -self.margins[name])
-            covered = own if covered is None else covered.intersect(own)
+            extent = meta.region.roi.grow(-self.margins[name], -self.margins[name])
+            covered = extent if covered is None else covered.intersect(extent)
         assert covered is not None
         if roi is None and not covered.empty:
             covered = self._shrunk(covered, metas)
@@ -236,16 +236,16 @@ class TorchGridDataset(_MapStyle):
             sizes_text = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
             allowed = ", ".join(f"{name} {meta.region}" for name, meta in metas.items())
             raise RequestError("no tile lies within all arrays", found=sizes_text, allowed=f"less than {allowed}")
-        wanted = covered if roi is None else to_bounded_roi(roi, self.plan.unit)
-        if not covered.contains(wanted) or any(w < s for w, s in zip(wanted.shape, self.size, strict=True)):
+        area = covered if roi is None else to_bounded_roi(roi, self.plan.unit)
+        if not covered.contains(area) or any(w < s for w, s in zip(area.shape, self.size, strict=True)):
             raise RequestError(
                 "the arrays do not hold whole tiles in this roi",
-                found=wanted,
+                found=area,
                 allowed=f"{covered}, tiles of {self.size}",
             )
         steps = self.size if stride is None else Coordinate(to_block(stride, self.plan.unit))
         starts = []
-        for begin, length, tile, step in zip(wanted.begin, wanted.shape, self.size, steps, strict=True):
+        for begin, length, tile, step in zip(area.begin, area.shape, self.size, steps, strict=True):
             last = begin + length - tile
             starts.append([*range(int(begin), int(last), int(step)), int(last)])
         self.begins = list(itertools.product(*starts))
@@ -277,7 +277,7 @@ class TorchGridDataset(_MapStyle):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         begin = self.begins[index]
-        wanted = [(step, self._region(name, begin)) for name, step in self.plan.outputs.items()]
-        voxels = dict(zip(self.plan.outputs, evaluate(self.plan, wanted), strict=True))
+        requests = [(step, self._region(name, begin)) for name, step in self.plan.outputs.items()]
+        voxels = dict(zip(self.plan.outputs, evaluate(self.plan, requests), strict=True))
         tensors = {name: to_tensor(data, name) for name, data in voxels.items()}
         return {**tensors, "begin": require_torch().tensor(begin, dtype=require_torch().int64)}

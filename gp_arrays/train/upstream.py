@@ -91,9 +91,9 @@ def axis_names(provider: gp.BatchProvider, key: gp.ArrayKey, count: int) -> Name
     channels and two are samples and channels, unless samples were stacked before that node.
     """
     if isinstance(provider, NamesAxes):
-        own = provider.axis_names(key, count)
-        if own is not None:
-            return own
+        names = provider.axis_names(key, count)
+        if names is not None:
+            return names
     branches = [p for p in provider.get_upstream_providers() if p.spec is not None and key in p.spec]
     if not branches:
         return (None,) * count if _changes_axes(provider) else _by_convention(count)

@@ -116,8 +116,8 @@ class AffinitiesArrayConfig(ArrayConfig):
         return meta.clip(functools.reduce(Region.union, map(box.shift, shifts), box))
 
     def context(self, region: Region, meta: Meta, sources: Sequence[Meta]) -> Sequence[Region | None]:
-        wanted = 0 if self.output == "affinities" else 1
-        return [self._context(region, meta) if index == wanted else None for index in range(len(sources))]
+        read = 0 if self.output == "affinities" else 1
+        return [self._context(region, meta) if index == read else None for index in range(len(sources))]
 
     def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:
         context = self._context(region, meta)

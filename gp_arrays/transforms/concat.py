@@ -104,7 +104,7 @@ class ConcatArrayConfig(ArrayConfig):
             if names is None:
                 layout.append((name, source, 0))
             else:
-                layout += [(f"{name}/{own}", source, i) for i, own in enumerate(names)]
+                layout += [(f"{name}/{label}", source, i) for i, label in enumerate(names)]
         return layout
 
     def _layout_of(self, region: Region, sources: Sequence[Meta]) -> list[tuple[str, int | None, int]]:
@@ -140,9 +140,9 @@ class ConcatArrayConfig(ArrayConfig):
         layout = self._layout_of(region, sources)
         regions: list[Region | None] = []
         for index, source in enumerate(sources):
-            own = [channel for _, used, channel in layout if used == index]
+            channels = [channel for _, used, channel in layout if used == index]
             part = region.nonspatial is not None and source.channel_axis is not None
-            regions.append(Region(region.begin, region.end, (span(own),) if part else None) if own else None)
+            regions.append(Region(region.begin, region.end, (span(channels),) if part else None) if channels else None)
         return regions
 
     def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:

@@ -95,16 +95,16 @@ class SelectArrayConfig(OneSourceConfig):
     def picks(self, source: Meta) -> list[Picked]:
         """The entries of each non-spatial axis of the source: one alone drops the axis."""
         nonspatial = source.nonspatial or ()
-        wanted: dict[str, Any] = dict(self.at)
+        selected: dict[str, Any] = dict(self.at)
         if self.channels is not None:
-            wanted[CHANNEL] = self.channels
+            selected[CHANNEL] = self.channels
         names = [axis.name for axis in nonspatial]
-        unknown = [name for name in wanted if name not in names]
+        unknown = [name for name in selected if name not in names]
         if unknown:
             raise TreeError(
                 f"the source has no axis {', '.join(unknown)}", allowed=", ".join(names) or "no non-spatial axes"
             )
-        return [_pick(wanted.get(axis.name, tuple(range(axis.size))), axis) for axis in nonspatial]
+        return [_pick(selected.get(axis.name, tuple(range(axis.size))), axis) for axis in nonspatial]
 
     def infer_from(self, source: Meta) -> Meta:
         if source.nonspatial is None:

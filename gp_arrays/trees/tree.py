@@ -171,9 +171,11 @@ class _Reader:
                 raise TreeError(f"{field} is given twice", found=key, path=path)
             is_source = field in source_fields(cls)
             values[field] = _each_source(item, (*path, field), self.source) if is_source else item
-        own = values.setdefault("name", name)
-        if len(path) == 1 and own != name:
-            raise TreeError("an entry's name is its key", found=f"name {quoted(own)}", allowed=quoted(name), path=path)
+        array_name = values.setdefault("name", name)
+        if len(path) == 1 and array_name != name:
+            raise TreeError(
+                "an entry's name is its key", found=f"name {quoted(array_name)}", allowed=quoted(name), path=path
+            )
         return _Entry(cls, values, path)
 
     def source(self, value: Any, path: tuple[str, ...]) -> str | _Entry:
