@@ -21,26 +21,25 @@ from timing import Comparison, Settings, in_new_process
 import gp_arrays as gpa
 
 GROUPS = [("a", [1, 2, 3]), ("b", [4, 5]), ("c", [6, 7, 8, 9]), ("d", [10, 11, 12, 13, 14]), ("e", [])]
-CHUNK, BLOCK = 64, 128
 #: The arrays that a process of a pool has opened.
 opened: dict[str, Any] = {}
 
 
-def make_labels(folder: Path, size: int) -> gpa.ArrayConfig:
+def make_labels(folder: Path, size: int, chunk: int) -> gpa.ArrayConfig:
     rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 40, (BLOCK // 8,) * 3).astype(np.uint64)
+    coarse = rng.integers(0, 40, (chunk // 4,) * 3).astype(np.uint64)
     tile = coarse.repeat(8, 0).repeat(8, 1).repeat(8, 2)
     roi = gpa.Roi((0,) * 3, (size,) * 3)
-    labels = gpa.create_zarr(folder / "in.zarr", "ids", roi, (1, 1, 1), "uint64", chunks=(CHUNK,) * 3)
-    for corner in itertools.product(range(0, size, BLOCK), repeat=3):
-        labels[tuple(slice(begin, begin + BLOCK) for begin in corner)] = tile
+    labels = gpa.create_zarr(folder / "in.zarr", "ids", roi, (1, 1, 1), "uint64", chunks=(chunk,) * 3)
+    for corner in itertools.product(range(0, size, len(tile)), repeat=3):
+        labels[tuple(slice(begin, begin + len(tile)) for begin in corner)] = tile
     return gpa.ZarrArrayConfig("ids", folder / "in.zarr", "ids")
 
 
-def make_target(folder: Path, size: int) -> None:
+def make_target(folder: Path, size: int, chunk: int) -> None:
     shutil.rmtree(folder / "hand.zarr", ignore_errors=True)
     extent = gpa.Roi((0,) * 3, (size,) * 3)
-    chunks = (1, CHUNK, CHUNK, CHUNK)
+    chunks = (1, chunk, chunk, chunk)
     gpa.create_zarr(folder / "hand.zarr", "masks", extent, (1, 1, 1), "uint8", num_channels=len(GROUPS), chunks=chunks)
 
 
@@ -65,9 +64,9 @@ def write_by_hand(box: tuple[slice, ...]) -> None:
     opened["target"][(slice(None), *box)] = masks_by_hand(opened["source"][box])
 
 
-def run_pool(folder: Path, size: int, block: int, workers: int) -> None:
+def run_pool(folder: Path, size: int, chunk: int, block: int, workers: int) -> None:
     """A pool of processes, forked as a program by hand does it."""
-    make_target(folder, size)
+    make_target(folder, size, chunk)
     corners = itertools.product(range(0, size, block), repeat=3)
     boxes = [tuple(slice(begin, begin + block) for begin in corner) for corner in corners]
     with multiprocessing.get_context("fork").Pool(workers, open_by_hand, (folder,)) as pool:
@@ -87,10 +86,10 @@ def daisy_worker(folder: Path) -> None:
             write_by_hand(tuple(slice(b, e) for b, e in zip(roi.begin, roi.end, strict=True)))
 
 
-def run_daisy(folder: Path, size: int, block: int, workers: int) -> None:
+def run_daisy(folder: Path, size: int, chunk: int, block: int, workers: int) -> None:
     import daisy.v2 as daisy
 
-    make_target(folder, size)
+    make_target(folder, size, chunk)
     box = gpa.Roi((0,) * 3, (block,) * 3)
     task = daisy.Task(
         "hand",
@@ -105,36 +104,44 @@ def run_daisy(folder: Path, size: int, block: int, workers: int) -> None:
     assert daisy.run_blockwise(task, progress=False, summary=False, host="127.0.0.1")
 
 
-def run_materialize(config: gpa.ArrayConfig, folder: Path, block: int, workers: int) -> None:
+PEERS = {"a pool by hand": run_pool, "daisy by hand": run_daisy}
+
+
+def run_materialize(config: gpa.ArrayConfig, folder: Path, chunk: int, block: int, workers: int) -> None:
     masks = gpa.BinarizeArrayConfig("masks", config, groupings=GROUPS)
-    options = {"block": (block,) * 3, "chunks": (CHUNK,) * 3, "num_workers": workers}
+    options = {"block": (block,) * 3, "chunks": (chunk,) * 3, "num_workers": workers}
     assert gpa.materialize(masks, folder / "ours.zarr", progress=False, overwrite=True, **options).ok
 
 
 def peak_of_worker(folder: Path, size: int) -> float:
     """MiB, in a process that has run no other worker."""
     folder.mkdir(exist_ok=True)
-    masks = gpa.BinarizeArrayConfig("masks", make_labels(folder, size), groupings=GROUPS)
+    masks = gpa.BinarizeArrayConfig("masks", make_labels(folder, size, 64), groupings=GROUPS)
     workers = gpa.Workers(timeout=3600)
     # two workers, as one may be the process of the caller
-    options = {"block": (BLOCK,) * 3, "num_workers": 2, "workers": workers}
+    options = {"block": (128,) * 3, "num_workers": 2, "workers": workers}
     assert gpa.materialize(masks, folder / "out.zarr", progress=False, overwrite=True, **options).ok
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
 def comparisons(settings: Settings) -> Iterator[Comparison]:
-    jobs = [("small job, 256^3 in 64 blocks", 256, 64, 2.0)]
+    jobs = [("small job, 256^3 in 64 blocks", 256, 64, 64, 2.0)]
     if not settings.short:
-        jobs.append(("large job, 640^3 in 125 blocks", 640, BLOCK, 1.1))
-    for name, size, block, bar in jobs:
+        jobs.append(("large job, 720^3 in 125 blocks", 720, 72, 144, 1.1))
+    for name, size, chunk, block, bar in jobs:
         folder = settings.folder / str(size)
         folder.mkdir()
-        config = make_labels(folder, size)
-        for workers in (1, 2):
-            ours = functools.partial(run_materialize, config, folder, block, workers)
-            for peer, run in (("a pool by hand", run_pool), ("daisy by hand", run_daisy)):
-                theirs = functools.partial(run, folder, size, block, workers)
-                yield Comparison(name, f"{workers} workers", peer, ours, theirs, bar, runs=3 if size == 256 else 1)
+        config = make_labels(folder, size, chunk)
+        for workers, (peer, run) in itertools.product((1, 2), PEERS.items()):
+            yield Comparison(
+                name,
+                f"{workers} workers",
+                peer,
+                functools.partial(run_materialize, config, folder, chunk, block, workers),
+                functools.partial(run, folder, size, chunk, block, workers),
+                bar,
+                runs=3 if size == 256 else 1,
+            )
         shutil.rmtree(folder)
     if not settings.short:
         first, second = (
