@@ -50,7 +50,7 @@ def run(part: str, settings: Settings, runs: int | None) -> Iterator[Result]:
     print(f"\n{part}", flush=True)
     gpa.set_cache_bytes(None)  # a part may have set it
     for comparison in importlib.import_module(f"bench_{part}").comparisons(settings):
-        result = measure(replace(comparison, runs=min(runs, comparison.runs)) if runs else comparison)
+        result = measure(replace(comparison, runs=min(runs, comparison.runs or runs)) if runs else comparison)
         bar = ""
         if comparison.bar is not None:
             beyond = f" + {comparison.extra:g} {comparison.unit}" if comparison.extra else ""

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from cases import stored_cases
 from dacapo.experiments.datasplits.datasets import arrays as dacapo
-from timing import RUNS, Comparison, Settings
+from timing import Comparison, Settings
 
 import gp_arrays as gpa
 from gp_arrays.model.cache import CACHE
@@ -58,5 +58,4 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
                     lambda theirs=theirs, region=region: theirs[region].nbytes,
                     bar=1,
                     prepare=prepare,
-                    runs=RUNS if size == 64 else 3,
                 )

@@ -75,6 +75,6 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
             with ThreadPoolExecutor(CONNECTIONS) as threads:
                 list(threads.map(get, urls))
 
-        yield Comparison(f"DVID, {size}^3", name, "bare HTTP", lambda array=array: array[:], bare, runs=5)
+        yield Comparison(f"DVID, {size}^3", name, "bare HTTP", lambda array=array: array[:], bare)
     mine.send(None)
     process.join(10)

@@ -99,4 +99,4 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         yield Comparison("opening 10^9 chunks", name, "zarr", ours, peer)
     voxels = make_voxels((N, N, N), cells=60)["neurons"]
     for name, ours, peer in formats(settings.folder, voxels):
-        yield Comparison("formats, 192^3 uint64", name, "the format's library", ours, peer, runs=3)
+        yield Comparison("formats, 192^3 uint64", name, "the format's library", ours, peer)

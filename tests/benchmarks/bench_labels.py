@@ -47,7 +47,6 @@ def relabelling(group: str, folder: Path, store: Path, labels: Voxels) -> Iterat
             lambda array=array: array[:].nbytes,
             lambda: plain[:].nbytes,
             prepare=CACHE.clear,
-            runs=3,
         )
 
 

@@ -140,7 +140,7 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
                 functools.partial(run_materialize, config, folder, chunk, block, workers),
                 functools.partial(run, folder, size, chunk, block, workers),
                 bar,
-                runs=3 if size == 256 else 1,
+                runs=None if size == 256 else 1,
             )
         shutil.rmtree(folder)
     if not settings.short:

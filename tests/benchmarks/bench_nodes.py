@@ -11,10 +11,10 @@ from typing import Any
 
 import gunpowder as gp
 import numpy as np
-from scipy import ndimage
 from timing import Comparison, Settings
 
 import gp_arrays as gpa
+from gp_arrays.cli.sample import make_voxels
 from gp_arrays.model.cache import CACHE
 
 IN, OUT = gp.ArrayKey("IN"), gp.ArrayKey("OUT")
@@ -37,75 +37,41 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
 
 def stored(store: str, size: int) -> Iterator[Comparison]:
     array = gpa.open_zarr(store, "raw")
-    extent, voxel = array.roi, array.voxel_size
-    roi = gp.Roi(extent.begin + voxel * 8, voxel * size)
-    small = gp.Roi(roi.begin, roi.shape / 2)
-    scaled = {"min": 0, "max": 255}
+    voxel = array.voxel_size
+    roi = gp.Roi(array.roi.begin + voxel * 8, voxel * size)
+    half = gp.Roi(roi.begin, roi.shape / 2)
 
-    def raw(theirs: bool = True, dataset: str = "raw") -> Any:
-        if not theirs:
-            return gpa.ZarrSource(IN, store, dataset)
-        return gp.ZarrSource(store, {IN: dataset}, {IN: gp.ArraySpec(interpolatable=dataset == "raw")})
+    def resampled(up: int, down: int) -> gp.BatchFilter:
+        return gpa.Resample(IN, OUT, upsample=(up,) * 3, downsample=(down,) * 3, interp_order=0)
 
-    labels = "labels/neurons"
-    rows: list[tuple[str, gp.ArrayKey, Any, gp.ArrayKey, Any, gp.Roi]] = [
-        ("ZarrSource, uint8", IN, raw(False), IN, raw(), roi),
-        ("ZarrSource, uint64", IN, raw(False, labels), IN, raw(dataset=labels), roi),
-        (
-            "Intensities, Normalize",
-            OUT,
-            raw(False) + gpa.Intensities(IN, OUT, **scaled),
-            IN,
-            raw() + gp.Normalize(IN),
-            roi,
-        ),
-        (
-            "Resample, DownSample",
-            OUT,
-            raw(False) + gpa.Resample(IN, OUT, upsample=(1, 1, 1), downsample=(2, 2, 2), interp_order=0),
-            OUT,
-            raw() + gp.DownSample(IN, 2, OUT),
-            roi,
-        ),
-        (
-            "Resample, UpSample",
-            OUT,
-            raw(False) + gpa.Resample(IN, OUT, upsample=(2, 2, 2), downsample=(1, 1, 1), interp_order=0),
-            OUT,
-            raw() + gp.UpSample(IN, 2, OUT),
-            small,
-        ),
-        ("Crop, Crop", OUT, raw(False) + gpa.Crop(IN, OUT, roi=roi), IN, raw() + gp.Crop(IN, roi), roi),
-        (
-            "both under gp.Pad",
-            IN,
-            raw(False) + gp.Pad(IN, voxel * 32),
-            IN,
-            raw() + gp.Pad(IN, voxel * 32),
-            roi - voxel * 16,
-        ),
+    def padded() -> gp.BatchFilter:
+        return gp.Pad(IN, voxel * 32)
+
+    rows: list[tuple[str, str, gp.BatchFilter | None, gp.ArrayKey, gp.BatchFilter | None, gp.ArrayKey, gp.Roi]] = [
+        ("ZarrSource, uint8", "raw", None, IN, None, IN, roi),
+        ("ZarrSource, uint64", "labels/neurons", None, IN, None, IN, roi),
+        ("Intensities, Normalize", "raw", gpa.Intensities(IN, OUT, min=0, max=255), OUT, gp.Normalize(IN), IN, roi),
+        ("Resample, DownSample", "raw", resampled(1, 2), OUT, gp.DownSample(IN, 2, OUT), OUT, roi),
+        ("Resample, UpSample", "raw", resampled(2, 1), OUT, gp.UpSample(IN, 2, OUT), OUT, half),
+        ("Crop, Crop", "raw", gpa.Crop(IN, OUT, roi=roi), OUT, gp.Crop(IN, roi), IN, roi),
+        ("both under gp.Pad", "raw", padded(), IN, padded(), IN, roi - voxel * 16),
     ]
-    for name, key, ours, their_key, theirs, wanted in rows:
-        functions = requests(ours, key, wanted), requests(theirs, their_key, wanted)
+    for name, dataset, our_node, our_key, their_node, their_key, wanted in rows:
+        ours = gpa.ZarrSource(IN, store, dataset)
+        theirs = gp.ZarrSource(store, {IN: dataset}, {IN: gp.ArraySpec(interpolatable=dataset == "raw")})
+        functions = (
+            requests(ours if our_node is None else ours + our_node, our_key, wanted),
+            requests(theirs if their_node is None else theirs + their_node, their_key, wanted),
+        )
         for state, prepare in (("cold", CACHE.clear), ("warm", None)):
             yield Comparison(
                 f"requests, {state}", f"{name}, {size}^3", "gunpowder's nodes", *functions, prepare=prepare
             )
 
 
-def cells(n: int) -> np.ndarray[Any, Any]:
-    """Labels of the nearest of random points, with background between some."""
-    rng = np.random.default_rng(0)
-    seeds = np.zeros((n, n, n), bool)
-    seeds[tuple(rng.integers(0, n, (3, (n // 24) ** 3)))] = True
-    nearest = ndimage.distance_transform_edt(~seeds, return_distances=False, return_indices=True)
-    ids = np.ravel_multi_index(tuple(nearest), seeds.shape).astype(np.uint64)
-    return np.where(ids % np.uint64(5) == 0, np.uint64(0), ids)
-
-
 def labelled() -> Iterator[Comparison]:
     """96^3 voxels in the middle of 160^3."""
-    ids = cells(160)
+    ids = np.tile(make_voxels((80, 80, 80))["neurons"], (2, 2, 2))
     roi = gp.Roi((32, 32, 32), (96, 96, 96))
 
     def over_ids(node: gp.BatchFilter, key: gp.ArrayKey, inner: int) -> Callable[[], Any]:
@@ -128,5 +94,4 @@ def labelled() -> Iterator[Comparison]:
             "gunpowder's nodes",
             over_ids(ours, OUT, inner),
             over_ids(theirs, key, inner),
-            runs=3,
         )

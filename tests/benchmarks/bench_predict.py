@@ -55,5 +55,4 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
             lambda array=array: array[:].nbytes,
             bare,
             prepare=CACHE.clear,
-            runs=3,
         )

@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from bench_reading import BARS, DATASETS, FIRST
 from cases import Case, stored_cases
-from timing import RUNS, Comparison, Settings, medians
+from timing import Comparison, Settings, medians
 
 import gp_arrays as gpa
 from gp_arrays.model.cache import CACHE
@@ -57,7 +57,6 @@ def of_case(case: Case, store: str, region: gpa.Roi, size: int) -> Iterator[Comp
             # the bar of the source, and 1.1 times the kernel + 1 ms, however fast the source is
             0 if bar is None else (1.1 - bar) * kernel + 1,
             prepare=prepare,
-            runs=1 if kernel > 300 else RUNS,
         )
     if case.lazy is not None:
         shape = array[region].shape
@@ -73,7 +72,6 @@ def of_case(case: Case, store: str, region: gpa.Roi, size: int) -> Iterator[Comp
             bar=1,
             mean_bar=0.5,
             prepare=CACHE.clear,
-            runs=5,
         )
 
 

@@ -72,7 +72,6 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
                 functools.partial(serve, ours, opened[0], factor),
                 functools.partial(serve, theirs, opened[1], factor),
                 prepare=CACHE.clear,
-                runs=3,
             )
         scrolled = [
             visible(volume, range(FROM, FROM + SCROLLED), 1) - visible(volume, [FROM], 1) for volume in (ours, theirs)
@@ -82,5 +81,5 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         group = f"scrolling {SCROLLED} planes"
         name = str(array.dtype)
         # what the view was opened with is kept
-        yield Comparison(group, name, "plain neuroglancer", *scroll, bar=1, runs=3)
+        yield Comparison(group, name, "plain neuroglancer", *scroll, bar=1)
         yield Comparison(f"{group}, requests", name, "plain neuroglancer", *counts, bar=1, runs=1, unit="")

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-RUNS = 9
+#: How often each side is run, and how often where one takes so many milliseconds.
+RUNS, SLOW_RUNS, SLOW = 9, 3, 500
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Comparison:
         mean_bar: The most that the geometric mean of the group's ratios to this peer may be.
         extra: What ours may take beyond that, in the unit of the row.
         prepare: Called before each run of ours; its time does not count.
-        runs: How often each is run.
+        runs: How often each is run; by default nine times, three where one takes half a second or more.
         unit: ``"ms"``: the functions are timed. Another: they return a number of this unit, of which less is better.
     """
 
@@ -63,7 +64,7 @@ class Comparison:
     extra: float = 0
     mean_bar: float | None = None
     prepare: Callable[[], object] | None = None
-    runs: int = RUNS
+    runs: int | None = None
     unit: str = "ms"
 
 
@@ -90,33 +91,36 @@ def measure(comparison: Comparison) -> Result:
     """Run both sides in turns, once before any run counts. Raises AssertionError if their arrays differ."""
     sides = (comparison.ours, comparison.theirs)
     values: list[list[float]] = [[], []]
+    runs = comparison.runs or RUNS
     if comparison.unit == "ms":
-        first, second = (side() for side in sides)
+        (first, ours), (second, theirs) = map(timed, sides)
         if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
             tolerance = 1e-6 if first.dtype.kind == "f" else 0
             np.testing.assert_allclose(first, second, tolerance, err_msg=f"{comparison.group}, {comparison.name}")
         del first, second
-    for run in range(comparison.runs):
+        if max(ours, theirs) >= SLOW:
+            runs = min(runs, SLOW_RUNS)
+    for run in range(runs):
         # the one that comes first changes, as the speed of a machine does
         for index in (0, 1) if run % 2 else (1, 0):
             if index == 0 and comparison.prepare is not None:
                 comparison.prepare()
-            began = time.perf_counter()
-            returned = sides[index]()
-            spent = (time.perf_counter() - began) * 1e3
-            values[index].append(spent if comparison.unit == "ms" else returned)
+            returned, milliseconds = timed(sides[index])
+            values[index].append(milliseconds if comparison.unit == "ms" else returned)
     return Result(comparison, *(statistics.median(side) for side in values))
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """What a function returns, and the milliseconds that it takes."""
+    began = time.perf_counter()
+    returned = function()
+    return returned, (time.perf_counter() - began) * 1e3
 
 
 def medians(*functions: Callable[[], Any], runs: int = RUNS) -> list[float]:
     """Milliseconds of each, run in turn so that a noisy moment meets all."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(runs):
-        for spent, function in zip(times, functions, strict=True):
-            began = time.perf_counter()
-            function()
-            spent.append((time.perf_counter() - began) * 1e3)
-    return [statistics.median(spent) for spent in times]
+    times = [[timed(function)[1] for function in functions] for _ in range(runs)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
 CALL = "import json, pickle, sys; function, args = pickle.load(sys.stdin.buffer); print(json.dumps(function(*args)))"
