@@ -65,7 +65,7 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
             assert page.status == 200
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
     assert "2. masks: BinarizeArrayConfig of labels" in "".join(lines)
     shapes = script(
         tree.split("print(")[0]
@@ -136,10 +136,10 @@ def test_stores_without_a_tree(fib25, tmp_path, monkeypatch, capfd):
         "supervoxels",
     ]
     assert view == ["view", "fib25.zarr/labels"]  # it serves until Ctrl-C
-    assert init[-2:] == [">", "tree.toml"]
+    assert init[-2:] == [">", "fib25.toml"]
     assert run(init[:-2]) == 0
-    (tmp_path / "tree.toml").write_text(capfd.readouterr().out)
-    assert list(gpa.load_tree("tree.toml")) == ["raw", "neurons", "supervoxels"]
+    (tmp_path / "fib25.toml").write_text(capfd.readouterr().out)
+    assert list(gpa.load_tree("fib25.toml")) == ["raw", "neurons", "supervoxels"]
 
 
 def test_the_tree_is_the_same_in_python_and_in_the_file(fib25, tmp_path, monkeypatch):
