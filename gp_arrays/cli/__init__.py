@@ -1,4 +1,4 @@
-"""The command line: ``gp-arrays COMMAND``; one file a command, imported when it is called."""
+"""The command line: ``gp-arrays COMMAND``. Each command has a file, which is imported when the command is called."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import click
 from ..errors import LONGEST, GpArraysError, one_line, quoted
 from ..model.fields import is_path
 
-#: Where each command is.
+#: The module of each command.
 COMMANDS = {
     "count": "ids",
     "demo": "demo",
@@ -35,7 +35,7 @@ COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Commands by name, imported when they are asked for."""
+    """A group of commands that imports the module of a command when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -49,44 +49,43 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--traceback", "show_traceback", is_flag=True, help="Show where an error comes from.")
-@click.option("-v", "--verbose", is_flag=True, help="Log what is done.")
+@click.option("--traceback", "show_traceback", is_flag=True, help="Show the traceback of an error.")
+@click.option("-v", "--verbose", is_flag=True, help="Log the steps.")
 @click.version_option(package_name="gp_arrays")
-@click.pass_context
-def cli(ctx: click.Context, show_traceback: bool, verbose: bool) -> None:
-    """A tree of volumetric arrays: look into it, check it, show it, write it.
+def cli(show_traceback: bool, verbose: bool) -> None:
+    """Inspect, check, view and write the arrays of a tree.
 
-    A TREE file is TOML, YAML or JSON: a table of arrays. A store (Zarr, HDF5, TIFF), or STORE/DATASET, may stand
-    in its place: its arrays are then the tree.
+    A TREE is a TOML, YAML or JSON file with a table of arrays. It may also be a store (Zarr, HDF5, TIFF), or
+    STORE/DATASET: then the tree is the arrays in it.
     """
-    ctx.obj = {"traceback": show_traceback}
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 well, 1 the data say no, 2 wrong usage."""
-    # as after a Ctrl-C, what is done is kept; timeout(1), for one, sends it twice
+    """Run the command line and exit. The exit code is 0 for success, 1 for an error in the data, 2 for wrong usage."""
+    # a job that is terminated saves its records, as after Ctrl-C
     signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run(args))
 
 
 def _terminated(number: int, frame: Any) -> None:
+    # the signal may come twice: timeout(1) sends it so
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """Run the command line. Errors become one readable line on stderr."""
+    """Run the command line and return the exit code. Errors are printed as one line on stderr."""
     arguments = list(sys.argv[1:] if args is None else args)
-    show = "--traceback" in arguments
-    # accepted anywhere, as it is wanted after a failure, at the end of the line
+    show_traceback = "--traceback" in arguments
+    # accepted anywhere: after an error it is typed at the end of the line
     arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
         for argument in arguments:
             if argument and not is_path(argument):
-                raise click.UsageError(f"not a text that a command line can hold: {quoted(argument)}")
+                raise click.UsageError(f"an argument has characters that are not allowed: {quoted(argument)}")
         result: Any = cli.main(arguments, prog_name="gp-arrays", standalone_mode=False)
     except click.ClickException as error:
         text = io.StringIO()
@@ -99,7 +98,7 @@ def run(args: Sequence[str] | None = None) -> int:
         click.echo("stopped", err=True)
         return 1
     except (GpArraysError, OSError) as error:
-        if show:
+        if show_traceback:
             traceback.print_exc()
         else:
             click.echo(f"error: {one_line(str(error), 5 * LONGEST)}", err=True)

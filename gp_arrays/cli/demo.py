@@ -1,4 +1,4 @@
-"""``gp-arrays demo``: a small sample, written blockwise and checked."""
+"""``gp-arrays demo``: makes a small sample, writes arrays of it blockwise and checks them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def demo(folder: Path, num_workers: int) -> None:
 
 
 def program() -> list[str]:
-    """The words that start this command line, also where the environment is not on the PATH."""
+    """The words that start this command line, also if the environment is not on the PATH."""
     installed = shutil.which("gp-arrays")
     if installed is not None and Path(installed).parent == Path(sys.executable).parent:
         return ["gp-arrays"]

@@ -18,7 +18,7 @@ def config_at(location: Path) -> SourceConfig:
     """The one array at a path such as ``out.zarr/volumes/masks``."""
     configs = configs_of_store(location)
     if len(configs) > 1:
-        raise TreeError("a store of several arrays", found=str(location), allowed=", ".join([*configs][:8]))
+        raise TreeError("several arrays are there", found=str(location), allowed=", ".join([*configs][:8]))
     (config,) = configs.values()
     return config
 
@@ -28,13 +28,13 @@ def config_at(location: Path) -> SourceConfig:
 @click.argument("b", metavar="B", type=click.Path(path_type=Path))
 @UNIT
 def diff(a: Path, b: Path, unit: str | None) -> int:
-    """Compare two stored arrays, given as STORE/DATASET, where both are.
+    """Compare two stored arrays, given as STORE/DATASET, in the region that both cover.
 
-    Exit code 1 where voxels differ.
+    Exit code 1 if voxels differ.
     """
     configs = [config_at(a), config_at(b)]
     unit = unit or unit_of_configs(configs)
-    one, other = (Array(config, unit=unit) for config in configs)
-    difference = compare(one, other)
+    first, second = (Array(config, unit=unit) for config in configs)
+    difference = compare(first, second)
     click.echo(str(difference))
     return 1 if difference.count else 0

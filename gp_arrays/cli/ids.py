@@ -1,4 +1,4 @@
-"""``gp-arrays count | table``: how many voxels each class or id has, and a table that makes all ids small."""
+"""``gp-arrays count | table``: the number of voxels of each class or id, and a table that replaces ids by small ones."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from .tree import TREE, UNIT, pick
 def count(tree: Path, name: str, num_workers: int, weights: Path | None, top: int, unit: str | None) -> None:
     """Count the voxels of each channel, or of each id, of array NAME of TREE.
 
-    The weights are inversely proportional to the counts, and 1 on average; background, id 0, has none.
+    The weights are inversely proportional to the counts, and 1 on average. The background, id 0, has no weight.
     """
     (config,) = pick(tree, (name,), unit).values()
     counts: dict[Any, int] = dict(count_voxels(config, num_workers=num_workers, unit=unit))
-    frequent = sorted(counts, key=lambda each: -counts[each])
-    by_id = any(isinstance(each, int) for each in counts)
-    for each in frequent[:top] if by_id else counts:
-        click.echo(f"{each}\t{counts[each]}")
+    frequent = sorted(counts, key=lambda name: -counts[name])
+    by_id = any(isinstance(name, int) for name in counts)
+    for name in frequent[:top] if by_id else counts:
+        click.echo(f"{name}\t{counts[name]}")
     if by_id and len(counts) > top:
         click.echo(f"... {len(counts) - top} more ids")
     if weights is not None:
-        classes = {str(each): number for each, number in counts.items() if each != 0}
+        classes = {str(name): number for name, number in counts.items() if name != 0}
         weights.write_text(json.dumps({"counts": classes, "weights": class_weights(classes)}, indent=1) + "\n")
         click.echo(f"class weights: {weights}")
 
@@ -52,7 +52,7 @@ def count(tree: Path, name: str, num_workers: int, weights: Path | None, top: in
 def table(tree: Path, name: str, path: Path, num_workers: int, unit: str | None) -> None:
     """Count the ids of array NAME of TREE, and write ids -> 1, 2, 3, ... to PATH, a .npy file.
 
-    The tree can then say small ids: __type__ = "RelabelArrayConfig", source_array_config = NAME, table = PATH.
+    The table can be used in a tree: __type__ = "RelabelArrayConfig", source_array_config = NAME, table = PATH.
     """
     (config,) = pick(tree, (name,), unit).values()
     written = dense_table(config, path, num_workers, unit)

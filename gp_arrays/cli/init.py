@@ -1,4 +1,4 @@
-"""``gp-arrays init``: a tree file of what is in a store."""
+"""``gp-arrays init``: a tree file of the arrays in a store."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .tree import UNIT
 @UNIT
 @documents_read_once()
 def init(store: Path, unit: str | None) -> None:
-    """Write a tree file of what is in STORE (or STORE/DATASET) to the standard output, in TOML.
+    """Write a tree file of the arrays in STORE (or STORE/DATASET) to the standard output, in TOML.
 
-    gp-arrays init data.zarr > tree.toml. Its unit is the coarsest one in which all voxel sizes and offsets
-    are whole. It holds the absolute path of the store, so it may lie in any folder; a relative path that is
-    written there instead is taken from the folder of the file.
+    gp-arrays init data.zarr > tree.toml. The unit is the largest one in which all voxel sizes and offsets are
+    integers. The path of the store is absolute, so the file may lie in any folder. You may write a relative path
+    instead: it is relative to the folder of the file.
     """
     configs = configs_of_store(store)
     unit = unit or unit_of_configs(configs.values())
-    parts = [f'# what {one_line(str(store))} holds\nunit = "{unit}"\n']
+    parts = [f'# the arrays in {one_line(str(store))}\nunit = "{unit}"\n']
     readable = 0
     for name, config in configs.items():
         try:

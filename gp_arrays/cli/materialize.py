@@ -1,4 +1,4 @@
-"""``gp-arrays materialize | status``: arrays of a tree file written blockwise, and how far that is."""
+"""``gp-arrays materialize | status | finish``: write arrays of a tree block by block, show the progress, end a job."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .tree import TREE, UNIT, pick
 
 
 def to_roi(text: str) -> Roi:
-    """``0:640,64:128,0:640``: begin and end along each axis, in the tree's unit."""
+    """A roi from text such as ``0:640,64:128,0:640``: begin and end along each axis, in the unit of the tree."""
     spans = [re.fullmatch(r"\s*(-?\d+):(-?\d+)\s*", part) for part in text.split(",")]
     pairs = [(int(span[1]), int(span[2])) for span in spans if span]
     if len(pairs) == len(spans) and any(end <= begin for begin, end in pairs):
         begin, end = next((begin, end) for begin, end in pairs if end <= begin)
         raise click.BadParameter(f"begin must be below end on every axis; {text!r} has {begin}:{end}")
     if len(pairs) != len(spans):
-        raise click.BadParameter(f"{text!r} is no roi; give begin:end per axis, such as 0:640,64:128,0:640")
+        raise click.BadParameter(f"{text!r} is not a roi; allowed: begin:end for each axis, such as 0:640,64:128,0:640")
     return Roi([b for b, _ in pairs], [e - b for b, e in pairs])
 
 
 def to_size(text: str) -> int:
-    """``2GiB``, ``500M``: bytes."""
+    """Bytes from text such as ``2GiB`` or ``500M``."""
     try:
         return to_bytes(text)
     except ConfigError as error:
@@ -43,7 +43,7 @@ def to_size(text: str) -> int:
 
 
 def to_seconds(text: str) -> float | None:
-    """A positive number, or None for ``never``."""
+    """Seconds from text; None for ``never``."""
     if str(text).strip().lower() in ("never", "none"):
         return None
     try:
@@ -51,22 +51,22 @@ def to_seconds(text: str) -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < math.inf:
-        raise click.BadParameter(f"{text!r} is no positive number of seconds; never switches it off")
+        raise click.BadParameter(f"{text!r} is not a positive number of seconds, nor never")
     return seconds
 
 
 def to_shape(text: str) -> tuple[int, ...]:
-    """``64,64,64``: numbers per axis."""
+    """A shape from text such as ``64,64,64``."""
     parts = text.split(",")
     if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise click.BadParameter(f"{text!r} is not positive numbers per axis, such as 64,64,64")
+        raise click.BadParameter(f"{text!r} is not a positive number for each axis, such as 64,64,64")
     return tuple(int(part) for part in parts)
 
 
 @click.command()
 @TREE
 @click.argument("names", nargs=-1, required=True, metavar="NAME... OUT")
-@click.option("--dataset", help="Path of a single output in OUT; the array's name by default.")
+@click.option("--dataset", help="Path of a single output in OUT; by default the name of the array.")
 @click.option("--num-workers", default=2, show_default=True, type=click.IntRange(min=1))
 @click.option("--roi", type=to_roi, metavar="BEGIN:END,...", help="The region to write, enlarged to complete blocks.")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs and start from the beginning.")
@@ -75,18 +75,18 @@ def to_shape(text: str) -> tuple[int, ...]:
     "--shards",
     type=to_shape,
     metavar="N,...",
-    help="Voxels of a shard: complete chunks that are stored in one file. Zarr v3 only.",
+    help="Voxels of a shard. The chunks of a shard are stored in one file. Zarr v3 only.",
 )
-@click.option("--block", type=to_shape, metavar="N,...", help="Shape of a block, in the tree's unit.")
+@click.option("--block", type=to_shape, metavar="N,...", help="Shape of a block, in the unit of the tree.")
 @click.option(
-    "--memory", type=to_size, metavar="SIZE", default="2GiB", show_default=True, help="What one worker may hold."
+    "--memory", type=to_size, metavar="SIZE", default="2GiB", show_default=True, help="Memory that one worker may use."
 )
 @click.option("--compressor", default="zstd", show_default=True, type=click.Choice(COMPRESSORS))
 @click.option("--zarr-format", default="2", show_default=True, type=click.Choice(["2", "3"]))
 @click.option("--pyramid", type=click.Choice(["auto", *METHODS]), help="Write OME-NGFF pyramids.")
 @click.option("--skip-empty", is_flag=True, help="Do not write chunks that are 0 everywhere.")
 @click.option(
-    "--mask", help="Array of TREE in the same world coordinates; blocks where it is 0 everywhere are left out."
+    "--mask", help="Array of TREE in the same world coordinates. Blocks where it is 0 everywhere are left out."
 )
 @click.option("--retries", default=2, show_default=True, type=click.IntRange(min=0))
 @click.option(
@@ -95,14 +95,14 @@ def to_shape(text: str) -> tuple[int, ...]:
     show_default=True,
     type=to_seconds,
     metavar="SECONDS",
-    help="Until a block counts as stuck and its worker is ended; or never.",
+    help="After so many seconds a block counts as stuck and its worker is ended; never is allowed.",
 )
 @click.option(
     "--max-failed",
     default=20,
     show_default=True,
     type=click.IntRange(min=1),
-    help="End after this many failures with no block done between them.",
+    help="End the job after this many failures with no block done between them.",
 )
 @click.option(
     "--threads-per-worker",
@@ -116,15 +116,15 @@ def to_shape(text: str) -> tuple[int, ...]:
 )
 @click.option(
     "--worker-command",
-    help='What starts a worker, such as "srun -c 2 {worker}". {slot} in it is its number, from 0: that of a GPU, say.',
+    help='Command that starts a worker, such as "srun -c 2 {worker}". {slot} in it is the number of the worker, from 0.',
 )
 @click.option(
     "--host",
-    help="Address that workers of --worker-command reach this machine by. Nothing listens at another one; "
-    "by default the one that other machines know it by.",
+    help="Address at which workers of --worker-command reach this machine; by default the one of its name. "
+    "Without --host the job listens at all addresses.",
 )
 @click.option("--accept-changed", is_flag=True, help="Resume although files or source stores have changed.")
-@click.option("--dry-run", is_flag=True, help="Report what it would cost and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what the job would cost and write nothing.")
 @click.option(
     "--check", type=click.IntRange(min=1), metavar="N", help="Compute N random blocks again afterwards and compare."
 )
@@ -156,7 +156,7 @@ def materialize(
     """
     *wanted, out = names
     if not wanted:
-        raise click.UsageError("name at least one array, then the store")
+        raise click.UsageError("the name of an array is missing; give NAME... and then OUT")
     configs: Any = pick(tree, tuple(wanted), unit)
     if len(wanted) == 1:
         (configs,) = configs.values()
@@ -186,9 +186,11 @@ def materialize(
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path), metavar="OUT")
-@click.option("--state", type=click.Path(path_type=Path), help="Folder for the records of the jobs, if not beside OUT.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="Folder that was given as --state to materialize, if any."
+)
 @click.option("--check", type=click.IntRange(min=1), metavar="N", help="Compute N random blocks again and compare.")
-@click.option("--trust", is_flag=True, help="Let --check import the modules that a job names, wherever they are.")
+@click.option("--trust", is_flag=True, help="Allow --check to import the modules that the job names.")
 def status(store: Path, state: Path | None, check: int | None, trust: bool) -> int:
     """Show how many blocks of OUT are done, failed and missing.
 
@@ -210,7 +212,7 @@ def status(store: Path, state: Path | None, check: int | None, trust: bool) -> i
 @click.argument("dataset", required=False)
 @click.option("--accept-absent", is_flag=True, help="Read blocks that were never written as empty from now on.")
 def finish(store: Path, dataset: str | None, accept_absent: bool) -> int:
-    """Mark outputs of OUT as finished whose job will not be run again."""
+    """Mark outputs of OUT as finished if their job will not run again."""
     names = finish_outputs(store, dataset, accept_absent)
     click.echo(f"finished: {', '.join(names)}" if names else "nothing is unfinished there")
     return 0

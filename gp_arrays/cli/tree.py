@@ -1,4 +1,4 @@
-"""``gp-arrays info | verify | explain``: what a tree file holds, whether it can be delivered, and how."""
+"""``gp-arrays info | verify | explain``: the arrays of a tree, whether they can be read, and how they are computed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..viewer.kinds import kind
 
 TREE = click.argument("tree", type=click.Path(path_type=Path))
 NAMES = click.argument("names", nargs=-1)
-UNIT = click.option("--unit", help="Unit of the tree, where its file says none: nm, pm, um ...")
+UNIT = click.option("--unit", help="Unit of the tree if its file has none: nm, pm, um ...")
 
 #: The columns of the table.
 COLUMNS = (
@@ -43,9 +43,9 @@ COLUMNS = (
 
 
 def pick(path: Path, names: tuple[str, ...], unit: str | None = None) -> dict[str, Any]:
-    """The named arrays of a tree file, or of a store without one; all by default.
+    """The arrays of a tree file or a store with the given names; all by default.
 
-    Those of a store are in ``unit``, by default the coarsest one in which their voxel sizes are whole.
+    ``unit`` is the unit of the arrays of a store, by default the largest one in which their voxel sizes are integers.
     """
     configs: dict[str, Config]
     if is_tree_file(path):
@@ -58,16 +58,16 @@ def pick(path: Path, names: tuple[str, ...], unit: str | None = None) -> dict[st
         unit = unit or unit_of_configs(stored.values())
         configs = {name: config.in_unit(unit) for name, config in stored.items()}
     if not configs:
-        raise TreeError("the file holds no arrays", found=str(path))
+        raise TreeError("the file has no arrays", found=str(path))
     for name in names:
         if name not in configs:
-            near = nearest(name, configs) or ", ".join(configs)
-            raise TreeError("no array of that name", found=f"{name!r} in {path}", allowed=near)
+            names_allowed = nearest(name, configs) or ", ".join(configs)
+            raise TreeError("there is no array of that name", found=f"{name!r} in {path}", allowed=names_allowed)
     return {name: configs[name] for name in names or configs}
 
 
 def without_name(name: str, reason: str) -> str:
-    """A reason without the name of the array at its front: the line begins with that name already.
+    """A reason without the name of the array at its begin, because the line begins with that name already.
 
     >>> without_name("raw", "raw: no such dataset"), without_name("sum", "sum > raw: no such dataset")
     ('no such dataset', 'raw: no such dataset')
@@ -79,7 +79,7 @@ def without_name(name: str, reason: str) -> str:
 
 
 def store_table(configs: Mapping[str, SourceConfig]) -> tuple[list[str], int]:
-    """The lines of a table of arrays, with remarks and errors below it; and the exit code."""
+    """The lines of a table of arrays, with remarks and errors below it, and the exit code."""
     rows: list[tuple[str, ...]] = [COLUMNS]
     notes: list[str] = []
     status = 0
@@ -165,7 +165,7 @@ def info(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
 @UNIT
 @documents_read_once()
 def verify(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
-    """Check that each array of TREE can be delivered: exit code 1 and the reason if not."""
+    """Check that each array of TREE can be read. Exit code 1 and the reason if not."""
     status = 0
     for name, config in pick(tree, names, unit).items():
         good, reason = config.verify(unit)
@@ -179,5 +179,5 @@ def verify(tree: Path, names: tuple[str, ...], unit: str | None) -> int:
 @NAMES
 @UNIT
 def explain(tree: Path, names: tuple[str, ...], unit: str | None) -> None:
-    """Show the plan of TREE: steps, what is shared, what context is read."""
+    """Show the plan of TREE: its steps, which of them are shared, and the context that they read."""
     click.echo(explain_tree(pick(tree, names, unit), unit))

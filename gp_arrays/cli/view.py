@@ -1,4 +1,4 @@
-"""``gp-arrays view``: a tree in Neuroglancer, or a picture of it."""
+"""``gp-arrays view``: shows the arrays of a tree in Neuroglancer, or writes a picture of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tree import NAMES, TREE, UNIT, pick
 @click.command()
 @TREE
 @NAMES
-@click.option("--port", default=0, type=click.IntRange(0, 65535), help="By default a free port.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port to listen on; by default a free one.")
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -30,11 +30,11 @@ from .tree import NAMES, TREE, UNIT, pick
 def view(tree: Path, names: tuple[str, ...], port: int, host: str, unit: str | None, png: Path | None) -> None:
     """Show arrays of TREE in Neuroglancer, all by default.
 
-    Voxels are computed when they are looked at. Ctrl-C ends it.
+    Voxels are computed when they are shown. Ctrl-C ends the command.
     """
     arrays = pick(tree, names, unit)
     if png is None:
-        # Ctrl-C may also come before serve() waits for it
+        # Ctrl-C may come before serve() waits for it
         with contextlib.suppress(KeyboardInterrupt):
             show(arrays, host, port, unit).serve()
         return

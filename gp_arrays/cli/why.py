@@ -1,4 +1,4 @@
-"""``gp-arrays why``: the value at one position in every array that an array is made from."""
+"""``gp-arrays why``: the value at one position, in an array and in all arrays that it is computed from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..model.meta import Region, Voxels
 from ..model.plan import Plan, compile_plan
 from .tree import TREE, UNIT, pick
 
-#: Values of a context that are listed one by one.
+#: The most values that are listed one by one.
 SHOWN = 12
 
 
@@ -22,7 +22,7 @@ def to_position(ctx: click.Context, param: click.Parameter, value: str) -> tuple
     try:
         return tuple(int(part) for part in value.replace(" ", "").split(","))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not integers z,y,x in world units") from None
+        raise click.BadParameter(f"{value!r} are not integers in world units, such as 640,64,128") from None
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -31,9 +31,9 @@ def to_position(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 @click.argument("position", callback=to_position, metavar="Z,Y,X")
 @UNIT
 def why(tree: Path, name: str, position: tuple[int, ...], unit: str | None) -> int:
-    """Show the value at Z,Y,X (world units) in NAME and in every array that it is made from.
+    """Show the value at Z,Y,X (world units) in NAME and in all arrays that it is computed from.
 
-    The first thing to run when a voxel looks wrong: it goes down to dataset and chunk.
+    Run this first if a voxel looks wrong: it also shows the dataset and the chunk that the value is read from.
     """
     config: Config = pick(tree, (name,), unit)[name]
     plan = compile_plan({name: config}, unit)  # type: ignore[dict-item]
@@ -43,7 +43,7 @@ def why(tree: Path, name: str, position: tuple[int, ...], unit: str | None) -> i
 
 
 def explain_voxel(plan: Plan, index: int, position: tuple[int, ...]) -> tuple[list[str], bool]:
-    """Lines that say the value at a world position in each array, and whether all could be read."""
+    """Lines with the value at a world position in each array, and True if all values could be read."""
     lines: list[str] = []
     good = True
     step = plan.steps[index]
@@ -53,25 +53,22 @@ def explain_voxel(plan: Plan, index: int, position: tuple[int, ...]) -> tuple[li
     if first is None:
         lines.append(f"{step.config.name}: outside, roi {step.meta.region}")
         return lines, False
-    # each array once, with the region of it that the voxel depends on
+    # the arrays to show, each with the region that the voxel depends on
     pending: list[tuple[int, Region, int]] = [(index, first, 0)]
     seen: set[tuple[int, Region]] = set()
     while pending:
-        at, region, depth = pending.pop()
+        index, region, depth = pending.pop()
         indent = "  " * depth
-        if (at, region) in seen:
-            lines.append(f"{indent}{plan.steps[at].config.name}: as above")
+        step = plan.steps[index]
+        if (index, region) in seen:
+            lines.append(f"{indent}{step.config.name}: as above")
             continue
-        seen.add((at, region))
-        own_lines, readable = _values(plan, at, region)
+        seen.add((index, region))
+        lines_of_step, readable = _values(plan, index, region)
         good = good and readable
-        lines.extend(indent + line for line in own_lines)
-        step = plan.steps[at]
-        parts = list(zip(step.sources, contexts(plan, at, region), strict=True)) if step.sources else []
-        for source, part in reversed(parts):
-            if part is None:
-                continue
-            pending.append((source, part, depth + 1))
+        lines.extend(indent + line for line in lines_of_step)
+        parts = list(zip(step.sources, contexts(plan, index, region), strict=True)) if step.sources else []
+        pending.extend((source, part, depth + 1) for source, part in reversed(parts) if part is not None)
     return lines, good
 
 

@@ -1,6 +1,6 @@
 """Materialization: the arrays of a tree written to disk, block by block, at any size.
 
-Names are imported when they are first used: a worker needs few of these modules, and every worker has to import them.
+Names are imported when they are first used: each worker imports only the modules that it needs.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The job document: what master, workers, ``status``, ``check_blocks`` and ``finish`` know of a job."""
+"""The job document: the description of a job for the main process, workers, ``status`` and ``check_blocks``."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from ..trees.tree import parse_tree
 from .geometry import Output, Pass
 from .pyramid import level_roots
 
-#: The attribute of an output that describes where its voxels come from.
+#: The attribute of an output that describes the origin of its voxels.
 PROVENANCE = "gp_arrays"
 JOB = "job.json"
-#: Of the job document. A state that another version wrote is refused.
+#: The version of the job document. Documents of other versions are refused.
 VERSION = 1
-#: The folder of a state with voxels that were in memory.
+#: The folder in a state for voxels that were in memory.
 VOXELS = "voxels"
 
 
@@ -49,21 +49,21 @@ class Job:
     """A job: plain data, written to the state folder as JSON.
 
     Attributes:
-        version: Of this document.
-        id: Of the job. Its outputs carry it too.
+        version: The version of this document.
+        id: The id of the job, which is in the attributes of its outputs too.
         root: The store, a folder or a URL. It may have been moved since, together with the state.
         unit: The unit of the tree.
         skip_empty: True if chunks that are 0 everywhere are not written.
         datasets: The datasets that the user named.
-        arrays: For each output that is no level of a pyramid the array of the tree.
-        tree: The arrays, as a tree file has them.
-        modules: What has to be imported for the tree, apart from this package.
-        passes: Those of levels of pyramids stand after those that they read.
-        compared: The description that must be the same when the job is resumed.
+        arrays: For each output that is not a level of a pyramid the name of its array in the tree.
+        tree: The arrays, as in a tree file.
+        modules: The modules that must be imported for the tree, apart from this package.
+        passes: The pass of a level of a pyramid stands after the pass that it reads.
+        compared: The description that must not change between the runs of a job.
         files: For each array of the tree the digests of its files and functions, by their names.
-        stores: For each source where it lies, and the metadata of its store.
-        accepted: Changes of files and stores that a user has accepted, as text.
-        storage_options: Of fsspec, where the store is a URL.
+        stores: For each source its location and the metadata of its store.
+        accepted: The changes of files and stores that the user has accepted, as text.
+        storage_options: Options of fsspec if the store is a URL.
     """
 
     version: int
@@ -108,7 +108,7 @@ _CONVERTER.register_unstructure_hook_func(
 _CONVERTER.register_structure_hook_func(
     lambda kind: np.dtype in (kind, get_origin(kind)), lambda value, _: np.dtype(value)
 )
-# the attributes of sources go into those of the outputs; no worker needs them
+# the attributes of sources are in the attributes of the outputs; workers do not need them
 _CONVERTER.register_unstructure_hook(
     Meta,
     lambda meta: {
@@ -120,7 +120,7 @@ _CONVERTER.register_unstructure_hook(
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON has it: tuples as lists, numbers of numpy as Python's."""
+    """``value`` as JSON stores it: with lists for tuples, and Python's numbers for those of numpy."""
     return json.loads(json.dumps(_CONVERTER.unstructure(value), default=lambda number: number.item()))
 
 
@@ -151,13 +151,13 @@ def read(folder: Path) -> Job:
 
 
 def job_of(node: Node | None) -> str | None:
-    """The id of the job that writes an array or group, None if no job does."""
+    """The id of the job that has created an array or group, None if no job has."""
     origin = None if node is None else node.attrs.get(PROVENANCE)
     return str(origin["job"]) if isinstance(origin, Mapping) and "job" in origin else None
 
 
 def store_of(folder: Path, job: Job) -> StorePath:
-    """The store of a job: the one beside the state, because both may have been moved, else the one that the job names."""
+    """The store of a job. The store beside the state comes first, because both may have been moved together."""
     base = folder.parent
     beside = base.with_name(base.name.removesuffix(STATES))
     if beside != base and any(job_of(read_node(beside, name)) == job.id for name in job.datasets):
@@ -169,7 +169,7 @@ def store_of(folder: Path, job: Job) -> StorePath:
 
 
 def with_stored_voxels(roots: Mapping[str, ArrayConfig]) -> dict[str, ArrayConfig]:
-    """The trees, with voxels in memory replaced by files of the state folder that are named by a digest."""
+    """The trees, with voxels in memory named by the files in the state folder that will contain them."""
 
     def stored(config: Any) -> Any:
         if not isinstance(config, NumpyArrayConfig):
@@ -184,7 +184,7 @@ def with_stored_voxels(roots: Mapping[str, ArrayConfig]) -> dict[str, ArrayConfi
 
 
 def save_voxels(folder: Path, roots: Iterable[ArrayConfig]) -> None:
-    """Write the voxels that a tree has in memory to the state folder. Raises StoreError."""
+    """Write voxels in memory to the state folder. Raises StoreError."""
     for config in all_configs(roots):
         if isinstance(config, NumpyArrayConfig) and config.data.file is not None:
             path = folder / config.data.file
@@ -198,36 +198,36 @@ def save_voxels(folder: Path, roots: Iterable[ArrayConfig]) -> None:
 
 
 def document_of(roots: Mapping[str, ArrayConfig]) -> dict[str, Any]:
-    """A tree as a plain document. Raises ConfigError, TreeError for what no worker could be sent."""
+    """A tree as a plain document. Raises ConfigError or TreeError if a worker could not load it."""
     document: dict[str, Any] = plain(tree_document(list(roots.values())))
     return document
 
 
 def modules_of(roots: Iterable[ArrayConfig]) -> tuple[str, ...]:
-    """What a process has to import before it can read a tree, apart from this package and installed entry points."""
+    """The modules to import before a tree can be loaded, apart from this package and installed array types."""
     known = {"gp_arrays", *(entry.module.partition(".")[0] for entry in entry_points(group=ENTRY_POINT_GROUP))}
     modules = dict.fromkeys(module for config in all_configs(roots) for module in config.modules())
     return tuple(module for module in modules if module.partition(".")[0] not in known)
 
 
 def require_importable(modules: Sequence[str]) -> None:
-    """Raises ConfigError for types and functions that no worker can import."""
-    # a script that is read from a pipe has the name of no file
+    """Raises ConfigError for types and functions that workers cannot import."""
+    # a script that Python reads from a pipe has no file
     if "__main__" in modules and not Path(getattr(sys.modules["__main__"], "__file__", None) or "").is_file():
         raise ConfigError(
             "workers cannot import array types or functions of a notebook or an interactive session",
             found="__main__",
-            allowed="the same in a module that workers can import",
+            allowed="types and functions in a module that workers can import",
         )
 
 
 def require_trust(job: Job, trust: bool) -> None:
-    """Import what a job needs where the user trusts it. Raises TreeError where that is needed and the user does not."""
+    """Import the modules of a job. Raises TreeError if there are any and the user does not trust the job."""
     if job.modules and not trust:
         raise TreeError(
             "the job needs modules that are not installed as array types",
             found=", ".join(job.modules),
-            allowed="--trust, or trust=True, to import them from where Python finds them",
+            allowed="--trust, or trust=True, which imports them",
         )
     for module in job.modules:
         try:
@@ -238,10 +238,10 @@ def require_trust(job: Job, trust: bool) -> None:
 
 @attrs.frozen(eq=False)
 class Work:
-    """A pass of a job, compiled.
+    """A compiled pass of a job.
 
-    ``frame`` is where the origin of the plan is in the world: levels of pyramids are
-    computed as if the pyramid began at 0.
+    ``origin`` is the position of the plan's origin in world units: levels of pyramids are computed as if the pyramid
+    began at 0.
     """
 
     root: StorePath
@@ -250,21 +250,21 @@ class Work:
     pass_: Pass
 
     @property
-    def frame(self) -> tuple[int, ...]:
+    def origin(self) -> tuple[int, ...]:
         return self.pass_.begin if self.pass_.level else (0,) * len(self.pass_.begin)
 
     def evaluate(self, block: Region) -> list[tuple[Output, Region, np.ndarray[Any, Any]]]:
-        """The voxels of each output that a block covers, and where they are."""
+        """The voxels of each output in a block, and their regions."""
         parts = self.pass_.parts_in(block)
-        back = [-f for f in self.frame]
-        wanted = [(self.plan.outputs[output.dataset], part.shift(back)) for output, part in parts]
+        back = [-o for o in self.origin]
+        requests = [(self.plan.outputs[output.dataset], part.shift(back)) for output, part in parts]
         with reading_once():
-            results = evaluate(self.plan, wanted)
+            results = evaluate(self.plan, requests)
         return [(*part, voxels) for part, voxels in zip(parts, results, strict=True)]
 
 
 def _with_voxels(entry: Any, folder: Path) -> Any:
-    """A document whose files of voxels are named by where the state folder is now."""
+    """A tree document in which the files of voxels have the path of the state folder in front."""
     if isinstance(entry, list):
         return [_with_voxels(item, folder) for item in entry]
     if not isinstance(entry, Mapping):
@@ -275,7 +275,7 @@ def _with_voxels(entry: Any, folder: Path) -> Any:
 
 
 def load(folder: Path, job: Job, name: str) -> Work:
-    """A pass of the job in a folder, compiled. Its modules are imported already. Raises StoreError, TreeError."""
+    """The compiled pass of a name. The modules of the job must have been imported. Raises StoreError, TreeError."""
     pass_ = job.pass_named(name)
     root = store_of(folder, job)
     if pass_.level is not None:

@@ -26,7 +26,7 @@ from .pyramid import level_roots
 from .result import Cost
 from .schedule import Schedule
 
-#: The most blocks of a pass that are measured, and the seconds after which no further one is begun.
+#: The most blocks of a pass that are measured, and the seconds after which no further block is begun.
 MEASURED, SECONDS = 12, 10.0
 
 

@@ -1,4 +1,4 @@
-"""The blocks of a job: each holds complete chunks of every output and fits into the memory of a worker."""
+"""The blocks of a job. Each block holds complete chunks of every output and fits into the memory of a worker."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .chunking import default_chunks, smallest_block, tile_below
 
 #: Bytes that a worker may hold, by default.
 MEMORY = 2 * 1024**3
-#: Bytes of it that the interpreter and the libraries take, before any voxel.
+#: Bytes that the interpreter and the libraries need, before any voxel is read.
 BASE_MEMORY = 256 * 1024**2
-#: Voxels of a block that make the cost of scheduling it negligible.
+#: With so many voxels in a block, the time to schedule the block does not matter.
 BLOCK_VOXELS = 128**3
-#: Blocks are enlarged until this many remain: fewer would leave workers without one.
+#: Blocks are enlarged until this many remain: with fewer, some workers would have no block.
 FEW_BLOCKS = 16
-#: Where there would be more blocks than this, they are enlarged as far as memory allows.
+#: If there are more blocks than this, they are enlarged as far as memory allows.
 MANY_BLOCKS = 50_000
-#: Characters of the name of a pass or a state; file systems allow 255 bytes.
+#: The most characters in the name of a pass or a state folder. File systems allow 255 bytes.
 LONGEST_NAME = 120
 
 
 @attrs.frozen(eq=False)
 class Output:
-    """An array that is written, and how it is stored.
+    """An array that a job writes, and how it is stored.
 
     Attributes:
         dataset: Its path in the store, and its name in the plan.
@@ -49,14 +49,14 @@ class Output:
     shards: tuple[int, ...] | None = None
 
     @property
-    def unit(self) -> tuple[int, ...]:
-        """The smallest box that two writers may not share, in world units."""
+    def write_size(self) -> tuple[int, ...]:
+        """The shape of a chunk or shard, in world units: only one worker may write to it."""
         stored = (self.shards or self.chunks)[-self.meta.dims :]
         return tuple(int(c * v) for c, v in zip(stored, self.meta.voxel_size, strict=True))
 
     @property
     def buffer(self) -> int:
-        """Bytes of a chunk, or shard. It is encoded completely even where only a part of it lies in the array."""
+        """Bytes of a chunk or shard in memory. It is complete there, even if only a part of it lies in the array."""
         dtype = self.meta.dtype
         return math.prod(self.shards or self.chunks) * (1 if dtype is None else dtype.itemsize)
 
@@ -66,10 +66,10 @@ class Level:
     """What a level of a pyramid is computed from.
 
     Attributes:
-        after: The name of the pass below.
-        below: The dataset below, which that pass writes.
-        factors: By how much the level is coarser along each spatial axis.
-        method: How a voxel is computed from those below it.
+        after: The name of the pass that writes the level below.
+        below: The dataset of the level below.
+        factors: How many voxels of the level below make one voxel, along each spatial axis.
+        method: How a voxel is computed from them: ``mean``, ``mode`` or ``nearest``.
     """
 
     after: str
@@ -80,15 +80,15 @@ class Level:
 
 @attrs.frozen(eq=False)
 class Pass:
-    """Outputs that are computed together, block by block. It is a part of the job document.
+    """Outputs that are computed together, block by block. Passes are a part of the job document.
 
     Attributes:
-        name: Its outputs, as the name of a file: of its daisy task, journals and bitmaps.
+        name: Made of the names of the outputs. The daisy task, the journals and the bitmaps have it too.
         outputs: Their chunk grids coincide.
         begin: The corner of the first block, in world units.
         block: The shape of a block.
-        grid: How many blocks there are along each axis.
-        level: How it is computed from the pass below if it is a level of a pyramid, else None.
+        grid: The number of blocks along each axis.
+        level: What the output is computed from if it is a level of a pyramid, else None.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Pass:
         return math.prod(self.grid)
 
     def region(self, position: Sequence[int]) -> Region:
-        """The box of a block; it may reach beyond the outputs."""
+        """The region of the block at a position in the grid. It may reach beyond the outputs."""
         begin = tuple(b + i * s for b, i, s in zip(self.begin, position, self.block, strict=True))
         return Region(begin, tuple(b + s for b, s in zip(begin, self.block, strict=True)))
 
@@ -113,15 +113,15 @@ class Pass:
         return [(output, part) for output, part in parts if not part.empty]
 
     def blocks_touching(self, region: Region) -> tuple[slice, ...]:
-        """The blocks that touch a box, as slices of the grid."""
+        """The blocks that touch a region, as slices of the grid."""
         spans = zip(region.begin, region.end, self.begin, self.block, self.grid, strict=True)
         return tuple(slice(min(n, max(0, (b - o) // s)), max(0, min(n, -((o - e) // s)))) for b, e, o, s, n in spans)
 
     def voxels(self, output: Output, blocks: np.ndarray[Any, Any]) -> int:
-        """How many voxels of an output lie within some blocks. ``blocks`` is a bool grid."""
+        """How many voxels of an output lie in the blocks that are True in the bool grid ``blocks``."""
         counts: Any = blocks
         extent = output.meta.region
-        # the voxels of a block are the product of its lengths, so the axes are summed one after another
+        # the number of voxels in a block is a product of lengths, so the axes can be summed one after another
         for axis, count in enumerate(self.grid):
             begins = self.begin[axis] + np.arange(count, dtype=np.int64) * self.block[axis]
             lengths = np.minimum(begins + self.block[axis], extent.end[axis]) - np.maximum(begins, extent.begin[axis])
@@ -129,7 +129,7 @@ class Pass:
         return int(counts) * math.prod(axis.size for axis in output.meta.nonspatial or ())
 
     def block_of(self, number: int) -> Region:
-        """The box of a block by its number, which counts along the last axis first."""
+        """The region of a block by its number. Blocks are counted along the last axis first."""
         return self.region([int(i) for i in np.unravel_index(number, self.grid)])
 
     def box_of(self, output: Output) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -143,7 +143,7 @@ class Pass:
 
 
 def file_name(datasets: Sequence[str]) -> str:
-    """The name of a file or folder for some datasets, another one for each choice of them.
+    """A name of a file or folder for a list of datasets. Different lists have different names.
 
     >>> file_name(["raw", "labels/masks"])
     'raw+labels%2Fmasks'
@@ -157,8 +157,10 @@ def file_name(datasets: Sequence[str]) -> str:
 def coincide(a: Output, b: Output) -> bool:
     """True if the chunk grids of two outputs coincide, so that one pass can write both."""
     return (
-        a.unit == b.unit
-        and all((p - q) % u == 0 for p, q, u in zip(a.meta.region.begin, b.meta.region.begin, a.unit, strict=True))
+        a.write_size == b.write_size
+        and all(
+            (p - q) % u == 0 for p, q, u in zip(a.meta.region.begin, b.meta.region.begin, a.write_size, strict=True)
+        )
         and not a.meta.region.intersect(b.meta.region).empty
     )
 
@@ -171,19 +173,19 @@ def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block
         outputs: Their chunk grids coincide.
         memory: What a worker may hold, in bytes.
         block: The shape of a block, in world units or as lengths with units. By default about 128 voxels along each
-            axis; complete tiles if an output is computed in tiles.
+            axis, and complete tiles if an output is computed in tiles.
 
     Raises:
-        ConfigError: The block does not hold complete chunks.
-        TreeError: A single chunk does not fit into the memory.
+        ConfigError: The block is not a multiple of the chunks.
+        TreeError: A single chunk needs more than the memory.
     """
-    unit = outputs[0].unit
+    size = outputs[0].write_size
     extent = outputs[0].meta.region
     for output in outputs[1:]:
         extent = extent.union(output.meta.region)
-    # a grid over all outputs begins where the first chunk of any of them does, or the tile that holds it
+    # the grid begins where the first chunk of any output begins, or where the tile around that chunk begins
     tile = tile_below(plan, [plan.outputs[output.dataset] for output in outputs])
-    begin, least = smallest_block(extent, unit, tile)
+    begin, smallest = smallest_block(extent, size, tile)
 
     def blocks_of(shape: Sequence[int], begin: tuple[int, ...] = begin) -> Pass:
         grid = tuple(-((b - e) // s) for b, e, s in zip(begin, extent.end, shape, strict=True))
@@ -191,16 +193,16 @@ def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block
 
     if block is not None:
         block = to_block(block, plan.unit)
-        if len(block) != len(unit) or any(b <= 0 or b % u for b, u in zip(block, unit, strict=True)):
-            raise ConfigError("a block must be whole chunks", found=block, allowed=f"multiples of {unit}")
-        in_tiles = all(b % n == 0 for b, n in zip(block, least, strict=True))
+        if len(block) != len(size) or any(b <= 0 or b % s for b, s in zip(block, size, strict=True)):
+            raise ConfigError("a block must be a multiple of the chunks", found=block, allowed=f"multiples of {size}")
+        in_tiles = all(b % n == 0 for b, n in zip(block, smallest, strict=True))
         pass_ = blocks_of(block, begin if in_tiles else extent.begin)
         _require_memory(plan, pass_, memory)
         return pass_
-    pass_ = blocks_of(least)
+    pass_ = blocks_of(smallest)
     _require_memory(plan, pass_, memory, tile)
     while True:
-        axes = [i for i in range(len(unit)) if pass_.grid[i] > 1]
+        axes = [i for i in range(len(size)) if pass_.grid[i] > 1]
         if not axes or pass_.count <= FEW_BLOCKS:
             return pass_
         axis = min(axes, key=lambda i: (pass_.block[i], -i))
@@ -214,12 +216,12 @@ def plan_pass(plan: Plan, outputs: Sequence[Output], memory: int = MEMORY, block
 
 
 def block_bytes(plan: Plan, pass_: Pass) -> int:
-    """What a worker holds while it works on a block, with all that it always holds."""
-    # somewhere in the middle, where context is read on every side
+    """Bytes that a worker needs for a block, those of the interpreter and the libraries included."""
+    # a block in the middle, which reads context on every side
     middle = pass_.region([n // 2 for n in pass_.grid])
     parts = pass_.parts_in(middle)
     wanted = [(plan.outputs[output.dataset], part) for output, part in parts]
-    # outputs are written one after another, while the voxels of all are in memory
+    # the voxels of all outputs are in memory while the outputs are written one after another
     writing = sum(output.meta.bytes_of(part) for output, part in parts) + max(output.buffer for output in pass_.outputs)
     return BASE_MEMORY + max(make_tasks(plan, wanted).peak_bytes(), writing)
 
@@ -227,9 +229,9 @@ def block_bytes(plan: Plan, pass_: Pass) -> int:
 def no_memory(
     problem: str, needed: int, what: str, memory: int, path: tuple[str, ...], remedy: str = "smaller chunks or blocks"
 ) -> TreeError:
-    """The error for ``what``, which needs more than a worker may hold."""
+    """The error for something (``what``) that needs more memory than a worker may use."""
     needed_text, memory_text = sizes_apart(needed, memory)
-    least = f"more than {size_text(BASE_MEMORY)}, which a worker takes before any voxel"
+    least = f"more than {size_text(BASE_MEMORY)}, which a worker needs before it reads a voxel"
     return TreeError(
         f"{problem} does not fit into a worker's memory",
         found=f"{needed_text} for {what}",

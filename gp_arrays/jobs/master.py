@@ -1,4 +1,4 @@
-"""Runs the missing blocks of a job, pass by pass. A block is done if a worker recorded it, and not otherwise."""
+"""Runs the missing blocks of a job, pass by pass. A block is done only if a worker has recorded that."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from .outputs import mark_outputs
 from .processes import LEAVE, Scheduler
 from .records import Records, take_checkpoint
 from .result import Failed, Result
-from .schedule import Schedule, over, voxels_of
+from .schedule import Schedule, combine_below, voxels_of
 from .settings import Crew
 from .state import LOGS, SUMMARY, State
 from .worker import Worker, run_description
 
-#: Seconds between looks at the journals.
+#: Seconds between two readings of the journals.
 LOOK = 0.2
-#: Seconds between checkpoints: work that may have to be done again after a power failure.
+#: Seconds between checkpoints: after a power failure the work of so many seconds may have to be done again.
 EVERY = 60.0
-#: How often in a row a scheduler may end without one more block done or failed.
+#: How many schedulers, one after another, may end without one more block done or failed.
 IN_VAIN = 2
-#: The outcome of a scheduler that its master has ended.
+#: The outcome of a scheduler that the main process has ended.
 ENDED_HERE = {"lost": 0, "abandoned": False, "error": ""}
 
 logger = logging.getLogger(__name__)
 
 
 class Run:
-    """A run of a job: it starts schedulers, one after another for each pass, and follows the journals of the workers.
+    """A run of a job. For each pass it starts a scheduler, or several one after another, and reads the journals of workers.
 
     Args:
         job: The job.
         root: The store.
-        state: Its state.
+        state: The state of the job.
         schedule: Which blocks are to be done.
         crew: The workers.
-        progress: True if a bar is shown.
-        here: True if this process may do blocks, should they take no longer than workers take to start.
+        progress: True if a progress bar is shown.
+        here: True if this process may do blocks itself, as long as that takes less time than workers need to start.
     """
 
     def __init__(
@@ -65,17 +65,17 @@ class Run:
         self.logs = state.folder / LOGS / time.strftime(f"%Y%m%d-%H%M%S-{self.id[:4]}")
         self.stopped: str | None = None
         self.lost = 0
-        #: The blocks that the run was to do, by pass.
+        #: The blocks that the run has to do, by pass.
         self.ready: dict[str, Grid] = {}
         self._rounds = 0
-        #: How many blocks of the pass were done at the last look, and how many had failed then.
+        #: How many blocks of the pass were done at the last look; and how many failures were recorded when that grew.
         self._done = self._failed = 0
         self._next_checkpoint = time.monotonic() + EVERY
         self._show_bar = progress
         self._bar: Any = None
 
     def work(self) -> None:
-        """Do the missing blocks, pass by pass. Blocks of a level wait until those below them are recorded."""
+        """Do the missing blocks, pass by pass. A block of a level is done only if all blocks below it are recorded."""
         self.state.begin()
         with writing(self.logs):
             self.logs.mkdir()
@@ -85,12 +85,12 @@ class Run:
                 self._work_on(pass_)
 
     def _missing(self, pass_: Pass) -> Grid:
-        """The missing blocks of a pass whose sources are all there."""
+        """The missing blocks of a pass; of a level of a pyramid only those whose blocks below are done or empty."""
         missing = self.schedule.missing(pass_.name)
         if pass_.level is not None:
             below = self.job.pass_named(pass_.level.after)
-            there = self.state.done(below) | ~self.schedule.active[below.name]
-            missing = missing & over(pass_, below, there, np.all)
+            ready = self.state.done(below) | ~self.schedule.active[below.name]
+            missing = missing & combine_below(pass_, below, ready, np.all)
         return missing.ravel()
 
     def records(self, pass_: Pass) -> Records:
@@ -114,7 +114,7 @@ class Run:
             settled, records = records.settled(retries).sum(), self.records(pass_)
             in_vain = 0 if records.settled(retries).sum() > settled else in_vain + 1
             if outcome is not None and self.stopped is None:
-                # daisy may end before it hears of the last worker that died
+                # daisy may end before it has noticed the last worker that died
                 self.lost += max(outcome["lost"], sum(kind != LEFT for kind in self._last_records(records)))
                 if in_vain and outcome["abandoned"]:
                     self.stopped = (
@@ -124,34 +124,34 @@ class Run:
 
     @property
     def _journals(self) -> str:
-        """How the names of the journals begin that the workers of the present scheduler write."""
+        """The begin of the names of the journals that the workers of the current scheduler write."""
         return f"{self.id}-{self._rounds}."
 
     def _last_records(self, records: Records) -> list[int]:
-        """The kinds of the last records of the workers of the present scheduler."""
+        """The kinds of the last records of the workers of the current scheduler."""
         return [kind for name, kind in records.last.items() if name.startswith(self._journals)]
 
     def _schedule(self, pass_: Pass, todo: Grid) -> dict[str, Any] | None:
-        """Have one scheduler do some blocks of a pass. Returns its outcome, None where it broke down."""
+        """Have some blocks of a pass done. Returns the outcome of the scheduler, None if it broke down."""
         self._rounds += 1
         run = run_description(f"{self.id}-{self._rounds}", self.job, pass_.name, len(todo), self.crew, self.logs)
         self.state.announce(run, todo)
         return self._work_here(pass_, run, todo) if self._here else self._host_scheduler(pass_, todo)
 
     def _work_here(self, pass_: Pass, run: dict[str, Any], todo: Grid) -> dict[str, Any]:
-        """Have this process do some blocks of a pass, by the code of workers, as long as that is shorter than to start them."""
+        """Do blocks of a pass in this process with the code of workers, unless that takes longer than workers need to start."""
         worker = Worker(self.state, run, "here", self.logs / "here.err")
         before = self._bar.n - self._done
         try:
             with threads_of_torch(run["threads"]):
-                self._here = worker.work_while_short(todo.tolist(), lambda: self._look(pass_, before)[1])
+                self._here = worker.work_while_short(todo.tolist(), lambda: self._update(pass_, before)[1])
         finally:
-            worker.leave()
+            worker.close()
             self.state.end()
         return ENDED_HERE
 
     def _host_scheduler(self, pass_: Pass, todo: Grid) -> dict[str, Any] | None:
-        """Have a scheduler do the blocks of the run that was announced, until it ends or has nothing more to wait for."""
+        """Have a scheduler do the blocks of the run that was announced, until it ends or no blocks are left."""
         log = self.logs / "scheduler.log"
         with writing(log), log.open("ab") as messages:
             scheduler = Scheduler(self.state.folder, messages)
@@ -159,7 +159,7 @@ class Run:
         try:
             ended = self._watch(scheduler, pass_, todo)
         finally:
-            # workers end after the blocks that they are at, as long as these take few seconds
+            # workers may finish their blocks, for a few seconds
             self.state.end()
             until = time.monotonic() + LEAVE
             while STARTED in self._last_records(self.records(pass_)) and time.monotonic() < until:
@@ -169,7 +169,7 @@ class Run:
         return outcome if ended else ENDED_HERE
 
     def _watch(self, scheduler: Scheduler, pass_: Pass, todo: Grid) -> bool:
-        """True once the scheduler has ended, False if it waits although nothing is left to do."""
+        """Wait for the scheduler. Returns True if it has ended, False if it runs although there is nothing left to do."""
         settled_at = None
         pause = LOOK
         before = self._bar.n - self._done
@@ -179,7 +179,7 @@ class Run:
                 take_checkpoint(self.state, self.job.passes, self.root)
                 self._next_checkpoint = time.monotonic() + EVERY
             began = time.monotonic()
-            records, failing = self._look(pass_, before)
+            records, failing = self._update(pass_, before)
             if ended:
                 return True
             if records.settled(self.crew.limits.retries)[todo].all():
@@ -188,24 +188,24 @@ class Run:
                     return False
             if failing:
                 return False
-            # a job of very many blocks is looked at less often
+            # it takes time to read the journals of very many blocks, so they are read less often
             pause = max(LOOK, 20 * (time.monotonic() - began))
 
-    def _look(self, pass_: Pass, before: int) -> tuple[Records, bool]:
-        """Read the journals of a pass and show how far it is, after ``before`` blocks of others.
+    def _update(self, pass_: Pass, before: int) -> tuple[Records, bool]:
+        """Read the journals of a pass and show its progress, after ``before`` blocks of other passes.
 
         Returns:
-            The records, and True if the run is to end because too many blocks failed.
+            The records, and True if the run must end because too many blocks failed.
         """
         records = self.records(pass_)
-        failing = self._note_progress(records)
+        failing = self._too_many_failed(records)
         failures = int(records.failed.sum())
         self._bar.set_postfix({"failures": failures} if failures else {}, refresh=False)
         self._bar.update(before + self._done - self._bar.n)
         return records, failing
 
-    def _note_progress(self, records: Records) -> bool:
-        """True if too many failures were recorded with no block done between them; then ``stopped`` has the reason."""
+    def _too_many_failed(self, records: Records) -> bool:
+        """True if too many failures were recorded with no block done between them. ``stopped`` is then set to the reason."""
         done, failed = int((records.done > 0).sum()), int(records.failed.sum())
         if done != self._done:
             self._done, self._failed = done, failed
@@ -226,7 +226,7 @@ class Run:
             records = self.records(pass_)
             missing = self.ready[pass_.name] & (records.done == 0)
             if self.stopped is not None:
-                # others were never tried
+                # the other missing blocks were never tried
                 missing &= (records.failed > 0) | (records.started > self.crew.limits.retries)
             for block in np.flatnonzero(missing).tolist():
                 path: tuple[str, ...] = ()
@@ -236,20 +236,23 @@ class Run:
                 elif records.started[block] and not records.failed[block]:
                     reason = "its worker died, or took longer than the block timeout, each time"
                 else:
-                    # on a full disk there may be no record of the block at all
+                    # on a full disk nothing could be recorded of the block
                     reason = f"its workers could not write the reason to {self.state.folder}; is its disk full?"
                 yield Failed(tuple(output.dataset for output in pass_.outputs), pass_.block_of(block).roi, path, reason)
 
 
 def terminal_size() -> dict[str, Any]:
-    """Options for tqdm, which shows nothing on a terminal whose width is reported as 0."""
+    """Options of tqdm, which shows nothing on a terminal that reports a width of 0."""
     return {"ncols": shutil.get_terminal_size((80, 20)).columns, "nrows": 20} if sys.stderr.isatty() else {}
 
 
 def run_job(
     job: Job, root: StorePath, state: State, schedule: Schedule, crew: Crew, progress: bool, here: bool
 ) -> Result:
-    """Run the missing blocks, ``here`` in this process as far as they are few. What stops it, such as KeyboardInterrupt, is raised after all records are saved."""
+    """Run the missing blocks of a job. The arguments are those of ``Run``.
+
+    KeyboardInterrupt and SystemExit are raised again after all records are saved.
+    """
     started = time.monotonic()
     run = Run(job, root, state, schedule, crew, progress, here)
     interrupted: BaseException | None = None
@@ -284,8 +287,8 @@ def run_job(
         summary = {**document.plain(result), "threads": crew.limits.threads}
         replace_file(state.folder / SUMMARY, json.dumps(summary, indent=1))
     except StoreError as error:
-        # the blocks are done all the same; a disk may be full
-        logger.warning("the end of the run was not recorded, the same call again does so: %s", error)
+        # the blocks are done even if the disk is full now
+        logger.warning("the end of the run could not be recorded, the same call again will record it: %s", error)
     if interrupted is not None:
         logger.warning("stopped: %s of %s blocks are done", result.done, result.blocks)
         raise interrupted

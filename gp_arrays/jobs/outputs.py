@@ -1,4 +1,4 @@
-"""The arrays that a job writes: created by its master, all of them or none, and written by its workers."""
+"""The arrays that a job writes. The main process creates all of them or none; workers write their blocks."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from .pyramid import multiscale
 from .settings import Storage
 from .state import CREATED, State
 
-#: Libraries whose versions are written into the attributes of an output.
+#: The libraries whose versions are written into the attributes of an output.
 LIBRARIES = ("gp_arrays", "gunpowder", "daisy", "numpy", "scipy", "zarr", "numcodecs")
 
 
 def array_attributes(meta: Meta, provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The attributes of an output: its geometry, the attributes of its sources, its provenance."""
+    """The attributes of an output: those of its sources, its geometry and its provenance."""
     channel = meta.channel_axis
     names = None if channel is None else channel.labels
     return {
@@ -58,10 +58,10 @@ def array_attributes(meta: Meta, provenance: Mapping[str, Any] | None = None) ->
 
 
 def provenance(plan: Plan, dataset: str, tree: Mapping[str, Any] | None, job: str) -> dict[str, Any]:
-    """Where the voxels of an output come from.
+    """The origin of the voxels of an output.
 
-    The tree as a document (None where voxels in memory are among its sources), the array
-    in it, its digest, the versions of libraries, the date.
+    It holds the tree as a document (None if voxels in memory are among its sources), the name and the digest of the
+    array, the versions of libraries, and the date.
     """
     config = plan.roots[dataset]
     return {
@@ -79,7 +79,7 @@ def provenance(plan: Plan, dataset: str, tree: Mapping[str, Any] | None, job: st
 def create_output(
     root: StorePath, output: Output, dataset: str, storage: Storage, attributes: Mapping[str, Any]
 ) -> None:
-    """Create the array of an output at ``dataset``, all fill value. Raises StoreError."""
+    """Create the array of an output at ``dataset``, without chunks. Raises StoreError."""
     meta = output.meta
     assert meta.dtype is not None
     encoding = storage.compressor, storage.zarr_format, output.shards
@@ -87,17 +87,17 @@ def create_output(
 
 
 def save_job(prepared: Prepared, state: State) -> None:
-    """Write a job, and the voxels that it has in memory, where its workers find them. Raises StoreError."""
+    """Save the document of a job, and its voxels in memory, in the state folder. Raises StoreError."""
     document.save_voxels(state.folder, prepared.roots.values())
     document.save(state.folder, prepared.job)
 
 
 def create_outputs(prepared: Prepared, state: State) -> None:
-    """Create the arrays and groups of a job, which replace earlier ones, and save the job: all of it or nothing.
+    """Create the arrays and groups of a job, which replace earlier ones, and save the job: everything or nothing.
 
     They are created in hidden folders and then renamed. If anything fails, earlier outputs and their state are unchanged.
-    In a remote store, where nothing can be renamed, earlier outputs are removed first; if that or what follows fails,
-    the state tells the next run that what is there may be replaced.
+    In a remote store, where nothing can be renamed, earlier outputs are removed first. If anything fails after that, the
+    job document without the file CREATED tells the next run that it may replace these outputs.
     """
     root, job = prepared.root, prepared.job
     if isinstance(root, RemotePath):
@@ -112,7 +112,7 @@ def create_outputs(prepared: Prepared, state: State) -> None:
         return
     folders = {name: Path(os.path.realpath(root / name)) for name in job.datasets}
     hidden = {folder: folder.with_name(f".{folder.name}.{job.id}{NEW}") for folder in folders.values()}
-    # the folders above outputs that become groups, inner ones first
+    # the folders above the outputs, which become groups; inner ones first
     groups = {root.joinpath(*Path(name).parts[:i]) for name in folders if name for i in range(len(Path(name).parts))}
     new_groups = [group for group in sorted(groups, reverse=True) if not group.exists()]
     swapped: list[Path] = []
@@ -142,12 +142,12 @@ def create_outputs(prepared: Prepared, state: State) -> None:
                 shutil.rmtree(group, ignore_errors=True)
         raise
     for new in hidden.values():
-        # after an exchange this is what was there before
+        # if an earlier output was exchanged with the new one, this is the earlier one
         shutil.rmtree(new, ignore_errors=True)
 
 
 def _create_dataset(prepared: Prepared, state: State, name: str, folder: StorePath) -> None:
-    """Create one dataset of the user, an array or a pyramid, in a folder."""
+    """Create one dataset that the user named, an array or a pyramid, in a folder."""
     job, layout = prepared.job, prepared.layout
     in_memory = any(isinstance(config, NumpyArrayConfig) for config in all_configs(prepared.roots.values()))
     tree = None if in_memory else job.tree
@@ -187,8 +187,8 @@ def _pyramid_attributes(prepared: Prepared, name: str) -> dict[str, Any]:
 
 
 def mark_of(job: Job, state: State, pass_: Pass, output: Output) -> Mapping[str, Any]:
-    """The attribute that marks an output as unfinished and names the state of its job."""
-    # beside the store, both can be moved together
+    """The value of the attribute that marks an output as unfinished and names the state of its job."""
+    # a state beside the store is named relative to it, because both can be moved together
     beside = state.folder.parent == Path(f"{job.root}{STATES}")
     folder = state.folder.name if beside else str(state.folder)
     begin, block = pass_.box_of(output)
@@ -196,7 +196,7 @@ def mark_of(job: Job, state: State, pass_: Pass, output: Output) -> Mapping[str,
 
 
 def mark_outputs(job: Job, state: State) -> None:
-    """Mark the outputs that are not finished, and take the mark off those that are. Raises StoreError."""
+    """Mark the outputs that are not finished, and remove the mark of finished ones. Raises StoreError."""
     root = job.store
     for pass_ in job.passes:
         finished = bool((state.done(pass_) | state.empty(pass_)).all())
@@ -212,10 +212,14 @@ def mark_outputs(job: Job, state: State) -> None:
 
 
 class Writer:
-    """Writes regions of one output, and raises an error if the array was removed or replaced since it was opened.
+    """Writes regions of one output. It raises an error if the array was removed or replaced since it was opened.
 
-    With ``skip_empty`` a chunk that holds only the fill value is not written. ``job`` is the id of
-    the job whose array it must be; any will do by default.
+    Args:
+        root: The store.
+        dataset: The path of the output in the store.
+        meta: Of the output.
+        skip_empty: True if chunks that hold only the fill value are not written.
+        job: The id of the job that must have created the array; None if that does not matter.
     """
 
     def __init__(
@@ -237,7 +241,7 @@ class Writer:
         return open_array(files_of(self.root, self.node), True, write_empty=not self.skip_empty)
 
     def require_unchanged(self) -> None:
-        """Raises StoreError where the array has vanished or changed: zarr would write into nothing."""
+        """Raises StoreError if the array has vanished or changed: zarr would write without an error."""
         now = require_unchanged(self.root, self.node)
         if self.job is not None and job_of(now) != self.job:
             raise StoreError("the output belongs to another job now", found=f"{self.root}/{self.dataset}")
@@ -255,7 +259,7 @@ class Writer:
         return voxels
 
     def write(self, region: Region, values: np.ndarray[Any, Any]) -> None:
-        """Write the voxels of a region; other writers have no part in its chunks. Raises StoreError."""
+        """Write the voxels of a region. No other worker writes to its chunks. Raises StoreError."""
         self.require_unchanged()
         index = self._index(region)
         try:
@@ -265,7 +269,7 @@ class Writer:
                 self.array[index] = values
         except StoreError:
             raise
-        except Exception as error:  # zarr and the codecs have errors of many types
+        except Exception as error:  # zarr and the codecs raise errors of many types
             found = f"{self.root}/{self.dataset}: {type(error).__name__}: {error}"
             raise StoreError("cannot write", found=found) from error
         self.require_unchanged()

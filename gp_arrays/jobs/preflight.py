@@ -1,4 +1,4 @@
-"""Checks before a run: the job is the same as before, and no array of somebody else is at the path of an output."""
+"""Checks before a run: the job is the same as before, and nothing else is at the paths of its outputs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..model.urls import Url
 from ..storage.access.chunk_files import scan
 from ..storage.access.remote import RemotePath, StorePath
 from ..storage.journal import Mark
-from ..storage.metadata.documents import read_node, what_is_there
+from ..storage.metadata.documents import read_node, require_no_array
 from . import document
 from .document import PROVENANCE, Job, job_of
 from .state import State, other_run_error
 
 
 def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
-    """What differs between two descriptions.
+    """The differences between two descriptions, as text.
 
     >>> changes({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
     ['a.b was 1, is 3']
@@ -36,14 +36,14 @@ def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
 
 
 def require_same_job(before: Job, job: Job, root: StorePath, accept_changed: bool) -> Job:
-    """The job as it is resumed after an earlier run.
+    """The job to resume after an earlier run, with the changes that the user accepts.
 
-    Raises StoreError, saying what changed, where it is a different one, or where files or stores that decide its voxels
-    have changed since its first run and the user does not accept that.
+    Raises StoreError with the differences if it is not the same job, or if files or stores that its voxels depend on
+    have changed and the user does not accept that.
     """
     one, other = before.compared, job.compared
     if one["tree"] != other["tree"] and before.tree != job.tree:
-        # the changed fields rather than two digests
+        # changed fields say more than changed digests
         one, other = {**one, "tree": before.tree}, {**other, "tree": job.tree}
     changed = changes({"files": before.files, "stores": before.stores}, {"files": job.files, "stores": job.stores})
     different = changes(one, other)
@@ -74,7 +74,7 @@ def _shown(texts: Sequence[str]) -> str:
 
 
 def require_state_of_store(state: State, root: StorePath, beside: bool) -> None:
-    """Raises StoreError where a state is that of another store; one that was moved or copied with its store is not.
+    """Raises StoreError if the state belongs to another store. It may have been moved or copied with its store.
 
     Args:
         state: Of the job.
@@ -87,14 +87,14 @@ def require_state_of_store(state: State, root: StorePath, beside: bool) -> None:
     old = job.store
     if str(old) != str(root) and any(job_of(read_node(old, name)) == job.id for name in job.datasets):
         raise StoreError(
-            "the state is that of another store",
+            "the state belongs to another store",
             found=f"{state.folder} of {old}",
             allowed="another folder for the state",
         )
 
 
 def require_unread_outputs(root: StorePath, datasets: Sequence[str], plans: Sequence[Plan]) -> None:
-    """Raises StoreError where an output is, holds or lies in an array that the job reads."""
+    """Raises StoreError if an output is an array that the job reads, or one of them lies inside the other."""
     for dataset in datasets:
         output = _address(root / dataset)
         for plan in plans:
@@ -102,7 +102,7 @@ def require_unread_outputs(root: StorePath, datasets: Sequence[str], plans: Sequ
                 for folder in () if step.opened is None else map(_address, step.opened.folders()):
                     if output.startswith(folder) or folder.startswith(output):
                         raise StoreError(
-                            "the job reads the array that it is to write",
+                            "the job reads the array that it would write",
                             found=f"{folder} and output {output}",
                             allowed="another dataset name, or another store",
                             path=plan.path(i),
@@ -110,52 +110,46 @@ def require_unread_outputs(root: StorePath, datasets: Sequence[str], plans: Sequ
 
 
 def _address(folder: Path | Url | RemotePath) -> str:
-    """A folder or URL as a text that those of all that lies in it begin with."""
+    """A folder or URL as text. The texts of all folders inside it begin with this text."""
     return f"{folder.resolve() if isinstance(folder, Path) else folder}".rstrip("/") + "/"
 
 
 def require_replaceable(
     state: State, root: StorePath, datasets: Sequence[str], overwrite: bool, unfinished_job: str | None = None
 ) -> None:
-    """Raises StoreError where something is there that is not to be replaced, or that another run is writing.
+    """Raises StoreError if the path of an output has something that may not be replaced, or that another run writes.
 
     Args:
-        state: Of the job, whose lock this process holds.
+        state: Of the job; this process holds its lock.
         root: The store.
-        datasets: What the user named.
+        datasets: The datasets that the user named.
         overwrite: True if arrays may be replaced.
-        unfinished_job: The id of a job that was killed while it created its outputs, which may be replaced.
+        unfinished_job: The id of a job that was killed while it created these outputs. They may be replaced.
     """
     for dataset in datasets:
         _require_idle(state, root, dataset)
         if unfinished_job is not None:
             node = read_node(root, dataset)
-            # in a remote store it may have been removed in part
+            # in a remote store the killed job may have removed its documents already
             if job_of(node) == unfinished_job or (node is None and isinstance(root, RemotePath)):
                 continue
-        there = what_is_there(root, dataset)
-        if there == "group" and not _is_ours(root, dataset, overwrite):
+        kind = require_no_array(root, dataset, overwrite)
+        if kind == "group" and not _is_replaceable_pyramid(root, dataset, overwrite):
             raise StoreError("a group is there already", found=f"{root}/{dataset}", allowed="another dataset name")
-        if there in ("array", "chunks") and not overwrite:
-            raise StoreError(
-                "an array is there already" if there == "array" else "chunks of an array that is gone are there",
-                found=f"{root}/{dataset}",
-                allowed="overwrite replaces it; another dataset name",
-            )
 
 
 def _require_idle(state: State, root: StorePath, dataset: str) -> None:
-    """Raises StoreError where a run with another state is writing a dataset, or the first level of it."""
+    """Raises StoreError if a run with another state folder is writing a dataset, or its first level."""
     for name in (dataset, f"{dataset}/s0".strip("/")):
         node = read_node(root, name)
         mark = None if node is None else Mark.of(node)
         folder = None if mark is None else mark.folder(root / name)
-        if folder is not None and folder != state.folder and (who := State(folder).holder()) is not None:
-            raise other_run_error(f"{who}, state {folder}")
+        if folder is not None and folder != state.folder and (process := State(folder).holder()) is not None:
+            raise other_run_error(f"{process}, state {folder}")
 
 
-def _is_ours(root: StorePath, dataset: str, overwrite: bool) -> bool:
-    """True if a group is a pyramid that a job wrote, holds nothing else, and may be replaced."""
+def _is_replaceable_pyramid(root: StorePath, dataset: str, overwrite: bool) -> bool:
+    """True if arrays may be replaced, and a group is a pyramid that a job wrote and holds nothing else."""
     node = read_node(root, dataset)
     with scan(root / dataset) as entries:
         inside = [entry.name for entry in entries if entry.is_dir()]

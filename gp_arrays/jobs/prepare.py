@@ -1,4 +1,4 @@
-"""Makes a job of what a user asks for: its passes, and the description that is compared when it is resumed."""
+"""Makes a job from the arguments of the user: its passes, and the description that is compared when it is resumed."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ from .geometry import BASE_MEMORY, Output, Pass, block_bytes, coincide, plan_pas
 from .pyramid import default_method, plan_levels
 from .settings import Layout
 
-#: The most bytes of voxels that the process of the master holds for a block.
+#: The most bytes that the main process may need for a block that it does itself.
 SMALL_BLOCK = 128 * 1024**2
 
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """A job, with the objects that only the process of its master has.
+    """A job, with objects that are not a part of its document.
 
     Attributes:
         root: The store.
         job: The document.
-        roots: The tree, by the dataset that the user named, with its voxels in memory.
-        plan: That tree compiled, by dataset as it is written (``masks/s0`` in a pyramid).
-        groups: The datasets that become pyramids, and how.
+        roots: The array configs, by the dataset that the user named, with their voxels in memory.
+        plan: The compiled tree. Its outputs are named by the dataset that is written (``masks/s0`` in a pyramid).
+        groups: For each dataset that becomes a pyramid the method of its levels.
+        layout: How outputs are cut and stored.
     """
 
     root: StorePath
@@ -49,7 +50,7 @@ class Prepared:
 
 
 def pyramid_method(layout: Layout, dataset: str, plan: Plan) -> str | None:
-    """How the levels of a dataset are computed; None if it has no pyramid."""
+    """The method of the levels of a dataset; None if it has no pyramid."""
     method = _for_dataset(layout.pyramid, dataset)
     if method != "auto":
         return None if method is None else str(method)
@@ -61,11 +62,11 @@ def _for_dataset(value: Any, dataset: str) -> Any:
     return value.get(dataset) if isinstance(value, Mapping) else value
 
 
-def outputs_of(plan: Plan, layout: Layout, named: Mapping[str, str]) -> list[Output]:
-    """The outputs of a plan. ``named`` has for each the dataset that the user named."""
+def outputs_of(plan: Plan, layout: Layout, names: Mapping[str, str]) -> list[Output]:
+    """The outputs of a plan. ``names`` has the dataset that the user named, for each dataset that is written."""
     outputs = []
     for dataset, step in plan.outputs.items():
-        meta, name = plan.steps[step].meta, named[dataset]
+        meta, name = plan.steps[step].meta, names[dataset]
         chunks, shards = _for_dataset(layout.chunks, name), _for_dataset(layout.storage.shards, name)
         if chunks is None:
             inner = default_chunks(meta, tile_below(plan, [step]))
@@ -78,7 +79,7 @@ def outputs_of(plan: Plan, layout: Layout, named: Mapping[str, str]) -> list[Out
 
 
 def group_outputs(outputs: Sequence[Output]) -> list[list[Output]]:
-    """Outputs that one pass can serve, together."""
+    """Groups of outputs that one pass can write."""
     groups: list[list[Output]] = []
     for output in outputs:
         group = next((group for group in groups if all(coincide(output, other) for other in group)), None)
@@ -92,20 +93,23 @@ def group_outputs(outputs: Sequence[Output]) -> list[list[Output]]:
 def prepare(
     root: StorePath, roots: Mapping[str, ArrayConfig], plan: Plan, layout: Layout, before: Job | None
 ) -> Prepared:
-    """The job that a user asks for, checked, without touching the disk.
+    """The job that a user asks for. It is checked, and nothing is written.
 
     Args:
         root: The store.
-        roots: The tree, by dataset.
-        plan: That tree compiled.
+        roots: The array configs, by dataset.
+        plan: The compiled tree.
         layout: How outputs are cut and stored.
-        before: The same job as an earlier run described it. Its blocks are used again.
+        before: The document of the same job from an earlier run, None if there is none. Its blocks are used again.
     """
     groups = {name: method for name in roots if (method := pyramid_method(layout, name, plan)) is not None}
-    for what, named in (("chunks", layout.chunks), ("shards", layout.storage.shards), ("pyramid", layout.pyramid)):
-        unknown = sorted(map(str, set(named) - set(roots))) if isinstance(named, Mapping) else None
+    options = {"chunks": layout.chunks, "shards": layout.storage.shards, "pyramid": layout.pyramid}
+    for option, value in options.items():
+        unknown = sorted(map(str, set(value) - set(roots))) if isinstance(value, Mapping) else None
         if unknown:
-            raise ConfigError(f"{what} given for an unknown output", found=", ".join(unknown), allowed=", ".join(roots))
+            raise ConfigError(
+                f"{option} given for an unknown output", found=", ".join(unknown), allowed=", ".join(roots)
+            )
     written = {f"{name}/s0".strip("/") if name in groups else name: name for name in roots}
     plan = attrs.evolve(
         plan, outputs={w: plan.outputs[n] for w, n in written.items()}, roots={w: roots[n] for w, n in written.items()}
@@ -143,11 +147,11 @@ def prepare(
 
 
 def _block_before(before: Job | None, outputs: Sequence[Output]) -> tuple[int, ...] | None:
-    """The block of an earlier run, if its pass has the same outputs and the block still holds complete chunks."""
+    """The block of an earlier run, if that had a pass with the same outputs and chunks; else None."""
     storage = [(o.dataset, o.chunks, o.shards) for o in outputs]
     for pass_ in () if before is None else before.passes:
         if [(o.dataset, o.chunks, o.shards) for o in pass_.outputs] == storage:
-            complete = all(b % u == 0 for b, u in zip(pass_.block, outputs[0].unit, strict=True))
+            complete = all(b % s == 0 for b, s in zip(pass_.block, outputs[0].write_size, strict=True))
             return pass_.block if complete else None
     return None
 
@@ -159,7 +163,7 @@ def compared(
     layout: Layout,
     groups: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The description that must be the same for a job to be resumed, with names that an error can show."""
+    """The description that must not change between the runs of a job. Its keys appear in error messages."""
     outputs = {
         o.dataset: {
             "shape": o.meta.shape,
@@ -185,7 +189,7 @@ def compared(
 
 
 def stores_of(plan: Plan) -> dict[str, Any]:
-    """Where the sources of a plan lie, and the metadata of their stores."""
+    """The location and the metadata of each source of a plan."""
     stores = {}
     for step in plan.steps:
         opened = step.opened
@@ -205,10 +209,10 @@ def stores_of(plan: Plan) -> dict[str, Any]:
 
 
 def may_work_here(prepared: Prepared) -> bool:
-    """True if the process of the master may do blocks itself: nothing in them can end it, hang, or take much memory.
+    """True if the main process may do blocks itself, because nothing in them can end it, hang, or need much memory.
 
-    So all types are those of this package, none runs functions or networks of the user, all stores are on disks, and
-    blocks are small.
+    All array types must be those of this package, none may run functions or networks of the user, all stores must be on
+    disks, and blocks must be small.
     """
     plan, job = prepared.plan, prepared.job
     blocks = (block_bytes(plan, pass_) for pass_ in job.passes if pass_.level is None)
@@ -222,7 +226,7 @@ def may_work_here(prepared: Prepared) -> bool:
 
 
 def _is_local(step: Step) -> bool:
-    """True if a step of a plan is no source, or one on a disk or in memory."""
+    """True if a step of a plan is computed, or is a source on a disk or in memory."""
     if step.opened is None or isinstance(step.config, NumpyArrayConfig):
         return True
     folders = step.opened.folders()

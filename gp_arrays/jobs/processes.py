@@ -1,11 +1,11 @@
-"""The processes of a run beside its workers: daisy's scheduler for one pass, and a launcher for each worker.
+"""The processes of a run besides its workers: daisy's scheduler for one pass, and a launcher for each worker.
 
-This file is the script of both, so it needs the standard library alone, and daisy for the scheduler.
+Both run this file as a script, so it imports only the standard library, and daisy in the scheduler.
 
-daisy prints past Python, installs signal handlers, and ends with the process on a message that it does not understand.
-In a process of its own that concerns nobody else: the master starts another scheduler for the blocks that are not
-recorded as done. A launcher is what daisy starts as a worker: it lasts as long as its worker, ends one that is stuck
-or whose master has ended, and tells by its exit code whether the worker left by itself.
+daisy prints without Python, installs signal handlers, and ends its process if it receives a message that it does not
+understand. Therefore it has a process of its own. If that ends, the main process starts another scheduler for the blocks
+that are not recorded as done. daisy takes a launcher for a worker. The launcher starts the worker and waits for it, ends
+it if it is stuck or if the main process has ended, and tells by its exit code whether the worker ended by itself.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PATIENCE = 20.0
 RECORD = struct.Struct("<QII")
 STARTED, LEFT = 1, 4
 
-#: What libraries read, when they are imported, how many threads they may start from.
+#: The variables that tell libraries how many threads they may start. They read them when they are imported.
 THREADS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -52,13 +52,13 @@ THREADS = (
     "NUMEXPR_NUM_THREADS",
     "BLOSC_NTHREADS",
 )
-#: How many bytes of computed tiles a worker keeps.
+#: The variable that tells a worker how many bytes its cache may use.
 CACHE_BYTES = "GP_ARRAYS_CACHE_BYTES"
-#: Which GPUs a process may use, and where the files of all of them are.
+#: The variable that tells which GPUs a process may use, and the folder with a file for each GPU.
 DEVICES = "CUDA_VISIBLE_DEVICES"
 DEVICE_FILES = Path("/dev")
 
-REMEDY = "it must last as long as its worker, as with sbatch --wait or bsub -K"
+REMEDY = "it must wait for its worker, as sbatch --wait and bsub -K do"
 
 
 class Scheduler:
@@ -84,20 +84,20 @@ class Scheduler:
         os.close(write_end)
 
     def wait(self, seconds: float) -> bool:
-        """True if the scheduler has ended, for which so long is waited."""
+        """Wait so long for the scheduler. Returns True if it has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return self._process.returncode is not None
 
     def end(self) -> dict[str, Any] | None:
-        """End the scheduler and its launchers. Returns what it reported of its workers, None if it was killed or broke down."""
+        """End the scheduler and its launchers. Returns its report of its workers, None if it was killed or broke down."""
         process = self._process
         with process:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.close()
             select.select([self._gone], [], [], PATIENCE)
-            # what is frozen is in the group too
+            # processes that are frozen do not end when asked
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -107,9 +107,9 @@ class Scheduler:
 
 
 def schedule(state: str) -> None:
-    """Have workers do the blocks that the run in a state folder is to do; print what became of the workers.
+    """Have workers do the blocks of the run in a state folder. Print a report of the workers.
 
-    daisy's blocks are the positions in the list of those that are missing.
+    The blocks of daisy are positions in the list of missing blocks.
     """
     threading.Thread(target=_end_with_master, daemon=True).start()
     import daisy.v2 as daisy
@@ -130,18 +130,18 @@ def schedule(state: str) -> None:
         timeout=run["timeout"],
         max_worker_restarts=run["patience"],
     )
-    # workers elsewhere come by way of their launchers, which listen at the host that the user names
+    # with a host, workers on other machines connect to their launchers, which listen at that host
     host = None if run["command"] and not run["host"] else "127.0.0.1"
     states = daisy.Server().run_blockwise(daisy.Pipeline([task]), progress=None, host=host, summary=False)
     (outcome,) = states.values()
-    words = [line.strip() for line in (outcome.last_worker_error or "").splitlines() if line.strip()]
-    exits = [line for line in words if "exited with code" in line or "exceeded timeout" in line]
-    error = ": ".join(dict.fromkeys([*exits[-1:], *words[-1:]]))
+    lines = [line.strip() for line in (outcome.last_worker_error or "").splitlines() if line.strip()]
+    exits = [line for line in lines if "exited with code" in line or "exceeded timeout" in line]
+    error = ": ".join(dict.fromkeys([*exits[-1:], *lines[-1:]]))
     print(json.dumps({"lost": outcome.worker_failure_count, "abandoned": outcome.abandoned, "error": error}))
 
 
 def _end_with_master() -> None:
-    """End this process once its master has closed the other end of the pipe, or has ended."""
+    """End this process once the main process has closed the other end of the pipe, or has ended."""
     # not sys.stdin: the interpreter could not end while this thread has its lock
     while os.read(0, 1):
         pass
@@ -153,10 +153,10 @@ def launch(state: str, scheduler: str) -> int:
 
     Args:
         state: The state folder of the job.
-        scheduler: The process that this one ends with.
+        scheduler: The number of the scheduler's process. If that ends, the worker is ended.
 
     Returns:
-        0 for a worker that left by itself, else the exit code of the command, or 1.
+        0 if the worker ended by itself, else the exit code of the command, or 1.
     """
     context = dict(part.split("=", 1) for part in os.environ["DAISY_CONTEXT"].split(":") if "=" in part)
     try:
@@ -166,18 +166,18 @@ def launch(state: str, scheduler: str) -> int:
                 return 1
             time.sleep(LOOK)
     except OSError:
-        return 0  # the run is over
+        return 0  # the run has ended
     worker = context["worker_id"]
     if run["command"] and run["host"]:
         context["hostname"], context["port"] = run["host"], str(forward(run["host"], int(context["port"])))
     os.environ["DAISY_CONTEXT"] = ":".join(f"{key}={value}" for key, value in context.items())
     if run["command"]:
-        # what starts workers elsewhere may drop the environment, and arguments are for all to see
+        # the command may drop the environment, and all users could read arguments
         with contextlib.suppress(OSError):
             flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
             with os.fdopen(os.open(Path(state, "run", f"worker-{worker}"), flags, 0o600), "w") as file:
                 file.write(os.environ["DAISY_CONTEXT"])
-    words = shlex.join([sys.executable, "-m", "gp_arrays.jobs.worker", state, worker])
+    worker_command = shlex.join([sys.executable, "-m", "gp_arrays.jobs.worker", state, worker])
     command = run["command"] or "exec {worker}"
     os.environ.update(dict.fromkeys(THREADS, str(run["threads"])))
     if not run["command"]:
@@ -187,7 +187,7 @@ def launch(state: str, scheduler: str) -> int:
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
     signal.signal(signal.SIGINT, lambda number, frame: None)
-    command = command.replace("{slot}", str(slot)).replace("{worker}", words)
+    command = command.replace("{slot}", str(slot)).replace("{worker}", worker_command)
     process = subprocess.Popen(["sh", "-c", command], start_new_session=True)
     journal = Path(state, "journals", run["pass"], f"{run['run']}.{worker}")
     code = None
@@ -198,7 +198,7 @@ def launch(state: str, scheduler: str) -> int:
             if terminated.is_set() or os.getppid() != int(scheduler) or is_stuck(journal, run["timeout"]):
                 end(process.pid)
     if code:
-        # a worker that is frozen outlives the shell that was asked to end
+        # a frozen worker is still there when its shell has ended
         end(process.pid)
     if last_record(journal) == LEFT:
         return 0
@@ -208,7 +208,7 @@ def launch(state: str, scheduler: str) -> int:
 
 
 def take_slot(folder: Path, count: int) -> int | None:
-    """The first number below ``count`` that no other launcher has; this process has it until it ends, however it ends."""
+    """The first number below ``count`` that no other launcher has. This process has it until it ends, even if it is killed."""
     for slot in range(count):
         file = os.open(folder / f"slot-{slot}", os.O_CREAT | os.O_RDWR, 0o600)
         try:
@@ -220,18 +220,18 @@ def take_slot(folder: Path, count: int) -> int | None:
 
 
 def device_of(slot: int) -> str | None:
-    """The GPU for a slot, among those that this process may use; None where there is none."""
-    named = os.environ.get(DEVICES)
-    if named is None:
-        # CUDA counts those that a container sees from 0, whatever their files are called
+    """The GPU for a slot, of those that this process may use; None if there is none."""
+    visible = os.environ.get(DEVICES)
+    if visible is None:
+        # CUDA numbers the GPUs that a container sees from 0, whatever the names of their files are
         devices = [str(number) for number, _ in enumerate(DEVICE_FILES.glob("nvidia[0-9]*"))]
     else:
-        devices = [name.strip() for name in named.split(",") if name.strip()]
+        devices = [name.strip() for name in visible.split(",") if name.strip()]
     return devices[slot % len(devices)] if devices else None
 
 
 def last_record(journal: Path) -> int:
-    """The kind of the last record of a journal; 0 where there is none."""
+    """The kind of the last record of a journal; 0 if there is none."""
     with contextlib.suppress(OSError):
         data = journal.read_bytes()
         for _, kind, _ in reversed(list(RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size]))):
@@ -241,7 +241,7 @@ def last_record(journal: Path) -> int:
 
 
 def is_stuck(journal: Path, timeout: float | None) -> bool:
-    """True if a worker has been at one block for longer than it may."""
+    """True if a worker has worked on one block for longer than the timeout."""
     with contextlib.suppress(OSError):
         kind, age = last_record(journal), time.time() - journal.stat().st_mtime
         return timeout is not None and kind == STARTED and age > timeout + GRACE
@@ -249,7 +249,7 @@ def is_stuck(journal: Path, timeout: float | None) -> bool:
 
 
 def end(group: int) -> None:
-    """End a process group. It is asked first: a command such as srun has something to end elsewhere."""
+    """End a process group. It is asked to end first, because commands such as srun must end processes elsewhere."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGTERM)
         asked = time.monotonic()
@@ -260,7 +260,7 @@ def end(group: int) -> None:
 
 
 def forward(host: str, port: int) -> int:
-    """Listen at a host for the one worker, and pass on what comes to daisy's port on this machine. Returns the port."""
+    """Listen at a host for the worker, and pass its messages on to daisy's port on this machine. Returns the port."""
     family = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][0]
     server = socket.create_server((host, 0), family=family)
 

@@ -1,4 +1,4 @@
-"""How far the jobs of a store are, whether stored blocks are right, and how an unfinished output is finished."""
+"""The progress of the jobs of a store, checks of stored blocks, and the end of jobs that will not run again."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from .state import State, other_run_error, state_base, store_root
 
 @attrs.frozen
 class Status:
-    """How far a job is.
+    """The progress of a job.
 
     Attributes:
-        folder: Of its state.
+        folder: The folder of its state.
         datasets: The paths of its outputs.
-        blocks: How many blocks the job has, whatever the roi of its runs.
-        done: How many are done.
+        blocks: How many blocks the job has, for all rois together.
+        done: How many blocks are done.
         failed: How many failed in the last run and are not done.
         empty: How many others are known to be empty.
-        running: The process that is running it, or None.
-        replaced: True if what it wrote has been removed or replaced since.
+        running: The process that is running the job, or None.
+        replaced: True if an output has been removed or replaced by another job.
     """
 
     folder: Path
@@ -61,11 +61,11 @@ class Status:
 
 
 def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, ...]:
-    """How far each job of a store is.
+    """The progress of each job of a store.
 
     Args:
         path: The store.
-        state: The folder for the records of its jobs, if it is not the one beside the store.
+        state: The folder that was given as ``state`` to ``materialize``, if any.
 
     Raises:
         StoreError: No job has written there.
@@ -76,7 +76,7 @@ def status(path: str | Path, state: str | Path | None = None) -> tuple[Status, .
         raise StoreError(
             "no job has written there",
             found=f"{path}, state {base}",
-            allowed="a store that materialize wrote; state= if its state lies elsewhere",
+            allowed="a store that materialize wrote; state=, if it was given to materialize",
         )
     return tuple(_status_of(State(folder)) for folder in folders)
 
@@ -86,44 +86,44 @@ def _status_of(state: State) -> Status:
     blocks = done = failed = empty = 0
     failures = state.failures()
     for pass_ in job.passes:
-        marks = state.done(pass_)
-        known = state.empty(pass_) & ~marks
-        blocks, done, empty = blocks + marks.size, done + int(marks.sum()), empty + int(known.sum())
-        settled = (marks | known).ravel()
-        failed += sum(not settled[note["block"]] for note in failures if note["pass"] == pass_.name)
+        done_blocks = state.done(pass_)
+        empty_blocks = state.empty(pass_) & ~done_blocks
+        blocks, done, empty = blocks + done_blocks.size, done + int(done_blocks.sum()), empty + int(empty_blocks.sum())
+        finished = (done_blocks | empty_blocks).ravel()
+        failed += sum(not finished[note["block"]] for note in failures if note["pass"] == pass_.name)
     root = document.store_of(state.folder, job)
     replaced = any(job_of(read_node(root, name)) != job.id for name in job.datasets)
     return Status(state.folder, job.outputs, blocks, done, failed, empty, state.holder(), replaced)
 
 
 def finish(path: str | Path, dataset: str | None = None, accept_absent: bool = False) -> tuple[str, ...]:
-    """Take the mark of an unfinished output off arrays of a store: from then on absent chunks are read as empty.
+    """Mark unfinished outputs of a store as finished: from then on absent chunks are read as empty.
 
     Args:
         path: The store.
         dataset: An array, or a group of arrays; all by default.
-        accept_absent: True takes the mark off although blocks are missing. Otherwise only finished outputs lose it.
+        accept_absent: True allows outputs whose blocks are not all done.
 
     Returns:
         The datasets that are finished now.
 
     Raises:
-        StoreError: There is no such store or dataset, a run is at work on them, or blocks are missing and
+        StoreError: There is no such store or dataset, a run is writing them, or blocks are missing and
             ``accept_absent`` is False.
     """
     root = store_root(path)
-    inside = [name for name in datasets(root) if not dataset or name == dataset or name.startswith(f"{dataset}/")]
-    if not inside:
+    names = [name for name in datasets(root) if not dataset or name == dataset or name.startswith(f"{dataset}/")]
+    if not names:
         find_node(root, dataset or "")
     marked = [
         (node, unfinished)
-        for node in map(partial(find_node, root), inside)
+        for node in map(partial(find_node, root), names)
         if (unfinished := Unfinished.of(root, node)) is not None
     ]
     for node, unfinished in marked:
         folder = unfinished.mark.folder(root / node.path)
-        if folder is not None and (who := State(folder).holder()) is not None:
-            raise other_run_error(who)
+        if folder is not None and (process := State(folder).holder()) is not None:
+            raise other_run_error(process)
         finished = folder is not None and bool(unfinished.mark.readable(folder).all())
         if not finished and not accept_absent:
             raise StoreError(
@@ -138,7 +138,12 @@ def finish(path: str | Path, dataset: str | None = None, accept_absent: bool = F
 
 @attrs.frozen
 class Checked:
-    """Blocks that were computed again: how many, and which of them differ from the stored voxels."""
+    """The result of a check: how many blocks were computed again, and which of them differ from the stored voxels.
+
+    Attributes:
+        blocks: How many blocks were computed.
+        wrong: The dataset and the roi of each block that differs.
+    """
 
     blocks: int
     wrong: tuple[tuple[str, Roi], ...]
@@ -150,21 +155,21 @@ class Checked:
 
 
 def check_blocks(folder: str | Path, count: int, seed: int | None = None, trust: bool = False) -> Checked:
-    """Compute some blocks of a job again, chosen at random among those done, and compare them.
+    """Compute blocks of a job again, which are chosen at random among those done, and compare them with the stored voxels.
 
     Args:
-        folder: The state of the job.
-        count: How many blocks; all where there are no more.
-        seed: For the same choice each time.
-        trust: True imports whatever modules the job names, from where Python finds them; else a job that needs others
-            than this package and installed array types is refused.
+        folder: The state folder of the job.
+        count: How many blocks at most.
+        seed: The same seed chooses the same blocks.
+        trust: True imports all modules that the job names. Otherwise a job is refused if it needs other modules than
+            this package and installed array types.
 
     Raises:
         TreeError: The job needs modules, and ``trust`` is False.
         StoreError: The folder holds no job of this version.
     """
     if fields.to_integer(count) < 1:
-        raise ConfigError("at least one block is checked", found=count)
+        raise ConfigError("the number of blocks to check is too small", found=count, allowed="at least 1")
     state = State(fields.to_path(folder))
     job = document.read(state.folder)
     document.require_trust(job, trust)

@@ -1,4 +1,4 @@
-"""Coarser levels of an output, each computed blockwise from the one below, and their OME-NGFF attributes."""
+"""Pyramids: coarser levels of an output, which are computed from the level below, and their OME-NGFF attributes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .geometry import BASE_MEMORY, Level, Output, Pass, file_name, no_memory
 #: How a voxel of a level is computed from those below it.
 METHODS = ("mean", "mode", "nearest")
 MOST_LEVELS = 12
-#: Names of units as OME-NGFF wants them.
+#: The names of units in OME-NGFF.
 _UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter"}
 
 
 @attrs.frozen(eq=False, repr=False)
 class LevelConfig(ResampledArrayConfig):
-    """A level of a pyramid: coarser by 1 or 2 along each axis, and it holds all of the level below.
+    """A level of a pyramid: coarser by 1 or 2 along each axis, and it covers all of the level below.
 
-    So its last voxel on an axis may reach beyond that. It is computed from the voxels below that exist: repeating the
-    last one where a second is missing changes neither their mean nor their mode.
+    So its last voxel along an axis may reach beyond the level below. It is computed from the voxels that exist there:
+    where the second of two is missing the first is repeated, which changes neither their mean nor their mode.
     """
 
     abstract: ClassVar[bool] = True
@@ -42,16 +42,16 @@ class LevelConfig(ResampledArrayConfig):
 
 
 def default_method(meta: Meta, config: ArrayConfig) -> str:
-    """Mean for intensities, nearest for masks, mode for labels."""
+    """The method for the levels of an array: mean for intensities, nearest for masks, mode for labels."""
     if config.is_mask or meta.dtype == np.dtype(bool):
         return "nearest"
     return "mean" if meta.interpolatable else "mode"
 
 
 def factors(meta: Meta, chunks: Sequence[int]) -> tuple[int, ...] | None:
-    """By how much the next level is coarser along each spatial axis; None if one chunk holds the level.
+    """How many voxels become one in the next level, along each spatial axis; None if the level fits into one chunk.
 
-    Axes that are already coarser than the others wait until these have caught up.
+    An axis with larger voxels than the others stays as it is until the voxels are about cubic.
     """
     spatial = chunks[-meta.dims :]
     if all(n <= c for n, c in zip(meta.spatial_shape, spatial, strict=True)):
@@ -64,9 +64,9 @@ def factors(meta: Meta, chunks: Sequence[int]) -> tuple[int, ...] | None:
 
 
 def level_roots(pass_: Pass, root: StorePath) -> dict[str, ArrayConfig]:
-    """The tree that a level of a pyramid is computed from, once the level below it is there.
+    """The tree that a level of a pyramid is computed from, once the level below it is written.
 
-    Levels are computed as if the pyramid began at 0, where every grid has a corner.
+    Levels are computed as if the pyramid began at 0, because the voxel grids of all levels have a corner there.
     """
     assert pass_.level is not None
     (output,) = pass_.outputs
@@ -87,22 +87,21 @@ def level_roots(pass_: Pass, root: StorePath) -> dict[str, ArrayConfig]:
 
 
 def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int) -> list[Pass]:
-    """The passes of the levels above an output, without touching the disk.
+    """The passes of the levels above an output. Nothing is written.
 
     Args:
         base: The pass that the output is a part of.
         output: The finest level.
         group: The dataset that becomes the multiscale group.
         method: One of METHODS.
-        memory: What a worker may hold, in bytes.
+        memory: How many bytes a worker may use.
 
     Raises:
-        ConfigError: A method that there is not, or not for such values; axes that OME-NGFF
-            does not have.
-        TreeError: A block that does not fit into the memory.
+        ConfigError: The method is unknown or does not suit the values, or OME-NGFF does not have such axes.
+        TreeError: A block needs more than the memory.
     """
     if method not in METHODS:
-        raise ConfigError("unknown way to make a pyramid", found=quoted(method), allowed=", ".join(("auto", *METHODS)))
+        raise ConfigError("unknown method of a pyramid", found=quoted(method), allowed=", ".join(("auto", *METHODS)))
     _require_ngff(output.meta, group or output.dataset)
     if method == "mean" and not output.meta.interpolatable:
         raise ConfigError(
@@ -121,7 +120,7 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
         name = f"{group}/s{len(levels) + 1}".strip("/")
         stored = Output(name, meta, below.chunks, below.shards)
         pass_ = _pass(stored, base, Level(after.name, below.dataset, by, method))
-        # what a block reads and holds, and as much again while it works
+        # the voxels that a block reads and writes, and as many again while they are computed
         region = pass_.region((0,) * meta.dims)
         twice = 2 * (below.meta.bytes_of(region) + meta.bytes_of(region))
         needed = BASE_MEMORY + max(twice, meta.bytes_of(region) + stored.buffer)
@@ -133,9 +132,8 @@ def plan_levels(base: Pass, output: Output, group: str, method: str, memory: int
 
 
 def _require_ngff(meta: Meta, dataset: str) -> None:
-    """Raises ConfigError where OME-NGFF, 0.4 as 0.5, has no image of such axes."""
+    """Raises ConfigError if OME-NGFF, 0.4 or 0.5, does not allow such axes."""
     nonspatial = [axis.name for axis in meta.nonspatial or ()]
-    found, allowed = f"axes {', '.join(meta.axes)}", "t, then c or one axis of another kind, then 2 or 3 spatial axes"
     if meta.dims not in (2, 3):
         rule = "has 2 or 3 spatial axes"
     elif "t" in nonspatial[1:]:
@@ -144,18 +142,23 @@ def _require_ngff(meta: Meta, dataset: str) -> None:
         rule = "has one axis between time and space at most"
     else:
         return
-    raise ConfigError(f"an OME-NGFF pyramid {rule}", found=found, allowed=allowed, path=(dataset,))
+    raise ConfigError(
+        f"an OME-NGFF pyramid {rule}",
+        found=f"axes {', '.join(meta.axes)}",
+        allowed="t, then c or one axis of another kind, then 2 or 3 spatial axes",
+        path=(dataset,),
+    )
 
 
 def _coarser(meta: Meta, by: Sequence[int]) -> Meta:
-    """The meta of the level above, which holds all of this one."""
+    """The meta of the level above, which covers all of this one."""
     voxel_size = type(meta.voxel_size)(int(v) * f for v, f in zip(meta.voxel_size, by, strict=True))
     return attrs.evolve(meta, roi=meta.region.snap(voxel_size, meta.region.begin).roi, voxel_size=voxel_size)
 
 
 def _pass(output: Output, base: Pass, level: Level) -> Pass:
-    # about the region of a block of the finest level, so that it needs no more memory
-    block = tuple(-(-b // u) * u for b, u in zip(base.block, output.unit, strict=True))
+    # about as large as a block of the finest level, in world units, so that it needs no more memory
+    block = tuple(-(-b // s) * s for b, s in zip(base.block, output.write_size, strict=True))
     extent = output.meta.region.shape
     grid = tuple(-(-e // b) for e, b in zip(extent, block, strict=True))
     return Pass(file_name([output.dataset]), (output,), output.meta.region.begin, block, grid, level)
@@ -166,8 +169,8 @@ def multiscale(
 ) -> dict[str, Any]:
     """The OME-NGFF attributes of a group whose arrays are the levels of a pyramid.
 
-    Translations mark voxel centres: that of level k is its corner plus (scale_k - scale_0) / 2.
-    Axes of samples or other kinds that OME-NGFF does not know are custom ones.
+    Translations mark voxel centres: the translation of level k is its corner plus (scale_k - scale_0) / 2.
+    Axes without a type in OME-NGFF, such as samples, are written without a type.
     """
     first = metas[0]
     kinds = {"c": "channel", "t": "time"}

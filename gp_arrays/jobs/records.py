@@ -1,13 +1,12 @@
-"""What workers recorded of blocks, and checkpoints, which make these records survive a power failure.
+"""What workers have recorded of blocks, and checkpoints: blocks that are done survive a power failure.
 
-Records and voxels reach the disk when the system sees fit, and in any order. So from time to
-time the journals are read, all that was written is forced to disk, and only then are the blocks
-that the journals named saved as safe. A job that is resumed under another start of the machine, or on
-another machine, believes these alone.
+The system writes records and voxels to the disk at any time and in any order. So from time to time the main process
+reads the journals, forces all written data to the disk, and only then saves the blocks in the journals as safe. After
+a restart of the machine, or on another machine, a resumed job relies on the safe blocks alone.
 
-Workers elsewhere write to a server's disk: NFS has a file once it is closed, so before its block
-is recorded. A file system that keeps closed files in the memory of the machine that wrote
-them loses those with it.
+Workers on other machines write to the disk of a server. NFS sends a file to the server when it is closed, which is
+before its block is recorded. On file systems that keep closed files in the memory of the machine that wrote them, these
+files are lost if that machine stops.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ logger = logging.getLogger(__name__)
 
 @attrs.frozen(eq=False)
 class Records:
-    """What the workers of a run recorded of one pass.
+    """What the workers of a run have recorded of one pass.
 
     Attributes:
-        started, failed, done: How often each block was.
-        last: By the name of a journal the kind of its last record; 0 where it has none.
+        started, failed, done: How often each block was started, failed or done.
+        last: The kind of the last record of each journal, by the name of the journal; 0 if it has no records.
     """
 
     started: Grid
@@ -69,13 +68,13 @@ class Records:
         )
 
     def settled(self, retries: int) -> Grid:
-        """Which blocks are done, or failed as often as they may."""
+        """Which blocks are done, or have failed as often as they may."""
         settled: Grid = (self.done > 0) | (self.failed > retries)
         return settled
 
 
 def force_to_disk(path: Path) -> None:
-    """Force to disk what was written to the file system of a folder. Raises OSError."""
+    """Force all data that was written to the file system of a folder to the disk. Raises OSError."""
     folder = os.open(path, os.O_RDONLY)
     try:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -88,9 +87,9 @@ def force_to_disk(path: Path) -> None:
 
 
 def take_checkpoint(state: State, passes: Sequence[Pass], root: StorePath, last: bool = False) -> None:
-    """Force to disk what is written, and then keep which blocks were recorded as done before.
+    """Force written data to the disk, then save which blocks had been recorded as done before.
 
-    The last checkpoint of a run also removes the journals. A disk that takes nothing is a warning.
+    The last checkpoint of a run also removes the journals. If the disk is full, a warning is logged.
     """
     try:
         done = {pass_.name: state.done(pass_) for pass_ in passes}
@@ -102,16 +101,14 @@ def take_checkpoint(state: State, passes: Sequence[Pass], root: StorePath, last:
             else:
                 state.save_bitmap(SAFE, pass_.name, done[pass_.name], durable=True)
     except (OSError, StoreError) as error:
-        logger.warning("checkpoint failed, a power failure now would lose blocks that are done: %s", error)
+        logger.warning("the checkpoint failed, so a power failure now would lose blocks that are done: %s", error)
 
 
 def recover(state: State, passes: Sequence[Pass]) -> int:
-    """Forget blocks whose voxels may never have reached the disk.
-
-    Nothing is forgotten under the start of the machine that the last run had.
+    """Forget blocks whose voxels may not have reached the disk because the machine was restarted.
 
     Returns:
-        How many.
+        How many blocks are forgotten.
     """
     try:
         before = (state.folder / BOOT).read_text(encoding="utf-8")

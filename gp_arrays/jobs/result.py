@@ -1,4 +1,4 @@
-"""What a job reports."""
+"""What a job reports at its end, and before it begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import size_text
 from ..model.meta import Region
 from ..storage.access.remote import StorePath
 
-#: Failed blocks that a summary names one by one.
+#: The most failed blocks that are listed one by one.
 SHOWN = 10
 
 
@@ -20,15 +20,17 @@ class Cost:
     """What a job would cost.
 
     Attributes:
-        blocks: To be done.
-        empty, before: Known to be empty; done already.
-        read: Bytes of voxels that come from sources, context included, and from levels below.
+        blocks: How many blocks are to be done.
+        empty: How many others are known to be empty.
+        before: How many others are done already.
+        read: Bytes of voxels that are read from sources, context included, and from levels of pyramids.
         written: Bytes of voxels of all outputs, before compression.
-        memory: Bytes that a worker holds.
-        seconds: Of computing and writing, with that many workers; their start-up apart. None
-            where no block is left to measure.
-        passes: For each pass its outputs, the shape of a block and how many there are.
-        stored: Bytes on disk, as far as some blocks tell; None where none could be written on trial.
+        memory: Bytes that a worker needs.
+        seconds: To compute and write the blocks with ``workers`` workers, without the start of the workers. None if no
+            block is to be done.
+        workers: The number of workers.
+        passes: For each pass its outputs, the shape of a block and the number of blocks to be done.
+        stored: Bytes on disk, estimated from the blocks of the trial; None if the trial could not write any.
     """
 
     blocks: int
@@ -70,13 +72,13 @@ def _time(seconds: float) -> str:
 
 @attrs.frozen
 class Failed:
-    """A block that could not be written: where, which array of the tree, and why.
+    """A block that could not be written.
 
     Attributes:
-        outputs: The datasets that it is a part of.
-        roi: Where it is, in world units.
-        path: Names from the output down to the array that failed, where that is known.
-        error: What went wrong.
+        outputs: The datasets that the block is a part of.
+        roi: The region of the block, in world units.
+        path: The names of the arrays from the output down to the one that failed; empty if that is not known.
+        error: The message of the error.
     """
 
     outputs: tuple[str, ...]
@@ -90,23 +92,23 @@ class Failed:
 
 @attrs.frozen
 class Result:
-    """How a job went.
+    """The result of a run of a job.
 
     Attributes:
         path: The store.
-        datasets: What was written, levels of pyramids included.
+        datasets: The outputs, levels of pyramids included.
         blocks: How many blocks the job has within the roi.
-        done: How many of them are done now, known to be empty ones included.
-        before: How many were done before this run.
-        empty: How many were known to be empty without being computed.
-        failed: Those that failed.
-        voxels: Of all outputs, written in this run.
-        seconds: How long it took.
-        workers_lost: How many workers died or were ended because they were stuck.
+        done: How many of them are done or known to be empty now.
+        before: How many of them were done before this run.
+        empty: How many of them are known to be empty without being computed.
         state: The folder with the records of the job.
-        logs: The folder of the logs of this run.
-        stopped: Why the run ended before its end, or None.
-        cost: What the job would cost, after a dry run; nothing else but counts is set then.
+        logs: The folder with the logs of this run.
+        failed: The blocks that failed.
+        voxels: How many voxels of all outputs this run has written.
+        seconds: How long the run took.
+        workers_lost: How many workers died or were ended because they were stuck.
+        stopped: Why the run ended although blocks were still to be tried, or None.
+        cost: What the job would cost, after a dry run; then only this and the counts of blocks are set.
     """
 
     path: StorePath

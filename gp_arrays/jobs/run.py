@@ -1,4 +1,4 @@
-"""``materialize``: checks the request, creates the outputs or resumes them, and runs the blocks."""
+"""``materialize``: checks the arguments, creates the outputs or resumes the job, and runs the blocks."""
 
 from __future__ import annotations
 
@@ -74,51 +74,52 @@ def materialize(
 
     Until every block is done the outputs are marked as unfinished: reading voxels that are not written yet is an error.
 
-    A job that takes less time than workers take to start, about two seconds, is done by this process alone: of small
-    blocks, stores on disks and array types of this package, without functions and networks. Other limits in ``workers``
-    than the usual ones, and ``worker_command``, always have worker processes do it.
+    A job that takes less time than workers need to start, about two seconds, is done by this process alone, if its
+    blocks are small, its stores are on disks, and its tree has only array types of this package, without functions and
+    networks. If ``workers`` or ``worker_command`` is given, workers do it in any case.
 
-    Workers import what the tree needs. A script that defines array types or functions of its job_state calls this under
+    Workers import the modules that the tree needs. A script that defines array types or functions must call this under
     ``if __name__ == "__main__":``, as for multiprocessing.
 
     Args:
-        configs: One array config, or several by the dataset that each becomes. Those whose
+        configs: One array config, or several in a dictionary whose keys are their datasets. Arrays whose
             chunk grids coincide are computed together.
-        path: The store's folder, or a URL that fsspec writes, such as ``s3://...``; then ``state`` is needed.
-        dataset: The path in it of a single output; by default the array's name.
+        path: The folder of the store, or a URL that fsspec can write, such as ``s3://...``; then ``state`` is needed.
+        dataset: The path of a single output in the store; by default the name of the array.
         num_workers: How many worker processes at most.
         roi: The region to write, enlarged to complete blocks: a Roi in world units, or
             ``[[offset], [shape]]``. The extent of the outputs is that of the arrays, so a
-            later call may write the rest.
+            later call may write other parts.
         overwrite: True replaces existing outputs and starts from the beginning.
         unit: The unit of the tree; by default that of its file, else nm.
-        progress: True shows a bar.
+        progress: True shows a progress bar.
         chunks: In voxels; one shape, or one for each dataset. Axes before the spatial ones
             may be left out.
-        block: The shape of a block, as lengths; by default what suits memory.
-        memory: What one worker may hold, in bytes, or such as ``"2GiB"``.
+        block: The shape of a block, as lengths; by default as large as suits the memory.
+        memory: How much memory one worker may use, in bytes or as text such as ``"2GiB"``.
         pyramid: ``"auto"``, ``"mean"``, ``"mode"`` or ``"nearest"``, or one for each dataset: the
             dataset becomes an OME-NGFF group (0.4 in Zarr v2, 0.5 in v3) with levels ``s0``, ``s1``, ...
             ``"auto"`` takes the mean of intensities, the mode of labels, the nearest of masks.
-        skip_empty: True does not write chunks that are 0 everywhere. Blocks whose sources are all absent chunks are not
-            even computed, if the array types prove that they are 0.
+        skip_empty: True does not write chunks that are 0 everywhere. Blocks are not even computed if all chunks of their
+            sources are absent, and the array types prove that the result is 0.
         mask: An array in the same world coordinates. Blocks where it is 0 everywhere are left out.
         state: A folder for the records of the job (in its subfolder ``out.zarr.gp_arrays``), instead of the one beside
             the store.
-        worker_command: What starts a worker elsewhere, such as ``"srun -c 2 {worker}"``; run by
-            ``sh``. It must last as long as its worker (``sbatch --wait``, ``bsub -K``). ``{slot}`` in it is the
-            worker's number among the running ones, 0 to ``num_workers - 1``: a GPU, say. Without a command each worker
-            sees one of the GPUs of this machine, in turn. Store, state and sources are on disks that both see.
-        host: The address that workers elsewhere reach this machine by, and the only one at which it listens for them.
-            Without ``worker_command`` nobody but this machine is listened to (127.0.0.1).
+        worker_command: A shell command that starts a worker on another machine, such as ``"srun -c 2 {worker}"``. It
+            must not return before its worker has ended (``sbatch --wait``, ``bsub -K``). ``{slot}`` in it is replaced
+            by the number of the worker among the running ones, 0 to ``num_workers - 1``, for example to choose a GPU.
+            Without a command each worker sees one of the GPUs of this machine. Store, state and sources must be on
+            disks that all machines see.
+        host: The address at which workers on other machines reach this one. The job listens only at this address;
+            without ``worker_command`` only at 127.0.0.1.
         dry_run: True writes nothing to the store and reports what the job would cost, from a few blocks that are
             computed and written to a temporary folder.
-        workers: How often failed blocks are tried again, how long a block may take, when to give up, and how many
-            threads a worker uses.
+        workers: How often failed blocks are tried again, how long a block may take, when the job gives up, and how
+            many threads a worker uses.
         storage: Compressor, Zarr format and shards.
         accept_changed: True resumes although files or stores have changed since blocks were done. The job document
             lists these changes.
-        storage_options: Options of fsspec for a URL; secrets belong in the environment of the workers.
+        storage_options: Options of fsspec for a URL. Secrets must be in the environment of the workers instead.
 
     Returns:
         Counts, failed blocks, and ``ok``: True if every block is done. With ``dry_run=True`` also ``cost``.
@@ -138,8 +139,8 @@ def materialize(
     """
     if WORKER in os.environ:
         raise ConfigError(
-            "a worker that runs this script must not begin a job",
-            found="materialize called while the script is read",
+            "a worker that imports this script must not begin a job",
+            found="a call of materialize while the script is imported",
             allowed='the call under if __name__ == "__main__":',
         )
     size: int = fields.named("memory", fields.to_bytes, memory)
@@ -156,10 +157,10 @@ def materialize(
     job_state = State(state_base(root, state) / file_name(list(roots)))
     if isinstance(root, Path) and job_state.folder.is_relative_to(root):
         raise StoreError(
-            "the state cannot lie in the store", found=str(job_state.folder), allowed="another folder as state"
+            "the state cannot lie in the store", found=str(job_state.folder), allowed="a state outside of the store"
         )
     job_state.require_state_folder()
-    # a dry run writes nothing there, so it works beside a run and on a disk that cannot be written
+    # a dry run locks nothing, so it works beside a run and on a disk that cannot be written
     with contextlib.nullcontext() if dry_run else job_state.locked():
         require_state_of_store(job_state, root, beside=state is None)
         before = document.read(job_state.folder) if job_state.created and not overwrite else None
@@ -178,7 +179,7 @@ def materialize(
             schedule = make_schedule(prepared.job.passes, roi, active, None if before is None else job_state)
             return _estimated(prepared, schedule, num_workers, job_state)
         if before is not None:
-            # again, because store and state may have been moved
+            # the job is saved again, because store and state may have been moved
             save_job(prepared, job_state)
             recover(job_state, prepared.job.passes)
         else:
@@ -191,7 +192,7 @@ def materialize(
 
 
 def _begin(prepared: Prepared, state: State, overwrite: bool, unfinished_job: str | None) -> None:
-    """Create the outputs of a job that has none yet."""
+    """Create the outputs of a job, and save the job."""
     root, datasets = prepared.root, prepared.job.datasets
     shared = state.folder.parent
     if isinstance(root, Path):
@@ -199,7 +200,7 @@ def _begin(prepared: Prepared, state: State, overwrite: bool, unfinished_job: st
         with writing(root):
             shared.mkdir(parents=True, exist_ok=True)
     with lock_folder(shared):
-        # another master, whose state is elsewhere, may have been faster
+        # another run with its state in another folder may have created the same outputs meanwhile
         require_replaceable(state, root, datasets, overwrite, unfinished_job)
         create_outputs(prepared, state)
 
@@ -220,7 +221,7 @@ def _estimated(prepared: Prepared, schedule: Schedule, num_workers: int, state: 
 
 
 def save_known_blocks(schedule: Schedule, state: State) -> None:
-    """Save which blocks a schedule knows to be empty, or has to do again."""
+    """Save which blocks are known to be empty, and forget that blocks are done which are to be done again."""
     for pass_ in schedule.passes:
         chosen, active = schedule.chosen[pass_.name], schedule.active[pass_.name]
         state.save_bitmap(EMPTY, pass_.name, np.where(chosen, ~active, state.empty(pass_)))
@@ -230,7 +231,7 @@ def save_known_blocks(schedule: Schedule, state: State) -> None:
 
 
 def active_blocks(prepared: Prepared, mask: Plan | None) -> dict[str, Any]:
-    """The blocks of each pass that may have to be written, as bool grids."""
+    """For each pass that is not a level of a pyramid: a bool grid of the blocks that are not known to be empty."""
     active = {}
     for pass_ in prepared.job.passes:
         if pass_.level is None:
@@ -246,9 +247,9 @@ def _roots(configs: ArrayConfig | Mapping[str, ArrayConfig], dataset: str | None
         raise not_a_config(configs, allowed="one, or several by dataset")
     if dataset is not None:
         raise ConfigError(
-            "several outputs have their names already",
+            "dataset is given for several outputs, which are named by their keys",
             found=f"dataset {dataset!r}",
-            allowed="dataset= with one array config",
+            allowed="dataset with one array config",
         )
     for name, config in configs.items():
         if not isinstance(config, ArrayConfig):
@@ -259,7 +260,7 @@ def _roots(configs: ArrayConfig | Mapping[str, ArrayConfig], dataset: str | None
     for name in roots:
         inside = [other for other in roots if other != name and (not name or other.startswith(f"{name}/"))]
         if inside:
-            raise ConfigError("an array cannot lie in another", found=f"{inside[0]!r} in {name!r}")
+            raise ConfigError("an output cannot lie inside another output", found=f"{inside[0]!r} in {name!r}")
     return roots
 
 
@@ -278,7 +279,7 @@ def _dataset(name: str) -> str:
 def _require_same_axes(pass_: Pass, mask: Plan | None) -> None:
     if mask is not None and mask.steps[mask.outputs["mask"]].meta.dims != len(pass_.grid):
         raise TreeError(
-            "the mask does not fit the outputs",
+            "the mask and the outputs have different numbers of axes",
             found=f"{mask.steps[-1].meta.dims} spatial axes",
             allowed=f"{len(pass_.grid)}",
         )

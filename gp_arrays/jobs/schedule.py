@@ -1,4 +1,4 @@
-"""Which blocks of a job are to be done: within the roi, not done already, not proven empty or left out by a mask."""
+"""Which blocks of a job are to be done: those in the roi that are not done yet, not known to be empty and not masked out."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class Schedule:
     """Bool grids of the blocks of each pass, by its name.
 
     Attributes:
-        chosen: Those that the roi touches; of a level, those above such ones alone.
-        active: Those not known to be empty.
-        before: Those done in earlier runs, and still right.
+        chosen: The blocks that the roi touches. In a level of a pyramid: the blocks all of whose blocks below are chosen,
+            done or empty.
+        active: The blocks that are not known to be empty.
+        before: The blocks that were done in earlier runs and are still right.
     """
 
     passes: tuple[Pass, ...]
@@ -47,12 +48,12 @@ class Schedule:
         return self.chosen[name] & self.active[name] & self.before[name]
 
     def count(self, kind: Callable[[str], Grid]) -> int:
-        """How many blocks ``kind`` tells of all passes together."""
+        """How many blocks of all passes are of a kind: a function from the name of a pass to a bool grid."""
         return sum(int(kind(pass_.name).sum()) for pass_ in self.passes)
 
 
 def touched(pass_: Pass, roi: Roi | None) -> tuple[slice, ...]:
-    """The blocks of a pass that a roi touches."""
+    """The blocks of a pass that a roi touches, as slices of the grid."""
     if roi is None:
         return tuple(slice(0, n) for n in pass_.grid)
     if all(output.meta.region.intersect(Region.of(roi)).empty for output in pass_.outputs):
@@ -61,7 +62,7 @@ def touched(pass_: Pass, roi: Roi | None) -> tuple[slice, ...]:
 
 
 def require_touched(passes: Sequence[Pass], roi: Roi | None) -> None:
-    """Raises TreeError where a roi touches no output, or has other axes."""
+    """Raises TreeError if a roi touches no output or has another number of axes."""
     if roi is None:
         return
     for pass_ in passes:
@@ -81,10 +82,10 @@ def make_schedule(passes: Sequence[Pass], roi: Roi | None, active: Mapping[str, 
     """The schedule of a job.
 
     Args:
-        passes: Those of pyramids after those they read.
-        roi: Where to work; everywhere by default.
-        active: Bool grids of the blocks that are not known to be empty, where any are.
-        state: The records of what is done; None if nothing is.
+        passes: All passes of the job. The pass of a level of a pyramid stands after the pass that it reads.
+        roi: The region to write; None for all blocks.
+        active: For some passes a bool grid of the blocks that are not known to be empty.
+        state: The records of the job; None if no block is done.
     """
     chosen: dict[str, Grid] = {}
     actives: dict[str, Grid] = {}
@@ -99,18 +100,18 @@ def make_schedule(passes: Sequence[Pass], roi: Roi | None, active: Mapping[str, 
             stale[pass_.name] = chosen[pass_.name] & actives[pass_.name] & ~before[pass_.name]
         else:
             below = next(other for other in passes if other.name == pass_.level.after)
-            # a block of a level is out of date once a block below it is written again
-            stale[pass_.name] = over(pass_, below, stale[below.name], np.any)
+            # a block of a level is computed again after a block below it
+            stale[pass_.name] = combine_below(pass_, below, stale[below.name], np.any)
             before[pass_.name] &= ~stale[pass_.name]
-            # a block of a level waits for the run that completes all blocks below it
+            # a block of a level is left to the run that completes all blocks below it
             ready = chosen[below.name] | before[below.name] | ~actives[below.name]
-            chosen[pass_.name] = over(pass_, below, ready, np.all)
-            actives[pass_.name] = over(pass_, below, actives[below.name], np.any)
+            chosen[pass_.name] = combine_below(pass_, below, ready, np.all)
+            actives[pass_.name] = combine_below(pass_, below, actives[below.name], np.any)
     return Schedule(tuple(passes), chosen, actives, before)
 
 
-def over(pass_: Pass, below: Pass, grid: Grid, combine: Callable[..., Any]) -> Grid:
-    """For each block of a pass the result of ``combine`` over the blocks of the pass ``below`` that it covers."""
+def combine_below(pass_: Pass, below: Pass, grid: Grid, combine: Callable[..., Any]) -> Grid:
+    """For each block of a pass: ``combine`` (np.any or np.all) of the values of the blocks that it covers in the pass below."""
     for axis, count in enumerate(pass_.grid):
         rows = []
         for i in range(count):
@@ -124,16 +125,16 @@ def over(pass_: Pass, below: Pass, grid: Grid, combine: Callable[..., Any]) -> G
 
 
 def voxels_of(pass_: Pass, blocks: Grid) -> int:
-    """How many voxels some blocks of a pass have, as a bool grid tells them, in all its outputs."""
+    """How many voxels of all outputs lie in the blocks of a pass that are True in a bool grid."""
     return sum(pass_.voxels(output, blocks) for output in pass_.outputs)
 
 
 def not_empty(plan: Plan, pass_: Pass) -> Grid:
-    """Which blocks of a pass may hold anything but 0, as a bool grid; no voxel is read."""
+    """A bool grid of the blocks of a pass that may have values other than 0; no voxel is read."""
     indices = {output: plan.outputs[output.dataset] for output in pass_.outputs}
 
     def regions(box: Box) -> list[tuple[int, Region]]:
-        return [(indices[output], part) for output, part in pass_.parts_in(_region(pass_, box))]
+        return [(indices[output], part) for output, part in pass_.parts_in(_region_of_box(pass_, box))]
 
     return _grid_of_boxes(pass_, boxes_with_voxels(plan, list(indices.values()), pass_.grid, regions))
 
@@ -145,21 +146,21 @@ def _grid_of_boxes(pass_: Pass, boxes: Iterable[Box]) -> Grid:
     return grid
 
 
-def _region(pass_: Pass, box: Box) -> Region:
+def _region_of_box(pass_: Pass, box: Box) -> Region:
     return pass_.region([part[0] for part in box]).union(pass_.region([part[-1] for part in box]))
 
 
 def within_mask(plan: Plan, pass_: Pass) -> Grid:
-    """The blocks of a pass in which a mask is not 0 everywhere, as a bool grid.
+    """A bool grid of the blocks of a pass in which a mask is not 0 everywhere.
 
-    The mask is the one output of its plan. It is read block by block, where its chunks exist.
+    The mask is the only output of its plan. It is read block by block, where its chunks exist.
     """
     (index,) = plan.outputs.values()
     meta = plan.steps[index].meta
 
     def regions(box: Box) -> list[tuple[int, Region]]:
-        # complete voxels of the mask, those at the edges included
-        part = _region(pass_, box).snap([int(v) for v in meta.voxel_size], meta.origin).intersect(meta.region)
+        # complete voxels of the mask, because they may be larger than a block
+        part = _region_of_box(pass_, box).snap([int(v) for v in meta.voxel_size], meta.origin).intersect(meta.region)
         return [] if part.empty else [(index, part)]
 
     grid = _grid_of_boxes(pass_, boxes_with_voxels(plan, [index], pass_.grid, regions))

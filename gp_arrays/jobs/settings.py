@@ -1,4 +1,4 @@
-"""What a user can choose: workers and their limits, blocks and chunks of outputs, how they are stored."""
+"""The options of a job: workers and their limits, blocks and chunks of outputs, how outputs are stored."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .geometry import MEMORY
 
 @attrs.frozen
 class Workers:
-    """What the workers of a run are allowed.
+    """The limits of the workers of a run.
 
     Attributes:
         retries: How often a failed block is tried again.
         timeout: Seconds after which a block counts as stuck and its worker is ended; None for never.
         max_failed: The run ends after this many failures with no block done between them.
-        threads: How many threads the libraries of a worker may use, torch among them. The voxels of a network may
-            differ in their last digits with another number.
+        threads: How many threads the libraries of a worker may use (torch is one of them). With another number the
+            voxels of a network may differ in their last digits.
     """
 
     retries: int = 2
@@ -46,11 +46,11 @@ class Crew:
     """How many workers there are, and how they are started.
 
     Attributes:
-        count: How many at once.
-        command: What starts one elsewhere, with ``{worker}`` for the worker's own command, and ``{slot}`` for its
-            number among the running ones, from 0.
-        host: The address that workers elsewhere reach this machine by.
-        limits: What they are allowed.
+        count: The most workers that run at the same time.
+        command: The shell command that starts a worker. ``{worker}`` in it stands for the command of the worker itself,
+            ``{slot}`` for its number among the running workers, from 0.
+        host: The address at which workers on other machines reach this one.
+        limits: The limits of the workers.
     """
 
     count: int = 2
@@ -64,30 +64,32 @@ class Crew:
         if self.command is not None:
             if "{worker}" not in self.command:
                 raise ConfigError(
-                    "the command starts no worker",
+                    "the worker command does not start a worker",
                     found=repr(self.command),
                     allowed='{worker} in it, as in "srun -c 2 {worker}"',
                 )
             try:
                 shlex.split(self.command)
             except ValueError as error:
-                raise ConfigError("no shell takes the worker command", found=f"{self.command!r}: {error}") from None
+                raise ConfigError(
+                    "a shell cannot read the worker command", found=f"{self.command!r}: {error}"
+                ) from None
         if self.host:
             _require_host(self.host)
 
     @property
     def is_usual(self) -> bool:
-        """True if the user asks for nothing that only workers in processes of their own can do, such as a timeout."""
+        """True if no option needs worker processes, as a timeout does, for example."""
         return self == Crew(self.count)
 
     @property
     def patience(self) -> int:
-        """How many workers may die before a scheduler is given up."""
+        """How many workers may die before daisy gives up a task."""
         return 5 + 2 * self.count
 
 
 def _require_host(host: str) -> None:
-    """Raises ConfigError if the host is not an address of this machine: nothing could listen there."""
+    """Raises ConfigError if the host is not an address of this machine: no socket could listen there."""
     try:
         addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = addresses[0]
@@ -95,9 +97,9 @@ def _require_host(host: str) -> None:
             listener.bind(address)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            "the host is no address of this machine",
+            "the host is not an address of this machine",
             found=f"{host!r}: {error}",
-            allowed="the address that workers reach this machine by",
+            allowed="the address at which workers reach this machine",
         ) from None
 
 
@@ -108,7 +110,7 @@ class Storage:
     Attributes:
         compressor: ``"zstd"``, ``"blosc"``, ``"gzip"`` or ``"none"``.
         zarr_format: 2, or 3 where the installed zarr has it.
-        shards: In voxels: complete chunks that are stored in one file; one shape, or one for each dataset. Zarr v3 only.
+        shards: In voxels; one shape, or one for each dataset. The chunks of a shard are stored in one file. Zarr v3 only.
     """
 
     compressor: str = "zstd"
@@ -121,12 +123,12 @@ class Storage:
 
 @attrs.frozen
 class Layout:
-    """The blocks, chunks and storage of outputs as the user asks for them; None for the default.
+    """The blocks, chunks and storage that the user asks for; None stands for the default.
 
     Attributes:
         chunks: In voxels; one shape, or one for each dataset.
         block: In world units.
-        memory: What a worker may hold, in bytes.
+        memory: How many bytes a worker may use.
         pyramid: ``"auto"``, a method, or a method for each dataset that becomes a pyramid.
         skip_empty: True if chunks that hold only the fill value are not written.
         storage: How outputs are stored.

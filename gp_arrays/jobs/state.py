@@ -1,4 +1,4 @@
-"""The state folder of a job: its lock, its document, its journals and bitmaps, and what failed."""
+"""The state folder of a job: its lock, its document, its journals and bitmaps, and its failures."""
 
 from __future__ import annotations
 
@@ -27,29 +27,33 @@ from .geometry import Pass
 
 LOGS = "logs"
 FAILURES = "failures"
-#: What the workers of a run need: which run it is, and for each of them how it reaches the scheduler.
+#: The folder with the description of the run, and for each worker how it reaches the scheduler.
 RUN = "run"
 SUMMARY = "summary.json"
 CREATED = "created"
 LOCK = "lock"
 
-README = """This folder is the memory of a gp_arrays job: what it writes and which blocks are done.
-Keep it beside the store, and move or copy both together. With it the same `materialize` call resumes the job,
-and an unfinished output can be read as far as it is done. Without it the job has to start from the beginning.
+README = """This folder is the memory of a gp_arrays job: what the job writes, and which blocks are done.
+Keep it beside the store, and move or copy both together. With this folder the same `materialize` call resumes the
+job, and the finished blocks of an unfinished output can be read. Without it the job must start from the beginning.
 
 job.json      the job: the tree, its outputs, how they are cut into blocks
-journals/     what each worker recorded: blocks started, done, failed
-done/         blocks whose voxels are on disk for sure, one bit each; empty/ likewise: blocks that need no work
+journals/     the records of each worker: blocks started, done, failed
+done/         blocks that would survive a power failure, one bit for each block
+empty/        blocks that are known to be empty, one bit for each block
 failures/     why blocks failed in the last run
-logs/         what workers and the scheduler printed, a folder for each run
+logs/         what workers and the scheduler printed, one folder for each run
+run/          the description of the current run
 voxels/       arrays that were in memory
 summary.json  the result of the last run
-lock          locked by a running job; created: all outputs exist; boot: under which start of the machine
+lock          is locked while the job is running
+created       exists once all outputs exist
+boot          the start of the machine at which the last run began
 """
 
 
 def store_root(path: str | Path, options: Mapping[str, Any] | None = None) -> StorePath:
-    """Where a store is: a URL, or its folder, absolute: one store has one state, whatever link leads to it."""
+    """The URL or the absolute folder of a store. Links are resolved, so that one store has one state."""
     root = store_path(to_store(path), to_store_options(options))
     if isinstance(root, RemotePath):
         return root
@@ -58,7 +62,7 @@ def store_root(path: str | Path, options: Mapping[str, Any] | None = None) -> St
 
 
 def state_base(root: StorePath, folder: str | Path | None = None) -> Path:
-    """Where the jobs of a store keep their states: beside it, or in a folder. Raises StoreError.
+    """The folder for the states of all jobs of a store: beside the store, or in ``folder``. Raises StoreError.
 
     >>> state_base(Path("data/out.zarr")).as_posix()
     'data/out.zarr.gp_arrays'
@@ -67,24 +71,25 @@ def state_base(root: StorePath, folder: str | Path | None = None) -> Path:
         require_on_disk(to_path(folder))
     if folder is None and isinstance(root, RemotePath):
         raise StoreError(
-            "a job remembers on a disk what it has done, which cannot be beside a URL",
+            "the state of a job must be on a disk, so it cannot be beside a URL",
             found=str(root),
-            allowed="a folder for it: state=, or --state; on a disk that all workers see",
+            allowed="a folder given by state= or --state, on a disk that all workers see",
         )
     parent = root.parent if isinstance(root, Path) and folder is None else Path(folder or "").absolute()
     return parent / f"{root.name}{STATES}"
 
 
-def other_run_error(who: str) -> StoreError:
-    return StoreError("another run is at work on these outputs", found=who, allowed="one run at a time")
+def other_run_error(process: str) -> StoreError:
+    """The error for outputs that another process is writing."""
+    return StoreError("another run is at work on these outputs", found=process, allowed="one run at a time")
 
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Wait until no other process is within this for the same folder."""
+    """A context that only one process at a time can be in, for the same folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        # some network disks lock no folders; what depends on this is checked again where it matters
+        # some network disks cannot lock folders; then workers notice if their output was replaced
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -109,20 +114,20 @@ class State:
         return (self.folder / CREATED).exists()
 
     def require_state_folder(self) -> None:
-        """Raises StoreError where the folder holds other things than the state of a job."""
+        """Raises StoreError if the folder contains anything else than the state of a job."""
         if not (self.folder / LOCK).exists() and self.folder.exists() and any(self.folder.iterdir()):
             raise StoreError(
-                "a folder that is not the state of a job",
+                "the folder for the state contains other files",
                 found=str(self.folder),
                 allowed="another folder for the state",
             )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other masters of the job out; the lock ends with this process, however it ends.
+        """Lock the folder while the job is running. The lock ends with this process in any case.
 
-        Masters of other jobs with the same outputs see it by the marks of these outputs. Afterwards the folder is
-        removed if no job is in it. Raises StoreError that names the process that has it.
+        Other jobs with the same outputs notice the lock by the marks of the outputs. At the end the folder is removed if
+        it contains no job. Raises StoreError with the process that has locked the folder.
         """
         path = self.folder / LOCK
         self._new_folders = [parent for parent in self.folder.parents if not parent.exists()]
@@ -134,7 +139,7 @@ class State:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    # the folder is another run's
+                    # the folder belongs to another run
                     cleaning.pop_all()
                     raise other_run_error(self.holder() or str(path)) from None
                 file.truncate(0)
@@ -143,7 +148,7 @@ class State:
             yield
 
     def clear(self) -> None:
-        """Forget everything but the lock."""
+        """Remove everything but the lock."""
         for entry in self.folder.iterdir():
             if entry.name == LOCK:
                 continue
@@ -153,7 +158,7 @@ class State:
                 entry.unlink()
 
     def holder(self) -> str | None:
-        """The process that is running the job, or None."""
+        """The process that is running the job, None if there is none."""
         try:
             with (self.folder / LOCK).open("r") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -164,22 +169,22 @@ class State:
         return None
 
     def _remove_if_empty(self) -> None:
-        """Remove the folder where no job is in it."""
+        """Remove the folder if it contains no job."""
         if not self.exists:
             self.remove()
 
     def remove(self) -> None:
-        """Remove the folder, and the folders above it that were created for it and are empty now."""
+        """Remove the folder, and folders above it that were created for it and are empty now."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
         for parent in dict.fromkeys([self.folder.parent, *self._new_folders]):
-            # the base of states is ours by its name; a folder of the user's stays, empty or not
+            # a folder of the user stays, even if it is empty
             if parent in self._new_folders or parent.name.endswith(STATES):
                 with contextlib.suppress(OSError):
                     parent.rmdir()
 
     def begin(self) -> None:
-        """Make the folders of a run. Raises StoreError."""
+        """Create the folders of a run. Raises StoreError."""
         with writing(self.folder):
             shutil.rmtree(self.folder / FAILURES, ignore_errors=True)
             for name in (FAILURES, LOGS, JOURNALS):
@@ -190,9 +195,9 @@ class State:
             replace_file(self.folder / BOOT, start, durable=True)
 
     def announce(self, run: dict[str, Any], todo: Grid) -> None:
-        """Save which run is running and its blocks: workers of earlier runs write nothing from now on.
+        """Save the description of the current run and its blocks. From now on workers of earlier runs write nothing.
 
-        Only this user may read it, because it tells how workers reach the scheduler. Raises StoreError.
+        Only this user may read it, because it contains how workers reach the scheduler. Raises StoreError.
         """
         folder = self.folder / RUN
         with writing(folder):
@@ -203,12 +208,12 @@ class State:
         replace_file(folder / "run.json", json.dumps(run))
 
     def end(self) -> None:
-        """Remove the description of the run: workers that are left over write nothing from now on."""
-        # removing a file needs no space on a full disk
+        """Remove the description of the run. From now on its workers write nothing."""
+        # this works on a full disk too
         (self.folder / RUN / "run.json").unlink(missing_ok=True)
 
     def read_run(self) -> dict[str, Any] | None:
-        """The description of the running run, None if there is none."""
+        """The description of the current run, None if there is none."""
         try:
             run: dict[str, Any] = json.loads((self.folder / RUN / "run.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -216,33 +221,33 @@ class State:
         return run
 
     def done(self, pass_: Pass) -> Grid:
-        """Which blocks of a pass are done now, as a bool grid."""
+        """A bool grid of the blocks of a pass that are done now."""
         return read_done(self.folder, pass_.name, pass_.grid)
 
     def empty(self, pass_: Pass) -> Grid:
-        """Which blocks of a pass are known to need no work."""
+        """A bool grid of the blocks of a pass that are known to be empty."""
         return read_bitmap(self.folder, EMPTY, pass_.name, pass_.grid)
 
     def save_bitmap(self, kind: str, name: str, grid: Grid, durable: bool = False) -> None:
-        """Keep a bool grid of the blocks of a pass, SAFE or EMPTY. Raises StoreError."""
+        """Save a bool grid of the blocks of a pass; its kind is SAFE or EMPTY. Raises StoreError."""
         with writing(self.folder / kind):
             (self.folder / kind).mkdir(exist_ok=True)
         replace_file(self.folder / kind / name, np.packbits(grid).tobytes(), durable)
 
     def replace_journals(self, pass_: Pass, done: Grid) -> None:
-        """Save ``done`` as all records of a pass and remove its journals; never while the job is running."""
+        """Save ``done`` as the safe blocks of a pass and remove its journals. No worker may be running."""
         self.save_bitmap(SAFE, pass_.name, done, durable=True)
-        # journals go last: who reads them meanwhile reads the bitmap afterwards
+        # journals are removed last, because readers read the bitmap after the journals
         shutil.rmtree(self.folder / JOURNALS / pass_.name, ignore_errors=True)
 
     @property
     def threads(self) -> int | None:
-        """How many threads the workers of the last run that ended could use; None where no run has."""
+        """How many threads the workers of the last run could use; None if no run has ended yet."""
         summary = read_json(self.folder / SUMMARY)
         return None if summary is None else int(summary["threads"])
 
     def failures(self) -> list[dict[str, Any]]:
-        """The notes of workers on blocks that failed in the last run: for each block the last one."""
+        """The notes of workers about blocks that failed in the last run: the last note for each block."""
         notes = {}
         for path in sorted((self.folder / FAILURES).glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""A worker: takes blocks from the scheduler, computes and writes them, and records what became of each."""
+"""A worker takes blocks from the scheduler, computes and writes them, and records each block in its journal."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from .processes import LOOK, THREADS
 from .settings import Crew
 from .state import FAILURES, RUN, State
 
-#: Seconds between a failure and the next block, at first and at most.
+#: Seconds between a failure and the next block: after the first failure, and at most.
 PAUSE, LONGEST_PAUSE = 0.05, 2.0
-#: Seconds that worker processes take to start, about: work that takes no longer is done by the process of the master.
+#: About the seconds that worker processes need to start. Work that takes less time is done by the main process.
 SHORT = 2.0
-#: After how many blocks it is known how long the others take.
+#: After so many blocks it is known how long the others will take.
 FEW = 3
-#: Seconds between checks that the run is still running, and until a worker is ended after it.
+#: Seconds between two checks that the run is still running, and from the end of the run to the end of a worker.
 OVER = 10.0
-#: Set in workers: a script that they run under another name must not begin a job of its own.
+#: This variable is set in workers. A script that a worker imports must not begin a job.
 WORKER = "GP_ARRAYS_WORKER"
 
 
 class RunEnded(Exception):
-    """The run that this worker belongs to is over."""
+    """Raised in a worker whose run has ended."""
 
 
 class Worker:
@@ -50,9 +50,9 @@ class Worker:
 
     Args:
         state: Of the job.
-        run: The run that it belongs to.
-        worker_id: Its number in the run.
-        log: A file for the tracebacks of blocks that failed; None for stderr.
+        run: The description of the run.
+        worker_id: The number of the worker in the run.
+        log: A file for the tracebacks of failed blocks; None for stderr.
     """
 
     def __init__(self, state: State, run: dict[str, Any], worker_id: str, log: Path | None = None) -> None:
@@ -65,15 +65,15 @@ class Worker:
 
     @functools.cached_property
     def work(self) -> document.Work:
-        """The pass, compiled. Raises StoreError, also where files that decide the voxels are not those of the master."""
+        """The compiled pass. Raises StoreError, also if files that the voxels depend on are not as they were when the run began."""
         job = document.read(self.state.folder)
         work = document.load(self.state.folder, job, self.run["pass"])
         for step in work.plan.steps:
-            now = step.config.fingerprints()
-            if work.pass_.level is None and now != job.files.get(step.config.name, {}):
+            files = step.config.fingerprints()
+            if work.pass_.level is None and files != job.files.get(step.config.name, {}):
                 raise StoreError(
-                    "files that decide the voxels have changed since the run began, or are others here",
-                    found=", ".join(now),
+                    "files that the voxels depend on have changed since the run began, or differ on this machine",
+                    found=", ".join(files),
                     path=(step.config.name,),
                 )
         return work
@@ -85,13 +85,13 @@ class Worker:
         return self._writers[output.dataset]
 
     def require_current(self) -> None:
-        """Raises RunEnded where the run is over, or another has begun since."""
-        now = self.state.read_run()
-        if now is None or now["run"] != self.run["run"]:
+        """Raises RunEnded if the run has ended."""
+        current = self.state.read_run()
+        if current is None or current["run"] != self.run["run"]:
             raise RunEnded
 
     def exit_after_run(self) -> None:
-        """End this process after the run: one whose connection was cut would wait for its next block for ever."""
+        """End this process some time after the run: a worker that lost its connection would wait for a block for ever."""
         try:
             while True:
                 time.sleep(OVER)
@@ -101,7 +101,7 @@ class Worker:
             os._exit(1)
 
     def process(self, number: int) -> None:
-        """Compute the outputs of a block, write them, and record that."""
+        """Compute and write the outputs of a block, and record that it is done."""
         self.require_current()
         self.journal.add(STARTED, number)
         for output, part, voxels in self.work.evaluate(self.work.pass_.block_of(number)):
@@ -111,22 +111,22 @@ class Worker:
         self.journal.add(DONE, number)
 
     def attempt(self, number: int) -> bool:
-        """Do a block. Returns False where it failed, once that is recorded; then ``pause`` follows. Raises RunEnded."""
+        """Do a block. If it fails, record that, set ``pause`` and return False. Raises RunEnded."""
         try:
             self.process(number)
         except RunEnded:
             raise
-        except Exception as error:  # whatever a block fails of, the others are done
+        except Exception as error:  # whatever the error is, the other blocks are done
             self._record(number, error)
-            # what has vanished may come back
-            vanished = isinstance(error, (StoreError, OSError))
-            self.pause = min(max(2 * self.pause, PAUSE), LONGEST_PAUSE) if vanished else 0.0
+            # a store that cannot be reached may come back
+            may_pass = isinstance(error, (StoreError, OSError))
+            self.pause = min(max(2 * self.pause, PAUSE), LONGEST_PAUSE) if may_pass else 0.0
             return False
         self.pause = 0.0
         return True
 
     def _record(self, number: int, error: Exception) -> None:
-        """Record that a block failed, and why, as far as the disk has space for it."""
+        """Record that a block failed, and why, if the disk has space for that."""
         path = error.path if isinstance(error, GpArraysError) else ()
         text = str(error) if isinstance(error, GpArraysError) else f"{type(error).__name__}: {error}"
         note = json.dumps({"pass": self.run["pass"], "block": number, "path": path, "error": text})
@@ -142,10 +142,10 @@ class Worker:
                     traceback.print_exc(file=file)
 
     def loop(self) -> None:
-        """Do blocks until there are none, or the run is over."""
+        """Do blocks until there are none left or the run has ended."""
         import daisy.v2 as daisy
 
-        # before a block is waited for; what fails here is recorded with each block that fails of it
+        # prepare before the first block comes; an error is raised again, and recorded, by each block
         with contextlib.suppress(Exception):
             _ = self.work
         client = daisy.Client()
@@ -153,31 +153,33 @@ class Worker:
             with client.acquire_block() as block:
                 if block is None:
                     break
-                # leaving this block of code in any other way would count as success
+                # without a status daisy would take the block for done
                 block.status = daisy.BlockStatus.FAILED
                 try:
                     if self.attempt(int(self.blocks[int(block.write_roi.begin[0])])):
                         block.status = daisy.BlockStatus.SUCCESS
                 except RunEnded:
-                    print("the run is over: this worker ends", file=sys.stderr)
+                    print("the run has ended: this worker ends too", file=sys.stderr)
                     break
                 time.sleep(self.pause)
 
     def work_while_short(self, blocks: Sequence[int], stop: Callable[[], bool]) -> bool:
-        """Do blocks in the process of the master, each as often as it may fail, unless they take longer than workers to start.
+        """Do blocks in the main process, until it is known that they will take longer than workers need to start.
+
+        A block that fails is tried again as often as the run allows.
 
         Args:
-            blocks: Their numbers.
-            stop: Called now and then, and after each failure; True ends this.
+            blocks: The numbers of the blocks.
+            stop: Called from time to time and after each failure. If it returns True, no further block is begun.
 
         Returns:
             True if all blocks were tried.
         """
         spent = first = 0.0
-        looked = time.monotonic()
+        last_stop = time.monotonic()
         for position, number in enumerate(blocks):
             if position >= FEW or spent > SHORT / 4:
-                # the first block also opens files, so it does not tell how long the others take
+                # the first block also opens files, so the others take less time
                 seconds = spent if position == 1 else (spent - first) / (position - 1)
                 if seconds * (len(blocks) - position) > SHORT:
                     return False
@@ -189,8 +191,8 @@ class Worker:
                     return False
                 now = time.monotonic()
                 spent += now - began
-                if not done or now > looked + LOOK:
-                    looked = now
+                if not done or now > last_stop + LOOK:
+                    last_stop = now
                     if stop():
                         return False
                 if done:
@@ -200,8 +202,8 @@ class Worker:
         stop()
         return True
 
-    def leave(self) -> None:
-        """Release the resources of all arrays, and record that this worker left by itself."""
+    def close(self) -> None:
+        """Release the resources of all arrays, and record that this worker ended by itself."""
         for step in self.work.plan.steps if "work" in vars(self) else ():
             step.config.release()
         with contextlib.suppress(OSError):
@@ -210,7 +212,7 @@ class Worker:
 
 
 def run_description(name: str, job: document.Job, pass_name: str, count: int, crew: Crew, logs: Path) -> dict[str, Any]:
-    """What the scheduler and the workers of a run have to know of it, and of the process of the master."""
+    """What the scheduler and the workers have to know of a run, and of the main process."""
     main = spawn.get_preparation_data("gp_arrays") if "__main__" in job.modules else {}
     return {
         "run": name,
@@ -222,7 +224,7 @@ def run_description(name: str, job: document.Job, pass_name: str, count: int, cr
         "retries": crew.limits.retries,
         "timeout": crew.limits.timeout,
         "threads": crew.limits.threads,
-        # of workers beside each other; those elsewhere have memory of their own
+        # the workers of this machine share its memory
         "cache_bytes": total_bytes() // crew.count,
         "patience": crew.patience,
         "logs": str(logs),
@@ -233,9 +235,9 @@ def run_description(name: str, job: document.Job, pass_name: str, count: int, cr
 
 
 def import_modules(run: dict[str, Any]) -> None:
-    """Import what the tree needs, as the process of the master has it.
+    """Import the modules that the tree needs from where the main process has imported them.
 
-    A script is run under the name ``__mp_main__``, as multiprocessing does.
+    A script is imported under the name ``__mp_main__``, as multiprocessing does.
     """
     sys.path[:0] = [path for path in run["sys_path"] if path not in sys.path]
     for module in run["modules"]:
@@ -255,18 +257,18 @@ def main(folder: str, worker_id: str) -> None:
     if run is None:
         return
     for name in THREADS:
-        # a worker elsewhere may have lost what its launcher has set
+        # a command that starts workers may not pass on the environment
         os.environ.setdefault(name, str(run["threads"]))
     import_modules(run)
     worker = Worker(state, run, worker_id)
     threading.Thread(target=worker.exit_after_run, daemon=True).start()
     with threads_of_torch(run["threads"]):
         worker.loop()
-    worker.leave()
+    worker.close()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
-    # what libraries have left running, threads and processes, holds up no run
+    # threads and processes that libraries have left running must not delay the run
     os._exit(0)
 
 

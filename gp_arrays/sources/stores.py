@@ -17,7 +17,7 @@ from ..storage.chunked.chunks import CHUNK, require_whole_shards, to_chunks
 from ..storage.chunked.create import NewArray, create_array, require_dataset_path
 from ..storage.metadata.attributes import geometry_attributes, require_json
 from ..storage.metadata.axes import axis_roles
-from ..storage.metadata.documents import has_folders, what_is_there
+from ..storage.metadata.documents import has_folders, require_no_array
 from ..units import DEFAULT_UNIT, parse_unit
 from .zarr_ import ZarrArrayConfig
 
@@ -168,10 +168,7 @@ def _axes(axes: Sequence[str] | None, ndim: int, dims: int, dataset: str) -> tup
 def _may_replace(root: StorePath, dataset: str, overwrite: bool) -> bool:
     """True if there is an array that may be replaced. Raises StoreError if what exists may not be replaced."""
     folder = root / dataset
-    kind = what_is_there(root, dataset)
+    kind = require_no_array(root, dataset, overwrite)
     if kind == "group" and (dataset or has_folders(folder)):
         raise StoreError("a group is there already", found=str(folder), allowed="another dataset name")
-    if kind in ("array", "chunks") and not overwrite:
-        problem = "an array is there already" if kind == "array" else "chunks of an array that is gone are there"
-        raise StoreError(problem, found=str(folder), allowed="overwrite=True replaces it")
     return kind is not None

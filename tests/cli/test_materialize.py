@@ -56,13 +56,13 @@ def test_a_block_that_fails_is_exit_code_1(tree, one_process, capsys):
     ("more", "code", "says"),
     [
         (["--roi", "0:10"], 1, "the roi does not fit the outputs"),
-        (["--roi", "5-5,0:10"], 2, "is no roi; give begin:end per axis"),
+        (["--roi", "5-5,0:10"], 2, "'5-5,0:10' is not a roi"),
         (["--roi", "0:8,9:5"], 2, "begin must be below end on every axis; '0:8,9:5' has 9:5"),
         (["--memory", "much"], 2, "not a size; found 'much'; allowed: bytes, or such as 2GiB or 500M"),
         (["--memory", "10"], 1, "allowed: 10 B; more than 256 MiB"),
-        (["--block-timeout", "0"], 2, "is no positive number of seconds"),
-        (["--block-timeout", "soon"], 2, "is no positive number of seconds"),
-        (["--chunks", "0,4"], 2, "is not positive numbers"),
+        (["--block-timeout", "0"], 2, "'0' is not a positive number of seconds"),
+        (["--block-timeout", "soon"], 2, "'soon' is not a positive number of seconds"),
+        (["--chunks", "0,4"], 2, "'0,4' is not a positive number"),
         (["--num-workers", "0"], 2, "num-workers"),
         (["--memory", "1M"], 1, "does not fit into a worker's memory"),
     ],
@@ -125,5 +125,5 @@ def test_diff_of_a_path_without_an_array(tree, capsys, path):
 
 def test_a_worker_command_without_a_worker(tree, capsys):
     assert run(arguments(tree, "--worker-command", "srun")) == 1
-    assert "the command starts no worker" in capsys.readouterr().err
+    assert "the worker command does not start a worker" in capsys.readouterr().err
     assert not (tree.parent / "out.zarr").exists()

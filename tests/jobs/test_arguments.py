@@ -79,8 +79,8 @@ def test_blocks(value):
         ("64,64", "a block is not a list of lengths"),
         ((4, None), "a block is not a length"),
         ((4, 1.5), r"a block is not a whole number of nm; found \(4, 1.5\)"),
-        ((4, 8, 8), r"a block must be whole chunks; found \(4, 8, 8\); allowed: multiples of \(4, 8\)"),
-        ((0, 8), "a block must be whole chunks"),
+        ((4, 8, 8), r"a block .*; found \(4, 8, 8\); allowed: multiples of \(4, 8\)"),
+        ((0, 8), r"a block .*; found \(0, 8\)"),
     ],
 )
 def test_what_is_no_block(tmp_path, value, says):
@@ -110,7 +110,7 @@ def test_an_array_is_told_where_its_config_is(labels):
         ({"chunks": (10**6, 10**6)}, ("a",), r"931.6 GiB for \(1000000, 1000000\) voxels of uint8", "2 GiB; smaller"),
         ({"memory": BASE_MEMORY + 10}, ("a",), r"256.001 MiB for \(30, 30\) voxels", "256 MiB; smaller"),
         ({"memory": BASE_MEMORY + 10 * MIB, "chunks": (4096, 4096)}, ("a",), "272 MiB", "266 MiB; smaller chunks"),
-        ({"memory": 10}, ("a",), "256 MiB", "10 B; more than 256 MiB, which a worker takes before any voxel"),
+        ({"memory": 10}, ("a",), "256 MiB", "10 B; more than 256 MiB"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_numbers(tmp_path, options, path, found, allowed):

@@ -113,7 +113,7 @@ def test_the_first_block(begin, chunk, tile, expected):
 
 def test_chunks_that_suit_are_named_above_the_memory():
     tree = tiled((9000, 9000), (1000, 1000))
-    with pytest.raises(gpa.TreeError, match=r"complete tiles and complete chunks.*such as \(50, 50\)"):
+    with pytest.raises(gpa.TreeError, match=r"tiles and .*chunks.*such as \(50, 50\)"):
         only_pass(tree, chunks=(999, 999), memory=300 * 2**20)
     with pytest.raises(gpa.TreeError, match="a smaller tile_size, or more memory"):
         only_pass(tree, memory=260 * 2**20)

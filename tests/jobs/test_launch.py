@@ -147,10 +147,10 @@ def test_a_command_that_does_not_wait_is_given_up(labels, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"worker_command": "sh -c 'exec {worker}"}, "no shell takes the worker command.*No closing quotation"),
-        ({"host": "nohost.invalid"}, "the host is no address of this machine; found 'nohost.invalid'"),
+        ({"worker_command": "sh -c 'exec {worker}"}, "worker command; found .*No closing quotation"),
+        ({"host": "nohost.invalid"}, "host.*; found 'nohost.invalid'"),
         # an address of documentation (RFC 5737)
-        ({"host": "192.0.2.1", "worker_command": "{worker}"}, "no address of this machine; found '192.0.2.1'"),
+        ({"host": "192.0.2.1", "worker_command": "{worker}"}, "host.*; found '192.0.2.1'"),
     ],
 )
 def test_what_cannot_start_workers_is_refused_before_anything_is_written(labels, tmp_path, options, message):

@@ -1,4 +1,4 @@
-"""What stands where a job is to write, and what it may not be told to write over."""
+"""What exists already at the paths of the outputs, and what a job may not replace."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_a_source_is_not_written_over(labels, tmp_path):
     for out in (store, tmp_path / "link.zarr", tmp_path / "x/../in.zarr"):
         for dataset in ("ids", "ids/masks", ""):
             for dry_run in (False, True):
-                with pytest.raises(gpa.StoreError, match="masks > ids: the job reads the array that it is to write"):
+                with pytest.raises(gpa.StoreError, match="masks > ids: the job reads the array"):
                     gpa.materialize(masks_of(config), out, dataset, overwrite=True, dry_run=dry_run, **CUT)
     (tmp_path / "link.zarr").unlink()
     assert everything(tmp_path) == before

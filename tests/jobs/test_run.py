@@ -112,7 +112,7 @@ def test_a_block_that_fails_is_reported_and_the_others_are_done(labels, tmp_path
         ({"num_workers": 0}, "num_workers=0"),
         ({"workers": lambda: gpa.Workers(retries=-1)}, "retries=-1"),
         ({"workers": lambda: gpa.Workers(timeout=0)}, "timeout=0"),
-        ({"worker_command": "sbatch"}, "starts no worker"),
+        ({"worker_command": "sbatch"}, "does not start a worker; found 'sbatch'; allowed: {worker}"),
     ],
 )
 def test_refusals_leave_nothing(labels, tmp_path, change, says):

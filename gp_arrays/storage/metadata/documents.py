@@ -242,6 +242,18 @@ def what_is_there(root: StorePath, dataset: str) -> str | None:
     return None
 
 
+def require_no_array(root: StorePath, dataset: str, overwrite: bool) -> str | None:
+    """What is there, as ``what_is_there`` says it. Raises StoreError if it is an array that may not be replaced."""
+    kind = what_is_there(root, dataset)
+    if kind in ("array", "chunks") and not overwrite:
+        raise StoreError(
+            "an array is there already" if kind == "array" else "chunks without an array are there already",
+            found=f"{root / dataset}",
+            allowed="overwrite=True, which replaces it; another dataset name",
+        )
+    return kind
+
+
 def has_folders(folder: StorePath) -> bool:
     """True if there are folders in a folder."""
     with scan(folder) as entries:
