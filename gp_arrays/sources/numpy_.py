@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import threading
 import uuid
 import weakref
 from collections.abc import Sequence
@@ -27,16 +25,8 @@ from ..units import Quantity, in_unit, without_noise
 #: Numbers for the names of arrays that have none.
 _COUNTER = itertools.count()
 
-_TOKENS: dict[int, tuple[weakref.ref[Any], str]] = {}
-_LOCK = threading.RLock()
-
-
-def _forget(key: int, _: Any, lock: Any = _LOCK, tokens: dict[int, Any] = _TOKENS) -> None:
-    # at the end of the interpreter arrays are freed after the names of this module
-    with lock:
-        known = tokens.get(key)
-        if known is not None and known[0]() is None:
-            del tokens[key]
+#: The tokens of the numpy arrays that exist, by their ids.
+_TOKENS: dict[int, str] = {}
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -82,13 +72,10 @@ class Voxels:
             )
         if data.ndim == 0:
             raise ConfigError("data has no axes", found=quoted(data))
-        key = id(data)
-        with _LOCK:
-            known = _TOKENS.get(key)
-            if known is None or known[0]() is not data:
-                token = uuid.uuid4().hex
-                _TOKENS[key] = weakref.ref(data, functools.partial(_forget, key)), token
-            return cls(data, _TOKENS[key][1])
+        if id(data) not in _TOKENS:
+            # the token goes before another array can have the id
+            weakref.finalize(data, _TOKENS.pop, id(data), None).atexit = False
+        return cls(data, _TOKENS.setdefault(id(data), uuid.uuid4().hex))
 
 
 def to_voxels(value: Any) -> Voxels:

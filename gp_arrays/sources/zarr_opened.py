@@ -153,7 +153,7 @@ class ZarrOpened(NodeOpened):
     def require_readable(self) -> None:
         # zarr and the codecs have errors of many types
         with store_errors(self.location, "cannot open", (Exception,)):
-            _ = self._array
+            _ = self._chunk_reader or self._array
         require_readable_chunks(self.root, self.node)
 
     def notices_damage(self) -> bool:

@@ -205,6 +205,9 @@ def test_without_tensorstore_the_error_says_what_to_install(written, monkeypatch
         config.array()[:]
     good, reason = config.verify()
     assert (good, "pip install" in reason) == (False, True)
+    common = gpa.open_zarr(written, "shards").config
+    assert common.verify() == (True, "ok")
+    assert common.array()[:].tolist() == DATA.tolist()
 
 
 @pytest.mark.skipif(not ZARR_2, reason="zarr 3 writes Zarr v3")

@@ -86,12 +86,17 @@ def read_existing_file(path: str | Path, start: int = 0, stop: int | None = None
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{KINDS[stat.S_IFMT(status.st_mode)]}, not a file: {path}")
         begin, end, _ = slice(start, stop).indices(status.st_size)
-        data = os.pread(file, max(0, end - begin), begin)
-        while len(data) < end - begin and (more := os.pread(file, end - begin - len(data), begin + len(data))):
-            data += more
-        return data
+        return read_at(file, begin, max(0, end - begin))
     finally:
         os.close(file)
+
+
+def read_at(file: int, begin: int, count: int) -> bytes:
+    """The bytes of an open file from ``begin`` on: fewer than ``count`` only where it ends before."""
+    data = os.pread(file, count, begin)
+    while len(data) < count and (more := os.pread(file, count - len(data), begin + len(data))):
+        data += more
+    return data
 
 
 def read_unless_absent(path: Path, start: int = 0, stop: int | None = None) -> bytes | None:

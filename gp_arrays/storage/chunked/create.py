@@ -10,6 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..metadata.attributes import require_json, write_json
 from ..metadata.document_values import to_fill_value
 from ..metadata.keys import N5
 from .array_files import DOCUMENTS, FORMATS
-from .remote_create import groups_to_make, remove_array
+from .remote_create import remove_array
 
 #: How chunks are compressed, as metadata of Zarr v2 and of v3 say it.
 _CODECS_V2: dict[str, dict[str, Any] | None] = {
@@ -173,7 +174,7 @@ def create_array(root: StorePath, path: str, array: NewArray, replace: bool = Fa
     folder = Path(os.path.realpath(root / path))
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{NEW}")
     with _all_or_nothing(root / path, new) as created:
-        _make_groups(root, path.split("/")[:-1] if path else None, array.format, created)
+        _make_groups(root, _folders_to(root, path)[:-1], array.format, created)
         remove_leftovers(folder)
         new.mkdir()
         created.append(new)
@@ -188,13 +189,24 @@ def create_array(root: StorePath, path: str, array: NewArray, replace: bool = Fa
 def create_group(root: StorePath, path: str, format: int) -> None:
     """Create a group where there is none, with those above it. Raises StoreError."""
     require_one_format(root, path, format)
-    parts = path.split("/") if path else []
+    groups = _folders_to(root, path)
     if isinstance(root, RemotePath):
-        for group in groups_to_make(root, parts):
+        for group in filterfalse(_has_document, groups):
             _write_group(group, format)
         return
     with _all_or_nothing(root / path) as created:
-        _make_groups(root, parts, format, created)
+        _make_groups(root, groups, format, created)
+
+
+def _folders_to(root: StorePath, path: str) -> list[Any]:
+    """The store and the folders in it that lead to a path, that of the path included."""
+    parts = path.split("/") if path else []
+    return [root.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
+
+
+def _has_document(folder: StorePath) -> bool:
+    """True if a folder is a group or an array."""
+    return any(is_there(folder / name) for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def _write_group(folder: StorePath, format: int) -> None:
@@ -205,14 +217,13 @@ def _write_group(folder: StorePath, format: int) -> None:
         write_json(folder / "zarr.json", {**group, "node_type": "group", "attributes": {}})
 
 
-def _make_groups(root: Path, parts: Sequence[str] | None, format: int, created: list[Path]) -> None:
-    """Create the store and the groups in it, one below the other; with None only the folders above the store."""
-    groups = [] if parts is None else [root.joinpath(*parts[:i]) for i in range(len(parts) + 1)]
+def _make_groups(root: Path, groups: Sequence[Path], format: int, created: list[Path]) -> None:
+    """Create the folders above a store, and groups in it, one below the other."""
     for folder in (*reversed(root.parents), *groups):
         if not folder.exists():
             folder.mkdir(exist_ok=True)
             created.append(folder)
-        if folder in groups and not any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
+        if folder in groups and not _has_document(folder):
             created.append(folder / (".zgroup" if format == 2 else "zarr.json"))
             _write_group(folder, format)
 
@@ -273,9 +284,7 @@ def _exchange(new: Path, old: Path) -> None:
 
 def require_one_format(root: StorePath, path: str, format: int) -> None:
     """Raises StoreError where a store is of the other format: readers would miss a part of it."""
-    parts = path.split("/") if path else []
-    for i in range(len(parts) + 1):
-        folder = root.joinpath(*parts[:i])
+    for folder in _folders_to(root, path):
         documents: dict[str, int | str] = {"zarr.json": 3, ".zgroup": 2, ".zarray": 2, n5.ATTRIBUTES: N5}
         existing = next((documents[name] for name in documents if is_there(folder / name)), format)
         if existing != format:

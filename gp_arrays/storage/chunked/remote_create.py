@@ -1,4 +1,4 @@
-"""Making and removing arrays in remote stores, where nothing can be renamed.
+"""Removing arrays in remote stores, where nothing can be renamed.
 
 An array is there once its document is, which is written last; and it is removed document first. So a program that is
 stopped leaves an array, or chunks without one, which no reader takes for an array.
@@ -6,18 +6,9 @@ stopped leaves an array, or chunks without one, which no reader takes for an arr
 
 from __future__ import annotations
 
-from ..access.chunk_files import is_there
 from ..access.remote import RemotePath
 from ..metadata.pyramids import LEVEL
 from .array_files import DOCUMENTS
-
-
-def groups_to_make(root: RemotePath, parts: list[str]) -> list[RemotePath]:
-    """The store and the groups in it, one below the other, that have no document yet."""
-    groups = [root.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
-    return [
-        group for group in groups if not any(is_there(group / name) for name in ("zarr.json", ".zgroup", ".zarray"))
-    ]
 
 
 def remove_array(folder: RemotePath) -> None:

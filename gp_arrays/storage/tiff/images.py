@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import StoreError
 from ...model.cache import CACHE
 from ...units import Quantity
+from ..access.chunk_files import read_at
 from ..access.files import File, needs_extra, store_errors
 from ..chunked.parts import parts_of
 from .metadata import channel_names, stated_lengths
@@ -25,10 +26,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def _read(file: FileIO, offset: int, count: int) -> bytes:
-    file.seek(offset)
-    data = file.read(count)
-    while len(data) < count and (rest := file.read(count - len(data))):
-        data += rest
+    data = read_at(file.fileno(), offset, count)
     if len(data) != count:
         raise EOFError(f"the file ends {count - len(data)} bytes too early")
     return data
