@@ -1,4 +1,8 @@
-"""The array types that DaCapo has too, beside its array classes (dacapo-ml 0.3.0, with zarr 2), where it is installed."""
+"""The array types that DaCapo has too, beside its array classes: first reads, and reads of chunks in the cache.
+
+It is left out where DaCapo cannot be imported: it takes Python 3.11 with dacapo-ml 0.3.0, zarr 2, funlib.persistence 0.3.0
+and the module ``fibsem_tools.metadata`` of fibsem-tools 6.3.0.
+"""
 
 from __future__ import annotations
 
