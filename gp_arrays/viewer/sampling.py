@@ -12,13 +12,11 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..model.array import Array
-from ..model.cache import CACHE
 from ..model.evaluate import Tasks, evaluate, make_tasks, run
 from ..model.meta import Voxels
 from .levels import decoded_voxels, levels_of
@@ -30,6 +28,8 @@ logger = logging.getLogger(__name__)
 EXACT = 2**28
 #: Where that is not enough: the most that are decoded for fewer voxels, shown larger.
 SPARSE = 2**24
+#: A cube may cost this many times less than a plane: it covers less of the screen.
+PLANE_TO_CUBE = 8
 #: Shapes of the chunks that the browser asks for.
 PLANE, CUBE = (1, 512, 512), (64, 64, 64)
 #: The cost of a request, in decoded voxels, without what is computed for it.
@@ -59,9 +59,9 @@ class Sampler:
     def planes(self) -> bool:
         """True if the browser should ask for planes rather than for cubes.
 
-        The first picture takes fewer voxels in planes. Cubes cost less while one scrolls if a plane
-        needs a deep context, if the chunks of the store are not kept in memory, so that each plane
-        decodes them again, and if planes are so small that there are many requests.
+        Planes take fewer voxels for the first picture. Cubes cost less if chunks of the store or contexts are
+        deep: a plane is larger than most panels, and what it decodes out of sight is never looked at. Cubes
+        also hold the next planes that one scrolls to, and planes of a small array are many small requests.
         """
         return self._cost_of(PLANE) <= WASTE * self._cost_of(CUBE)
 
@@ -77,11 +77,7 @@ class Sampler:
             step = self.plan.steps[task.step]
             total += math.prod(step.meta.voxels(task.region))
             if step.opened is not None:
-                decoded = decoded_voxels(self.plan, step.opened, step.meta, task.region)
-                folders = step.opened.folders()
-                on_disk = bool(folders) and all(isinstance(folder, Path) for folder in folders)
-                if not (on_disk and CACHE.keeps(decoded * step.opened.dtype.itemsize)):
-                    total += decoded
+                total += decoded_voxels(self.plan, step.opened, step.meta, task.region)
         return total / math.prod(shape)
 
     def read(self, start: Sequence[int], stop: Sequence[int], factors: Sequence[int]) -> Voxels:
@@ -106,13 +102,15 @@ class Sampler:
         """The most exact overview that is not too expensive, and how often it repeats its samples on each axis."""
         attempts = [(1, EXACT, self._exact), (1, EXACT, self._replaced)]
         attempts += [(2**k, SPARSE, self._replaced) for k in range(1, (max(lengths) - 1).bit_length() + 1)]
+        # the length of the box along its shortest spatial axis; a plane has 1
+        depth = sorted((1, 1, *lengths))[-3]
         for repeat, limit, (plan, index) in attempts:
             # no more than a chunk needs: the samples of a plane are in that plane
             repeats = [min(repeat, 1 << (n - 1).bit_length()) for n in lengths]
             tasks = overview(plan, index, ranges, factors, repeats, self._levels, self._pointwise)
             opened = {task.step: tasks.plan.steps[task.step].opened for task in tasks.tasks}
             costs = {step: source.cost() for step, source in opened.items() if isinstance(source, Samples)}
-            if sum(costs.values()) <= limit:
+            if sum(costs.values()) <= (limit if depth == 1 else limit // PLANE_TO_CUBE):
                 break
         if repeat > 1 and not self._warned:
             self._warned = True

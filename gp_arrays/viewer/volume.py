@@ -22,8 +22,11 @@ logger = logging.getLogger(__name__)
 
 #: Dtypes that the browser does not know, and the dtypes that they are shown as.
 CAST = {"bool": "uint8", "float16": "float32", "float64": "float32", "int64": "uint64"}
-#: The largest factor between levels: they go on until the whole volume fits in a chunk.
-COARSEST = 2**60
+#: The largest factor between levels: no limit, since the length of the coarsest level decides.
+LARGEST_FACTOR = 2**60
+#: The most voxels of the coarsest level along an axis. The browser also asks for all levels that are coarser
+#: than the one that it shows, and a panel shows about as many voxels.
+COARSEST = 512
 #: The level of compression. Neuroglancer's own takes five times as long for floats and labels.
 FAST = 1
 
@@ -48,7 +51,8 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
             dimensions=space(array, mixed),
             volume_type="segmentation" if labels else "image",
             chunk_layout="flat" if self.sampler.planes else "isotropic",
-            max_downsampling=COARSEST,
+            max_downsampling=LARGEST_FACTOR,
+            max_downsampled_size=COARSEST,
         )
         #: The messages of all failures so far.
         self.problems: list[str] = []

@@ -48,6 +48,14 @@ def visible(volume: LocalVolume, positions: Iterable[int], factor: int) -> set[C
     return chunks
 
 
+def factor_of(volume: LocalVolume, zoom: int) -> int:
+    """The factor of the level that a zoom shows: the browser has no level beyond a smallest size."""
+    factor = 1
+    while factor < zoom and max(volume.shape) / factor > volume.info()["maxDownsampledSize"]:
+        factor *= 2
+    return factor
+
+
 def serve(volume: LocalVolume, chunks: set[Chunk], factor: int) -> int:
     """Answers the requests and counts them."""
     for start, end in sorted(chunks):
@@ -63,14 +71,15 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         axes = neuroglancer.CoordinateSpace(names=list("zyx"), units="nm", scales=list(map(int, array.voxel_size)))
         data: Any = zarr.open(settings.store, mode="r")[dataset]
         theirs = LocalVolume(data, axes, volume_type="segmentation" if labels else "image")
-        for factor in (1, 2, 4):
-            opened = [visible(volume, [FROM], factor) for volume in (ours, theirs)]
+        for zoom in (1, 2, 4):
+            factors = [factor_of(volume, zoom) for volume in (ours, theirs)]
+            opened = [visible(volume, [FROM], factor) for volume, factor in zip((ours, theirs), factors, strict=True)]
             yield Comparison(
                 "opening a view",
-                f"{array.dtype}, zoom {factor}:1",
+                f"{array.dtype}, zoom {zoom}:1",
                 "plain neuroglancer",
-                functools.partial(serve, ours, opened[0], factor),
-                functools.partial(serve, theirs, opened[1], factor),
+                functools.partial(serve, ours, opened[0], factors[0]),
+                functools.partial(serve, theirs, opened[1], factors[1]),
                 prepare=CACHE.clear,
             )
         scrolled = [

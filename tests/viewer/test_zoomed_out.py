@@ -19,7 +19,7 @@ from view_helpers import Blurred, Broken, Counted, Counter, Endless, value
 import gp_arrays as gpa
 from gp_arrays.testing import evaluate_naively
 from gp_arrays.train.pipeline_array import PipelineArrayConfig
-from gp_arrays.viewer.sampling import EXACT, SPARSE, Sampler
+from gp_arrays.viewer.sampling import EXACT, PLANE_TO_CUBE, SPARSE, Sampler
 
 
 def noise(*shape: int) -> np.ndarray[Any, Any]:
@@ -91,6 +91,13 @@ def test_what_can_be_read_is_shown_exactly(counters: tuple[Counter, Counter]) ->
     at = np.arange(512) * 4 + 1
     np.testing.assert_array_equal(got, value(*np.ix_([21], at, at)))
     assert read.voxels == 2048 * 2048 * 64 == EXACT
+    # cubes are smaller, and so are their limits
+    for factor, most in ((4, 256**3), (8, SPARSE // PLANE_TO_CUBE)):
+        read.voxels = 0
+        got = Sampler(Endless("raw").array()).read((64, 64, 64), (128, 128, 128), (factor,) * 3)
+        assert 0 < read.voxels <= most
+        at = np.arange(64, 128) * factor + (factor - 1) // 2
+        assert (got == value(*np.ix_(at, at, at))).all() == (factor == 4)
 
 
 @pytest.mark.parametrize(("factor", "level"), [(2, 1), (4, 2), (16, 4), (64, 6), (128, 6)])
@@ -198,22 +205,17 @@ def test_planes_where_they_are_cheap_and_cubes_where_they_decode_less(tmp_path: 
     def planes(config: Any) -> bool:
         return Sampler(config.array()).planes
 
-    large, small, flat = stored(1024, (64,) * 3), stored(250, (64,) * 3), stored(1024, (1, 512, 512))
-    try:
-        # chunks of large arrays are kept in memory, so that each is decoded once
-        gpa.set_cache_bytes(2**30)
-        assert planes(large)
-        assert planes(gpa.ThresholdArrayConfig("high", large, 128))
-        # planes of a small array are many small requests
-        assert not planes(small)
-        assert not planes(Blurred("blurred", large))
-        # without the cache each plane decodes all its chunks again
-        gpa.set_cache_bytes(0)
-        assert not planes(large)
-        assert not planes(Endless("raw"))
-        assert planes(flat)
-    finally:
-        gpa.set_cache_bytes(None)
+    large, flat = stored(1024, (64,) * 3), stored(1024, (1, 512, 512))
+    # a plane decodes chunks that are 64 voxels deep, most of them out of sight
+    assert not planes(large)
+    assert not planes(gpa.ThresholdArrayConfig("high", large, 128))
+    assert planes(flat)
+    assert planes(gpa.ThresholdArrayConfig("high", flat, 128))
+    memory = Endless("raw", size=1024, chunk=1)
+    assert planes(memory)
+    assert not planes(Blurred("blurred", memory))
+    # planes of a small array are many small requests
+    assert not planes(Endless("raw", size=250, chunk=1))
 
 
 def test_a_deep_context_is_read_where_it_is_cheap_and_thinned_where_not(counters: tuple[Counter, Counter]) -> None:

@@ -6,7 +6,6 @@ import io
 import threading
 import urllib.request
 import zlib
-from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -102,10 +101,6 @@ class EndlessOpened(Opened):
         self.chunks = (config.chunk,) * 3
         self.voxel_size = tuple(Quantity.parse(4 << level) for _ in range(3))
         self.attrs: dict[str, Any] = {}
-
-    def folders(self) -> list[Path]:
-        # as of a store on disk, whose chunks are kept in memory
-        return [Path("nowhere")]
 
     def coarser(self) -> list[Opened]:
         return [EndlessOpened(self.config, level) for level in range(self.level + 1, self.config.pyramid)]
