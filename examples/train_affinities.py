@@ -1,11 +1,12 @@
 """Train a small network on affinities, with gunpowder's processes or with those of torch's DataLoader.
 
-    python examples/train_affinities.py [--store fib25.zarr] [--seconds 60] [--data precache | torch]
+    python examples/train_affinities.py [--store fib25.zarr] [--batches 200] [--data precache | torch]
 
 Without a store it trains on a sample that it makes. It needs torch: pip install 'gp_arrays[torch]'.
 """
 
 import argparse
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -68,7 +69,7 @@ def main():
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--store", type=Path)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--data", choices=["precache", "torch"], default="torch")
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -90,21 +91,18 @@ def main():
     )
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     batches = (batches_of_gunpowder if options.data == "precache" else batches_of_torch)(tree, size, 4)
-    losses, begin = [], None
-    for batch in batches:
+    losses, begin = [], time.perf_counter()
+    for batch in itertools.islice(batches, options.batches):
         prediction = network(batch["raw"][:, None])
-        each = torch.nn.functional.binary_cross_entropy_with_logits(
+        loss_of_voxels = torch.nn.functional.binary_cross_entropy_with_logits(
             prediction, batch["affinities"].float(), reduction="none"
         )
         known = batch["known"].float()
-        loss = (each * known).sum() / known.sum()
+        loss = (loss_of_voxels * known).sum() / known.sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-        begin = begin or time.perf_counter()  # the workers have started
-        if time.perf_counter() - begin > options.seconds:
-            break
     few = max(1, len(losses) // 10)
     first, last = sum(losses[:few]) / few, sum(losses[-few:]) / few
     print(

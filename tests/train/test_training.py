@@ -125,7 +125,7 @@ def test_gunpowders_own_random_location_takes_a_mask_of_a_tree() -> None:
 def test_the_loss_falls_on_real_data(fib25: Path, data: str) -> None:
     pytest.importorskip("torch", reason="torch is not installed: the extra gp_arrays[torch]")
     script = Path(__file__).parents[2] / "examples" / "train_affinities.py"
-    command = [sys.executable, str(script), "--store", str(fib25), "--seconds", "60", "--data", data]
+    command = [sys.executable, str(script), "--store", str(fib25), "--batches", "100", "--data", data]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     first, last = (float(number) for number in done.stdout.split("loss ")[1].split(" to "))

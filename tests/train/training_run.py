@@ -20,7 +20,7 @@ SIZE = gp.Coordinate(2, 2, 2)
 def dataset(seed: int, size: int) -> Any:
     """Ids in patches, and grey values that are different in the background."""
     noise = np.random.default_rng(seed).random((3, size, size, size))
-    ids = np.argmax([ndimage.gaussian_filter(each, 2) for each in noise], axis=0).astype(np.uint64)
+    ids = np.argmax([ndimage.gaussian_filter(channel, 2) for channel in noise], axis=0).astype(np.uint64)
     data = {"raw": (ids != 0).astype(np.uint8) * 200, "ids": ids}
     raw, labels = (
         gpa.NumpyArrayConfig(f"{name}{seed}", data=voxels, voxel_size=SIZE, offset=SIZE * 5)
