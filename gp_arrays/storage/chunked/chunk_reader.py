@@ -62,16 +62,18 @@ class Request:
 
 
 def new_memory(nbytes: int) -> Voxels:
-    """Memory to decode a chunk into, in huge pages where it is as large: the system takes longer to give small ones."""
-    if nbytes < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-        memory = np.empty(nbytes + ALIGNED, np.uint8)
-        begin = -memory.ctypes.data % ALIGNED
-    else:
-        pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        memory = np.frombuffer(pages, np.uint8)
-        begin = -memory.ctypes.data % HUGE_PAGE
-        with contextlib.suppress(OSError):  # a system may have none
-            pages.madvise(mmap.MADV_HUGEPAGE, begin, nbytes // HUGE_PAGE * HUGE_PAGE)
+    """Memory to decode a chunk into, in huge pages where few bytes of the last one are unused: small ones take longer."""
+    if -nbytes % HUGE_PAGE <= nbytes // 8 and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system may have none, or no more mappings for this process
+            pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            # all of it: neighbours that are advised alike become one mapping, of which a process has a limited number
+            pages.madvise(mmap.MADV_HUGEPAGE)
+            return _aligned(np.frombuffer(pages, np.uint8), nbytes, HUGE_PAGE)
+    return _aligned(np.empty(nbytes + ALIGNED, np.uint8), nbytes, ALIGNED)
+
+
+def _aligned(memory: Voxels, nbytes: int, multiple: int) -> Voxels:
+    begin = -memory.ctypes.data % multiple
     return memory[begin : begin + nbytes]
 
 
