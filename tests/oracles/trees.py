@@ -124,7 +124,12 @@ def growing() -> Mapping[type[Any], Grow]:
 
 @st.composite
 def trees(
-    draw: Draw, folder: str | Path, most: int = 6, types: Sequence[type[Any]] | None = None, unit: str = "nm"
+    draw: Draw,
+    folder: str | Path,
+    most: int = 6,
+    types: Sequence[type[Any]] | None = None,
+    unit: str = "nm",
+    source_types: Sequence[type[Any]] | None = None,
 ) -> Any:
     """The root of a small random tree over all registered array types.
 
@@ -133,6 +138,7 @@ def trees(
         most: How many arrays the tree has at most.
         types: Array types other than sources to make it of; all by default.
         unit: The unit of the tree.
+        source_types: Types of its sources; all by default.
     """
     dims = draw(st.integers(2, 3))
     voxel_size = tuple(draw(st.integers(1, 4)) for _ in range(dims))
@@ -143,7 +149,7 @@ def trees(
     config: Any = None
     sources = draw(st.integers(1, 3))
     for step in range(sources + draw(st.integers(1, most))):
-        kind = draw(st.sampled_from(list(_SOURCES) if step < sources else kinds))
+        kind = draw(st.sampled_from(list(source_types or _SOURCES) if step < sources else kinds))
         made = growing()[kind](pool, next(names))
         if made is None:
             continue

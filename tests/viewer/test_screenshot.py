@@ -6,11 +6,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import gp_arrays as gpa
+from gp_arrays.viewer import screenshot
 from gp_arrays.viewer.shown import View
 
 RAW = gpa.NumpyArrayConfig("raw", data=np.zeros((4, 4, 4), np.uint8))
@@ -41,7 +43,14 @@ def test_no_browser(tmp_path: Path, show: Callable[..., View], monkeypatch: pyte
 def test_a_browser_that_shows_nothing_is_ended_with_its_children(
     tmp_path: Path, show: Callable[..., View], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    browser(tmp_path, f"/bin/sleep 600 & echo $! > {tmp_path}/child\nwait", monkeypatch)
+    browser(
+        tmp_path,
+        f"/bin/sleep 600 & echo $! > {tmp_path}/new\n/bin/mv {tmp_path}/new {tmp_path}/child\nwait",
+        monkeypatch,
+    )
+    # the time is over as soon as the browser has a child
+    clock = SimpleNamespace(monotonic=lambda: 4.0 * (tmp_path / "child").exists(), sleep=time.sleep)
+    monkeypatch.setattr(screenshot, "time", clock)
     view = show({"raw": RAW})
     with pytest.raises(gpa.ComputeError, match=r"no picture in time; found after 3 s"):
         view.screenshot(tmp_path / "a.png", timeout=3)

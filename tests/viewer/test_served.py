@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import urllib.error
 import urllib.request
@@ -18,6 +19,7 @@ from oracles import growing, trees
 from view_helpers import served
 
 import gp_arrays as gpa
+from gp_arrays.model.cache import CACHE
 from gp_arrays.model.config import all_configs
 from gp_arrays.testing import evaluate_naively
 from gp_arrays.viewer.shown import View
@@ -33,8 +35,8 @@ SENT = {"bool": "uint8", "float16": "float32", "float64": "float32"}
 )
 @given(data=st.data())
 def test_a_chunk_is_what_the_array_delivers(kind: Any, session_folder: Path, data: Any) -> None:
-    # the laws see to it that trees are grown from every array type
-    config = data.draw(trees(session_folder, most=4, types=None if issubclass(kind, gpa.SourceConfig) else [kind]))
+    only = {"source_types" if issubclass(kind, gpa.SourceConfig) else "types": [kind]}
+    config = data.draw(trees(session_folder, most=4, **only))
     assume(any(isinstance(each, kind) for each in all_configs([config])))
     try:
         want = evaluate_naively(config).data
@@ -52,6 +54,50 @@ def test_a_chunk_is_what_the_array_delivers(kind: Any, session_folder: Path, dat
         want = want.astype(SENT.get(want.dtype.name, want.dtype))
     assert got.dtype == want.dtype
     np.testing.assert_array_equal(got, want)
+
+
+def make_old(store: Path) -> None:
+    """Chunks of which the files are new are never cached."""
+    for file in store.rglob("*"):
+        os.utime(file, (10**9, 10**9))
+
+
+def test_voxels_that_are_written_while_the_view_is_open_are_shown(
+    tmp_path: Path, show: Callable[..., View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of an array that is open for writing are not cached."""
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", "10000000")
+    CACHE.clear()
+    roi = gpa.Roi((0,) * 3, (16,) * 3)
+    array = gpa.create_zarr(tmp_path / "a.zarr", "raw", roi, (1, 1, 1), "uint8", chunks=(8,) * 3)
+    array[:] = 1
+    make_old(tmp_path / "a.zarr")
+    view = show({"raw": array})
+    assert np.unique(served(view, "raw", (0, 0, 0), (8, 8, 8))).tolist() == [1]
+    array[:] = 2
+    assert np.unique(served(view, "raw", (0, 0, 0), (8, 8, 8))).tolist() == [2]
+    assert CACHE.nbytes == 0
+
+
+@pytest.mark.usefixtures("one_process")
+def test_blocks_that_a_job_writes_while_the_view_is_open_are_shown(
+    tmp_path: Path, show: Callable[..., View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of an unfinished array are not cached, and blocks that are not written yet are errors."""
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", "10000000")
+    CACHE.clear()
+    job = {"chunks": (8,) * 3, "block": (8,) * 3, "progress": False, "num_workers": 1}
+    raw = gpa.NumpyArrayConfig("raw", data=np.full((16, 8, 8), 3, np.uint8))
+    assert gpa.materialize(raw, tmp_path / "out.zarr", roi=gpa.Roi((0,) * 3, (8,) * 3), **job).ok
+    make_old(tmp_path / "out.zarr")
+    view = show({"raw": gpa.ZarrArrayConfig("raw", tmp_path / "out.zarr", "raw")})
+    assert np.unique(served(view, "raw", (0, 0, 0), (8, 8, 8))).tolist() == [3]
+    with pytest.raises(urllib.error.HTTPError) as failed:
+        served(view, "raw", (8, 0, 0), (16, 8, 8))
+    failed.value.close()
+    assert CACHE.nbytes == 0
+    assert gpa.materialize(raw, tmp_path / "out.zarr", **job).ok
+    assert np.unique(served(view, "raw", (8, 0, 0), (16, 8, 8))).tolist() == [3]
 
 
 def labels() -> Any:
