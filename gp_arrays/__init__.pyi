@@ -131,7 +131,7 @@ class Concat(gp.BatchFilter):  # type: ignore[misc]
     ) -> None: ...
 
 class Constant(gp.BatchFilter):  # type: ignore[misc]
-    """The extent, voxel size and axes of an array, and one value throughout."""
+    """The extent, voxel size and axes of an array, and one value everywhere."""
 
     def __init__(
         self,
@@ -303,7 +303,7 @@ class NumpySource(gp.BatchProvider):  # type: ignore[misc]
     ) -> None: ...
 
 class Ones(gp.BatchFilter):  # type: ignore[misc]
-    """bool ones with the extent, voxel size and axes of an array, no voxel of which is read."""
+    """bool ones with the extent, voxel size and axes of an array. No voxel of the array is read."""
 
     def __init__(
         self,

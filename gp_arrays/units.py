@@ -32,7 +32,7 @@ _ALIASES = {
 _ANGSTROM = {"angstrom", "angstroms", "Å", "å"}
 _NUMBER = r"[-+]?(?=\.?[0-9])[0-9]{0,400}\.?[0-9]{0,400}(?:[eE][-+]?[0-9]{1,3})?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµμÅåÅ]*)\s*", re.ASCII)
-# numbers beyond it are no lengths, and slow to compute with
+# larger numbers are not lengths, and slow to compute with
 _LARGEST = 10**1000
 
 
@@ -96,7 +96,7 @@ class Quantity:
                 return cls(Fraction(match[1]), match[2] or unit)
         elif isinstance(value, (int, Fraction, np.integer)) and not isinstance(value, bool):
             number = Fraction(value) if isinstance(value, Fraction) else Fraction(int(value))
-            # a file holds decimals alone, so a third is no length
+            # a file holds only decimals, so a third is not a length
             if max(abs(number.numerator), number.denominator) < _LARGEST and "/" not in decimal_text(number):
                 return cls(number, unit)
         elif isinstance(value, (float, np.floating)) and math.isfinite(value):
@@ -205,7 +205,7 @@ class NotWhole(TreeError):
 def whole_numbers(
     lengths: Sequence[Quantity], unit: str, what: str, error: type[GpArraysError] = NotWhole
 ) -> tuple[int, ...]:
-    """Lengths as integers, in ``unit``. Where one is no integer, the error says so of ``what``.
+    """Lengths as integers, in ``unit``. If one is not an integer, the error names ``what``.
 
     >>> whole_numbers([Quantity.parse("1 um"), Quantity.parse(4)], "nm", "the block")
     (1000, 4)

@@ -33,7 +33,7 @@ Box = tuple[range, ...]
 def boxes_with_voxels(
     plan: Plan, indices: Sequence[int], grid: Sequence[int], regions: Callable[[Box], Sequence[tuple[int, Region]]]
 ) -> Iterator[Box]:
-    """Boxes of blocks outside of which some steps are 0; no voxel is read.
+    """Boxes of blocks that may hold a value other than 0: outside of them some steps are 0. No voxel is read.
 
     A block is left out if all its sources are absent chunks there, and such voxels give 0. Boxes of blocks are halved
     until each is left out or a single block: the cost grows with the blocks that are not, not with all blocks.
@@ -167,12 +167,12 @@ def nonzero_blocks(plan: Plan, index: int, multiple: Sequence[int], limit: int) 
 
 
 def block_shape(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> tuple[int, ...]:
-    """Voxels of a block to read at once: whole chunks of the sources where they fit, of the first at least.
+    """The shape of a block to read at once: whole chunks of all sources if they fit, else of the first source.
 
     Args:
         plan: The compiled tree.
         index: The step.
-        multiple: Voxels that the block is to be a multiple of, along each spatial axis.
+        multiple: The shape is a multiple of it, in voxels along each spatial axis.
         limit: About the most voxels of a block; one chunk may be more.
     """
     meta = plan.steps[index].meta
@@ -183,7 +183,7 @@ def block_shape(plan: Plan, index: int, multiple: Sequence[int], limit: int) -> 
         size = [-(-chunks[0][i - meta.dims] // m) * m for i, m in enumerate(multiple)]
     full = [-(-n // m) * m for n, m in zip(meta.spatial_shape, multiple, strict=True)]
     size = [min(s, f) for s, f in zip(size, full, strict=True)]
-    # about as long along each axis: of a long and thin block more is read in vain where chunks are absent
+    # about as long along each axis: a long and thin block reaches more chunks that need not be read
     growing = [axis for axis in range(meta.dims) if size[axis] < full[axis]]
     while growing and 2 * math.prod(size) <= limit:
         axis = min(growing, key=lambda i: size[i])

@@ -213,7 +213,7 @@ class Array:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Voxels:
         if copy is False:
-            raise ValueError("the voxels are computed: an array without a copy cannot be had")
+            raise ValueError("the voxels are computed, so that copy=False is not possible")
         data = self.to_ndarray()
         return data if dtype is None else data.astype(dtype)
 

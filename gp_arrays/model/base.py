@@ -259,8 +259,8 @@ class PointwiseConfig(ArrayConfig):
     """Base of the array types whose every voxel depends on the same voxel of the sources.
 
     A type is declared as in ArrayConfig and implements ``infer`` and ``kernel`` alone. Sources
-    that are one value throughout give one value throughout, so blocks over absent chunks may
-    be skipped; a type that breaks this says ``keeps_constant = False``.
+    that have one value everywhere give one value everywhere, so blocks over absent chunks may
+    be skipped; a type for which this is not true says ``keeps_constant = False``.
 
     >>> import gp_arrays as gpa
     >>> from gp_arrays.model.config import SOURCE

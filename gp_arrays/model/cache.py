@@ -191,7 +191,7 @@ CACHE = ArrayCache()
 
 @contextlib.contextmanager
 def reading_once() -> Iterator[None]:
-    """Chunks that are read meanwhile are not kept: a pass over blocks needs each of them once, but for contexts.
+    """Chunks that are read meanwhile are not cached: a pass over blocks needs most of them only once.
 
     >>> with reading_once():
     ...     CACHE.keeps(1)

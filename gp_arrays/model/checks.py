@@ -60,7 +60,7 @@ def common_grid(sources: Sequence[Meta], names: Sequence[str]) -> Meta:
 
 
 def labels_and_mask(sources: Sequence[Meta], reader: str) -> Meta:
-    """The common grid of labels and, where there is a second source, of the mask of where they are known.
+    """The common grid of labels and, if there is a second source, of the mask that says where they are known.
 
     Raises TreeError unless the labels are integer ids and neither has channels.
     """
@@ -86,7 +86,7 @@ def require_integer_ids(meta: Meta, reader: str, masks: bool = False) -> None:
         raise TreeError(f"{reader} reads {values}", f"dtype {meta.dtype}", allowed)
     if meta.averaged:
         raise TreeError(
-            f"{reader} reads {values}, and averaged or interpolated values are no {values}",
+            f"{reader} reads {values}, and averaged or interpolated values are not {values}",
             found="a source resampled with an order above 0 or by mean",
             allowed='interp_order=0 or downsample_by="mode"',
         )

@@ -204,7 +204,7 @@ class Tasks:
 
 @attrs.frozen(eq=False)
 class _Need:
-    """A needed region, and the list and position at which its part is to be entered."""
+    """A needed region, and the list and position that get its part."""
 
     region: Region
     parts: list[Part | None]

@@ -21,7 +21,7 @@ from ..units import Quantity, parse_unit, plain_length
 
 Field: TypeAlias = "attrs.Attribute[Any]"
 
-#: A list in a config has no more items. Larger tables of ids are files.
+#: The most items of a list in a config. Larger tables of ids are files.
 MOST_ITEMS = 10**7
 
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

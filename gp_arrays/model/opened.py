@@ -21,7 +21,7 @@ from .urls import Url
 class Stored:
     """Which chunks of a source exist; all other voxels are ``fill``.
 
-    Of very many chunks these may be boxes of several, of which at least one exists.
+    Where there are very many chunks, an entry may stand for a box of several, at least one of which exists.
 
     Attributes:
         size: Voxels of a chunk (or box of chunks), in the order of the source's ``shape``.

@@ -22,7 +22,7 @@ _TRAINING_SET = re.compile(r"Data(set|Split)\w*Config")
 
 
 def type_named(name: Any) -> type[Config]:
-    """The array type of that class name: of this package, of an installed one, or of a module that was imported.
+    """The array type with that class name, from this package, an installed package or a module that was imported.
 
     Raises ConfigError for a name that no type has.
     """

@@ -12,7 +12,7 @@ import attrs
 from ..errors import ConfigError, quoted
 from .fields import is_url, to_options, to_path
 
-#: What a user is told who puts a secret into a config.
+#: The message for a config with a secret says this.
 WHERE_SECRETS_GO = (
     "secrets in the environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, ...) or in fsspec's own "
     "configuration (FSSPEC_S3_KEY, ~/.config/fsspec/*.json), where each process finds them"
@@ -22,7 +22,7 @@ _SECRET = re.compile(
     r"key|secret|token|passw|passphrase|pwd|credential|auth|cookie|signature|connection_?string|(^|_)(sas|user(name)?)($|_)",
     re.IGNORECASE,
 )
-#: Values of such options that are no secrets: they name a way to log in.
+#: Values of such options that are not secret: they name a way to log in.
 _WAYS = (None, "", "anon", "cloud", "google_default", True, False)
 
 

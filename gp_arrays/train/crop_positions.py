@@ -13,7 +13,7 @@ import numpy as np
 from ..model.meta import Voxels
 from .occupancy import Occupancy, summed
 
-#: The most entries that a request keeps; with more, cells are merged, and more positions are tried in vain.
+#: The most entries that a request keeps. With more, cells are merged, and more positions fail on the voxels.
 MOST_ENTRIES = 2**20
 
 
@@ -64,7 +64,7 @@ class CropPositions:
     """
 
     def __init__(self, occupancy: Occupancy, crop: Sequence[int], least: int, steps: Sequence[Begins]) -> None:
-        # a crop over many cells is told no more by them than by a few larger ones
+        # for a crop over many cells a few larger ones tell as much
         factors = [max(1, -(-length // (4 * c))) for length, c in zip(crop, occupancy.cell, strict=True)]
         occupancy = occupancy.coarser(factors)
         self.steps = tuple(steps)

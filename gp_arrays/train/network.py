@@ -180,7 +180,7 @@ def scaled(voxels: Voxels, scale: float | None, dtype: np.dtype[Any]) -> Voxels:
         raise ComputeError("the network's result is not finite", allowed=f"numbers, as {dtype} holds no NaN")
     limits = np.iinfo(dtype)
     rounded = np.rint(voxels.astype(np.float64))
-    # 2**64 - 1 is no float64: what reaches the limit is set to it as an integer
+    # float64 does not hold 2**64 - 1: values that reach the limit are set to it as integers
     result = np.clip(rounded, float(limits.min), np.nextafter(float(limits.max), 0)).astype(dtype)
     result[rounded >= float(limits.max)] = limits.max
     return result

@@ -122,7 +122,7 @@ def cell_shape(meta: Meta, chunks: Sequence[int] | None) -> tuple[int, ...]:
 
 
 def require_mask(meta: Meta, name: str) -> None:
-    """Raises TreeError for what is no mask: floats, or axes other than channels and space."""
+    """Raises TreeError unless the array can be a mask: numbers, with no axes other than channels and space."""
     with errors_at(name):
         require_channels_only(meta, "a mask has channels or none")
     if meta.dtype is not None and meta.dtype.kind not in "buif":

@@ -62,7 +62,7 @@ class PredictArrayConfig(OneSourceConfig):
 
     The network gets float32 batches of shape ``(batch, channels, *spatial)``, a source without channels as one
     channel, and returns one tensor of shape ``(batch, channels, *spatial)`` for the tile alone, or for the tile and
-    its context, of which the middle is taken. The grid of tiles begins where the array does, so a voxel is the
+    its context, whose middle is then taken. The grid of tiles begins where the array does, so a voxel is the
     same whatever region it is asked for in, also of networks that pool. The last tile of an axis is moved inward
     by whole strides. Tiles that were computed are kept in memory, up to ``GP_ARRAYS_CACHE_BYTES`` bytes.
 

@@ -141,7 +141,7 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
         grid = self.spec.get_lcm_voxel_size([*request.array_specs.keys(), *self.masks])
         candidates = self._candidates(request, grid, self._shifts(request))
         while candidates:
-            # of the masks one is drawn first: how many positions it has makes it no likelier
+            # the mask is drawn first: a mask with more positions is not more likely
             (chosen,) = random.choices(candidates, [mask.weight for mask, _ in candidates])
             for _ in range(MOST_TRIES):
                 shift = self._try(request, *chosen)
@@ -180,7 +180,7 @@ class RandomLocationInMask(gp.RandomLocation):  # type: ignore[misc]
         return max(1, least)
 
     def _crop(self, request: gp.BatchRequest, mask: _Mask) -> Roi:
-        """The roi, before it is moved, that is to hold enough of a mask."""
+        """The roi, before it is moved, that must hold enough of a mask."""
         if mask.key in request and request[mask.key].roi is not None:
             return request[mask.key].roi
         rois = [spec.roi for spec in request.array_specs.values() if spec.roi is not None]

@@ -33,7 +33,7 @@ else:
         from torch.utils.data import Dataset as _MapStyle
         from torch.utils.data import IterableDataset as _Iterable
     except ImportError:
-        # the names exist without torch; who makes a dataset is told what to install
+        # the names exist without torch; making a dataset then raises an error that says what to install
         _Iterable = _MapStyle = object
 
 #: Torch computes little with these, so that they become what holds their values.
@@ -71,8 +71,8 @@ class TorchDataset(_Iterable):
         sizes: The size of each array in world units, by array key, or by name for array configs. All
             are centered on one point. Or a ``gunpowder.BatchRequest``.
         seed: Decides all samples.
-        length: How many samples an epoch has, over all processes; by default it never ends. Where ranks wait
-            for each other it is to be a multiple of ``num_ranks``: no sample is left out or repeated.
+        length: How many samples an epoch has, over all processes; by default it never ends. If ranks wait
+            for each other, make it a multiple of ``num_ranks``: no sample is left out or repeated.
         rank: The number of this process among those of a distributed training; by default
             what ``torch.distributed`` says, else 0.
         num_ranks: How many such processes there are.

@@ -1,4 +1,4 @@
-"""One value throughout."""
+"""One value everywhere."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OneValueConfig(OneSourceConfig):
 
 @attrs.frozen(eq=False, repr=False)
 class ConstantArrayConfig(OneValueConfig):
-    """The extent, voxel size and axes of an array, and one value throughout.
+    """The extent, voxel size and axes of an array, and one value everywhere.
 
     No voxel of the source is read.
 

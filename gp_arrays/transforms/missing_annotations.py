@@ -216,7 +216,7 @@ class MissingAnnotationsMaskConfig(OneSourceConfig):
         return self._channels(source)[first:last]
 
     def context_of(self, region: Region, meta: Meta, source: Meta) -> Region | None:
-        # of channels that are 0 throughout no voxel is read
+        # channels that are 0 everywhere need no voxel
         return region.whole() if any(group is not False for group in self._wanted(region, meta, source)) else None
 
     def compute(self, region: Region, meta: Meta, sources: Sequence[Meta], blocks: Sequence[Block | None]) -> Voxels:

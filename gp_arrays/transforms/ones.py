@@ -1,4 +1,4 @@
-"""Ones throughout."""
+"""Ones everywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .constant import OneValueConfig
 
 @attrs.frozen(eq=False, repr=False)
 class OnesArrayConfig(OneValueConfig):
-    """bool ones with the extent, voxel size and axes of an array, no voxel of which is read.
+    """bool ones with the extent, voxel size and axes of an array. No voxel of the array is read.
 
     Args:
         name: The array's name.

@@ -22,7 +22,7 @@ from ..units import Quantity, plain_length
 
 #: The key that says which array type an entry is.
 TYPE_KEY = "__type__"
-#: Keys at the top of a tree file that are no names of arrays.
+#: Keys at the top of a tree file that are not names of arrays.
 RESERVED = (TYPE_KEY, "unit")
 
 
