@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gated import allow
+from gated import allow, count_begun
 from job_helpers import (
     alive,
     children,
@@ -77,12 +77,8 @@ def master(tmp_path):
             start_new_session=True,
         )
         started.append(process)
-        wait_for(
-            lambda: (
-                process.poll() is not None
-                or (done_of(state, "out", (32, 1, 1)).sum() > 1 and len(workers_of(state)) == 2)
-            )
-        )
+        # four blocks are done, and each worker has begun one more: none is between two blocks
+        wait_for(lambda: process.poll() is not None or count_begun(tmp_path / "gate") == 6)
         assert process.poll() is None, process.communicate()[1]
         return process, state
 
