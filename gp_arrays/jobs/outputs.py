@@ -122,18 +122,17 @@ def create_outputs(prepared: Prepared, state: State) -> None:
                 create_group(root, name.rpartition("/")[0], prepared.layout.storage.zarr_format)
             remove_leftovers(folders[name])
             _create_dataset(prepared, state, name, hidden[folders[name]])
-        state.clear()
-        try:
-            save_job(prepared, state)
-            for folder, new in hidden.items():
-                swap_in(new, folder)
-                swapped.append(folder)
-            (state.folder / CREATED).touch()
-        except BaseException:
-            for folder in reversed(swapped):
-                swap_in(folder, hidden[folder])
-            state.remove()
-            raise
+        with state.replaced():
+            try:
+                save_job(prepared, state)
+                for folder, new in hidden.items():
+                    swap_in(new, folder)
+                    swapped.append(folder)
+                (state.folder / CREATED).touch()
+            except BaseException:
+                for folder in reversed(swapped):
+                    swap_in(folder, hidden[folder])
+                raise
     except BaseException:
         for new in hidden.values():
             shutil.rmtree(new, ignore_errors=True)
@@ -246,22 +245,15 @@ class Writer:
         if self.job is not None and job_of(now) != self.job:
             raise StoreError("the output belongs to another job now", found=f"{self.root}/{self.dataset}")
 
-    def _index(self, region: Region) -> tuple[slice, ...]:
-        begin, voxel_size = self.meta.region.begin, self.meta.voxel_size
-        return tuple(slice(a, b) for a, b in self.meta.nonspatial_ranges(region)) + tuple(
-            slice((b - o) // v, (e - o) // v)
-            for b, e, o, v in zip(region.begin, region.end, begin, voxel_size, strict=True)
-        )
-
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """The voxels of a region, as they are stored."""
-        voxels: np.ndarray[Any, Any] = np.asarray(self.array[self._index(region)])
+        voxels: np.ndarray[Any, Any] = np.asarray(self.array[self.meta.slices_of(region)])
         return voxels
 
     def write(self, region: Region, values: np.ndarray[Any, Any]) -> None:
         """Write the voxels of a region. No other worker writes to its chunks. Raises StoreError."""
         self.require_unchanged()
-        index = self._index(region)
+        index = self.meta.slices_of(region)
         try:
             if self._chunks is not None and self._chunks.are_complete(index):
                 self._chunks.write(index, values)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -149,13 +150,28 @@ class State:
 
     def clear(self) -> None:
         """Remove everything but the lock."""
-        for entry in self.folder.iterdir():
-            if entry.name == LOCK:
-                continue
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        with self.replaced():
+            pass
+
+    @contextlib.contextmanager
+    def replaced(self) -> Iterator[None]:
+        """A context in which the folder is empty but for the lock. If it fails, all earlier entries are put back."""
+        with tempfile.TemporaryDirectory(prefix="earlier-", dir=self.folder) as folder:
+            earlier, failed = Path(folder, "earlier"), Path(folder, "failed")
+            self._move_entries(self.folder, earlier)
+            try:
+                yield
+            except BaseException:
+                self._move_entries(self.folder, failed)
+                self._move_entries(earlier, self.folder)
+                raise
+
+    def _move_entries(self, source: Path, target: Path) -> None:
+        """Move all entries of a folder but the lock and the folder that the target is in."""
+        target.mkdir(exist_ok=True)
+        for entry in source.iterdir():
+            if entry.name != LOCK and entry != target.parent:
+                entry.rename(target / entry.name)
 
     def holder(self) -> str | None:
         """The process that is running the job, None if there is none."""

@@ -222,6 +222,12 @@ class Meta:
             return region.nonspatial
         return tuple((0, axis.size) for axis in self.nonspatial or ())
 
+    def slices_of(self, region: Region, begin: Sequence[int] | None = None) -> tuple[slice, ...]:
+        """The index of a region in stored voxels that begin at ``begin``, by default where this array begins."""
+        spatial = zip(region.begin, region.end, begin or self.region.begin, self.voxel_size, strict=True)
+        nonspatial = tuple(slice(first, end) for first, end in self.nonspatial_ranges(region))
+        return nonspatial + tuple(slice((b - o) // v, (e - o) // v) for b, e, o, v in spatial)
+
     def shape_of(self, region: Region) -> tuple[int, ...]:
         """The shape of the voxels of a region."""
         return tuple(b - a for a, b in self.nonspatial_ranges(region)) + self.voxels(region)

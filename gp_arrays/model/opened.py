@@ -173,10 +173,5 @@ class Opened(abc.ABC):
         return self.voxel_size + self.offset
 
     def index_of(self, region: Region, meta: Meta, unit: str) -> tuple[slice, ...]:
-        """Where a region lies in the store."""
-        begin = [int(quantity.to(unit)) for quantity in self.offset]
-        spatial = tuple(
-            slice((b - o) // v, (e - o) // v)
-            for b, e, o, v in zip(region.begin, region.end, begin, meta.voxel_size, strict=True)
-        )
-        return tuple(slice(a, b) for a, b in meta.nonspatial_ranges(region)) + spatial
+        """The index of a region in the stored voxels."""
+        return meta.slices_of(region, [int(quantity.to(unit)) for quantity in self.offset])

@@ -85,6 +85,19 @@ def test_no_room_for_the_state(small_disk, raw, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_job_whose_state_does_not_fit_leaves_the_earlier_one(small_disk, raw, tmp_path, one_process):
+    config, data = raw
+    options = {**SMALL, "state": small_disk / "state"}
+    assert gpa.materialize(config, tmp_path / "out.zarr", roi=gpa.Roi((0, 0, 0), (32, 32, 32)), **options).ok
+    large = gpa.NumpyArrayConfig("raw", data=np.zeros((128, 128, 128), np.uint8))
+    with pytest.raises(gpa.StoreError, match="cannot write; found .*state.*voxels"):
+        gpa.materialize(large, tmp_path / "out.zarr", overwrite=True, **options)
+    result = gpa.materialize(config, tmp_path / "out.zarr", **options)
+    assert (result.ok, result.before) == (True, 1)
+    np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "raw")[:], data)
+
+
+@pytest.mark.slow
 def test_the_disk_of_the_state_fills_while_blocks_are_done(small_disk, raw, tmp_path):
     _, data = raw
     gate = tmp_path / "gate"
