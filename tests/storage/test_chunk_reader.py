@@ -23,7 +23,7 @@ from gp_arrays.model import threads
 from gp_arrays.model.cache import CACHE
 from gp_arrays.sources.zarr_opened import ZarrOpened
 from gp_arrays.storage.access.stamps import REMOTE_STAMPS
-from gp_arrays.storage.metadata.codecs import Codecs, codecs_of
+from gp_arrays.storage.metadata.codecs import Codecs, codecs_of, needed_blocks
 from gp_arrays.storage.metadata.documents import read_node
 from gp_arrays.testing import digest, read_in_fork
 
@@ -147,6 +147,29 @@ def test_compressors_and_orders(tmp_path: Path, compressor: Any, order: str, sep
     data = voxels_of("<u4")
     fields = {"compressor": compressor, "order": order, "dimension_separator": separator}
     check(tmp_path / "s.zarr/a", write_v2(tmp_path / "s.zarr/a", data, **fields))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_blocks_of_blosc_that_are_not_needed_are_not_decoded(
+    tmp_path: Path, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row of the slowest axis is two blocks."""
+    monkeypatch.setattr(f"{__name__}.CHUNKS", SHAPE)
+    monkeypatch.setenv("GP_ARRAYS_CACHE_BYTES", "0")
+    data = np.arange(np.prod(SHAPE), dtype=np.uint64).reshape(SHAPE)
+    rows = SHAPE[0 if order == "C" else 2]
+    compressor = {"id": "blosc", "cname": "zstd", "clevel": 5, "shuffle": 1, "blocksize": data.nbytes // rows // 2}
+    write_v2(tmp_path / "s.zarr/a", data, compressor=compressor, order=order)
+    array = gpa.open_zarr(tmp_path / "s.zarr", "a")
+    for box in boxes(30):
+        assert np.array_equal(array[box], data[box])
+    chunk = (tmp_path / "s.zarr/a/0.0.0").read_bytes()
+    row = data.nbytes // rows
+    for begin, end in itertools.combinations(range(rows + 1), 2):
+        part, span = needed_blocks(chunk, begin * row, end * row)
+        assert (span.start, span.stop) == (begin * row, end * row)
+        assert bytes(numcodecs.Blosc().decode(part)) == data.tobytes(order=order)[span]
+    assert needed_blocks(chunk, row - 1, row)[1] == slice(row // 2, row)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

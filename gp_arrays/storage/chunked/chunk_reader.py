@@ -139,7 +139,7 @@ class ChunkReader:
             if key is None:
                 is_whole = target.nbytes == self._codecs.nbytes and self._codecs.is_plain and target.flags.c_contiguous
                 memory = target if is_whole else request.memory(self._codecs.nbytes)
-                voxels = self._decoded(part.position, request, memory)
+                voxels = self._decoded(part.position, request, memory, part.of)
             else:
                 voxels = CACHE.get(key, functools.partial(self._decoded, part.position, request))
             if voxels is NO_CHUNK:
@@ -150,13 +150,22 @@ class ChunkReader:
         except Exception as error:  # codecs raise errors of many types
             raise BrokenChunkError(self._file_of(part.position)) from error
 
-    def _decoded(self, position: Position, request: Request, memory: Voxels | None = None) -> Voxels:
-        """The voxels of a chunk, in ``memory``, by default new one, where the codec can; NO_CHUNK for an absent one."""
+    def _decoded(
+        self,
+        position: Position,
+        request: Request,
+        memory: Voxels | None = None,
+        needed: Sequence[slice] | None = None,
+    ) -> Voxels:
+        """The voxels of a chunk, in ``memory``, by default new one, where the codec can; NO_CHUNK for an absent one.
+
+        Voxels that are not ``needed`` may have any value; by default all are needed.
+        """
         data = self._bytes_of(position, request)
         if data is None:
             return NO_CHUNK
         with request.decoding:
-            return self._codecs.decode(data, new_memory(self._codecs.nbytes) if memory is None else memory)
+            return self._codecs.decode(data, new_memory(self._codecs.nbytes) if memory is None else memory, needed)
 
     def _bytes_of(self, position: Position, request: Request) -> bytes | None:
         if self._shards is None:

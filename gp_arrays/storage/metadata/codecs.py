@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ COMPRESSORS = frozenset(
 ABSENT = 2**64 - 1
 #: How a frame of Zstandard begins, and the most bytes of its header.
 ZSTD_MAGIC, ZSTD_HEADER = b"\x28\xb5\x2f\xfd", 18
+#: Of the header of Blosc: the version of the format, flags, the bytes of the chunk and those of a block.
+BLOSC_HEADER = struct.Struct("<BxBxII4x")
+#: The version that ``needed_blocks`` knows, and the flag of data that are stored as they are.
+BLOSC_VERSION, BLOSC_NOT_COMPRESSED = 2, 0b10
 
 
 @attrs.frozen
@@ -60,22 +65,30 @@ class Codecs:
         """True if voxels are stored as numpy has them."""
         return self.dtype.isnative and list(self.order) == sorted(self.order)
 
-    def decode(self, data: Any, memory: Voxels | None = None) -> Voxels:
+    def decode(self, data: Any, memory: Voxels, needed: Sequence[slice] | None = None) -> Voxels:
         """The voxels of a chunk. Raises OSError for another number of them, and whatever a codec raises.
 
-        They are decoded into ``memory``, contiguous and of a chunk's size, where it is given and the codec can.
+        Args:
+            data: The bytes of the chunk.
+            memory: Contiguous and of a chunk's size. The voxels are decoded into it where the codec can.
+            needed: Which voxels are needed, by default all. The others may have any value.
         """
-        if memory is not None and self.size_of is not None and self.size_of(data) == self.nbytes:
+        if self.size_of is not None and self.size_of(data) == self.nbytes:
+            flat = memory.reshape(-1).view(np.uint8)
+            span = slice(None)
+            if needed is not None and self.in_blosc:
+                rows, row = needed[self.order[0]], self.nbytes // self.shape[self.order[0]]
+                data, span = needed_blocks(data, rows.start * row, rows.stop * row)
             (step,) = self.steps
-            data = step(data, memory.reshape(-1).view(np.uint8))
+            step(data, flat[span])
         else:
             for step in self.steps:
                 data = step(data)
-        flat = ensure_contiguous_ndarray(data)
+            flat = ensure_contiguous_ndarray(data)
         if flat.nbytes != self.nbytes:
             raise OSError(f"decoded to {flat.nbytes} bytes, not {self.nbytes}")
         voxels: Voxels = flat.view(self.dtype).reshape([self.shape[axis] for axis in self.order])
-        return voxels.transpose(np.argsort(self.order))
+        return voxels if self.is_plain else voxels.transpose(np.argsort(self.order))
 
 
 @attrs.frozen
@@ -226,15 +239,36 @@ CRC32C = tuple(map(_remainder, range(256)))
 
 
 def _size_of(names: Sequence[str]) -> Callable[[Any], int | None] | None:
-    return (
-        {"blosc": _size_of_blosc, "zstd": _size_of_zstd}.get(names[0].removeprefix("numcodecs."))
-        if len(names) == 1
-        else None
-    )
+    sizes = {"blosc": _size_of_blosc, "zstd": _size_of_zstd}
+    return sizes.get(names[0].removeprefix("numcodecs.")) if len(names) == 1 else None
 
 
 def _size_of_blosc(data: Any) -> int | None:
     return int.from_bytes(data[4:8], "little")
+
+
+def needed_blocks(data: Any, begin: int, end: int) -> tuple[Any, slice]:
+    """Data in Blosc's format that are decoded to fewer bytes: to the blocks that hold some bytes of a chunk.
+
+    Blosc compresses each block of a chunk by itself, and the header is followed by the position of each.
+
+    Args:
+        data: The complete chunk.
+        begin, end: Which of its decoded bytes are needed.
+
+    Returns:
+        The data, and which bytes of the chunk they are decoded to.
+    """
+    version, flags, size, block = BLOSC_HEADER.unpack_from(data)
+    first, last = begin // block, -(-end // block)
+    count = last - first
+    if version != BLOSC_VERSION or flags & BLOSC_NOT_COMPRESSED or size % block or count == size // block:
+        return data, slice(0, size)
+    blocks = bytearray(data)
+    blocks[4:8] = (count * block).to_bytes(4, "little")
+    at = BLOSC_HEADER.size
+    blocks[at : at + 4 * count] = data[at + 4 * first : at + 4 * last]
+    return blocks, slice(first * block, last * block)
 
 
 def _size_of_zstd(data: Any) -> int | None:
