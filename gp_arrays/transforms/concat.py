@@ -18,11 +18,13 @@ from .select import span, take
 
 
 def concat(parts: Sequence[Voxels | None], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Voxels:
-    """Parts of one ``shape`` along a new first axis; None is zeros.
+    """Parts of one ``shape`` along a new first axis; None is zeros. One part alone is not copied.
 
     >>> concat([np.array([1, 2]), None], (2,), np.dtype("u1")).tolist()
     [[1, 2], [0, 0]]
     """
+    if len(parts) == 1 and parts[0] is not None:
+        return parts[0].astype(dtype, copy=False)[np.newaxis]
     out = np.empty((len(parts), *shape), dtype)
     for channel, part in zip(out, parts, strict=True):
         channel[...] = 0 if part is None else part

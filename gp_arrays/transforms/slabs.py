@@ -10,7 +10,7 @@ import numpy as np
 from ..model.meta import Voxels
 
 #: Voxels of a slab: its operands stay in the cache while several passes go over them.
-SLAB = 1 << 17
+SLAB = 1 << 18
 
 
 def slabs(shape: Sequence[int], voxels: int = SLAB) -> Iterator[tuple[int | slice, ...]]:
