@@ -25,9 +25,9 @@ def view(arrays: Any, host: str = "127.0.0.1", port: int = 0, unit: str | None =
         arrays: Configs or arrays by name, one alone, or several datasets as rows:
             ``{"train": {"raw": raw, "labels": labels}, "validate": {...}}``.
         host: The address to listen on: by default this machine alone. The address that is
-            printed holds a secret; who has it sees the data.
+            printed contains a secret: whoever knows it sees the data.
         port: 0 picks a free one.
-        unit: The unit of the trees; by default what their files say, else nm.
+        unit: The unit of the trees; by default the unit in their files, else nm.
         quiet: True to print nothing.
 
     Returns:

@@ -29,8 +29,8 @@ MIXED = 12
 def kind(array: Array) -> str:
     """``image``, ``labels`` or ``mask``.
 
-    Masks are bool, or what a type says to be (``is_mask``), however cropped, picked or
-    resampled. Labels are the other integers that are not interpolatable.
+    Masks are bool arrays, arrays whose type declares them (``is_mask``), and crops, selections and resampled
+    copies of these. Labels are the other integers that are not interpolatable.
     """
     if array.dtype.kind == "f":
         return IMAGE

@@ -77,7 +77,7 @@ class Samples(Opened):
         usable = [
             level
             for level in levels
-            if all(own <= most for own, most in zip(level.voxel_size, self._coarsest, strict=True))
+            if all(size <= largest for size, largest in zip(level.voxel_size, self._coarsest, strict=True))
         ]
         level = usable[-1] if usable else levels[0]
         return level, level.runs(self._centres)
@@ -126,7 +126,7 @@ def overview(
     coarsest = [int(v) * f * max(repeats) for v, f in zip(root.voxel_size, factors, strict=True)]
     steps: list[Step] = []
     for i, step in enumerate(plan.steps):
-        # samples are on a grid of their own
+        # the grid of the samples need not be aligned to that of the array
         meta = attrs.evolve(step.meta, roi=roi, voxel_size=voxel_size, phase=None)
         if pointwise(step):
             steps.append(Step(step.config, meta, step.sources, tuple(steps[source].meta for source in step.sources)))
@@ -140,8 +140,8 @@ def overview(
 def is_pointwise(step: Step) -> bool:
     """True if a step computes each voxel from the same voxel of its sources.
 
-    The context of the middle voxel decides: since no voxel depends on who asks for it, what is
-    computed from that voxel alone depends on it alone.
+    The context of the middle voxel decides: voxels do not depend on the request, and so a context of
+    one voxel means that the result depends on that voxel alone.
     """
     if step.opened is not None:
         return False
@@ -157,10 +157,10 @@ def is_pointwise(step: Step) -> bool:
 
 
 def without_replaceable(plan: Plan) -> tuple[Plan, list[int]]:
-    """A plan in which arrays that their source can stand for are not used.
+    """A plan without the arrays that look like their source when they are zoomed out.
 
     Returns:
-        The plan, and for each step of the given plan the index of the one that stands for it.
+        The plan, and for each step of ``plan`` the index of the step that replaces it.
     """
     stand_ins: list[int] = []
     for i, step in enumerate(plan.steps):

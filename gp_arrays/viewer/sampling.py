@@ -2,8 +2,8 @@
 
 At full resolution a box is computed as ``array[...]`` computes it. Zoomed out by a
 factor f, voxel i shows the array's voxel i*f + (f - 1)//2 on each axis: what a
-ResampledArrayConfig of order 0 keeps. An overview computes these voxels alone. Where even
-that costs too much, fewer voxels are computed and shown larger.
+ResampledArrayConfig of order 0 keeps. An overview computes only these voxels. If this still
+costs too much, fewer voxels are computed and shown larger.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PLANE_TO_CUBE = 8
 PLANE, CUBE = (1, 512, 512), (64, 64, 64)
 #: The cost of a request, in decoded voxels, without what is computed for it.
 REQUEST = 2**18
-#: How often the cost of a voxel in cubes a voxel in planes may have: most voxels of cubes are never looked at.
+#: A voxel of a plane may cost this many times as much as a voxel of a cube: most voxels of cubes are never looked at.
 WASTE = 4
 
 

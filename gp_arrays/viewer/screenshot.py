@@ -116,13 +116,9 @@ def _next_picture(viewer: Any, process: subprocess.Popen[bytes], begun: float, t
         time.sleep(0.02)
     picture = pictures.get()
     if picture is None:
-        raise ComputeError("some voxels could not be computed", found="; ".join(problems(viewer)) or None)
+        problems = sorted({text for volume in volumes_of(viewer) for text in volume.problems})
+        raise ComputeError("some voxels could not be computed", found="; ".join(problems) or None)
     return picture
-
-
-def problems(viewer: Any) -> list[str]:
-    """The messages of all failures in the volumes of a viewer so far."""
-    return sorted({text for volume in volumes_of(viewer) for text in volume.problems})
 
 
 def save(viewer: Any, path: Path, size: tuple[int, int], timeout: float) -> None:

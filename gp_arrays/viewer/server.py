@@ -42,7 +42,7 @@ class DaemonThreads(concurrent.futures.Executor):
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(fn(*args, **kwargs))
-                except BaseException as error:  # of any kind: it is raised where the result is asked for
+                except BaseException as error:  # of any type: whoever asks for the result gets it
                     future.set_exception(error)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -84,7 +84,7 @@ def make_viewer(host: str, port: int) -> neuroglancer.Viewer:
 
 
 def _try_to_listen(host: str, port: int) -> None:
-    """Raises OSError if that is impossible: the server itself would leave an open socket behind."""
+    """Raises OSError if the address cannot be used. If the server itself failed, its socket would stay open."""
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -92,7 +92,7 @@ def _try_to_listen(host: str, port: int) -> None:
 
 
 def remote_line(url: str) -> str:
-    """The shell command that makes a local view visible on another machine, where it is to be run.
+    """The shell command that shows a local view on another machine. It is run there.
 
     >>> " ".join(remote_line("http://127.0.0.1:8080/v/0/").split()[:4])
     'ssh -N -L 8080:127.0.0.1:8080'

@@ -113,7 +113,7 @@ def _arrays(row: str, arrays: Mapping[str, Any], unit: str | None) -> dict[str, 
     for name, value in arrays.items():
         if not isinstance(value, (Array, ArrayConfig)):
             raise ConfigError("not an array", found=quoted(value), allowed="an array or its config", path=(str(name),))
-    # trees of their own: datasets may each have an array of the same name
+    # separate trees: arrays of different rows may have the same name
     return {str(name): value if isinstance(value, Array) else Array(value, unit=unit) for name, value in arrays.items()}
 
 

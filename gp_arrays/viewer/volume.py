@@ -91,7 +91,7 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
     def _report(self, error: Exception) -> None:
         """Log a failure with its path in the tree. Each text is logged once, and each cause passed on once.
 
-        A cause is the problem and where in the tree it is: a store that is away fails every chunk.
+        A cause is a problem at a path in the tree: if a store is missing, all chunks fail for this one cause.
         """
         text = str(error.at(self.array.name) if isinstance(error, GpArraysError) else f"{self.array.name}: {error!r}")
         with self._lock:
@@ -110,7 +110,7 @@ class Volume(local_volume.LocalVolume):  # type: ignore[misc]
 
 
 def _cause(text: str) -> str:
-    """The path and the problem that a message begins with, without what was found."""
+    """The beginning of a message: the path in the tree and the problem."""
     return text.partition("; found")[0]
 
 
@@ -140,7 +140,7 @@ def source(volume: Volume) -> neuroglancer.LayerDataSource:
     return neuroglancer.LayerDataSource(
         url=volume,
         transform=neuroglancer.CoordinateSpaceTransform(output_dimensions=volume.dimensions, matrix=matrix),
-        # without meshes, which would need the whole array
+        # without meshes: they would need all voxels of the array
         enable_default_subsources=False,
         subsources={"default": True, "bounds": True},
     )

@@ -15,15 +15,15 @@ from gp_arrays.viewer.shown import View
 @pytest.fixture
 def show() -> Iterator[Callable[..., View]]:
     """``gp_arrays.view``, its views closed after the test."""
-    made: list[View] = []
+    views: list[View] = []
 
     def opened(arrays: Any, **options: Any) -> View:
-        made.append(gpa.view(arrays, quiet=True, **options))
-        return made[-1]
+        views.append(gpa.view(arrays, quiet=True, **options))
+        return views[-1]
 
     yield opened
-    for one in made:
-        one.close()
+    for view in views:
+        view.close()
 
 
 @pytest.fixture

@@ -211,7 +211,7 @@ def test_a_petavoxel_store_opens_at_once(tmp_path: Path, show: Callable[..., Vie
     np.testing.assert_array_equal(seen[..., 0], want)
 
 
-def test_what_fails_ends_a_picture_with_its_place_in_the_tree(tmp_path: Path, show: Callable[..., View]) -> None:
+def test_a_failure_ends_the_picture_and_names_its_path_in_the_tree(tmp_path: Path, show: Callable[..., View]) -> None:
     made = gpa.create_zarr(
         tmp_path / "a.zarr", "raw", gpa.Roi((0,) * 3, (64,) * 3), (1, 1, 1), "uint8", chunks=(32,) * 3
     )

@@ -1,4 +1,4 @@
-"""Pictures that are not to be had: an error in time, and nothing left running."""
+"""Pictures that cannot be taken: an error in time, and no process is left."""
 
 from __future__ import annotations
 
@@ -69,6 +69,6 @@ def test_a_browser_that_ends(tmp_path: Path, show: Callable[..., View], monkeypa
         show({"raw": RAW}).screenshot(tmp_path / "a.png")
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path, show: Callable[..., View]) -> None:
+def test_a_missing_folder(tmp_path: Path, show: Callable[..., View]) -> None:
     with pytest.raises(gpa.StoreError, match="no such folder"):
         show({"raw": RAW}).screenshot(tmp_path / "none" / "a.png")

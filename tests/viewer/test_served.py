@@ -24,7 +24,7 @@ from gp_arrays.model.config import all_configs
 from gp_arrays.testing import evaluate_naively
 from gp_arrays.viewer.shown import View
 
-#: What the browser has no dtype of, and what is sent instead.
+#: Dtypes that the browser does not know, and the dtypes that are sent instead.
 SENT = {"bool": "uint8", "float16": "float32", "float64": "float32"}
 
 
@@ -113,7 +113,7 @@ def test_part_of_the_channels_zoomed_out(show: Callable[..., View]) -> None:
     np.testing.assert_array_equal(got, np.stack([ids == 2, ids != 0]).astype(np.uint8))
 
 
-def test_wide_integers_that_are_no_ids_are_floats(show: Callable[..., View]) -> None:
+def test_int64_that_are_not_labels_are_sent_as_floats(show: Callable[..., View]) -> None:
     data = np.array([[-3, 2**40]], np.int64)
     view = show({"wide": gpa.NumpyArrayConfig("wide", data=data, interpolatable=True)})
     assert view.viewer.state.layers["wide"].type == "image"
@@ -121,7 +121,7 @@ def test_wide_integers_that_are_no_ids_are_floats(show: Callable[..., View]) -> 
     assert (got.dtype, got.tolist()) == (np.float32, [[-3.0, 2.0**40]])
 
 
-def test_strangers_see_nothing(show: Callable[..., View]) -> None:
+def test_nothing_is_served_without_the_token(show: Callable[..., View]) -> None:
     view = show({"labels": labels()})
     volume = view.viewer.state.layers["labels"].source[0].url.rsplit("/", 1)[1]
     server = view.url.split("/v/")[0]
@@ -140,7 +140,7 @@ def test_strangers_see_nothing(show: Callable[..., View]) -> None:
 
 
 def test_there_are_no_meshes(show: Callable[..., View]) -> None:
-    """One would be made of every voxel of the array."""
+    """A mesh would need every voxel of the array."""
     view = show({"labels": labels()})
     volume = view.viewer.state.layers["labels"].source[0].url.rsplit("/", 1)[1]
     with pytest.raises(urllib.error.HTTPError) as refused:

@@ -35,7 +35,7 @@ def free_port() -> int:
         return port
 
 
-def test_a_port_of_ones_own(show: Callable[..., View]) -> None:
+def test_a_chosen_port(show: Callable[..., View]) -> None:
     port = free_port()
     view = show({"raw": RAW}, port=port)
     assert view.url.startswith(f"http://127.0.0.1:{port}/v/")
@@ -45,7 +45,7 @@ def test_a_port_of_ones_own(show: Callable[..., View]) -> None:
         show({"raw": RAW}, port=free_port())
 
 
-def test_a_port_that_is_taken(show: Callable[..., View]) -> None:
+def test_a_port_that_is_in_use(show: Callable[..., View]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -54,7 +54,7 @@ def test_a_port_that_is_taken(show: Callable[..., View]) -> None:
     assert show({"raw": RAW}).url
 
 
-def test_closed_it_answers_no_more(show: Callable[..., View]) -> None:
+def test_a_closed_view_is_not_served(show: Callable[..., View]) -> None:
     first, second = show({"raw": RAW}), show({"raw": RAW})
     for view in (first, second):
         assert served(view, "raw", (0, 0, 0), (4, 4, 4)).shape == (4, 4, 4)
@@ -81,12 +81,12 @@ def test_a_host_or_port_that_cannot_be_used(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", [None, 5, "a\0b"])
-def test_a_path_of_a_picture_that_is_none(path: Any, show: Callable[..., View]) -> None:
+def test_invalid_paths_of_pictures_are_refused(path: Any, show: Callable[..., View]) -> None:
     with pytest.raises(gpa.GpArraysError):
         show({"raw": RAW}).screenshot(path)
 
 
-def test_other_hosts_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_host_that_others_can_reach_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     for host, warned in [("127.0.0.1", False), ("0.0.0.0", True)]:
         with caplog.at_level(logging.WARNING):
             gpa.view({"raw": RAW}, host=host, quiet=True).close()
@@ -102,7 +102,7 @@ def test_the_address_and_how_to_reach_it_are_printed(capsys: pytest.CaptureFixtu
     assert second.startswith(f"from another machine: ssh -N -L {port}:127.0.0.1:{port} ")
 
 
-def test_threads_that_compute_chunks_are_waited_for_by_nobody() -> None:
+def test_the_program_does_not_wait_for_threads_that_compute_chunks() -> None:
     others = set(threading.enumerate())
     workers, begun, go_on = DaemonThreads(2), threading.Semaphore(0), threading.Event()
     slow = workers.submit(lambda: (begun.release(), go_on.wait(60)))
@@ -153,7 +153,7 @@ SLOW = """
 """
 
 
-def test_ctrl_c_ends_it_although_a_chunk_is_being_computed(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_view_while_a_chunk_is_computed(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW))
     with subprocess.Popen(
         [sys.executable, str(tmp_path / "slow.py")], stdout=subprocess.PIPE, text=True, start_new_session=True

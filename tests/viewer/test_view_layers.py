@@ -121,7 +121,7 @@ def test_layers_of_a_tree(show: Callable[..., View]) -> None:
     assert state.layers["labels"].source[0].enable_default_subsources is False
 
 
-def test_place_scale_and_boxes(show: Callable[..., View]) -> None:
+def test_position_scale_and_boxes(show: Callable[..., View]) -> None:
     data = np.zeros((10, 20, 30), np.uint8)
     config = gpa.NumpyArrayConfig(
         "raw", data=data, voxel_size=("40 nm", "5.24 nm", "5.24 nm"), offset=("60 nm", "-2.62 nm", "0 nm")
@@ -168,7 +168,7 @@ def test_the_legend_is_open_where_colours_have_a_meaning(show: Callable[..., Vie
         assert show(arrays).viewer.state.tool_palettes["colours"].visible is visible
 
 
-def test_a_layer_for_ones_own_viewer(show: Callable[..., View]) -> None:
+def test_a_layer_for_another_viewer(show: Callable[..., View]) -> None:
     view = show({"raw": RAW})
     layer = MASKS.array().neuroglancer_layer(visible=False)
     with view.viewer.txn() as state:
@@ -180,7 +180,7 @@ def test_a_layer_for_ones_own_viewer(show: Callable[..., View]) -> None:
 @pytest.mark.parametrize(
     "given", [{}, [], 3, {"raw": 3}, {"train": {}}, {"train": {"raw": RAW}, "raw": RAW}, {"train": {"raw": "x"}}]
 )
-def test_what_is_no_array_is_refused(given: Any) -> None:
+def test_objects_that_are_not_arrays_are_refused(given: Any) -> None:
     with pytest.raises(gpa.ConfigError):
         gpa.view(given, quiet=True)
 

@@ -85,7 +85,7 @@ def test_without_a_pyramid_few_voxels_are_read_and_shown_larger(
     np.testing.assert_array_equal(got, 255 - value(*np.ix_([5 * factor + (factor - 1) // 2], at, at)))
 
 
-def test_what_can_be_read_is_shown_exactly(counters: tuple[Counter, Counter]) -> None:
+def test_samples_that_are_cheap_enough_are_exact(counters: tuple[Counter, Counter]) -> None:
     read, _ = counters
     got = Sampler(Endless("raw", size=2048).array()).read((5, 0, 0), (6, 512, 512), (4, 4, 4))
     at = np.arange(512) * 4 + 1
@@ -266,14 +266,14 @@ def test_coarse_overviews_are_explained_once(caplog: pytest.LogCaptureFixture) -
     assert [record.getMessage().split(",")[0] for record in caplog.records] == ["inverted > raw: zoomed so far out"]
 
 
-def test_what_a_kernel_raises_is_placed_at_any_zoom() -> None:
+def test_errors_of_kernels_name_the_array_at_any_zoom() -> None:
     config = Broken("broken", gpa.DummyArrayConfig("dummy"))
     for factor in (1, 2):
         with pytest.raises(gpa.ComputeError, match="^broken: ZeroDivisionError"):
             Sampler(config.array()).read((0, 0, 0), (4, 4, 4), (factor,) * 3)
 
 
-def test_samples_of_what_appended_nodes_make() -> None:
+def test_samples_of_arrays_of_appended_nodes() -> None:
     """Off the world's grid, here and there, at several zooms: on grids of their own, each."""
     data = np.arange(3 * 64, dtype=np.int8).reshape(3, 64)
     ids = gpa.NumpyArrayConfig("ids", data=data, voxel_size=(1, 2), offset=(0, 3), axes=("y", "x"))
@@ -288,7 +288,7 @@ def test_samples_of_what_appended_nodes_make() -> None:
             np.testing.assert_array_equal(sampler.read([0, start], [3, start + 4], [1, factor]), kept)
 
 
-def test_what_is_computed_in_tiles_is_not_sampled_zoomed_out() -> None:
+def test_arrays_that_are_computed_in_tiles_are_not_sampled() -> None:
     raw = gpa.NumpyArrayConfig("raw", data=noise(16, 16))
     tiled = PipelineArrayConfig("tiled", raw, "appended_nodes:add_pooled", (2, 2), tile_size=(4, 4), dtype="float32")
     sampler = Sampler(gpa.ThresholdArrayConfig("high", tiled, threshold=100).array())
