@@ -325,6 +325,25 @@ def test_malformed_geometry_names_the_key(tmp_path, attributes):
         opened(tmp_path)
 
 
+@pytest.mark.parametrize("value", ["large", 5, {"z": 4}])
+def test_a_voxel_size_that_is_no_list_is_named(tmp_path, value):
+    write(tmp_path, "a", {"voxel_size": value})
+    with pytest.raises(gpa.StoreError, match=r"found voxel_size .* is not a list of lengths in .*`voxel_size=`"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("scale", [None, 4, "444", [4, 4]])
+def test_a_scale_that_is_not_one_length_per_axis_is_named(tmp_path, scale):
+    write(tmp_path, "a")
+    axes = [{"name": name, "type": "space"} for name in "zyx"]
+    transformations = [{"type": "scale", "scale": scale}]
+    image = {"version": "0.4", "axes": axes, "datasets": [{"path": "a", "coordinateTransformations": transformations}]}
+    (tmp_path / ".zgroup").write_text('{"zarr_format": 2}')
+    (tmp_path / ".zattrs").write_text(json.dumps({"multiscales": [image]}))
+    with pytest.raises(gpa.StoreError, match=r"found scale .* of 3 axes in .*`voxel_size=`"):
+        opened(tmp_path)
+
+
 def test_fewer_lengths_than_axes_are_those_of_the_spatial_ones(tmp_path):
     write(tmp_path, "a", {"voxel_size": [4, 4]})
     assert opened(tmp_path).axes == ("c", "y", "x")

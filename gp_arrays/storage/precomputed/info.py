@@ -5,6 +5,7 @@ The format counts in x, y, z, everything here in z, y, x: only ``parse_info`` an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,7 +88,7 @@ def parse_info(document: Any) -> Info:
     kind = document.get("@type", "neuroglancer_multiscale_volume")
     if kind != "neuroglancer_multiscale_volume":
         raise StoreError("not a volume", found=quoted(kind), allowed="neuroglancer_multiscale_volume")
-    dtype, (channels,) = document["data_type"], _whole([document["num_channels"]], 1, count=1)
+    dtype, (channels,) = document["data_type"], _integers([document["num_channels"]], 1, count=1)
     if dtype not in DTYPES:
         raise StoreError("cannot read this dtype", found=quoted(dtype), allowed=", ".join(DTYPES))
     scales = tuple(_scale(scale) for scale in document["scales"])
@@ -108,12 +109,12 @@ def _scale(scale: Mapping[str, Any]) -> Scale:
         raise ValueError(f"resolution {quoted(resolution)}")
     return Scale(
         key.rstrip("/"),
-        _whole(scale["size"], 1),
-        _whole(scale.get("voxel_offset") or [0, 0, 0]),
-        _whole(scale["chunk_sizes"][0], 1),
+        _integers(scale["size"], 1),
+        _integers(scale.get("voxel_offset") or [0, 0, 0]),
+        _integers(next(iter(scale["chunk_sizes"]), None), 1),
         tuple(reversed(resolution)),
         encoding,
-        None if block is None else _whole(block, 1),
+        None if block is None else _integers(block, 1),
         None if scale.get("sharding") is None else _sharding(scale["sharding"]),
     )
 
@@ -129,19 +130,23 @@ def _sharding(document: Mapping[str, Any]) -> Sharding:
             found = f"{what} {', '.join(map(quoted, values))}"
             raise StoreError("cannot read this sharding", found, ", ".join(readable))
     bits = [document[f"{part}_bits"] for part in ("preshift", "minishard", "shard")]
-    shard, minishard, preshift = _whole(bits, 0)
+    shard, minishard, preshift = _integers(bits, 0)
     if max(preshift, minishard, shard, minishard + shard - 1) > 63:
         raise ValueError(f"sharding by {quoted(bits)} bits")
     index_gzip, data_gzip = (encoding == "gzip" for encoding in encodings)
     return Sharding(preshift, document["hash"] != "identity", minishard, shard, index_gzip, data_gzip)
 
 
-def _whole(values: Sequence[Any], least: int | None = None, count: int = 3) -> tuple[int, ...]:
+def _integers(values: Any, least: float = -math.inf, count: int = 3) -> tuple[int, ...]:
     """Integers in reversed order. Raises ValueError."""
-    numbers = tuple(int(value) for value in reversed(values))
-    if len(numbers) != count or list(numbers) != list(reversed(values)) or (least is not None and min(numbers) < least):
-        raise ValueError(f"{quoted(values)} where {count} integers belong")
-    return numbers
+    if (
+        not isinstance(values, list)
+        or len(values) != count
+        or any(type(value) not in (int, float) or value != int(value) or value < least for value in values)
+    ):
+        allowed = f"{count} integers" if least == -math.inf else f"{count} integers from {least}"
+        raise ValueError(f"{quoted(values)} where {allowed} belong")
+    return tuple(map(int, reversed(values)))
 
 
 def require_encoding(info: Info, scale: Scale) -> None:

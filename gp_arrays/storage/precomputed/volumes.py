@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import StoreError
+from ...errors import StoreError, quoted
 from ...model.cache import CACHE
 from ...model.threads import run_each, thread_count
 from ..access.chunk_files import read_file, stamp_of
@@ -34,6 +34,8 @@ def read_info(root: StorePath) -> Info:
         document = None if data is None else json.loads(uncompressed(data))
     if data is None:
         raise StoreError("no precomputed volume", found=f"no file 'info' in {root}")
+    if not isinstance(document, dict):
+        raise StoreError("malformed info", found=f"{quoted(document)} in {root}/info", allowed="a JSON object")
     try:
         return parse_info(document)
     except StoreError as error:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ....errors import quoted
 from ....units import Quantity
 from .reading import AS_STORED, Described, Dialect, Level, Reading, first_text_list
 
@@ -16,7 +17,10 @@ def _funlib(described: Described) -> Reading | None:
     """``voxel_size`` or ``resolution``, ``offset``, ``units``, and names of axes under several keys."""
     own = described.attrs
     sizes = {key: own[key] for key in ("voxel_size", "resolution") if own.get(key) is not None}
-    values = [[Quantity.parse(size).value for size in each] for each in sizes.values()]
+    for key, stated in sizes.items():
+        if not isinstance(stated, (list, tuple)):
+            raise ValueError(f"{key} {quoted(stated)} is not a list of lengths")
+    values = [[Quantity.parse(size).value for size in stated] for stated in sizes.values()]
     if len(values) == 2 and not _same(*values):
         raise ValueError(" contradicts ".join(f"{key} {value}" for key, value in sizes.items()))
     names = first_text_list(*(_letters(own.get(key)) for key in NAMES), described.node.document.get("dimension_names"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from ....errors import quoted
 from ....units import Quantity
 from ..documents import ArrayNode, read_node
 from ..pyramids import LEVEL, level_paths, multiscales_of
@@ -113,9 +114,9 @@ def _compose(transformations: Sequence[Any], ndim: int) -> Level:
     for item in _flat(transformations):
         kind = item["type"]
         if kind in ("scale", "translation"):
+            if not isinstance(item[kind], list) or len(item[kind]) != ndim:
+                raise ValueError(f"{kind} {quoted(item[kind])} of {ndim} axes")
             values = [Quantity.parse(value).value for value in item[kind]]
-            if len(values) != ndim:
-                raise ValueError(f"{kind} {item[kind]} of {ndim} axes")
             pairs = zip(size, values, strict=True)
         if kind == "scale":
             size = [a * b for a, b in pairs]
