@@ -43,9 +43,9 @@ def to_classes(value: Any) -> tuple[Class, ...]:
     if not items:
         raise ConfigError("not a list of classes", found=quoted(value), allowed=f"such as {_EXAMPLE}")
     classes = tuple(map(_to_class, items))
-    twice = fields.repeated(list(map(_name, classes)))
-    if twice:
-        raise ConfigError("channel names are not unique", found=", ".join(twice), allowed="each name once")
+    repeated_names = fields.repeated(list(map(_name, classes)))
+    if repeated_names:
+        raise ConfigError("channel names are not unique", found=", ".join(repeated_names), allowed="each name once")
     return classes
 
 

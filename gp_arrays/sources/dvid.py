@@ -252,7 +252,7 @@ class DVIDOpened(Opened):
             while True:
                 opened.append(DVIDOpened(config.with_fields(scale=config.scale + 1 + len(opened)), base))
         except NoSuchInstance:
-            return [each for each in opened if self.is_finer_than(each)]
+            return [instance for instance in opened if self.is_finer_than(instance)]
 
     def fingerprint(self) -> str:
         return f"{self.uuid} {self._instance.name} {self._instance.data_uuid}"

@@ -53,7 +53,7 @@ class PrecomputedArrayConfig(SourceConfig):
     Args:
         name: The array's name.
         file_name: The folder, or a URL such as ``"gs://bucket/volume"`` or ``"https://..."``; a prefix
-            ``precomputed://`` makes no difference.
+            ``precomputed://`` is ignored.
         scale: Its number, 0 the finest, or its key, such as ``"16_16_40"``. A voxel size, such as ``"16 nm"`` or one
             length per axis, is the scale with the largest voxels that are no larger on any axis.
         voxel_size, offset: One length per axis; the offset is the corner of the first voxel.
@@ -121,15 +121,15 @@ class PrecomputedOpened(Opened):
         self.interpolatable = declared if config.interpolatable is None else config.interpolatable
         self.attrs = {}
         self.is_remote = not isinstance(root, Path)
-        self._looked = -math.inf
+        self._asked = -math.inf
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         channels = index[0] if self.nonspatial else slice(0, 1)
         box = (channels, *index[len(self.nonspatial) :])
         voxels, complete = read_box(self._root, self._info, self._scale, box)
-        if not complete and (not self.is_remote or is_due(self._looked)):
+        if not complete and (not self.is_remote or is_due(self._asked)):
             self._require_unchanged()
-            self._looked = time.monotonic()
+            self._asked = time.monotonic()
         return (voxels if self.nonspatial else voxels[0]).astype(self.dtype, copy=False)
 
     def _find_folder(self) -> bool:
@@ -152,8 +152,8 @@ class PrecomputedOpened(Opened):
         for scale in self._info.scales:
             with contextlib.suppress(StoreError):  # a scale that cannot be read is no level
                 opened.append(PrecomputedOpened(config.with_fields(scale=scale.key), self._root, self._info))
-        coarser = [each for each in opened if self.is_finer_than(each)]
-        return sorted(coarser, key=lambda each: math.prod(size.to("m") for size in each.voxel_size))
+        coarser = [volume for volume in opened if self.is_finer_than(volume)]
+        return sorted(coarser, key=lambda volume: math.prod(size.to("m") for size in volume.voxel_size))
 
     def chunk_of(self, index: Sequence[int]) -> tuple[str, str]:
         spatial = index[len(self.nonspatial) :]

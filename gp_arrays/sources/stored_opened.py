@@ -39,8 +39,8 @@ class StoredOpened(Opened):
             names: Names of the channels. They are left out, with a warning, unless each channel has one of its own.
             left_out: The numbers of axes that are not delivered.
         """
-        leads = [i for i, lead in enumerate(nonspatial) if lead and i not in left_out]
-        self._order = [*leads, *(i for i, lead in enumerate(nonspatial) if not lead)]
+        nonspatial_numbers = [i for i, is_nonspatial in enumerate(nonspatial) if is_nonspatial and i not in left_out]
+        self._order = [*nonspatial_numbers, *(i for i, is_nonspatial in enumerate(nonspatial) if not is_nonspatial)]
         self._all_axes = [*self._order, *left_out]
         count = dict(zip(axes, shape, strict=True)).get(CHANNEL)
         if names and count and (len(names) != count or len(set(names)) != count):
@@ -48,8 +48,8 @@ class StoredOpened(Opened):
             logger.warning("%s: %s", self.location, remark)
             names, self.assumed = None, (*self.assumed, remark)
         named = {CHANNEL: tuple(names)} if names else {}
-        self.nonspatial = tuple(Axis(axes[i], shape[i], named.get(axes[i])) for i in leads)
-        self.spatial_axes = tuple(axes[i] for i in self._order[len(leads) :])
+        self.nonspatial = tuple(Axis(axes[i], shape[i], named.get(axes[i])) for i in nonspatial_numbers)
+        self.spatial_axes = tuple(axes[i] for i in self._order[len(nonspatial_numbers) :])
         self.shape = tuple(shape[i] for i in self._order)
         self.chunks = None if chunks is None else tuple(chunks[i] for i in self._order)
 
@@ -85,8 +85,8 @@ class NodeOpened(StoredOpened):
         geometry = read_geometry(root, node, override)
         self.dialect, self.assumed = geometry.dialect, geometry.assumed
         self.voxel_size, self.offset = geometry.voxel_size, geometry.offset
-        ones = [i for i, lead in enumerate(geometry.nonspatial) if lead and node.shape[i] == 1]
-        left_out = ones if geometry.squeeze else []
+        single = [i for i, is_nonspatial in enumerate(geometry.nonspatial) if is_nonspatial and node.shape[i] == 1]
+        left_out = single if geometry.squeeze else []
         self.arrange(geometry.axes, geometry.nonspatial, node.shape, chunks, channel_names(root, node), left_out)
         self.dtype = node.dtype.newbyteorder("=")
         declared = interpolatable(self.dtype) and not declared_labels(root, node)

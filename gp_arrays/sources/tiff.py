@@ -155,8 +155,8 @@ class TiffOpened(StoredOpened):
     def read(self, index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         box = self.box_in_store(index)
         if self._is_stack:
-            files, *rest = box
-            data = np.stack([self._image(number).read(rest) for number in range(files.start, files.stop)])
+            numbers, *box_of_slice = box
+            data = np.stack([self._image(number).read(box_of_slice) for number in range(numbers.start, numbers.stop)])
         else:
             data = self._images[0].read(box)
         return self.as_delivered(data)

@@ -178,7 +178,7 @@ class ZarrOpened(NodeOpened):
             return ()
         level = functools.partial(config.with_fields, scale=None, snap_to_grid=None)
         opened = [ZarrOpened(level(dataset=path), False) for path in pyramid.coarser(self.node.path)]
-        return [each for each in opened if self.is_finer_than(each)]
+        return [array for array in opened if self.is_finer_than(array)]
 
     def fingerprint(self) -> str:
         return fingerprint(self.root, self.node)

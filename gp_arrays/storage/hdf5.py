@@ -95,7 +95,7 @@ class Dataset:
         return out
 
     def _require_sources(self, dataset: Any) -> None:
-        """Raises StoreError for a virtual dataset whose files are away: HDF5 reads fill values then."""
+        """Raises StoreError for a virtual dataset whose source files are missing: HDF5 would return fill values."""
         for source in dataset.virtual_sources():
             path = self.file.path.parent / source.file_name
             if source.file_name != "." and not path.exists():

@@ -197,10 +197,10 @@ def _read_npz(path: Path) -> Ids:
 def _read_csv(path: Path) -> Ids:
     """Two integers a line; the first line may hold names of the columns."""
     text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    first, _, rest = text.partition(b"\n")
+    first, _, other_lines = text.partition(b"\n")
     has_names = re.match(rb'\s*["#A-Za-z_]', first) is not None
     if has_names:
-        text = rest
+        text = other_lines
     # whatever else stands there, such as a sign, a point or an exponent, numpy would read through floats
     if text.translate(None, b"0123456789, \r\n"):
         lines = enumerate(text.splitlines(), 2 if has_names else 1)
@@ -219,9 +219,9 @@ def _read_note(path: Path) -> dict[str, Any]:
     """What `write_dense_table` noted at the end of the file, {} for other files."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - 1024, 0))
-        _, separator, rest = file.read().rpartition(_NOTE)
+        _, separator, content = file.read().rpartition(_NOTE)
     try:
-        note: dict[str, Any] = json.loads(_NOTE + rest) if separator else {}
+        note: dict[str, Any] = json.loads(_NOTE + content) if separator else {}
     except ValueError:
         return {}
     return note

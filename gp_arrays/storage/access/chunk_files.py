@@ -54,7 +54,7 @@ def read_file(path: StorePath, start: int = 0, stop: int | None = None) -> bytes
 
 
 def stamp_of(path: StorePath) -> Hashable:
-    """What changes when a file, or the value of a key in a remote store, does; None for what must not be kept. Raises StoreError."""
+    """A value that changes whenever a file, or a key in a remote store, changes; None if its content must not be cached. Raises StoreError."""
     return path.stamp() if isinstance(path, RemotePath) else stamp_on_disk(str(path))
 
 
@@ -94,8 +94,8 @@ def read_existing_file(path: str | Path, start: int = 0, stop: int | None = None
 def read_at(file: int, begin: int, count: int) -> bytes:
     """The bytes of an open file from ``begin`` on: fewer than ``count`` only where it ends before."""
     data = os.pread(file, count, begin)
-    while len(data) < count and (more := os.pread(file, count - len(data), begin + len(data))):
-        data += more
+    while len(data) < count and (next_bytes := os.pread(file, count - len(data), begin + len(data))):
+        data += next_bytes
     return data
 
 
@@ -110,7 +110,7 @@ def read_unless_absent(path: Path, start: int = 0, stop: int | None = None) -> b
         raise OSError(obstacle) from None
 
 
-def require_whole(data: bytes, in_blosc: bool) -> None:
+def require_complete(data: bytes, in_blosc: bool) -> None:
     """Raises OSError for a chunk whose file is truncated.
 
     zarr and the codecs notice most such chunks themselves. Blosc reads beyond the end of the

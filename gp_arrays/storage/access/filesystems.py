@@ -19,7 +19,7 @@ CONNECT, SILENCE, LONGEST = 10.0, 30.0, 600.0
 #: Replies of a server that is busy or restarts.
 PASSING = (408, 429, 500, 502, 503, 504)
 REFUSED = (401, 403)
-#: Errors of the libraries below fsspec, by the names of their classes or of those above: failures of a connection ...
+#: Errors of the libraries below fsspec, by the names of their classes or base classes: a connection that fails may work again.
 _LOST = frozenset(
     [
         "ConnectionError",
@@ -35,7 +35,7 @@ _LOST = frozenset(
         "TransferEncodingError",
     ]
 )
-#: ... that do not pass: a wrong certificate, a host that there is not.
+#: These errors stay: a wrong certificate, a host that does not exist.
 _FINAL = frozenset(
     ["ClientSSLError", "SSLError", "ClientConnectorDNSError", "gaierror", "ProxyConnectionError", "InvalidURL"]
 )
@@ -78,15 +78,17 @@ def call(filesystem: Any, method: str, *args: Any, **kwargs: Any) -> Any:
 
 def filesystem_of(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     """The file system of a URL, created once in each process, and the path in it. Raises StoreError."""
-    first, chain, rest = url.partition("::")
-    protocol, _, below = first.partition("://")
-    server = "" if chain else below.partition("/")[0]
-    key = (protocol, server, rest, json.dumps(options, sort_keys=True, default=repr))
+    own_url, separator, chained = url.partition("::")
+    protocol, _, below = own_url.partition("://")
+    server = "" if separator else below.partition("/")[0]
+    key = (protocol, server, chained, json.dumps(options, sort_keys=True, default=repr))
     with _lock:
         if key not in _filesystems:
-            _filesystems[key] = _new_filesystem(url, protocol, {} if chain else _defaults(protocol, options), options)
+            _filesystems[key] = _new_filesystem(
+                url, protocol, {} if separator else _defaults(protocol, options), options
+            )
         filesystem = _filesystems[key]
-    return filesystem, filesystem._strip_protocol(first)
+    return filesystem, filesystem._strip_protocol(own_url)
 
 
 def _new_filesystem(url: str, protocol: str, defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
@@ -159,12 +161,12 @@ def status_of(error: Exception) -> int | None:
     for cause in causes(error):
         response = getattr(cause, "response", None)
         if isinstance(response, Mapping):
-            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         else:
             # "code" is the status in errors of gcsfs; in those of aiohttp on broken replies it is another number
-            found = getattr(cause, "code" if type(cause).__name__ == "HttpError" else "status", None)
-        if isinstance(found, int):
-            return found
+            status = getattr(cause, "code" if type(cause).__name__ == "HttpError" else "status", None)
+        if isinstance(status, int):
+            return status
     return 403 if isinstance(error, PermissionError) else None
 
 

@@ -61,11 +61,11 @@ class RemotePath:
     def __truediv__(self, key: str) -> RemotePath:
         if not key:
             return self
-        first, chain, rest = self.url.partition("::")
-        if first.startswith(("http://", "https://")):
+        own_url, separator, chained = self.url.partition("::")
+        if own_url.startswith(("http://", "https://")):
             key = quote(key)
-        slash = "" if first.endswith("/") else "/"
-        return attrs.evolve(self, url=f"{first}{slash}{key}{chain}{rest}")
+        slash = "" if own_url.endswith("/") else "/"
+        return attrs.evolve(self, url=f"{own_url}{slash}{key}{separator}{chained}")
 
     def joinpath(self, *parts: str) -> RemotePath:
         return self / "/".join(parts)
@@ -105,10 +105,10 @@ class RemotePath:
             if start > 0 and stop is None:
                 # a server that ignores ranges is then noticed by the length of its reply
                 stop = int(self._do("read", "info")["size"])
-            whole = (start, stop) == (0, None)
+            is_complete = (start, stop) == (0, None)
 
             def fetch(filesystem: Any, path: str) -> bytes:
-                data = call(filesystem, "cat_file", path, start=None if whole else start, end=stop)
+                data = call(filesystem, "cat_file", path, start=None if is_complete else start, end=stop)
                 return _cut(data, start, stop)
 
             return self._tried("read", fetch)
@@ -155,7 +155,7 @@ class RemotePath:
         return True
 
     def stamp(self) -> Hashable:
-        """What changes when its value does; the store is asked for that once in ten seconds. Raises StoreError."""
+        """A value that changes whenever that of the key changes; the store is asked once in ten seconds. Raises StoreError."""
         return REMOTE_STAMPS.stamp_of(self.url, self._modified)
 
     def _modified(self) -> float | None:
@@ -183,10 +183,10 @@ class RemotePath:
         except FileNotFoundError:
             return
 
-    def _do(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._tried(what, lambda filesystem, path: call(filesystem, method, path, *args, **kwargs))
+    def _do(self, verb: str, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self._tried(verb, lambda filesystem, path: call(filesystem, method, path, *args, **kwargs))
 
-    def _tried(self, what: str, action: Callable[[Any, str], T]) -> T:
+    def _tried(self, verb: str, action: Callable[[Any, str], T]) -> T:
         """The result of an action, which is tried again if it failed for a reason that may pass.
 
         Raises:
@@ -203,10 +203,10 @@ class RemotePath:
             except Exception as error:  # each protocol has a library with errors of its own
                 failure = error
                 if not may_pass(error):
-                    raise self._error(what, error) from None
-        raise self._error(what, failure, f", {ATTEMPTS} times")
+                    raise self._error(verb, error) from None
+        raise self._error(verb, failure, f", {ATTEMPTS} times")
 
-    def _error(self, what: str, error: Exception, times: str = "") -> StoreError:
+    def _error(self, verb: str, error: Exception, times: str = "") -> StoreError:
         status = status_of(error)
         cause = cause_text(error, status)
         found = f"{self.url}: {cause}{times}"
@@ -217,7 +217,7 @@ class RemotePath:
                 allowed="credentials in the environment or in fsspec's configuration (or anon = true in storage_options "
                 "of a public bucket); a bucket that may not be listed answers so where nothing is stored too",
             )
-        return StoreError(f"cannot {what} a key of the remote store", found=found)
+        return StoreError(f"cannot {verb} a key of the remote store", found=found)
 
 
 @attrs.frozen

@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable
 
 import attrs
 
-#: Nanoseconds: a file that was changed as recently may change again without another time of change.
+#: Nanoseconds: a file that was changed more recently may change again and keep its time of change.
 RECENT = 100_000_000
-#: Seconds for which it is believed that what is in a remote store is as it was.
+#: Seconds for which a remote store is taken to be unchanged.
 BELIEVED = 10.0
 #: Seconds by which the clock of a server may differ from ours.
 CLOCKS = 300.0
@@ -38,16 +38,16 @@ def stamp_on_disk(path: str) -> Hashable:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def is_due(looked: float) -> bool:
-    """True if a remote store is to be asked again; ``looked`` is when it was asked last, on the monotonic clock."""
-    return time.monotonic() - looked > BELIEVED
+def is_due(asked: float) -> bool:
+    """True if a remote store is to be asked again; ``asked`` is when it was asked last, on the monotonic clock."""
+    return time.monotonic() - asked > BELIEVED
 
 
 @attrs.define
 class _Key:
     number: int
     read: float
-    looked: float
+    asked: float
 
 
 class RemoteStamps:
@@ -72,9 +72,9 @@ class RemoteStamps:
             key = self._keys.get(url)
             if key is None:
                 key = self._add(url)
-            due = is_due(key.looked)
+            due = is_due(key.asked)
             if due:
-                key.looked = time.monotonic()  # other threads go on with what is kept
+                key.asked = time.monotonic()  # other threads go on with what is kept
         if not due:
             return key.number
         changed = modified()

@@ -17,7 +17,7 @@ from ..access.chunk_files import (
     read_existing_file,
     read_file,
     read_unless_absent,
-    require_whole,
+    require_complete,
 )
 from ..access.remote import RemotePath, StorePath
 from ..access.stamps import is_due, stamp_on_disk
@@ -29,7 +29,7 @@ from .n5_blocks import decode_block
 #: Formats that the installed zarr reads and writes. It is imported only where it does: that takes half a second.
 FORMATS = (2,) if version("zarr").split(".")[0] == "2" else (2, 3)
 
-#: Keys that end so hold metadata; all others hold chunks.
+#: Keys with these endings hold metadata; all others hold chunks.
 DOCUMENTS = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
 
 
@@ -78,7 +78,7 @@ class ArrayFiles:
         if value is None:
             self.note_absent()
         elif (start, stop) == (0, None):
-            require_whole(value, self._in_blosc)
+            require_complete(value, self._in_blosc)
         return value
 
     def _bytes_of(self, key: str, start: int, stop: int | None) -> bytes | None:
@@ -93,7 +93,7 @@ class ArrayFiles:
         self.misses = next(self._count)
 
     def _read_again(self, path: str, start: int, stop: int | None) -> bytes | None:
-        """Read a chunk that was not found: it is absent only if no file has its key, nor the key that others give it."""
+        """Read a chunk that was not found: it is absent only if no file has its key, or the key of another rule."""
         if self._names.may_have(path):
             value = read_unless_absent(Path(path), start, stop)
             if value is not None:
@@ -107,11 +107,11 @@ class ArrayFiles:
         return None
 
     def stamp(self, key: str) -> Hashable:
-        """What changes when the file of a key does; None for one that must not be kept. Raises StoreError."""
+        """A value that changes whenever the file of a key changes; None if its content must not be cached. Raises StoreError."""
         return stamp_on_disk(f"{self.folder}/{key}")
 
     def must_look_again(self) -> bool:
-        """True if it is to be looked whether an array of which chunks are absent is still there."""
+        """True if the array must be looked for again, because chunks of it are absent."""
         return True
 
     def require_no_folder(self, key: str) -> None:
@@ -125,18 +125,18 @@ class RemoteFiles(ArrayFiles):
     """The keys of one array in a remote store."""
 
     root: RemotePath
-    _looked = -math.inf
+    _asked = -math.inf
     _absent = ""
 
     def stamp(self, key: str) -> Hashable:
         return (self.root / f"{self.prefix}{key}").stamp()
 
     def must_look_again(self) -> bool:
-        """As of files, but once in ten seconds. Raises OSError if an absent chunk has one of the keys that others give it."""
-        if not is_due(self._looked):
+        """As for files, but once in ten seconds. Raises OSError if the absent chunk is stored under a key of another rule."""
+        if not is_due(self._asked):
             return False
         self._look_for_others(self._absent)
-        self._looked = time.monotonic()
+        self._asked = time.monotonic()
         return True
 
     def _bytes_of(self, key: str, start: int, stop: int | None) -> bytes | None:

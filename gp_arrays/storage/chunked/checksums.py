@@ -57,10 +57,10 @@ def _codecs(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
 
 def _in_first_frame(root: StorePath, node: ChunkedNode) -> bool:
     """True if a chunk in zstd has a checksum: a bit in the header of a frame says so (RFC 8878, 3.1.1.1)."""
-    some = list_some_chunks(root, node, 1)
+    indices = list_some_chunks(root, node, 1)
     if not is_listable(root):
-        some = iter([(0,) * node.keys.ndim])
-    for index in some:
+        indices = iter([(0,) * node.keys.ndim])
+    for index in indices:
         data = read_file(root / node.path / node.keys.key(index)) or b""
         frame = data[data.find(ZSTD_MAGIC) :]  # in N5 a header stands in front of it
         return len(frame) > 4 and bool(frame[4] & 0b100)

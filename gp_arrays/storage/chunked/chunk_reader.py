@@ -15,7 +15,7 @@ import numpy as np
 
 from ...model.cache import CACHE
 from ...model.threads import run_each, thread_count
-from ..access.chunk_files import require_whole
+from ..access.chunk_files import require_complete
 from ..metadata.codecs import ABSENT, Codecs, Shards, codecs_of
 from ..metadata.document_values import to_fill_value
 from ..metadata.documents import ChunkedNode
@@ -41,7 +41,7 @@ class Request:
     Attributes:
         out: Its voxels.
         keep: Whether decoded chunks are kept.
-        stamps: What changes when a file does, of each file.
+        stamps: For each file a value that changes whenever the file changes.
         indices: Of shards that were met, by their first chunks.
         decoding: Is held by a thread while it decodes: more of them may wait for a remote store.
     """
@@ -81,7 +81,7 @@ class ChunkReader:
     """Reads boxes of an array without zarr.
 
     A chunk that is kept is taken from memory as long as its file is the one that it was read from, with the
-    same size and time of change; that is looked at with each read. A remote store is asked once in ten seconds.
+    same size and time of change; each read checks it. A remote store is asked once in ten seconds.
 
     Args:
         node: The array.
@@ -175,7 +175,7 @@ class ChunkReader:
         if data is not None:
             if len(data) != end - begin:
                 raise OSError(f"truncated: {len(data)} bytes of {end - begin}")
-            require_whole(data, self._codecs.in_blosc)
+            require_complete(data, self._codecs.in_blosc)
         return data
 
     def _range_in_shard(self, position: Position, request: Request) -> tuple[int, int] | None:

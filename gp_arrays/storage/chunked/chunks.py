@@ -12,7 +12,7 @@ from ...model.fields import items_of, to_integer
 CHUNK = 64
 
 
-def to_chunks(value: Any, axes: Sequence[str], dims: int, what: str, dataset: str) -> tuple[int, ...]:
+def to_chunks(value: Any, axes: Sequence[str], dims: int, name: str, dataset: str) -> tuple[int, ...]:
     """``value`` as voxels of all axes; the last ``dims``, the spatial ones, alone are completed by ones.
 
     Raises ConfigError.
@@ -21,23 +21,23 @@ def to_chunks(value: Any, axes: Sequence[str], dims: int, what: str, dataset: st
     (1, 8, 64, 64)
     """
     try:
-        given = tuple(to_integer(n) for n in items_of(value, "integers"))
+        lengths = tuple(to_integer(n) for n in items_of(value, "integers"))
     except ConfigError:
-        given = ()
-    if len(given) == dims:
-        given = (1,) * (len(axes) - dims) + given
-    if len(given) != len(axes) or any(n < 1 for n in given):
+        lengths = ()
+    if len(lengths) == dims:
+        lengths = (1,) * (len(axes) - dims) + lengths
+    if len(lengths) != len(axes) or any(n < 1 for n in lengths):
         raise ConfigError(
-            f"{what} must be one positive number of voxels per axis",
+            f"{name} must be one positive number of voxels per axis",
             found=quoted(value),
             allowed=f"axes {', '.join(axes)}",
             path=(dataset,),
         )
-    return given
+    return lengths
 
 
 def require_whole_shards(shards: Sequence[int] | None, chunks: Sequence[int], format: int, dataset: str) -> None:
-    """Raises ConfigError where shards are not whole chunks, or not to be had."""
+    """Raises ConfigError if shards are not whole chunks, or the format has no shards."""
     if shards is None:
         return
     if format != 3:

@@ -249,10 +249,10 @@ def _all_or_nothing(location: Path, new: Path | None = None) -> Iterator[list[Pa
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what programs that were killed have left beside a folder; where it is gone, what it was is put back."""
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*{NEW}"):
-        shutil.rmtree(left, ignore_errors=True)
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*{OLD}"):
-        shutil.rmtree(left, ignore_errors=True) if folder.exists() else left.rename(folder)
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*{NEW}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*{OLD}"):
+        shutil.rmtree(leftover, ignore_errors=True) if folder.exists() else leftover.rename(folder)
 
 
 def swap_in(new: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a stored array is still what it was, told without reading its chunks."""
+"""Tells whether a stored array has changed, without reading its chunks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..access.remote import RemotePath, StorePath
 from ..access.zip_files import ZipPath
 from ..metadata.documents import ChunkedNode
 
-#: How many folders of chunks are looked at; a store with more is known by the first ones.
+#: The most folders of chunks that are checked; of more folders only the first ones are.
 FOLDERS = 2000
 DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", "attributes.json")
 
@@ -22,7 +22,7 @@ def fingerprint(root: StorePath, node: ChunkedNode) -> str:
     """A digest of where an array is, its documents and the times at which its folders changed.
 
     Chunks are written beside their place and moved there, which changes the time of their
-    folder: so a rewritten chunk is noticed in any of the folders that are looked at.
+    folder: so a rewritten chunk is noticed in any of the folders that are checked.
     """
     folder = root / node.path
     if isinstance(folder, RemotePath):
@@ -47,8 +47,8 @@ def _chunk_folders(folder: Path, node: ChunkedNode) -> Iterator[Path]:
     if node.keys.separator != "/":
         return
     grid = node.keys.in_order(node.grid)
-    left = FOLDERS
+    most = FOLDERS
     for depth in range(1, len(grid)):
-        for position in itertools.islice(itertools.product(*map(range, grid[:depth])), left):
+        for position in itertools.islice(itertools.product(*map(range, grid[:depth])), most):
             yield folder.joinpath(*map(str, position))
-        left -= min(left, math.prod(grid[:depth]))
+        most -= min(most, math.prod(grid[:depth]))

@@ -37,10 +37,10 @@ def list_chunks(root: StorePath, node: ChunkedNode, most: int = MOST_CHUNKS) -> 
     indices = np.empty((0, ndim), np.int64)
     while True:
         # not as a list of tuples, which would be ten times as large
-        more = np.fromiter(chain.from_iterable(islice(chunks, most)), np.int64).reshape(-1, ndim)
-        if not len(more):
+        next_indices = np.fromiter(chain.from_iterable(islice(chunks, most)), np.int64).reshape(-1, ndim)
+        if not len(next_indices):
             break
-        indices = np.concatenate([indices, more // factor])
+        indices = np.concatenate([indices, next_indices // factor])
         if factor > 1:
             indices = np.unique(indices, axis=0)
         while len(indices) > most:

@@ -13,7 +13,7 @@ from typing import Any
 import numcodecs
 import numpy as np
 
-from ..access.chunk_files import require_whole
+from ..access.chunk_files import require_complete
 
 #: How a frame of lz4-java begins, the length of its header, and its two ways to store data.
 LZ4_MAGIC, LZ4_HEADER, LZ4_STORED, LZ4_COMPRESSED = b"LZ4Block", 21, 0x10, 0x20
@@ -60,7 +60,7 @@ def _decompress(data: bytes, compressor: Mapping[str, Any] | None) -> bytes:
         return data
     if data.startswith(LZ4_MAGIC) and compressor["id"] == "lz4":
         return b"".join(_lz4_frames(data))
-    require_whole(data, compressor["id"] == "blosc")
+    require_complete(data, compressor["id"] == "blosc")
     return bytes(numcodecs.get_codec(compressor).decode(data))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 Voxels = np.ndarray[Any, Any]
 Position = tuple[int, ...]
 
-#: Is kept in place of the voxels of a chunk that is not there.
+#: Stands for the voxels of an absent chunk, also in the cache.
 NO_CHUNK: Voxels = np.zeros(256, np.uint8)
 
 

@@ -45,7 +45,7 @@ class TensorStoreArray:
         index = self._from_zero(key)
         self._require_deliverable(index)
         voxels = np.asarray(self._opened[index].read().result())
-        # absent chunks are not told apart, so it is looked whether the store is still there
+        # TensorStore does not tell which chunks are absent, so the store is looked for again
         self._files.note_absent()
         return voxels
 
@@ -53,7 +53,7 @@ class TensorStoreArray:
         return np.asarray(self[...], dtype)
 
     def _from_zero(self, key: Any) -> tuple[int | slice, ...]:
-        """An entry for each axis, counted from its first voxel: to TensorStore -1 is a place before it."""
+        """An entry for each axis, counted from its first voxel: for TensorStore -1 is the position before it."""
         parts = key if isinstance(key, tuple) else (key,)
         if Ellipsis not in parts:
             parts = (*parts, Ellipsis)

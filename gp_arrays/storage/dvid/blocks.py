@@ -97,22 +97,22 @@ def _paste(
 
 
 def boxes_of(positions: set[Position], most: Sequence[int]) -> Iterator[tuple[Position, Position]]:
-    """Few boxes that hold all positions and nothing else, at most so many along each axis: first corners and last.
+    """A few boxes that hold exactly these positions, each box at most ``most`` long: their first and last corners.
 
     >>> list(boxes_of({(0, 0), (0, 1), (1, 0), (1, 1), (2, 1)}, (4, 4)))
     [((0, 0), (2, 2)), ((2, 1), (3, 2))]
     """
-    left = set(positions)
+    remaining = set(positions)
     for first in sorted(positions):
-        if first not in left:
+        if first not in remaining:
             continue
         last = [p + 1 for p in first]
         for axis in reversed(range(len(first))):
             while last[axis] - first[axis] < most[axis]:
                 ranges = list(map(range, first, last))
                 ranges[axis] = range(last[axis], last[axis] + 1)
-                if not left.issuperset(itertools.product(*ranges)):
+                if not remaining.issuperset(itertools.product(*ranges)):
                     break
                 last[axis] += 1
-        left.difference_update(itertools.product(*map(range, first, last)))
+        remaining.difference_update(itertools.product(*map(range, first, last)))
         yield first, tuple(last)

@@ -139,11 +139,11 @@ class Body:
     def require_end(self) -> None:
         """Raises StoreError where bytes are left: an error that the server met after it had begun to reply."""
         expected = self._count
-        rest = self.read(SHOWN)
-        if self._gzip is not None and not rest:
-            rest = self._gzip.unused_data or self._raw.read(SHOWN, decode_content=self._encoded)
-        if rest:
-            raise StoreError(f"the reply is longer than {expected} bytes", found=f"more{ending(rest)}")
+        surplus = self.read(SHOWN)
+        if self._gzip is not None and not surplus:
+            surplus = self._gzip.unused_data or self._raw.read(SHOWN, decode_content=self._encoded)
+        if surplus:
+            raise StoreError(f"the reply is longer than {expected} bytes", found=f"more{ending(surplus)}")
 
 
 def fetch(url: str, consume: Callable[[Body], T], gunzip: bool = False, attempts: int = ATTEMPTS) -> T:
@@ -241,7 +241,7 @@ def _is_timeout(error: Exception) -> bool:
 
 def _cause(error: Exception) -> str:
     """The error of the connection, for which libraries above it raised theirs."""
-    *_, cause = (each for each in causes(error) if isinstance(each, (OSError, HTTPException)))
+    *_, cause = (raised for raised in causes(error) if isinstance(raised, (OSError, HTTPException)))
     return f"{type(cause).__name__}: {cause}"
 
 

@@ -55,19 +55,19 @@ def resolve(server: str, ref: Ref) -> str:
         if ref.branch is not None:
             raise
         uuids = []  # the repository may have no branch of that name: the prefix is looked up below
-    require(isinstance(uuids, list) and all(isinstance(each, str) for each in uuids), uuids, "a list of versions")
+    require(isinstance(uuids, list) and all(isinstance(uuid, str) for uuid in uuids), uuids, "a list of versions")
     if ref.branch is not None:
         if ref.back >= len(uuids):
             raise StoreError(
                 "the branch has no such version", found=f"{ref} on {server}", allowed=f"~0 to ~{len(uuids) - 1}"
             )
         return str(uuids[ref.back])
-    matching = [each for each in uuids if each.startswith(ref.prefix)]
+    matching = [uuid for uuid in uuids if uuid.startswith(ref.prefix)]
     if not matching:
         # it is on another branch: the list of all versions is long, so it is requested last
         nodes = entry(entry(get_json(f"{server}/api/repo/{repo}/info"), "DAG"), "Nodes")
         require(isinstance(nodes, Mapping), nodes, "a table of versions")
-        matching = [each for each in nodes if each.startswith(ref.prefix)]
+        matching = [uuid for uuid in nodes if uuid.startswith(ref.prefix)]
     if len(matching) != 1:
         raise StoreError("the prefix does not name one version", found=f"{ref} on {server}: {len(matching)}")
     return str(matching[0])

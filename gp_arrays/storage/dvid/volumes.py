@@ -87,13 +87,15 @@ def parse_info(info: Any, name: str) -> Instance:
             "cannot read that type of instance", found=f"{name!r} is {kind}", allowed=", ".join(GREY + LABELS)
         )
     values: Any = extended.get("Values") or (None if kind in GREY else [{"DataType": "uint64"}])
-    require(isinstance(values, list) and all(isinstance(each, Mapping) for each in values), values, "a list of values")
-    names = {str(each.get("DataType")) for each in values}
+    require(
+        isinstance(values, list) and all(isinstance(value, Mapping) for value in values), values, "a list of values"
+    )
+    names = {str(value.get("DataType")) for value in values}
     if len(names) != 1 or not names <= set(DTYPES):
         raise StoreError(
             "cannot read its values", found=f"{name!r} has {', '.join(sorted(names))}", allowed=", ".join(DTYPES)
         )
-    labels = [str(each.get("Label") or i) for i, each in enumerate(values)]
+    labels = [str(value.get("Label") or i) for i, value in enumerate(values)]
     unique = labels if len(set(labels)) == len(labels) else list(map(str, range(len(labels))))
     grid_store = bool(extended.get("GridStore"))
     begin, end = _corners(info, extended, grid_store)
@@ -122,7 +124,7 @@ def _corners(info: Mapping[str, Any], extended: Mapping[str, Any], grid_store: b
         if low is not None and high is not None:
             begin, last = _integers(low, "MinPoint"), _integers(high, "MaxPoint")
             # MaxPoint is the last voxel; of a grid store the server puts the size there
-            end = tuple(each + (0 if grid_store else 1) for each in last)
+            end = tuple(coordinate + (0 if grid_store else 1) for coordinate in last)
             if any(b >= e for b, e in zip(begin, end, strict=True)):
                 raise StoreError("its extents are empty", found=f"MinPoint {low}, MaxPoint {high}", allowed="`extent=`")
             return begin, end
@@ -262,8 +264,8 @@ def _reversed(value: Any) -> Any:
     return value[::-1] if isinstance(value, list) else value
 
 
-def _integers(value: Any, what: str, least: int | None = None) -> tuple[int, ...]:
+def _integers(value: Any, name: str, least: int | None = None) -> tuple[int, ...]:
     """Three integers, in z, y, x."""
-    good = isinstance(value, list) and len(value) == 3 and all(type(each) is int for each in value)
-    require(good and (least is None or min(value) >= least), {what: value}, "three integers")
+    good = isinstance(value, list) and len(value) == 3 and all(type(number) is int for number in value)
+    require(good and (least is None or min(value) >= least), {name: value}, "three integers")
     return tuple(reversed(value))

@@ -58,8 +58,8 @@ def axis_roles(
         if all(roles):
             raise ValueError(f"no spatial axis among {', '.join(names)}")
         return tuple(
-            NONSPATIAL.get(name.rstrip("^").lower(), name.rstrip("^")) if lead else _spatial(name.rstrip("^"))
-            for name, lead in zip(names, roles, strict=True)
+            NONSPATIAL.get(name.rstrip("^").lower(), name.rstrip("^")) if is_nonspatial else _spatial(name.rstrip("^"))
+            for name, is_nonspatial in zip(names, roles, strict=True)
         ), tuple(roles)
     dims = min(ndim, 3) if dims is None else min(dims, ndim)
     if not dims:
@@ -69,9 +69,9 @@ def axis_roles(
     kinds = ["channel"] * (ndim - dims) + ["space"] * dims if kinds is None else kinds
     count = ndim - dims - kinds.count("time")
     nonspatial = ["s", "c"][-count:] if 0 < count <= 2 else [f"a{i}" for i in range(count)]
-    called = {"space": iter(spatial), "time": iter("t" * ndim)}
+    names_by_kind = {"space": iter(spatial), "time": iter("t" * ndim)}
     others = iter(nonspatial)
-    return tuple(next(called.get(kind, others)) for kind in kinds), tuple(kind != "space" for kind in kinds)
+    return tuple(next(names_by_kind.get(kind, others)) for kind in kinds), tuple(kind != "space" for kind in kinds)
 
 
 def _is_nonspatial(name: str) -> bool:

@@ -136,7 +136,7 @@ def _codecs_v2(document: Mapping[str, Any], chunks: tuple[int, ...], is_n5: bool
     # blocks of N5 come without their codec
     configs = [] if is_n5 else [document.get("compressor"), *reversed(document.get("filters") or [])]
     configs = [config for config in configs if config is not None]
-    if not is_n5 and (document.get("zarr_format") != 2 or not all(isinstance(each, Mapping) for each in configs)):
+    if not is_n5 and (document.get("zarr_format") != 2 or not all(isinstance(config, Mapping) for config in configs)):
         raise OtherCodecError("malformed")
     try:
         steps = tuple(numcodecs.get_codec(config).decode for config in configs)
@@ -173,15 +173,15 @@ def _codecs_v3(node: ChunkedNode) -> tuple[Codecs, Shards | None]:
 
 def _chain(codecs: Sequence[Any], ndim: int, of_index: bool = False) -> tuple[list[int], tuple[Step, ...]]:
     """Of a list of codecs: the order of axes, then 1 if numbers are big-endian, else 0; and the steps over bytes."""
-    order, rest = list(range(ndim)), list(codecs)
-    if rest and _name(rest[0]) == "transpose":
-        order = _options(rest.pop(0)).get("order")  # type: ignore[assignment]
+    order, remaining = list(range(ndim)), list(codecs)
+    if remaining and _name(remaining[0]) == "transpose":
+        order = _options(remaining.pop(0)).get("order")  # type: ignore[assignment]
         if not isinstance(order, list) or sorted(order) != list(range(ndim)):
             raise OtherCodecError("transpose")
-    if not rest or _name(rest[0]) != "bytes":
-        raise OtherCodecError(", ".join(map(_name, rest)))
-    big_endian = int(_options(rest.pop(0)).get("endian") == "big")
-    return [*order, big_endian], byte_steps(rest, of_index)
+    if not remaining or _name(remaining[0]) != "bytes":
+        raise OtherCodecError(", ".join(map(_name, remaining)))
+    big_endian = int(_options(remaining.pop(0)).get("endian") == "big")
+    return [*order, big_endian], byte_steps(remaining, of_index)
 
 
 def byte_steps(codecs: Sequence[Any], few_bytes: bool = False) -> tuple[Step, ...]:

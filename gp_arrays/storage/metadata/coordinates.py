@@ -88,9 +88,9 @@ def _decode_v2(data: Any, document: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _decode_v3(data: Any, document: Mapping[str, Any]) -> Sequence[Any]:
-    kind, (first, *rest) = document["data_type"], document["codecs"]
-    name, options = first["name"].removeprefix("numcodecs."), first.get("configuration") or {}
-    for step in byte_steps(rest, few_bytes=True):
+    kind, (array_codec, *byte_codecs) = document["data_type"], document["codecs"]
+    name, options = array_codec["name"].removeprefix("numcodecs."), array_codec.get("configuration") or {}
+    for step in byte_steps(byte_codecs, few_bytes=True):
         data = step(data)
     if name == "vlen-utf8":
         return list(numcodecs.VLenUTF8().decode(data))

@@ -56,7 +56,7 @@ def _names_in_omero(root: StorePath, node: ArrayNode) -> list[Any] | None:
             omero = (ome if isinstance(ome, Mapping) else group.attrs).get("omero")
             channels = omero.get("channels") if isinstance(omero, Mapping) else None
             if isinstance(channels, list):
-                return [each.get("label") if isinstance(each, Mapping) else None for each in channels]
+                return [channel.get("label") if isinstance(channel, Mapping) else None for channel in channels]
     return None
 
 

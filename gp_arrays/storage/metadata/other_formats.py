@@ -22,7 +22,7 @@ class Format:
     """A format.
 
     Attributes:
-        name: What something of that format is.
+        name: What a file or folder of that format is called.
         remedy: What to do with it.
         reader: The array type that reads it.
     """
@@ -66,9 +66,9 @@ def file_format(path: Path) -> Format | None:
     if begin.startswith(b"\x1f\x8b"):  # NIfTI is often stored so
         with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:
             begin = file.read(LOOKED_AT)
-    for at, expected, known in _FILES:
-        if begin[at:].startswith(expected):
-            return known
+    for position, expected, format in _FILES:
+        if begin[position:].startswith(expected):
+            return format
     return _XML if b"<SpimData" in begin else None
 
 

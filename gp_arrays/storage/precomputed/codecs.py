@@ -101,9 +101,9 @@ def _labels(
     # axes: channel, block along z, y, x, voxel in it along z, y, x
     blocks = out.reshape(len(channels), *(n for pair in sizes for n in pair)).transpose(0, 1, 3, 5, 2, 4, 6)
     for number, channel in enumerate(channels):
-        own = words[words[channel] :]
-        headers = own[: 2 * math.prod(grid)].reshape(*grid, 2)[tuple(touched)]
-        _fill_blocks(blocks[number], headers.reshape(-1, 2), own)
+        words_of_channel = words[words[channel] :]
+        headers = words_of_channel[: 2 * math.prod(grid)].reshape(*grid, 2)[tuple(touched)]
+        _fill_blocks(blocks[number], headers.reshape(-1, 2), words_of_channel)
     begins = [part.start - first.start * b for part, first, b in zip(box[1:], touched, block, strict=True)]
     return out[(slice(None), *(slice(a, a + p.stop - p.start) for a, p in zip(begins, box[1:], strict=True)))]
 

@@ -104,10 +104,10 @@ def read_chunk(root: StorePath, scale: Scale, position: Sequence[int]) -> bytes 
     shard, minishard = scale.sharding.locate(number)
     file = f"{scale.key}/{scale.sharding.file_name(shard)}"
     ranges = _ranges(root, scale.sharding, file, (shard, minishard))
-    found = np.flatnonzero(ranges[0] == np.uint64(number))
-    if not len(found):
+    rows = np.flatnonzero(ranges[0] == np.uint64(number))
+    if not len(rows):
         return None
-    data = _read_part(root, file, *map(int, ranges[1:, found[0]]))
+    data = _read_part(root, file, *map(int, ranges[1:, rows[0]]))
     return gzip.decompress(data) if scale.sharding.data_gzip else data
 
 
@@ -121,7 +121,7 @@ def _read_file(root: StorePath, key: str) -> bytes | None:
 
 
 def _stamp(root: StorePath, scale: Scale, position: Sequence[int]) -> Hashable:
-    """What changes when the file of a chunk does; None for one that must not be kept."""
+    """A value that changes whenever the file of a chunk changes; None if its content must not be cached."""
     key = scale.chunk_key(position)
     if scale.sharding is not None:
         shard, _ = scale.sharding.locate(chunk_number(position, scale.grid))

@@ -102,10 +102,12 @@ class Image:
         """The voxels of a box. Raises StoreError."""
         # axes of length 1 aside, those of the pages and then those of a page are those of the image
         parts = [part for part, n in zip(box, self.shape, strict=True) if n > 1]
-        lead = len(parts) - sum(n > 1 for n in self.page_shape)
-        numbers = np.arange(len(self.pages)).reshape([n for n in self.shape if n > 1][:lead])[tuple(parts[:lead])]
-        rest = iter(parts[lead:])
-        inner = [next(rest) if n > 1 else slice(0, 1) for n in self.page_shape]
+        page_axes = len(parts) - sum(n > 1 for n in self.page_shape)
+        numbers = np.arange(len(self.pages)).reshape([n for n in self.shape if n > 1][:page_axes])[
+            tuple(parts[:page_axes])
+        ]
+        parts_of_page = iter(parts[page_axes:])
+        inner = [next(parts_of_page) if n > 1 else slice(0, 1) for n in self.page_shape]
         out = np.empty([*numbers.shape, *(part.stop - part.start for part in inner)], self.dtype.newbyteorder("="))
         for position, number in np.ndenumerate(numbers):
             page = self.pages[int(number)]
@@ -224,9 +226,9 @@ def _pages(file: File, series: Any) -> list[Page]:
         found = f"{file.path}: {first.dtype or f'{first.bitspersample} bits'}"
         raise StoreError("voxels of this dtype are not read", found, "bool, integers, floats, to 64 bits")
     codecs = (tifffile.TIFF.DECOMPRESSORS, first.compression), (tifffile.TIFF.UNPREDICTORS, first.predictor)
-    for known, code in codecs:
+    for decoders, code in codecs:
         try:
-            known[code]
+            decoders[code]
         except KeyError:
             found = f"{getattr(code, 'name', code)} in {file.path}"
             raise StoreError(

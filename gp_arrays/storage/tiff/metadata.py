@@ -52,7 +52,7 @@ def stated_lengths(tags: Any, ome: str | None, imagej: Mapping[str, Any] | None,
 def channel_names(ome: str) -> tuple[str, ...] | None:
     """Names of the channels in OME-XML, where all have one. Raises StoreError where it is malformed."""
     pixels = _pixels(ome)
-    names = () if pixels is None else tuple(each.get("Name", "") for each in pixels.iterfind("{*}Channel"))
+    names = () if pixels is None else tuple(channel.get("Name", "") for channel in pixels.iterfind("{*}Channel"))
     return names if names and all(names) and len(set(names)) == len(names) else None
 
 
@@ -94,11 +94,11 @@ def _pixels(ome: str) -> Any:
 
 def _of_ome(ome: str) -> dict[str, Quantity]:
     pixels = _pixels(ome)
-    stated = {} if pixels is None else pixels.attrib
+    attributes = {} if pixels is None else pixels.attrib
     return {
-        axis.lower(): _length(_number(stated[name]), stated.get(f"{name}Unit", "µm"))
+        axis.lower(): _length(_number(attributes[name]), attributes.get(f"{name}Unit", "µm"))
         for axis in "XYZ"
-        if (name := f"PhysicalSize{axis}") in stated
+        if (name := f"PhysicalSize{axis}") in attributes
     }
 
 

@@ -15,20 +15,22 @@ NAMES = ("axis_names", "axes", "_ARRAY_DIMENSIONS")
 
 def _funlib(described: Described) -> Reading | None:
     """``voxel_size`` or ``resolution``, ``offset``, ``units``, and names of axes under several keys."""
-    own = described.attrs
-    sizes = {key: own[key] for key in ("voxel_size", "resolution") if own.get(key) is not None}
-    for key, stated in sizes.items():
-        if not isinstance(stated, (list, tuple)):
-            raise ValueError(f"{key} {quoted(stated)} is not a list of lengths")
-    values = [[Quantity.parse(size).value for size in stated] for stated in sizes.values()]
+    attributes = described.attrs
+    sizes = {key: attributes[key] for key in ("voxel_size", "resolution") if attributes.get(key) is not None}
+    for key, lengths in sizes.items():
+        if not isinstance(lengths, (list, tuple)):
+            raise ValueError(f"{key} {quoted(lengths)} is not a list of lengths")
+    values = [[Quantity.parse(size).value for size in lengths] for lengths in sizes.values()]
     if len(values) == 2 and not _same(*values):
         raise ValueError(" contradicts ".join(f"{key} {value}" for key, value in sizes.items()))
-    names = first_text_list(*(_letters(own.get(key)) for key in NAMES), described.node.document.get("dimension_names"))
-    size, offset = next(iter(sizes.values()), None), own.get("offset")
+    names = first_text_list(
+        *(_letters(attributes.get(key)) for key in NAMES), described.node.document.get("dimension_names")
+    )
+    size, offset = next(iter(sizes.values()), None), attributes.get("offset")
     levels = [] if size is None and offset is None else [Level(size, offset)]
     if not levels and names is None:
         return None
-    return Reading(names, own.get("types"), levels, units=own.get("units", own.get("unit")))
+    return Reading(names, attributes.get("types"), levels, units=attributes.get("units", attributes.get("unit")))
 
 
 def _letters(names: Any) -> Any:

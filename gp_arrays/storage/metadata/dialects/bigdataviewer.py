@@ -30,7 +30,7 @@ def _beside(described: Described) -> Reading | None:
     if document is None:
         return None
     view, time = int(match["view"]), int(match["time"])
-    setup = next((each for each in document.iter("ViewSetup") if _number(each, "id") == view), None)
+    setup = next((view_setup for view_setup in document.iter("ViewSetup") if _number(view_setup, "id") == view), None)
     if setup is None:
         raise ValueError(f"no ViewSetup {view} in the XML beside it")
     text = setup.findtext("voxelSize/size")

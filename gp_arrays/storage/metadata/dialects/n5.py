@@ -38,13 +38,17 @@ def _of_group(described: Described) -> Reading | None:
     is_level = "resolution" not in described.attrs and LEVEL.fullmatch(described.node.path.rpartition("/")[2])
     if FACTORS not in described.attrs and not groups and not is_level:
         return None
-    own, offset = described.attrs.get("resolution"), described.attrs.get("offset")
-    finest = next((group.attrs["resolution"] for group, _ in above if "resolution" in group.attrs), own)
+    resolution, offset = described.attrs.get("resolution"), described.attrs.get("offset")
+    finest = next((group.attrs["resolution"] for group, _ in above if "resolution" in group.attrs), resolution)
     if finest is None:
         return None
     size = times(finest, factors_of(described))
-    if own is not None and times(own, None) not in (list(finest), size) and times(own, [1] * len(own)) != size:
-        raise ValueError(f"resolution {own} of the array contradicts resolution {finest} of its group")
+    if (
+        resolution is not None
+        and times(resolution, None) not in (list(finest), size)
+        and times(resolution, [1] * len(resolution)) != size
+    ):
+        raise ValueError(f"resolution {resolution} of the array contradicts resolution {finest} of its group")
     start = next((group.attrs["offset"] for group, _ in above if "offset" in group.attrs), offset)
     unit = described.nearest("unit")
     return Reading(levels=[Level(finest, start), Level(size, offset)], level=1, units=unit)
@@ -52,10 +56,12 @@ def _of_group(described: Described) -> Reading | None:
 
 def _pixel_resolution(described: Described) -> Reading | None:
     """``pixelResolution`` of the array or of a group above it."""
-    stated = described.nearest("pixelResolution")
-    if stated is None:
+    resolution = described.nearest("pixelResolution")
+    if resolution is None:
         return None
-    sizes, unit = (stated["dimensions"], stated.get("unit")) if isinstance(stated, Mapping) else (stated, None)
+    sizes, unit = (
+        (resolution["dimensions"], resolution.get("unit")) if isinstance(resolution, Mapping) else (resolution, None)
+    )
     factors = described.attrs.get(FACTORS) if "pixelResolution" in described.attrs else factors_of(described)
     return Reading(levels=[Level(times(sizes, factors))], units=unit)
 

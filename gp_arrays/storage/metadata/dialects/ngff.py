@@ -49,18 +49,18 @@ def _with_systems(described: Described) -> Reading | None:
     image, level = _image(described) or ({}, 0)
     if "coordinateSystems" not in image:
         return None
-    own = [dataset["coordinateTransformations"] for dataset in image["datasets"]]
+    of_levels = [dataset["coordinateTransformations"] for dataset in image["datasets"]]
     outer: list[Mapping[str, Any]] = []
-    system, passed = _system(own[level][-1]["output"]), set()
-    while system not in passed:
-        passed.add(system)
-        onward = [each for each in image.get("coordinateTransformations") or () if _system(each["input"]) == system]
+    system, visited = _system(of_levels[level][-1]["output"]), set()
+    while system not in visited:
+        visited.add(system)
+        onward = [entry for entry in image.get("coordinateTransformations") or () if _system(entry["input"]) == system]
         if len(onward) > 1:
             raise ValueError(f"{len(onward)} coordinate transformations from {system!r}: only one is followed")
         outer.extend(onward)
         system = _system(onward[0]["output"]) if onward else system
-    axes = {each["name"]: each["axes"] for each in image["coordinateSystems"]}
-    return _reading(own, outer, axes[system], level)
+    axes = {entry["name"]: entry["axes"] for entry in image["coordinateSystems"]}
+    return _reading(of_levels, outer, axes[system], level)
 
 
 def _system(reference: Any) -> str:
