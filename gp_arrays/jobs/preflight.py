@@ -14,7 +14,8 @@ from ..model.urls import Url
 from ..storage.access.chunk_files import scan
 from ..storage.access.remote import RemotePath, StorePath
 from ..storage.journal import Mark
-from ..storage.metadata.documents import read_node, require_no_array
+from ..storage.metadata.documents import read_node
+from ..storage.metadata.existing import require_no_array
 from . import document
 from .document import PROVENANCE, Job, job_of
 from .state import State, other_run_error

@@ -17,7 +17,7 @@ from ..storage.chunked.chunks import CHUNK, require_whole_shards, to_chunks
 from ..storage.chunked.create import NewArray, create_array, require_dataset_path
 from ..storage.metadata.attributes import geometry_attributes, require_json
 from ..storage.metadata.axes import axis_roles
-from ..storage.metadata.documents import has_folders, require_no_array
+from ..storage.metadata.existing import has_folders, require_no_array
 from ..units import DEFAULT_UNIT, parse_unit
 from .zarr_ import ZarrArrayConfig
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ...errors import StoreError, nearest, quoted
 from ...model.fields import is_url
 from ..access.chunk_files import is_there, leads_to, read_file, scan
 from ..access.files import store_errors
-from ..access.remote import AccessError, RemotePath, StorePath, is_listable
+from ..access.remote import AccessError, StorePath, is_listable
 from . import n5
 from .document_values import to_chunk_shape, to_fill_value, to_shape, to_voxel_dtype
 from .keys import N5, ChunkKeys, keys_v2, keys_v3
@@ -25,8 +24,6 @@ from .other_formats import NotRead, file_format, folder_format
 
 #: The most folders that are searched for datasets to name the nearest ones in an error.
 LISTED = 2000
-#: Names in the folder of an array that has lost the document that makes it one.
-_LEFT_OF_ARRAY = re.compile(r"\d+(\.\d+)*|c|c(\.\d+)+|\.zattrs")
 
 
 @attrs.frozen
@@ -218,46 +215,6 @@ def _require_folder(root: Path) -> None:
         other = file_format(root)
         name, remedy = (other.name, other.remedy) if other else ("a file", "a folder")
         raise StoreError("not a Zarr store on disk", found=f"{root} is {name}", allowed=remedy)
-
-
-def what_is_there(root: StorePath, dataset: str) -> str | None:
-    """ "array" or "group" where a dataset is, "chunks" where only chunks of a remote array are left, or None.
-
-    Raises StoreError if anything else exists there.
-    """
-    if isinstance(root, Path) and root.exists() and not root.is_dir():
-        raise StoreError("not a folder", found=str(root), allowed="a folder for the store")
-    node = read_node(root, dataset)
-    folder = root / dataset
-    if node is not None:
-        return "array" if isinstance(node, ArrayNode) else "group"
-    names: list[str] = []
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), scan(folder) as entries:
-        names = [entry.name for entry in entries]
-    # nothing can be renamed in a remote store: a program that is stopped may leave an array without its document
-    if isinstance(root, RemotePath) and names and all(map(_LEFT_OF_ARRAY.fullmatch, names)):
-        return "chunks"
-    if names:
-        raise StoreError("there is something that is not a Zarr array", found=str(folder))
-    return None
-
-
-def require_no_array(root: StorePath, dataset: str, overwrite: bool) -> str | None:
-    """What is there, as ``what_is_there`` says it. Raises StoreError if it is an array that may not be replaced."""
-    kind = what_is_there(root, dataset)
-    if kind in ("array", "chunks") and not overwrite:
-        raise StoreError(
-            "an array is there already" if kind == "array" else "chunks without an array are there already",
-            found=f"{root / dataset}",
-            allowed="overwrite=True, which replaces it; another dataset name",
-        )
-    return kind
-
-
-def has_folders(folder: StorePath) -> bool:
-    """True if there are folders in a folder."""
-    with scan(folder) as entries:
-        return any(entry.is_dir() for entry in entries)
 
 
 def datasets(root: StorePath, limit: int = LISTED, below: str = "") -> Iterator[str]:
