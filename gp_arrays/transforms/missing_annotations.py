@@ -16,7 +16,6 @@ from ..model.base import OneSourceConfig
 from ..model.checks import require_ids
 from ..model.meta import CHANNEL, Axis, Block, Meta, Region, Voxels
 from .binarize import Groups, binarize, require_within, to_groups
-from .slabs import slabs
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +36,11 @@ def usable_voxels(labels: Voxels, groups: Sequence[Collection[int] | bool]) -> V
     [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
     """
     out = np.zeros((len(groups), *labels.shape), bool)
-    all_labelled = [channel for channel, group in zip(out, groups, strict=True) if group is True]
-    for index in slabs(labels.shape) if all_labelled else ():
-        labelled = labels[index] > 0
-        for channel in all_labelled:
-            channel[index] = labelled
+    labelled = labels > 0 if True in groups else None
     for channel, group in zip(out, groups, strict=True):
-        if not isinstance(group, bool) and (ids := [i for i in group if i > 0]):
+        if group is True:
+            channel[...] = labelled
+        elif not isinstance(group, bool) and (ids := [i for i in group if i > 0]):
             channel[...] = binarize(labels, [ids])[0]
     return out.view(np.uint8)
 
