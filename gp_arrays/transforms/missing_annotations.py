@@ -35,13 +35,15 @@ def usable_voxels(labels: Voxels, groups: Sequence[Collection[int] | bool]) -> V
     >>> usable_voxels(np.array([0, 3, 7]), [True, False, {7}]).tolist()
     [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
     """
-    out = np.zeros((len(groups), *labels.shape), bool)
+    out = np.empty((len(groups), *labels.shape), bool)
     labelled = labels > 0 if True in groups else None
     for channel, group in zip(out, groups, strict=True):
         if group is True:
             channel[...] = labelled
         elif not isinstance(group, bool) and (ids := [i for i in group if i > 0]):
             channel[...] = binarize(labels, [ids])[0]
+        else:
+            channel[...] = False
     return out.view(np.uint8)
 
 
