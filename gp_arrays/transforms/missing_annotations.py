@@ -36,9 +36,11 @@ def usable_voxels(labels: Voxels, groups: Sequence[Collection[int] | bool]) -> V
     [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
     """
     out = np.empty((len(groups), *labels.shape), bool)
-    labelled = labels > 0 if True in groups else None
+    labelled = None
     for channel, group in zip(out, groups, strict=True):
-        if group is True:
+        if group is True and labelled is None:
+            labelled = np.greater(labels, 0, out=channel)
+        elif group is True:
             channel[...] = labelled
         elif not isinstance(group, bool) and (ids := [i for i in group if i > 0]):
             channel[...] = binarize(labels, [ids])[0]
