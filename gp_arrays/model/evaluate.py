@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import attrs
@@ -115,8 +116,12 @@ def run_step(step: Step, region: Region, blocks: Sequence[Block | None], path: C
 
 def owned(data: Voxels, others: Iterable[Voxels] = ()) -> Voxels:
     """``data``, copied unless it is contiguous, writable and shares no memory with anything."""
-    is_own_copy = data.base is None and data.flags.writeable and data.flags.c_contiguous
-    if is_own_copy and not any(np.may_share_memory(data, other) for other in others):
+    base = data.base
+    # a new array that was reshaped: nothing but `data` and this variable refers to its base
+    is_alone = isinstance(base, np.ndarray) and base.base is None and sys.getrefcount(base) <= 3
+    is_new = base is None or (is_alone and base.nbytes == data.nbytes)
+    is_usable = is_new and data.flags.writeable and data.flags.c_contiguous
+    if is_usable and not any(np.may_share_memory(data, other) for other in others):
         return data
     return np.array(data, order="C", copy=True)
 

@@ -35,9 +35,9 @@ def usable_voxels(labels: Voxels, groups: Sequence[Collection[int] | bool]) -> V
     >>> usable_voxels(np.array([0, 3, 7]), [True, False, {7}]).tolist()
     [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
     """
-    out = np.empty((len(groups), *labels.shape), bool)
+    out = np.empty((len(groups), *labels.shape), np.uint8)
     labelled = None
-    for channel, group in zip(out, groups, strict=True):
+    for channel, group in zip(out.view(bool), groups, strict=True):
         if group is True and labelled is None:
             labelled = np.greater(labels, 0, out=channel)
         elif group is True:
@@ -46,7 +46,7 @@ def usable_voxels(labels: Voxels, groups: Sequence[Collection[int] | bool]) -> V
             channel[...] = binarize(labels, [ids])[0]
         else:
             channel[...] = False
-    return out.view(np.uint8)
+    return out
 
 
 @attrs.frozen

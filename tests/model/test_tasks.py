@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import gp_arrays as gpa
-from gp_arrays.model.evaluate import make_tasks, run
+from gp_arrays.model.evaluate import make_tasks, owned, run
 from gp_arrays.model.meta import Region
 
 
@@ -77,3 +77,19 @@ def test_an_array_that_is_not_read_has_no_task() -> None:
     tasks = make_tasks(plan, [(1, Region((0, 0), (2, 2)))])
     assert [(task.step, task.parts) for task in tasks.tasks] == [(1, [None])]
     assert run(tasks)[0].tolist() == [[True, True], [True, True]]
+
+
+def test_voxels_are_copied_unless_nothing_else_refers_to_their_memory() -> None:
+    new = np.arange(6)
+    assert owned(new) is new
+    reshaped = np.arange(6).reshape(2, 3)
+    assert owned(reshaped) is reshaped
+    buffer = np.arange(6)
+    shared = [buffer.reshape(2, 3), np.frombuffer(bytearray(48)).reshape(2, 3), np.arange(6).reshape(2, 3)[:1]]
+    shared += [np.arange(6).reshape(2, 3).T, np.broadcast_to(np.arange(3), (2, 3))]
+    for voxels in shared:
+        copy = owned(voxels)
+        assert not np.may_share_memory(copy, voxels)
+        np.testing.assert_array_equal(copy, voxels)
+        assert copy.flags.c_contiguous
+    assert not np.may_share_memory(owned(new, [new]), new)
