@@ -48,8 +48,9 @@ def test_a_browser_that_shows_nothing_is_ended_with_its_children(
         f"/bin/sleep 600 & echo $! > {tmp_path}/new\n/bin/mv {tmp_path}/new {tmp_path}/child\nwait",
         monkeypatch,
     )
-    # the time is over as soon as the browser has a child
-    clock = SimpleNamespace(monotonic=lambda: 4.0 * (tmp_path / "child").exists(), sleep=time.sleep)
+    # the browser is started at 0.0, and the time is over as soon as it has a child
+    begin = iter([0.0])
+    clock = SimpleNamespace(monotonic=lambda: next(begin, 4.0 * (tmp_path / "child").exists()), sleep=time.sleep)
     monkeypatch.setattr(screenshot, "time", clock)
     view = show({"raw": RAW})
     with pytest.raises(gpa.ComputeError, match=r"no picture in time; found after 3 s"):
