@@ -11,6 +11,7 @@ it if it is stuck or if the main process has ended, and tells by its exit code w
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import functools
 import json
@@ -39,6 +40,9 @@ LEAVE = 10.0
 
 #: Seconds until launchers are killed after they were asked to end. They need four, and more on a other_run_error machine.
 PATIENCE = 20.0
+
+#: What ``prctl`` of Linux sets: the signal that a process gets when its parent ends.
+PARENT_DEATH_SIGNAL = 1
 
 #: The layout of a record in a journal, and two kinds of records; ``storage.journal`` writes them.
 RECORD = struct.Struct("<QII")
@@ -188,7 +192,8 @@ def launch(state: str, scheduler: str) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
     signal.signal(signal.SIGINT, lambda number, frame: None)
     command = command.replace("{slot}", str(slot)).replace("{worker}", worker_command)
-    process = subprocess.Popen(["sh", "-c", command], start_new_session=True)
+    ending = None if run["command"] else _end_with_launcher
+    process = subprocess.Popen(["sh", "-c", command], start_new_session=True, preexec_fn=ending)
     journal = Path(state, "journals", run["pass"], f"{run['run']}.{worker}")
     code = None
     while code is None:
@@ -205,6 +210,12 @@ def launch(state: str, scheduler: str) -> int:
     if not code and not terminated.is_set():
         print(f"the worker command returned before its worker had ended; {REMEDY}", file=sys.stderr)
     return 1 if not code else code if code > 0 else 128 - code
+
+
+def _end_with_launcher() -> None:
+    """Let Linux kill this process once the launcher has ended: daisy may kill that one before it has ended a frozen worker."""
+    with contextlib.suppress(AttributeError, OSError):  # no Linux
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def take_slot(folder: Path, count: int) -> int | None:
