@@ -37,6 +37,7 @@ MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 PROCESSES, COUNTED = 512, 1.0
 
 _own_bytes: int | None = None
+_tree_bytes: int | None = None
 _reading_once: ContextVar[bool] = ContextVar("reading_once", default=False)
 
 
@@ -209,7 +210,8 @@ def set_cache_bytes(nbytes: int | None) -> None:
 
     Args:
         nbytes: 0 keeps nothing. None, as in the beginning: what the environment variable
-            ``GP_ARRAYS_CACHE_BYTES`` says, else an eighth of the memory, at most 2 GiB.
+            ``GP_ARRAYS_CACHE_BYTES`` says, else ``cache_bytes`` of the tree file that was loaded last,
+            else an eighth of the memory, at most 2 GiB.
 
     Raises:
         ConfigError: Not a number of bytes.
@@ -219,11 +221,27 @@ def set_cache_bytes(nbytes: int | None) -> None:
     >>> gpa.set_cache_bytes(None)
     """
     global _own_bytes
-    if nbytes is not None and (type(nbytes) is not int or nbytes < 0):
-        raise ConfigError("not a number of bytes", found=quoted(nbytes), allowed="0 or more, or None")
+    _require_bytes(nbytes)
     _own_bytes = nbytes
     if not nbytes:
         CACHE.clear()
+
+
+def set_tree_cache_bytes(nbytes: int | None) -> None:
+    """Set what the cache keeps at most where neither ``set_cache_bytes`` nor the environment says it.
+
+    Raises ConfigError for what is not a number of bytes.
+    """
+    global _tree_bytes
+    _require_bytes(nbytes)
+    _tree_bytes = nbytes
+    if nbytes == 0:
+        CACHE.clear()
+
+
+def _require_bytes(nbytes: int | None) -> None:
+    if nbytes is not None and (type(nbytes) is not int or nbytes < 0):
+        raise ConfigError("not a number of bytes", found=quoted(nbytes), allowed="0 or more, or None")
 
 
 def total_bytes() -> int:
@@ -232,7 +250,7 @@ def total_bytes() -> int:
         return _own_bytes
     text = os.environ.get(VARIABLE)
     if text is None:
-        return min(MOST, int(_memory(MEMORY_LIMITS) * SHARE))
+        return min(MOST, int(_memory(MEMORY_LIMITS) * SHARE)) if _tree_bytes is None else _tree_bytes
     if not (text.strip().isascii() and text.strip().isdigit()):
         raise ConfigError(f"{VARIABLE} is not a number of bytes", found=quoted(text), allowed="0 or more")
     return int(text)

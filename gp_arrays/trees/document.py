@@ -22,8 +22,9 @@ from ..units import Quantity, plain_length
 
 #: The key that says which array type an entry is.
 TYPE_KEY = "__type__"
-#: Keys at the top of a tree file that are not names of arrays.
-RESERVED = (TYPE_KEY, "unit")
+#: Keys at the top of a tree file that are settings, and all that are not names of arrays.
+UNIT, CACHE_BYTES = "unit", "cache_bytes"
+RESERVED = (TYPE_KEY, UNIT, CACHE_BYTES)
 
 
 def tree_document(roots: Sequence[Config], base: Path | None = None, folder: Path | None = None) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def tree_document(roots: Sequence[Config], base: Path | None = None, folder: Pat
         if config.name in RESERVED:
             refuse_reserved(config.name)
     entries = {config.name: entry(config) for config in configs if by_name[config.name] == config}
-    return entries if unit is None else {"unit": unit, **entries}
+    return entries if unit is None else {UNIT: unit, **entries}
 
 
 def refuse_reserved(name: str, *path: str) -> None:

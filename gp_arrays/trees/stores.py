@@ -24,6 +24,7 @@ from ..storage.metadata.documents import ArrayNode, datasets, find_node, read_js
 from ..storage.metadata.other_formats import file_format, folder_format
 from ..storage.metadata.pyramids import pyramid_at, pyramid_of
 from ..units import DEFAULT_UNIT, coarsest_unit
+from .document import RESERVED
 
 #: The types of arrays that read files, by their names.
 _TYPES: dict[str, type[SourceConfig]] = {kind.__name__: kind for kind in (HDF5ArrayConfig, TiffArrayConfig)}
@@ -195,7 +196,7 @@ def _names(paths: Sequence[str], root: StorePath) -> dict[str, str]:
         while count < len(parts) and sum(_ends_with(other, parts[-count:]) for other in paths) > 1:
             count += 1
         name = "/".join(parts[-count:])
-        while name in names or name in ("unit", "__type__"):
+        while name in names or name in RESERVED:
             name += "-array"
         names[name] = path
     return names

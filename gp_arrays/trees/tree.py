@@ -10,13 +10,24 @@ from typing import Any, TypeVar
 import attrs
 
 from ..errors import GpArraysError, TreeError, errors_at, nearest, quoted
+from ..model.cache import set_tree_cache_bytes
 from ..model.config import Config, field_names, rebuilt, require_config, source_fields
 from ..model.nested import instances, replaced
 from ..model.registry import type_named
 from ..storage.access.files import replace_file
 from ..storage.metadata.documents import require_on_disk
 from ..units import parse_unit
-from .document import RESERVED, TYPE_KEY, read_document, refuse_reserved, text_of, tree_document, tree_path
+from .document import (
+    CACHE_BYTES,
+    RESERVED,
+    TYPE_KEY,
+    UNIT,
+    read_document,
+    refuse_reserved,
+    text_of,
+    tree_document,
+    tree_path,
+)
 
 T = TypeVar("T")
 
@@ -91,6 +102,7 @@ def parse_tree(document: Any, base: Path | None = None) -> dict[str, Any]:
     """The configs of a document, by name. ``base`` is where relative paths start.
 
     A nested entry that has the name of an array with another content gets a number after its name.
+    ``cache_bytes`` of the document is set for this process.
     """
     if not isinstance(document, Mapping):
         raise TreeError("a tree is a table of arrays", found=type(document).__name__)
@@ -98,7 +110,12 @@ def parse_tree(document: Any, base: Path | None = None) -> dict[str, Any]:
         if isinstance(document.get(name), Mapping):
             refuse_reserved(name)
     document = dict(document)
-    unit = None if "unit" in _own_fields(document) else document.pop("unit", None)
+    # the fields of the one array that a document holds at its top, if it does
+    fields = field_names(type_named(document[TYPE_KEY])) if TYPE_KEY in document else ()
+    unit, cache_bytes = (None if key in fields else document.pop(key, None) for key in (UNIT, CACHE_BYTES))
+    if cache_bytes is not None:
+        with errors_at(CACHE_BYTES):
+            set_tree_cache_bytes(cache_bytes)
     entries = [(document.get("name", "array"), document)] if TYPE_KEY in document else list(document.items())
     for name, _ in entries:
         if not isinstance(name, str):
@@ -107,11 +124,6 @@ def parse_tree(document: Any, base: Path | None = None) -> dict[str, Any]:
         return _Reader(dict(entries), None if unit is None else parse_unit(unit), base).read()
     except RecursionError:
         raise TreeError("arrays are nested too deeply in each other", allowed="references by name") from None
-
-
-def _own_fields(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """The fields of the one array that a document holds at its top, if it does."""
-    return field_names(type_named(document[TYPE_KEY])) if TYPE_KEY in document else ()
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,39 @@ def test_the_number_of_cached_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert total_bytes() == 0
 
 
-def test_a_container_has_less_memory_than_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_tree_file_sets_the_cache_unless_the_environment_or_a_call_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cache, "_tree_bytes", None)
+    monkeypatch.delenv(cache.VARIABLE, raising=False)
+    ones = '[ones]\n__type__ = "OnesArrayConfig"\nsource_array_config = "raw"\n'
+    raw = '[raw]\n__type__ = "ZarrArrayConfig"\nfile_name = "data.zarr"\ndataset = "raw"\n'
+    (tmp_path / "tree.toml").write_text(f"cache_bytes = 5000\n{ones}{raw}")
+    assert list(gpa.load_tree(tmp_path / "tree.toml")) == ["ones", "raw"]
+    assert total_bytes() == 5000
+    (tmp_path / "other.toml").write_text(raw)
+    gpa.load_tree(tmp_path / "other.toml")
+    assert total_bytes() == 5000
+    monkeypatch.setenv(cache.VARIABLE, "12345")
+    assert total_bytes() == 12345
+    gpa.set_cache_bytes(77)
+    assert total_bytes() == 77
+    gpa.set_cache_bytes(None)
+    (tmp_path / "off.json").write_text('{"cache_bytes": 0}')
+    cache.CACHE.add("a", block(5))
+    gpa.load_tree(tmp_path / "off.json")
+    monkeypatch.delenv(cache.VARIABLE)
+    assert (total_bytes(), cache.CACHE.nbytes) == (0, 0)
+
+
+@pytest.mark.parametrize("text", ["-1", '"2 GB"', "1.5", "true", "[1]"])
+def test_a_tree_file_with_a_bad_number_of_bytes_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "tree.json").write_text(f'{{"cache_bytes": {text}}}')
+    with pytest.raises(gpa.ConfigError, match="^cache_bytes: not a number of bytes"):
+        gpa.load_tree(tmp_path / "tree.json")
+
+
+def test_a_container_has_less_memory_than_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(cache.VARIABLE, raising=False)
     (tmp_path / "limit").write_text("8000000\n")
     (tmp_path / "none").write_text("max\n")
