@@ -9,7 +9,7 @@ import click
 from ..errors import GpArraysError, one_line
 from ..model.array import Array
 from ..model.explain import describe
-from ..storage.access.remote import documents_read_once
+from ..storage.access.chunk_files import documents_read_once
 from ..trees.document import text_of, tree_document
 from ..trees.stores import configs_of_store, unit_of_configs, with_labels_recognised
 from ..viewer.kinds import kind

@@ -15,7 +15,7 @@ from ..model.config import Config
 from ..model.explain import describe
 from ..model.explain import explain as explain_tree
 from ..model.opened import Opened
-from ..storage.access.remote import documents_read_once
+from ..storage.access.chunk_files import documents_read_once
 from ..trees.document import is_tree_file
 from ..trees.tree import load_tree
 from ..viewer.kinds import kind

@@ -15,6 +15,7 @@ from ..model.base import SourceConfig
 from ..model.meta import CHANNEL, Axis
 from ..model.opened import Opened
 from ..model.urls import Url
+from ..storage.access.chunk_files import documents_read_once
 from ..storage.access.remote import StorePath
 from ..storage.metadata.annotations import (
     Encoding,
@@ -118,7 +119,8 @@ class CellMapArrayConfig(SourceConfig):
     output: str = attrs.field(default="target", validator=fields.one_of(*OUTPUTS))
 
     def open(self, mode: str | None = None) -> CellMapOpened:
-        return CellMapOpened(self)
+        with documents_read_once():
+            return CellMapOpened(self)
 
 
 class _ClassOpened(ZarrOpened):

@@ -12,7 +12,7 @@ from ..model import fields
 from ..model.base import SourceConfig
 from ..model.plan import MODES
 from ..model.urls import Url, to_store, to_store_options
-from ..storage.access.remote import documents_read_once
+from ..storage.access.chunk_files import documents_read_once
 from ..units import Quantity
 from .zarr_opened import ZarrOpened
 

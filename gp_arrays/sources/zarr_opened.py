@@ -13,7 +13,7 @@ from ..errors import StoreError
 from ..model.opened import Stored
 from ..model.threads import cached_property
 from ..model.urls import Url
-from ..storage.access.chunk_files import is_there
+from ..storage.access.chunk_files import documents_read_once, is_there
 from ..storage.access.files import store_errors
 from ..storage.access.remote import is_listable
 from ..storage.access.zip_files import ZipPath, is_remote, locate_store
@@ -173,11 +173,11 @@ class ZarrOpened(NodeOpened):
         config = self._config
         if config.voxel_size or config.offset:
             return ()  # it does not lie where the pyramid says
-        pyramid = pyramid_of(self.root, self.node.path)
-        if pyramid is None:
-            return ()
         level = functools.partial(config.with_fields, scale=None, snap_to_grid=None)
-        opened = [ZarrOpened(level(dataset=path), False) for path in pyramid.coarser(self.node.path)]
+        with documents_read_once():
+            pyramid = pyramid_of(self.root, self.node.path)
+            paths = [] if pyramid is None else pyramid.coarser(self.node.path)
+            opened = [ZarrOpened(level(dataset=path), False) for path in paths]
         return [array for array in opened if self.is_finer_than(array)]
 
     def fingerprint(self) -> str:

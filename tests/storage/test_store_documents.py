@@ -5,6 +5,7 @@ import json
 import pytest
 
 import gp_arrays as gpa
+from gp_arrays.storage.access import chunk_files
 from gp_arrays.storage.chunked.engine import FORMATS
 from gp_arrays.storage.metadata.documents import ArrayNode, ancestors, datasets, find_node, read_node
 
@@ -31,6 +32,23 @@ def test_nodes(tmp_path, zarr_format):
     assert not isinstance(read_node(root, "g"), ArrayNode)
     assert read_node(root, "none") is None
     assert [(group.path, below) for group, below in ancestors(root, "g/x")] == [("g", "x"), ("", "g/x")]
+
+
+def test_each_document_is_read_once_when_an_array_is_opened(tmp_path, monkeypatch):
+    create(tmp_path / "a.zarr", "g/x/s0")
+    config = gpa.ZarrArrayConfig("x", tmp_path / "a.zarr", "g/x")
+    paths = []
+    read = chunk_files.read_existing_file
+    monkeypatch.setattr(
+        chunk_files, "read_existing_file", lambda path, *part: (paths.append(path), read(path, *part))[1]
+    )
+    config.array()
+    documents = {f"g/x/s0/{name}" for name in (".zarray", ".zattrs")}
+    assert documents < {path.relative_to(tmp_path / "a.zarr").as_posix() for path in paths}
+    assert len(paths) == len(set(paths))
+    (tmp_path / "a.zarr/g/x/s0/.zarray").write_text("changed")
+    with pytest.raises(gpa.StoreError, match="not JSON"):
+        config.array()
 
 
 @pytest.mark.skipif(3 not in FORMATS, reason="zarr 2 has no shards")

@@ -10,7 +10,8 @@ import os
 import stat
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
 
@@ -34,6 +35,20 @@ REMEMBERED = 1
 #: The number of folders whose names are remembered, and the number of names that such a folder may have.
 MAX_FOLDERS, MAX_NAMES = 256, 2000
 
+# what was read of each file while an array is opened, which needs most metadata documents several times
+_documents: ContextVar[dict[StorePath, bytes | None] | None] = ContextVar("documents", default=None)
+
+
+@contextmanager
+def documents_read_once() -> Iterator[None]:
+    """In the block each file, or key of a remote store, is read once. Only metadata should be read in it."""
+    outer = _documents.get()
+    token = _documents.set({} if outer is None else outer)
+    try:
+        yield
+    finally:
+        _documents.reset(token)
+
 
 def read_file(path: StorePath, start: int = 0, stop: int | None = None) -> bytes | None:
     """The bytes of a file, or of a key in a remote store, from ``start`` to ``stop``; None if it does not exist.
@@ -45,6 +60,15 @@ def read_file(path: StorePath, start: int = 0, stop: int | None = None) -> bytes
             in place of a folder above), a folder, a named pipe, a file that may not be read. Or a
             remote store does not say whether the key exists.
     """
+    documents = _documents.get()
+    if documents is None or (start, stop) != (0, None):
+        return _read(path, start, stop)
+    if path not in documents:
+        documents[path] = _read(path)
+    return documents[path]
+
+
+def _read(path: StorePath, start: int = 0, stop: int | None = None) -> bytes | None:
     if isinstance(path, RemotePath):
         return path.read(start, stop)
     try:

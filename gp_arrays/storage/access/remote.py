@@ -7,8 +7,6 @@ not reply or breaks off are errors that name the URL, without the secrets that i
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -22,20 +20,6 @@ from .retries import ATTEMPTS, asked_to_wait, pause
 from .stamps import REMOTE_STAMPS
 
 T = TypeVar("T")
-
-# what was read at each URL while an array is opened, which needs most documents several times
-_documents: ContextVar[dict[str, bytes | None] | None] = ContextVar("documents", default=None)
-
-
-@contextmanager
-def documents_read_once() -> Iterator[None]:
-    """In the block each document of a remote store is requested once. Only metadata should be read in it."""
-    outer = _documents.get()
-    token = _documents.set({} if outer is None else outer)
-    try:
-        yield
-    finally:
-        _documents.reset(token)
 
 
 class AccessError(StoreError):
@@ -91,14 +75,6 @@ class RemotePath:
 
         A negative ``start`` counts from the end. Raises StoreError, also where there are fewer bytes up to ``stop``.
         """
-        documents = _documents.get()
-        if documents is not None and (start, stop) == (0, None):
-            if self.url not in documents:
-                documents[self.url] = self._read(start, stop)
-            return documents[self.url]
-        return self._read(start, stop)
-
-    def _read(self, start: int, stop: int | None) -> bytes | None:
         if stop is not None and 0 <= stop <= start:
             return b"" if self.exists() else None
         try:

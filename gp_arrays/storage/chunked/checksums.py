@@ -9,6 +9,7 @@ from ..access.chunk_files import read_file
 from ..access.remote import StorePath, is_listable
 from ..access.zip_files import ZipPath
 from ..metadata.documents import ChunkedNode
+from ..metadata.keys import N5
 from .listing import list_some_chunks
 
 #: Codecs whose output ends in a checksum.
@@ -60,8 +61,10 @@ def _in_first_frame(root: StorePath, node: ChunkedNode) -> bool:
     indices = list_some_chunks(root, node, 1)
     if not is_listable(root):
         indices = iter([(0,) * node.keys.ndim])
+    # in N5 a header stands in front of the frame, which has 9 bytes at least
+    most = 13 + 4 * node.keys.ndim if node.format == N5 else 5
     for index in indices:
-        data = read_file(root / node.path / node.keys.key(index)) or b""
-        frame = data[data.find(ZSTD_MAGIC) :]  # in N5 a header stands in front of it
+        data = read_file(root / node.path / node.keys.key(index), 0, most) or b""
+        frame = data[data.find(ZSTD_MAGIC) :]
         return len(frame) > 4 and bool(frame[4] & 0b100)
     return True  # there is nothing that could be damaged
