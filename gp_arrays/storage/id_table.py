@@ -19,8 +19,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import StoreError, TreeError
-from .access.files import writing
+from ..errors import TreeError
+from .access.files import SYSTEM_ERRORS, store_errors, writing
 
 logger = logging.getLogger(__name__)
 
@@ -140,20 +140,18 @@ def table_of_file(path: Path) -> IdTable:
     Raises StoreError for a file that cannot be read, TreeError for one that is not a table.
     """
     path = path.absolute()
-    try:
+    problem = "cannot read the table of ids"
+    with store_errors(path, problem):
         status = path.stat()
-    except OSError as error:
-        raise StoreError("cannot read the table of ids", found=f"{path}: {error.strerror}") from error
     version = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
     version_and_table = _tables.get(path)
     if version_and_table is not None and version_and_table[0] == version:
         return version_and_table[1]
-    try:
-        table = _read(path, status)
-    except TreeError as error:
-        raise TreeError(error.problem, f"{error.found} in {path}", error.allowed) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreError("cannot read the table of ids", found=f"{path}: {error}") from error
+    with store_errors(path, problem, (*SYSTEM_ERRORS, EOFError, zipfile.BadZipFile)):
+        try:
+            table = _read(path, status)
+        except TreeError as error:
+            raise TreeError(error.problem, f"{error.found} in {path}", error.allowed) from None
     if version_and_table is not None and version_and_table[1].hash != table.hash:
         logger.warning("%s has changed: arrays that were opened before have to be opened again", path)
     _tables[path] = version, table

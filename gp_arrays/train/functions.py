@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, StoreError, TreeError, quoted
+from ..errors import ConfigError, TreeError, quoted
+from ..storage.access.files import store_errors
 
 
 def is_reference(model: str) -> bool:
@@ -64,11 +65,8 @@ def import_function(reference: str) -> Callable[..., Any]:
 
 def file_hash(path: Path, what: str) -> str:
     """The SHA-256 of a file. Raises StoreError, whose problem names ``what``."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise StoreError(f"cannot read the {what}", found=f"{path}: {error.strerror or error}") from None
+    with store_errors(path, f"cannot read the {what}"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def code_hashes(reference: str, arguments: Mapping[str, Any]) -> dict[str, str]:

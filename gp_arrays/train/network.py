@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import ComputeError, StoreError, TreeError
 from ..model.meta import Voxels
+from ..storage.access.files import store_errors
 from .functions import code_hashes, file_hash, import_function
 
 #: Keys under which training programs put a model's weights beside other things.
@@ -63,10 +64,8 @@ class NetworkFiles:
         stats = []
         for path in (self.model, self.checkpoint):
             if isinstance(path, Path):
-                try:
+                with store_errors(path, "cannot read the network"):
                     stat = path.stat()
-                except OSError as error:
-                    raise StoreError("cannot read the network", found=f"{path}: {error.strerror}") from None
                 stats.append((str(path), stat.st_size, stat.st_mtime_ns))
         return str(self.model), repr(sorted(self.arguments.items())), self.device, tuple(stats)
 

@@ -14,12 +14,12 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..errors import StoreError, TreeError, errors_at
+from ..errors import TreeError, errors_at
 from ..model.absent import map_blocks
 from ..model.checks import require_channels_only
 from ..model.meta import Meta, Region, Voxels
 from ..model.plan import Plan
-from ..storage.access.files import replace_file
+from ..storage.access.files import replace_file, store_errors
 
 #: The most cells with mask in them. Where there are more, cells are merged.
 MOST_CELLS = 2**18
@@ -198,11 +198,10 @@ def _save(path: Path, identity: str, counted: Sequence[Occupancy]) -> None:
         }
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    try:
+    problem = "cannot write the occupancy of a mask"
+    with store_errors(path, problem):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, buffer.getvalue())
-    except OSError as error:
-        raise StoreError("the occupancy of a mask cannot be written", found=str(error)) from error
+    replace_file(path, buffer.getvalue(), problem=problem)
 
 
 def _load(path: Path, identity: str) -> list[Occupancy] | None:

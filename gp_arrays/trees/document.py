@@ -18,6 +18,8 @@ from ..errors import StoreError, TreeError, errors_at, quoted
 from ..model.config import Config, all_configs, source_fields
 from ..model.nested import replaced
 from ..model.plan import refuse_ambiguous_names, tree_unit
+from ..storage.access.files import store_errors
+from ..storage.metadata.document_values import with_distinct_keys
 from ..units import Quantity, plain_length
 
 #: The key that says which array type an entry is.
@@ -101,7 +103,7 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_table(self, node: Any) -> dict[Any, Any]:
-        return _table(
+        return with_distinct_keys(
             [
                 (self.construct_object(key, deep=True), self.construct_object(value, deep=True))
                 for key, value in node.value
@@ -114,16 +116,6 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_table)
 _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _Loader.construct_tuple)
-
-
-def _table(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A table whose keys are all different: parsers differ in which of two equal keys they keep."""
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {quoted(twice)} is given twice in one table")
-    return table
 
 
 class _Format(NamedTuple):
@@ -144,7 +136,7 @@ _FORMATS = {
     ".yml": _YAML,
     ".json": _Format(
         "JSON",
-        functools.partial(json.loads, object_pairs_hook=_table),
+        functools.partial(json.loads, object_pairs_hook=with_distinct_keys),
         functools.partial(json.dumps, indent=2, ensure_ascii=False),
     ),
 }
@@ -180,10 +172,8 @@ def text_of(table: dict[str, Any], path: Path) -> bytes:
 def read_document(path: Path) -> Any:
     """The content of a TOML, YAML or JSON file. Raises StoreError, TreeError."""
     format = _format_of(path)
-    try:
+    with store_errors(path, "cannot read the tree file"):
         data = path.read_bytes()
-    except (OSError, ValueError) as error:  # a ValueError for what no path can be
-        raise StoreError("cannot read the tree file", found=f"{path}: {getattr(error, 'strerror', error)}") from error
     try:
         return format.load(data.decode("utf-8-sig"))
     except Exception as error:  # of any kind: PyYAML answers malformed values with KeyError, AttributeError and more

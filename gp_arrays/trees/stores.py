@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..errors import GpArraysError, StoreError
+from ..errors import StoreError
 from ..model.base import SourceConfig
 from ..model.config import field_names
 from ..model.fields import is_url
@@ -17,6 +17,7 @@ from ..sources.precomputed import PrecomputedArrayConfig
 from ..sources.tiff import TiffArrayConfig
 from ..sources.zarr_ import ZarrArrayConfig
 from ..storage.access.chunk_files import is_there
+from ..storage.access.files import store_errors
 from ..storage.access.remote import StorePath, is_listable
 from ..storage.access.zip_files import is_zip, locate_store
 from ..storage.hdf5 import list_datasets
@@ -110,7 +111,8 @@ def split_location(location: Path) -> tuple[Path, str]:
 
     The store is the outermost folder with metadata, or with a suffix such as ``.zarr``.
     """
-    try:
+    # a folder that may not be entered, a name that no file can have
+    with store_errors(location, "cannot read the file or folder"):
         nearest = next((path for path in (location, *location.parents) if path.exists()), None)
         root = nearest or location
         while not root.is_file() and _has_metadata(root) and _has_metadata(root.parent):
@@ -119,11 +121,6 @@ def split_location(location: Path) -> tuple[Path, str]:
             raise StoreError("there is no such file or folder", found=str(location), allowed=_READ)
         if _has_metadata(root):
             root = next((path for path in (root, *root.parents) if _STORE.search(path.name)), root)
-    except (OSError, ValueError) as error:
-        if isinstance(error, GpArraysError):
-            raise
-        # a folder that may not be entered, a name that no file can have
-        raise StoreError("cannot read the file or folder", found=f"{location}: {error}") from None
     return root, location.relative_to(root).as_posix().removeprefix(".")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ComputeError, StoreError
+from ..storage.access.files import store_errors
 from .volume import volumes_of
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -126,7 +127,5 @@ def save(viewer: Any, path: Path, size: tuple[int, int], timeout: float) -> None
     if not path.absolute().parent.is_dir():
         raise StoreError("no such folder", found=str(path.parent))
     image = take(viewer, size, timeout).image
-    try:
+    with store_errors(path, "cannot write the picture"):
         path.write_bytes(image)
-    except (OSError, ValueError) as error:  # a name with a null byte is a ValueError
-        raise StoreError("cannot write the picture", found=f"{path}: {getattr(error, 'strerror', error)}") from error

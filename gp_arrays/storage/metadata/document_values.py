@@ -1,8 +1,9 @@
-"""Values in metadata documents: shapes, dtypes, fill values."""
+"""Values in documents: tables, shapes, dtypes, fill values."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,16 @@ from .other_formats import NotRead
 
 #: No axis has as many voxels, and no chunk: indices and addresses are 64-bit integers.
 LONGEST = 2**60
+
+
+def with_distinct_keys(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A table from its keys and values: parsers differ in which of two equal keys they keep. Raises ValueError."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {quoted(repeated)} is given twice in one table")
+    return table
 
 
 def to_shape(values: Any) -> tuple[int, ...]:

@@ -12,13 +12,13 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...errors import StoreError, nearest, quoted
+from ...errors import StoreError, nearest
 from ...model.fields import is_url
 from ..access.chunk_files import is_there, leads_to, read_file, scan
 from ..access.files import store_errors
 from ..access.remote import AccessError, StorePath, is_listable
 from . import n5
-from .document_values import to_chunk_shape, to_fill_value, to_shape, to_voxel_dtype
+from .document_values import to_chunk_shape, to_fill_value, to_shape, to_voxel_dtype, with_distinct_keys
 from .keys import N5, ChunkKeys, keys_v2, keys_v3
 from .other_formats import NotRead, file_format, folder_format
 
@@ -83,19 +83,11 @@ def read_json(path: StorePath) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        value = json.loads(data, object_pairs_hook=_distinct_keys)
+        value = json.loads(data, object_pairs_hook=with_distinct_keys)
     except (ValueError, RecursionError) as error:
         raise StoreError("metadata is not JSON", found=f"{path}: {error}") from None
     if not isinstance(value, dict):
         raise StoreError("metadata is not a JSON object", found=str(path))
-    return value
-
-
-def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {quoted(next(key for key in keys if keys.count(key) > 1))} occurs twice")
     return value
 
 

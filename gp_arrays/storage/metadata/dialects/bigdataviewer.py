@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from ....errors import StoreError
 from ....units import Quantity
+from ...access.files import store_errors
 from .n5 import factors_of, times
 from .reading import X_FIRST, Described, Dialect, Level, Reading
 
@@ -48,12 +48,10 @@ def _beside(described: Described) -> Reading | None:
 def _document(root: Path) -> Any:
     """The XML file beside a store that names it, parsed; None where there is none."""
     for path in sorted(root.parent.glob("*.xml"))[:LOOKED_AT]:
-        try:
+        with store_errors(path, "cannot read the XML beside the store", (OSError, ElementTree.ParseError)):
             data = path.read_bytes()
             if b"<SpimData" in data and root.name.encode() in data:
                 return ElementTree.fromstring(data)
-        except (OSError, ElementTree.ParseError) as error:
-            raise StoreError("cannot read the XML beside the store", found=f"{path}: {error}") from None
     return None
 
 
