@@ -11,12 +11,10 @@ it if it is stuck or if the main process has ended, and tells by its exit code w
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import functools
 import json
 import os
-import select
 import shlex
 import signal
 import socket
@@ -38,11 +36,8 @@ GRACE = 3.0
 #: Seconds that a worker may take to end after its last block.
 LEAVE = 10.0
 
-#: Seconds until launchers are killed after they were asked to end. They need four, and more on a other_run_error machine.
-PATIENCE = 20.0
-
-#: What ``prctl`` of Linux sets: the signal that a process gets when its parent ends.
-PARENT_DEATH_SIGNAL = 1
+#: Seconds that launchers may take to end their workers. They need four if a worker is frozen, and more on a busy machine.
+PATIENCE = 10.0
 
 #: The layout of a record in a journal, and two kinds of records; ``storage.journal`` writes them.
 RECORD = struct.Struct("<QII")
@@ -74,8 +69,7 @@ class Scheduler:
     """
 
     def __init__(self, state: Path, messages: BinaryIO) -> None:
-        # only the scheduler and its launchers hold one end of this pipe: it is closed once they have all ended
-        self._gone, write_end = os.pipe()
+        self._folder = state / "run"
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__, "schedule", str(state)],
             stdin=subprocess.PIPE,
@@ -83,9 +77,7 @@ class Scheduler:
             stderr=messages,
             # a Ctrl-C in the terminal is for the master to handle
             start_new_session=True,
-            pass_fds=(write_end,),
         )
-        os.close(write_end)
 
     def wait(self, seconds: float) -> bool:
         """Wait so long for the scheduler. Returns True if it has ended."""
@@ -97,15 +89,15 @@ class Scheduler:
         """End the scheduler and its launchers. Returns its report of its workers, None if it was killed or broke down."""
         process = self._process
         with process:
-            assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.close()
-            select.select([self._gone], [], [], PATIENCE)
-            # processes that are frozen do not end when asked
+            # launchers whose scheduler has ended end their workers, and then themselves
+            process.kill()
+            until = time.monotonic() + PATIENCE
+            while any_slot_taken(self._folder) and time.monotonic() < until:
+                time.sleep(LOOK / 4)
+            # launchers that are frozen do not end by themselves
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            os.close(self._gone)
             lines = process.stdout.read().decode(errors="replace").splitlines()
         return json.loads(lines[-1]) if process.returncode == 0 and lines else None
 
@@ -145,7 +137,7 @@ def schedule(state: str) -> None:
 
 
 def _end_with_master() -> None:
-    """End this process once the main process has closed the other end of the pipe, or has ended."""
+    """End this process once the main process has ended, which closes the other end of the pipe."""
     # not sys.stdin: the interpreter could not end while this thread has its lock
     while os.read(0, 1):
         pass
@@ -192,8 +184,7 @@ def launch(state: str, scheduler: str) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
     signal.signal(signal.SIGINT, lambda number, frame: None)
     command = command.replace("{slot}", str(slot)).replace("{worker}", worker_command)
-    ending = None if run["command"] else _end_with_launcher
-    process = subprocess.Popen(["sh", "-c", command], start_new_session=True, preexec_fn=ending)
+    process = subprocess.Popen(["sh", "-c", command], start_new_session=True)
     journal = Path(state, "journals", run["pass"], f"{run['run']}.{worker}")
     code = None
     while code is None:
@@ -201,21 +192,15 @@ def launch(state: str, scheduler: str) -> int:
             code = process.wait(LOOK)
         except subprocess.TimeoutExpired:
             if terminated.is_set() or os.getppid() != int(scheduler) or is_stuck(journal, run["timeout"]):
-                end(process.pid)
+                end(process)
     if code:
         # a frozen worker is still there when its shell has ended
-        end(process.pid)
+        end(process)
     if last_record(journal) == LEFT:
         return 0
     if not code and not terminated.is_set():
         print(f"the worker command returned before its worker had ended; {REMEDY}", file=sys.stderr)
     return 1 if not code else code if code > 0 else 128 - code
-
-
-def _end_with_launcher() -> None:
-    """Let Linux kill this process once the launcher has ended: daisy may kill that one before it has ended a frozen worker."""
-    with contextlib.suppress(AttributeError, OSError):  # no Linux
-        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def take_slot(folder: Path, count: int) -> int | None:
@@ -228,6 +213,17 @@ def take_slot(folder: Path, count: int) -> int | None:
         except BlockingIOError:
             os.close(file)
     return None
+
+
+def any_slot_taken(folder: Path) -> bool:
+    """True if a launcher is running: each has a slot."""
+    for path in folder.glob("slot-*"):
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
 
 
 def device_of(slot: int) -> str | None:
@@ -259,15 +255,17 @@ def is_stuck(journal: Path, timeout: float | None) -> bool:
     return False
 
 
-def end(group: int) -> None:
-    """End a process group. It is asked to end first, because commands such as srun must end processes elsewhere."""
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group. They are asked to end first, because commands such as srun must end processes elsewhere."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
         asked = time.monotonic()
         while time.monotonic() - asked < ASKED:
             time.sleep(LOOK)
-            os.killpg(group, 0)
-        os.killpg(group, signal.SIGKILL)
+            # a process that has ended stays in its group until this is noticed
+            process.poll()
+            os.killpg(process.pid, 0)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def forward(host: str, port: int) -> int:

@@ -116,7 +116,7 @@ def test_a_frozen_worker_is_ended_and_its_block_done_by_another(tree, tmp_path):
         os.kill(victim, signal.SIGSTOP)
         allow(tmp_path / "gate")
         assert master.wait(180) == 0
-        wait_for(lambda: not alive(victim))
+        assert not alive(victim)
     finally:
         master.kill()
         master.communicate()

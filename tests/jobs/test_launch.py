@@ -292,10 +292,12 @@ def test_commands_end_with_a_master_that_is_killed(master):
 @pytest.mark.slow
 def test_a_command_that_outlasts_the_run_is_ended(labels, tmp_path, monkeypatch):
     monkeypatch.setattr(master_module, "LEAVE", 1.0)
+    command = f"echo $$ > {tmp_path}/pid; {{worker}}; sleep 3000"
     result = gpa.materialize(
-        masks_of(labels[0]), tmp_path / "out.zarr", worker_command="{worker}; sleep 3000", host="127.0.0.1", **CUT
+        masks_of(labels[0]), tmp_path / "out.zarr", worker_command=command, host="127.0.0.1", **CUT
     )
     assert result.ok
+    assert not alive(int((tmp_path / "pid").read_text()))
 
 
 @pytest.mark.slow
