@@ -218,13 +218,13 @@ def to_lengths(value: Any) -> tuple[Quantity, ...] | None:
 def positive_lengths(_: Any, field: Field, value: tuple[Quantity, ...] | None) -> None:
     """attrs validator: lengths above zero, or None."""
     if value is not None and any(quantity.value <= 0 for quantity in value):
-        raise ConfigError(f"{field.name} must be positive", found=f"({', '.join(map(str, value))})")
+        raise ConfigError(f"{field.name} must be positive", f"({', '.join(map(str, value))})", "lengths above 0")
 
 
 def not_negative_lengths(_: Any, field: Field, value: tuple[Quantity, ...] | None) -> None:
     """attrs validator: lengths from zero, or None."""
     if value is not None and any(quantity.value < 0 for quantity in value):
-        raise ConfigError(f"{field.name} is negative", found=f"({', '.join(map(str, value))})")
+        raise ConfigError(f"{field.name} is negative", f"({', '.join(map(str, value))})", "lengths from 0")
 
 
 @attrs.frozen

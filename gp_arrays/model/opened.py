@@ -137,11 +137,12 @@ class Opened(abc.ABC):
             if len(values) != dims:
                 raise TreeError(
                     f"its {what} does not have one length per spatial axis",
-                    found=values,
+                    found=f"{world_text(values, unit)} in {self.location}",
                     allowed=f"{dims}: {', '.join(self.spatial_axes)}",
                 )
             if what != "offset" and any(value <= 0 for value in values):
-                raise TreeError(f"its {what} must be positive", found=world_text(values, unit))
+                found = f"{world_text(values, unit)} in {self.location}"
+                raise TreeError(f"its {what} must be positive", found, allowed="lengths above 0")
         voxel_size, offset = lengths["voxel_size"], lengths["offset"]
         voxels = self.shape[len(self.nonspatial) :]
         end = tuple(o + n * v for o, n, v in zip(offset, voxels, voxel_size, strict=True))

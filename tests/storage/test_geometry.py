@@ -352,8 +352,10 @@ def test_fewer_lengths_than_axes_are_those_of_the_spatial_ones(tmp_path):
 @pytest.mark.parametrize("sizes", [[0, 4, 4], [-4, 4, 4]])
 def test_voxel_sizes_are_positive(tmp_path, sizes):
     write(tmp_path, "a", {"voxel_size": sizes})
-    with pytest.raises(gpa.TreeError, match="a: its voxel_size must be positive"):
+    with pytest.raises(gpa.TreeError) as caught:
         opened(tmp_path)
+    found = f"({', '.join(map(str, sizes))}) nm in {tmp_path}/a"
+    assert str(caught.value) == f"a: its voxel_size must be positive; found {found}; allowed: lengths above 0"
 
 
 def test_axis_roles():
