@@ -17,7 +17,7 @@ from ..model.threads import cached_property
 from ..storage.dvid.blocks import Blocks
 from ..storage.dvid.http import NoSuchInstance, server_url
 from ..storage.dvid.versions import Ref, is_locked, resolve
-from ..storage.dvid.volumes import Instance, get_instance, instance_url, read_box
+from ..storage.dvid.volumes import Instance, find_instance, get_instance, instance_url, read_box
 from ..units import Quantity, in_unit, metres
 
 Extent = tuple[tuple[int, ...], tuple[int, ...]]
@@ -140,7 +140,7 @@ class DVIDOpened(Opened):
         self._ref = Ref.parse(version)
         # a prefix names one version for ever, so the request for its full UUID can wait
         self._version = version if self._ref.branch is None else self.uuid
-        self._base = base or get_instance(self._server, self._version, name)
+        self._base = base or find_instance(self._server, self._version, name)
         self._instance = instance = self._at_scale(self._base, config)
         self._by_server = config.scale if instance.is_labels else 0
         begin, shape = self._box(instance, config)

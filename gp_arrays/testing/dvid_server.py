@@ -167,7 +167,9 @@ class DVIDServer:
                 return _json(self.branches[repo][parts[4]])
             if parts[3:] == ["info"]:
                 uuids = {uuid for each in self.branches[repo].values() for uuid in each}
-                return _json({"DAG": {"Nodes": {uuid: {"UUID": uuid, "Locked": True} for uuid in uuids}}})
+                nodes = {uuid: {"UUID": uuid, "Locked": True} for uuid in uuids}
+                instances = {name: instance.info() for uuid in uuids for name, instance in self.versions[uuid].items()}
+                return _json({"DAG": {"Nodes": nodes}, "DataInstances": instances})
         if parts[:2] != ["api", "node"] or len(parts) < 4:
             raise Refused(404, "404 page not found")
         uuid, _ = self.resolve(parts[2])

@@ -114,6 +114,21 @@ def test_a_name_that_no_server_has(pauses: list[float]) -> None:
     assert len(reason) < 400
 
 
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("rwa", "; allowed: raw"), ("zyx", "; allowed: grid, raw, seg"), ("unlisted", "")]
+)
+def test_an_unknown_instance_names_those_that_exist(
+    server: DVIDServer, name: str, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add("roi", np.zeros((1, 1, 1), np.uint8), kind="roi")
+    if not allowed:
+        reply = server.reply
+        monkeypatch.setattr(server, "reply", lambda seen: b"{}" if seen.path.startswith("/api/repo") else reply(seen))
+    with pytest.raises(gpa.StoreError) as caught:
+        gpa.DVIDArrayConfig("a", (server.url, "3f8c", name)).array()
+    assert str(caught.value) == f"a: no such instance; found {name!r} in version 3f8c of {server.url}{allowed}"
+
+
 def test_a_server_that_never_replies(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dvid_http, "TIMEOUT", (60, 0.2))
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -15,13 +15,15 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...errors import StoreError
+from ...errors import StoreError, nearest
 from ...model.threads import run_each
-from .http import SHOWN, STEP, Body, ending, fetch, get_json
+from .http import SHOWN, STEP, Body, NoSuchInstance, ending, fetch, get_json
 from .versions import entry, quoted, require
 
 #: Voxels along each axis of a piece: the server takes a lock of its own for requests of more than 256 cubed.
 SIDE = 256
+#: How many instances an error names.
+LISTED = 8
 
 GREY = ("uint8blk", "uint16blk", "uint32blk", "uint64blk", "float32blk", "rgba8blk")
 LABELS = ("labelmap", "labelarray", "labelblk")
@@ -75,6 +77,27 @@ class Instance:
 def get_instance(server: str, version: str, name: str) -> Instance:
     """The metadata of an instance, by one request. Raises StoreError."""
     return parse_info(get_json(f"{server}/api/node/{quoted(version)}/{quoted(name)}/info"), name)
+
+
+def find_instance(server: str, version: str, name: str) -> Instance:
+    """The metadata of an instance. If there is none of that name, the error names those that the repository has."""
+    try:
+        return get_instance(server, version, name)
+    except NoSuchInstance:
+        found = f"{name!r} in version {version} of {server}"
+        raise NoSuchInstance("no such instance", found, _names_like(name, server, version)) from None
+
+
+def _names_like(name: str, server: str, version: str) -> str | None:
+    """The names most like a name, else the first ones, of the instances that can be read; None if they are not known."""
+    try:
+        instances = entry(get_json(f"{server}/api/repo/{quoted(version)}/info"), "DataInstances")
+        require(isinstance(instances, Mapping), instances, "a table of instances")
+        kinds = {other: entry(entry(info, "Base"), "TypeName") for other, info in instances.items()}
+    except StoreError:
+        return None  # that there is no such instance is known all the same
+    names = sorted(other for other, kind in kinds.items() if kind in GREY + LABELS)
+    return nearest(name, names) or ", ".join(names[:LISTED]) or "an instance of voxels: the repository has none"
 
 
 def parse_info(info: Any, name: str) -> Instance:
