@@ -158,6 +158,9 @@ class State:
         """A context in which the folder is empty but for the lock. If it fails, all earlier entries are put back."""
         with tempfile.TemporaryDirectory(prefix="earlier-", dir=self.folder) as folder:
             earlier, failed = Path(folder, "earlier"), Path(folder, "failed")
+            # later the disk may be full
+            earlier.mkdir()
+            failed.mkdir()
             self._move_entries(self.folder, earlier)
             try:
                 yield
@@ -168,7 +171,6 @@ class State:
 
     def _move_entries(self, source: Path, target: Path) -> None:
         """Move all entries of a folder but the lock and the folder that the target is in."""
-        target.mkdir(exist_ok=True)
         for entry in source.iterdir():
             if entry.name != LOCK and entry != target.parent:
                 entry.rename(target / entry.name)

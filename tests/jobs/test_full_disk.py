@@ -12,6 +12,7 @@ from gated import allow, count_begun
 from job_helpers import done_of, environment, voxels_in, wait_for
 
 import gp_arrays as gpa
+from gp_arrays.jobs.state import State
 
 
 @pytest.fixture
@@ -95,6 +96,18 @@ def test_a_job_whose_state_does_not_fit_leaves_the_earlier_one(small_disk, raw, 
     result = gpa.materialize(config, tmp_path / "out.zarr", **options)
     assert (result.ok, result.before) == (True, 1)
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "raw")[:], data)
+
+
+def test_the_earlier_state_is_put_back_on_a_disk_that_takes_no_more_files(small_disk):
+    subprocess.run(["mount", "-o", "remount,nr_inodes=20", str(small_disk)], check=True)
+    state = State(small_disk / "state")
+    state.folder.mkdir()
+    (state.folder / "job.json").write_text("earlier")
+    with pytest.raises(OSError, match="No space left"), state.replaced():
+        for i in itertools.count():
+            (state.folder / str(i)).touch()
+    assert [path.name for path in state.folder.iterdir()] == ["job.json"]
+    assert (state.folder / "job.json").read_text() == "earlier"
 
 
 @pytest.mark.slow
