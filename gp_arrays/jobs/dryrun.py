@@ -72,21 +72,22 @@ def estimate(prepared: Prepared, schedule: Schedule, workers: int, seed: int = 0
                 size_of_block = meta.bytes_of(pass_.block_of(0).intersect(meta.region))
                 needed = BASE_MEMORY + 2 * size_of_block * (1 + factor)
             memory = max(memory, needed)
-    stored = [rates[name].stored for name in sizes]
+    costs = [(rates[name], size) for name, size in sizes.items()]
+    stored = [rate.stored * size for rate, size in costs if rate.stored is not None]
     return Cost(
         blocks=schedule.count(schedule.missing),
         empty=schedule.count(schedule.empty),
         before=schedule.count(schedule.done_before),
-        read=sum(round(rates[name].read * size) for name, size in sizes.items()),
+        read=sum(round(rate.read * size) for rate, size in costs),
         written=sum(sizes.values()),
         memory=memory,
-        seconds=sum(rates[name].seconds * size for name, size in sizes.items()) / workers if sizes else None,
+        seconds=sum(rate.seconds * size for rate, size in costs) / workers if costs else None,
         workers=workers,
         passes=tuple(
             (tuple(o.dataset for o in p.outputs), p.block, int(schedule.missing(p.name).sum()))
             for p in prepared.job.passes
         ),
-        stored=None if None in stored else round(sum((rates[name].stored or 0) * size for name, size in sizes.items())),
+        stored=round(sum(stored)) if len(stored) == len(costs) else None,
     )
 
 
@@ -130,11 +131,10 @@ class Trial:
         computed = sum(size for _, size in times)
         # the first one also opens files and imports codecs
         seconds, sizes = zip(*(times[1:] or times), strict=True)
-        files = [path for output in pass_.outputs for path in (self.root / output.dataset).rglob("*") if self.writes]
+        files = (path for output in pass_.outputs for path in (self.root / output.dataset).rglob("*"))
         stored = sum(path.stat().st_size for path in files if path.is_file() and path.name not in DOCUMENTS)
-        return Rate(
-            sum(seconds) / max(sum(sizes), 1), read / max(size, 1), stored / max(computed, 1) if files else None
-        )
+        known = self.writes and computed
+        return Rate(sum(seconds) / max(sum(sizes), 1), read / max(size, 1), stored / computed if known else None)
 
     def measure_level(self, pass_: Pass, below: Rate) -> float:
         """Seconds for each byte that a level of a pyramid writes, from what was last written of the level below.
