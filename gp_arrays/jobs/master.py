@@ -23,7 +23,7 @@ from . import document
 from .document import Job
 from .geometry import Pass
 from .outputs import mark_outputs
-from .processes import LEAVE, Scheduler
+from .processes import LEAVE, LOOK, Scheduler
 from .records import Records, take_checkpoint
 from .result import Failed, Result
 from .schedule import Schedule, combine_below, voxels_of
@@ -31,8 +31,6 @@ from .settings import Crew
 from .state import LOGS, SUMMARY, State
 from .worker import Worker, run_description
 
-#: Seconds between two readings of the journals.
-LOOK = 0.2
 #: Seconds between checkpoints: after a power failure the work of so many seconds may have to be done again.
 EVERY = 60.0
 #: How many schedulers, one after another, may end without one more block done or failed.
@@ -124,7 +122,7 @@ class Run:
 
     @property
     def _journals(self) -> str:
-        """The begin of the names of the journals that the workers of the current scheduler write."""
+        """What the names of the journals of the current scheduler's workers begin with."""
         return f"{self.id}-{self._rounds}."
 
     def _last_records(self, records: Records) -> list[int]:

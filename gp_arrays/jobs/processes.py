@@ -167,23 +167,22 @@ def launch(state: str, scheduler: str) -> int:
     if run["command"] and run["host"]:
         context["hostname"], context["port"] = run["host"], str(forward(run["host"], int(context["port"])))
     os.environ["DAISY_CONTEXT"] = ":".join(f"{key}={value}" for key, value in context.items())
+    os.environ.update(dict.fromkeys(THREADS, str(run["threads"])))
     if run["command"]:
         # the command may drop the environment, and all users could read arguments
         with contextlib.suppress(OSError):
             flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
             with os.fdopen(os.open(Path(state, "run", f"worker-{worker}"), flags, 0o600), "w") as file:
                 file.write(os.environ["DAISY_CONTEXT"])
-    worker_command = shlex.join([sys.executable, "-m", "gp_arrays.jobs.worker", state, worker])
-    command = run["command"] or "exec {worker}"
-    os.environ.update(dict.fromkeys(THREADS, str(run["threads"])))
-    if not run["command"]:
+    else:
         os.environ[CACHE_BYTES] = str(run["cache_bytes"])
-    if not run["command"] and (device := device_of(slot)) is not None:
-        os.environ[DEVICES] = device
+        if (device := device_of(slot)) is not None:
+            os.environ[DEVICES] = device
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
     signal.signal(signal.SIGINT, lambda number, frame: None)
-    command = command.replace("{slot}", str(slot)).replace("{worker}", worker_command)
+    worker_command = shlex.join([sys.executable, "-m", "gp_arrays.jobs.worker", state, worker])
+    command = (run["command"] or "exec {worker}").replace("{slot}", str(slot)).replace("{worker}", worker_command)
     process = subprocess.Popen(["sh", "-c", command], start_new_session=True)
     journal = Path(state, "journals", run["pass"], f"{run['run']}.{worker}")
     code = None
