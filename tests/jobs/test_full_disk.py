@@ -98,14 +98,18 @@ def test_a_job_whose_state_does_not_fit_leaves_the_earlier_one(small_disk, raw, 
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "raw")[:], data)
 
 
+def create_files_without_end(folder):
+    for i in itertools.count():
+        (folder / str(i)).touch()
+
+
 def test_the_earlier_state_is_put_back_on_a_disk_that_takes_no_more_files(small_disk):
     subprocess.run(["mount", "-o", "remount,nr_inodes=20", str(small_disk)], check=True)
     state = State(small_disk / "state")
     state.folder.mkdir()
     (state.folder / "job.json").write_text("earlier")
     with pytest.raises(OSError, match="No space left"), state.replaced():
-        for i in itertools.count():
-            (state.folder / str(i)).touch()
+        create_files_without_end(state.folder)
     assert [path.name for path in state.folder.iterdir()] == ["job.json"]
     assert (state.folder / "job.json").read_text() == "earlier"
 
