@@ -115,11 +115,12 @@ def test_it_runs_from_top_to_bottom(fib25, tmp_path, monkeypatch, capfd):
         if "--pyramid" in words:
             words += ["--roi", "26000:26640,0:640,0:640"]  # the whole takes long
         printed.append(command(words, expected=1 if words[0] == "status" else 0))  # so that labels are not complete
-    dry, both, pyramid, status, difference = printed
+    dry, both, pyramid, others, status, difference = printed
     assert "16 blocks to do" in dry
     assert "nothing was written" in dry
     assert "normalized, masks: 16 of 16 blocks done;" in both
     assert "labels/s0, labels/s1" in pyramid
+    assert "masks: 16 of 16 blocks done" in others
     assert "masks: 16 of 16 blocks done" in status
     assert difference == f"equal: {stored.size} voxels\n"
 
