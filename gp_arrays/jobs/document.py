@@ -59,7 +59,7 @@ class Job:
         tree: The arrays, as in a tree file.
         modules: The modules that must be imported for the tree, apart from this package.
         passes: The pass of a level of a pyramid stands after the pass that it reads.
-        compared: The description that must not change between the runs of a job.
+        compared: The digests of the tree and the options that must not change between the runs of a job.
         files: For each array of the tree the digests of its files and functions, by their names.
         stores: For each source its location and the metadata of its store.
         accepted: The changes of files and stores that the user has accepted, as text.

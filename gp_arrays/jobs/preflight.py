@@ -36,13 +36,32 @@ def changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[str]:
     return [] if before == now else [f"{'.'.join(path)} was {before}, is {now}"]
 
 
+def description(job: Job) -> dict[str, Any]:
+    """What must not change between the runs of a job. The keys appear in error messages."""
+    outputs = {
+        output.dataset: {
+            "shape": output.meta.shape,
+            "dtype": str(output.meta.dtype),
+            "begin": output.meta.region.begin,
+            "voxel_size": tuple(map(int, output.meta.voxel_size)),
+            "channels": output.meta.channels,
+            "chunks": output.chunks,
+            "shards": output.shards,
+            "block": pass_.block,
+        }
+        for pass_ in job.passes
+        for output in pass_.outputs
+    }
+    return {**document.plain({"outputs": outputs}), "unit": job.unit, **job.compared}
+
+
 def require_same_job(before: Job, job: Job, root: StorePath, accept_changed: bool) -> Job:
     """The job to resume after an earlier run, with the changes that the user accepts.
 
     Raises StoreError with the differences if it is not the same job, or if files or stores that its voxels depend on
     have changed and the user does not accept that.
     """
-    one, other = before.compared, job.compared
+    one, other = description(before), description(job)
     if one["tree"] != other["tree"] and before.tree != job.tree:
         # changed fields say more than changed digests
         one, other = {**one, "tree": before.tree}, {**other, "tree": job.tree}

@@ -1,4 +1,4 @@
-"""Makes a job from the arguments of the user: its passes, and the description that is compared when it is resumed."""
+"""Makes a job from the arguments of the user: its passes, and what is compared when it is resumed."""
 
 from __future__ import annotations
 
@@ -138,7 +138,12 @@ def prepare(
         tree=document.document_of(stored),
         modules=modules,
         passes=tuple(passes),
-        compared=document.plain(compared(plan, stored, passes, layout, groups)),
+        compared={
+            "tree": {dataset: config.content for dataset, config in stored.items()},
+            "pyramid": groups,
+            "compressor": layout.storage.compressor,
+            "zarr_format": layout.storage.zarr_format,
+        },
         files={step.config.name: files for step in plan.steps if (files := step.config.fingerprints())},
         stores=document.plain(stores_of(plan)),
         accepted=() if before is None else before.accepted,
@@ -154,38 +159,6 @@ def _block_before(before: Job | None, outputs: Sequence[Output]) -> tuple[int, .
             complete = all(b % s == 0 for b, s in zip(pass_.block, outputs[0].write_size, strict=True))
             return pass_.block if complete else None
     return None
-
-
-def compared(
-    plan: Plan,
-    roots: Mapping[str, ArrayConfig],
-    passes: Sequence[Pass],
-    layout: Layout,
-    groups: Mapping[str, str],
-) -> dict[str, Any]:
-    """The description that must not change between the runs of a job. Its keys appear in error messages."""
-    outputs = {
-        o.dataset: {
-            "shape": o.meta.shape,
-            "dtype": str(o.meta.dtype),
-            "begin": o.meta.region.begin,
-            "voxel_size": tuple(map(int, o.meta.voxel_size)),
-            "channels": o.meta.channels,
-            "chunks": o.chunks,
-            "shards": o.shards,
-            "block": pass_.block,
-        }
-        for pass_ in passes
-        for o in pass_.outputs
-    }
-    return {
-        "outputs": outputs,
-        "tree": {dataset: config.content for dataset, config in roots.items()},
-        "unit": plan.unit,
-        "pyramid": dict(groups),
-        "compressor": layout.storage.compressor,
-        "zarr_format": layout.storage.zarr_format,
-    }
 
 
 def stores_of(plan: Plan) -> dict[str, Any]:
