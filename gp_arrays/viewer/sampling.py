@@ -102,15 +102,14 @@ class Sampler:
         """The most exact overview that is not too expensive, and how often it repeats its samples on each axis."""
         attempts = [(1, EXACT, self._exact), (1, EXACT, self._replaced)]
         attempts += [(2**k, SPARSE, self._replaced) for k in range(1, (max(lengths) - 1).bit_length() + 1)]
-        # the length of the box along its shortest spatial axis; a plane has 1
-        depth = sorted((1, 1, *lengths))[-3]
+        is_plane = len(lengths) < 3 or min(lengths) == 1
         for repeat, limit, (plan, index) in attempts:
             # no more than a chunk needs: the samples of a plane are in that plane
             repeats = [min(repeat, 1 << (n - 1).bit_length()) for n in lengths]
             tasks = overview(plan, index, ranges, factors, repeats, self._levels, self._pointwise)
             opened = {task.step: tasks.plan.steps[task.step].opened for task in tasks.tasks}
             costs = {step: source.cost() for step, source in opened.items() if isinstance(source, Samples)}
-            if sum(costs.values()) <= (limit if depth == 1 else limit // PLANE_TO_CUBE):
+            if sum(costs.values()) <= (limit if is_plane else limit // PLANE_TO_CUBE):
                 break
         if repeat > 1 and not self._warned:
             self._warned = True
