@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import os
 import platform
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,17 +20,17 @@ from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
 from ..storage.access.remote import RemotePath, StorePath
-from ..storage.chunked.array_files import DOCUMENTS, files_of
+from ..storage.chunked.array_files import files_of
 from ..storage.chunked.chunk_writer import ChunkWriter
 from ..storage.chunked.create import (
-    NEW,
     NewArray,
     create_array,
     create_group,
-    remove_leftovers,
-    swap_in,
+    hidden_folders,
+    require_one_format,
 )
 from ..storage.chunked.remote_create import remove_array
+from ..storage.chunked.replace import swap_in
 from ..storage.journal import MARK, STATES, Mark
 from ..storage.metadata.attributes import geometry_attributes, remove_attribute, update_attributes
 from ..storage.metadata.documents import ChunkedNode, find_node, read_node, require_unchanged
@@ -99,50 +99,29 @@ def create_outputs(prepared: Prepared, state: State) -> None:
     In a remote store, where nothing can be renamed, earlier outputs are removed first. If anything fails after that, the
     job document without the file CREATED tells the next run that it may replace these outputs.
     """
-    root, job = prepared.root, prepared.job
+    root, job, zarr_format = prepared.root, prepared.job, prepared.layout.storage.zarr_format
     if isinstance(root, RemotePath):
         state.clear()
         save_job(prepared, state)
         for name in job.datasets:
             remove_array(root / name)
             if name:
-                create_group(root, name.rpartition("/")[0], prepared.layout.storage.zarr_format)
+                create_group(root, name.rpartition("/")[0], zarr_format)
             _create_dataset(prepared, state, name, root / name)
         (state.folder / CREATED).touch()
         return
-    folders = {name: Path(os.path.realpath(root / name)) for name in job.datasets}
-    hidden = {folder: folder.with_name(f".{folder.name}.{job.id}{NEW}") for folder in folders.values()}
-    # the folders above the outputs, which become groups; inner ones first
-    groups = {root.joinpath(*Path(name).parts[:i]) for name in folders if name for i in range(len(Path(name).parts))}
-    new_groups = [group for group in sorted(groups, reverse=True) if not group.exists()]
-    swapped: list[Path] = []
-    try:
+    for name in filter(None, job.datasets):
+        require_one_format(root, name.rpartition("/")[0], zarr_format)
+    with hidden_folders(root, job.datasets, zarr_format) as hidden:
         for name in job.datasets:
-            if name:
-                create_group(root, name.rpartition("/")[0], prepared.layout.storage.zarr_format)
-            remove_leftovers(folders[name])
-            _create_dataset(prepared, state, name, hidden[folders[name]])
-        with state.replaced():
-            try:
-                save_job(prepared, state)
-                for folder, new in hidden.items():
-                    swap_in(new, folder)
-                    swapped.append(folder)
-                (state.folder / CREATED).touch()
-            except BaseException:
-                for folder in reversed(swapped):
-                    swap_in(folder, hidden[folder])
-                raise
-    except BaseException:
-        for new in hidden.values():
-            shutil.rmtree(new, ignore_errors=True)
-        for group in new_groups:
-            if group.exists() and all(path.name in DOCUMENTS for path in group.iterdir()):
-                shutil.rmtree(group, ignore_errors=True)
-        raise
-    for new in hidden.values():
-        # if an earlier output was exchanged with the new one, this is the earlier one
-        shutil.rmtree(new, ignore_errors=True)
+            _create_dataset(prepared, state, name, hidden[Path(os.path.realpath(root / name))])
+        with state.replaced(), contextlib.ExitStack() as swapping_back:
+            save_job(prepared, state)
+            for folder, new in hidden.items():
+                swap_in(new, folder)
+                swapping_back.callback(swap_in, folder, new)
+            (state.folder / CREATED).touch()
+            swapping_back.pop_all()
 
 
 def _create_dataset(prepared: Prepared, state: State, name: str, folder: StorePath) -> None:

@@ -1,5 +1,6 @@
 """A second run does what is missing and nothing else, or says why it cannot."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -12,7 +13,6 @@ import gp_arrays as gpa
 from gp_arrays.jobs import outputs
 from gp_arrays.jobs.state import State
 from gp_arrays.jobs.worker import RunEnded, Worker
-from gp_arrays.storage.chunked import create
 from gp_arrays.storage.chunked.create import NewArray
 
 pytestmark = pytest.mark.usefixtures("one_process")
@@ -219,7 +219,7 @@ def test_overwrite_that_fails_between_two_outputs_takes_neither(labels, tmp_path
     assert gpa.materialize(both, out, **CUT).ok
     voxels = stamps(out)
     if not exchange:
-        monkeypatch.setattr(create.ctypes, "CDLL", lambda name: object())
+        monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     swap, calls = outputs.swap_in, []
 
     def fails_once(new, folder):

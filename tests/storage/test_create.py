@@ -1,6 +1,7 @@
 """Arrays are created completely or not at all, and other programs read them."""
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
@@ -209,7 +210,7 @@ def test_interrupted_at_any_moment(tmp_path, monkeypatch, call, error, swaps):
     """Either the old array is there with its voxels, or the new one; a new store is complete or absent."""
     root = tmp_path / "a.zarr"
     if not swaps:
-        monkeypatch.setattr(module.ctypes, "CDLL", lambda name: None)
+        monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
     real = getattr(Path, call)
     for at in itertools.count():
         create(root, "g/raw", overwrite=True)[:] = 3

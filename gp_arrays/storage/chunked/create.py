@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import glob
 import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import filterfalse
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ import numpy as np
 from ...errors import ConfigError, StoreError, quoted
 from ...model.fields import is_path
 from ..access.chunk_files import is_there
-from ..access.files import error_text, writing
+from ..access.files import error_text
 from ..access.remote import RemotePath, StorePath
 from ..metadata import n5
 from ..metadata.attributes import require_json, write_json
@@ -28,6 +26,7 @@ from ..metadata.document_values import to_fill_value
 from ..metadata.keys import N5
 from .array_files import DOCUMENTS, FORMATS
 from .remote_create import remove_array
+from .replace import NEW, remove_leftovers, swap_in
 
 #: How chunks are compressed, as metadata of Zarr v2 and of v3 say it.
 _CODECS_V2: dict[str, dict[str, Any] | None] = {
@@ -43,12 +42,6 @@ _CODECS_V3: dict[str, dict[str, Any] | None] = {
     "none": None,
 }
 COMPRESSORS = tuple(_CODECS_V2)
-
-#: How the names of hidden folders end: of the one in which a new array is created, and of the replaced array.
-NEW, OLD = ".new", ".old"
-
-# of Linux: see its manual page on renameat2
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 @attrs.frozen
@@ -171,19 +164,35 @@ def create_array(root: StorePath, path: str, array: NewArray, replace: bool = Fa
             remove_array(root / path)
         array.write(root / path)
         return
-    folder = Path(os.path.realpath(root / path))
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{NEW}")
-    with _all_or_nothing(root / path, new) as created:
-        _make_groups(root, _folders_to(root, path)[:-1], array.format, created)
-        remove_leftovers(folder)
-        new.mkdir()
-        created.append(new)
+    with hidden_folders(root, [path], array.format) as hidden:
+        ((folder, new),) = hidden.items()
         array.write(new)
-        if replace and folder.exists():
-            _exchange(new, folder)
-            shutil.rmtree(new, ignore_errors=True)
+        if replace:
+            swap_in(new, folder)
         else:
             new.rename(folder)
+
+
+@contextlib.contextmanager
+def hidden_folders(root: Path, paths: Sequence[str], format: int) -> Iterator[dict[Path, Path]]:
+    """Creates a hidden folder beside that of each path, and the groups above. Returns them by the folders of the paths.
+
+    The block fills them and puts them in place with ``swap_in``. After it what is then hidden, earlier arrays, is removed;
+    if it fails, all that was created is removed. Raises StoreError.
+    """
+    hidden: dict[Path, Path] = {}
+    with _all_or_nothing(", ".join(str(root / path) for path in paths), hidden.values()) as created:
+        for path in paths:
+            folder = Path(os.path.realpath(root / path))
+            _make_groups(root, _folders_to(root, path)[:-1], format, created)
+            remove_leftovers(folder)
+            new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{NEW}")
+            new.mkdir()
+            hidden[folder] = new
+            created.append(new)
+        yield hidden
+    for earlier in hidden.values():
+        shutil.rmtree(earlier, ignore_errors=True)
 
 
 def create_group(root: StorePath, path: str, format: int) -> None:
@@ -229,56 +238,21 @@ def _make_groups(root: Path, groups: Sequence[Path], format: int, created: list[
 
 
 @contextlib.contextmanager
-def _all_or_nothing(location: Path, new: Path | None = None) -> Iterator[list[Path]]:
-    """If anything fails meanwhile, remove what was created: the paths in the list that this gives out.
+def _all_or_nothing(location: object, hidden: Collection[Path] = ()) -> Iterator[list[Path]]:
+    """If the block fails, remove what was created: the paths in the list that it gets.
 
-    ``new`` is a folder that is renamed at the end: once it has gone, the new array is complete and stays.
+    Hidden folders are renamed when all is complete: once one of them has gone, everything stays.
     """
     created: list[Path] = []
     try:
         yield created
     except BaseException as error:
-        if new not in created or new.exists():
+        if all(new.exists() for new in hidden):
             for path in reversed(created):
                 with contextlib.suppress(OSError):
-                    shutil.rmtree(path) if path == new else path.rmdir() if path.is_dir() else path.unlink()
+                    shutil.rmtree(path) if path in hidden else path.rmdir() if path.is_dir() else path.unlink()
         if isinstance(error, OSError) and not isinstance(error, StoreError):
             raise StoreError("cannot create", found=error_text(location, error)) from error
-        raise
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what programs that were killed have left beside a folder; where it is gone, what it was is put back."""
-    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*{NEW}"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*{OLD}"):
-        shutil.rmtree(leftover, ignore_errors=True) if folder.exists() else leftover.rename(folder)
-
-
-def swap_in(new: Path, folder: Path) -> None:
-    """Rename a folder; where there is one of that name, the two change places. Raises StoreError."""
-    with writing(folder, "cannot create"):
-        if folder.exists():
-            _exchange(new, folder)
-        else:
-            new.rename(folder)
-
-
-def _exchange(new: Path, old: Path) -> None:
-    """Swap two folders: at once where the system can, else so that a failure leaves the old one."""
-    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
-    if renameat2 and renameat2(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(old), RENAME_EXCHANGE) == 0:
-        return
-    aside = new.with_suffix(OLD)
-    try:
-        old.rename(aside)
-        new.rename(old)
-        aside.rename(new)
-    except BaseException:
-        if old.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            aside.rename(old)
         raise
 
 
