@@ -82,12 +82,12 @@ def test_info_shows_a_table(store, capsys):
         ("a.zarr/other/ids", ["ids"]),
     ],
 )
-def test_a_part_of_a_store(store, capsys, path, names):
+def test_info_and_verify_accept_a_part_of_a_store(store, capsys, path, names):
     assert list(table_of(call(capsys, "info", path)[1])) == names
     assert call(capsys, "verify", path)[:2] == (0, "".join(f"{name}: ok\n" for name in names))
 
 
-def test_init_writes_a_tree_that_works_at_once(store, capsys, tmp_path):
+def test_init_writes_a_tree_that_can_be_loaded_at_once(store, capsys, tmp_path):
     code, out, err = call(capsys, "init", "a.zarr")
     assert (code, err) == (0, "")
     (tmp_path / "folder").mkdir()
@@ -118,7 +118,7 @@ def test_init_writes_a_tree_that_works_at_once(store, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("voxel_size", "unit", "expected"), [(4000, "nm", "um"), (40, "nm", "nm"), (5240, "pm", "pm"), (2, "mm", "mm")]
 )
-def test_the_unit_is_the_coarsest_in_which_all_lengths_are_integers(tmp_path, capsys, voxel_size, unit, expected):
+def test_init_chooses_the_largest_unit_in_which_all_lengths_are_integers(tmp_path, capsys, voxel_size, unit, expected):
     roi = gpa.Roi((0, 0), (4 * voxel_size,) * 2)
     gpa.create_zarr(tmp_path / "a.zarr", "raw", roi, (voxel_size,) * 2, "uint8", unit=unit)
     code, out, _ = call(capsys, "init", tmp_path / "a.zarr")
@@ -138,7 +138,7 @@ def test_arrays_that_cannot_be_opened_are_named_and_left_out(store, capsys):
     assert list(tomllib.loads(out)) == ["unit", "labels/ids", "other/ids", "raw"]
 
 
-def test_files(tmp_path, capsys, monkeypatch):
+def test_info_lists_the_arrays_of_hdf5_and_tiff_files(tmp_path, capsys, monkeypatch):
     h5py, tifffile = pytest.importorskip("h5py"), pytest.importorskip("tifffile")
     monkeypatch.chdir(tmp_path)
     with h5py.File("cremi.hdf", "w") as file:
@@ -190,7 +190,7 @@ def test_view_shows_a_store(store, capsys, monkeypatch):
     assert shown == [{"raw": "pm"}]
 
 
-def test_links_that_lead_back_are_not_followed(store, capsys):
+def test_links_to_folders_above_are_not_followed(store, capsys):
     (store / "labels/up").symlink_to("..")
     (store / "other/itself").symlink_to(".")
     listed = [row["dataset"] for row in table_of(call(capsys, "info", "a.zarr")[1]).values()]
@@ -221,7 +221,7 @@ def memory(store):
     filesystem.rm("/bucket", recursive=True)
 
 
-def test_a_store_at_a_url(memory, capsys, tmp_path):
+def test_info_lists_the_arrays_of_a_store_at_a_url(memory, capsys, tmp_path):
     rows = table_of(call(capsys, "info", f"{memory}/a.zarr")[1])
     assert {name: row["dataset"] for name, row in rows.items()} == {
         "segmentation": "segmentation",
@@ -237,7 +237,7 @@ def test_a_store_at_a_url(memory, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("left", [["0/0"], ["0.1", ".zattrs"], ["c/0/1"], [".zattrs"]])
-def test_what_a_stopped_program_left_at_a_url_is_replaced(memory, left):
+def test_chunks_without_an_array_at_a_url_are_replaced_only_with_overwrite(memory, left):
     place = f"{memory}/a.zarr/new"
     for key in left:
         fsspec.filesystem("memory").pipe_file(f"{place}/{key}".removeprefix("memory:/"), b"{}")
@@ -252,7 +252,7 @@ def test_what_a_stopped_program_left_at_a_url_is_replaced(memory, left):
     assert fsspec.filesystem("memory").cat("/bucket/a.zarr/notes/read.me") == b"keep"
 
 
-def test_the_table_of_a_remote_volume_takes_one_request(http, tmp_path, capsys, monkeypatch):
+def test_info_of_a_remote_volume_sends_one_request(http, tmp_path, capsys, monkeypatch):
     scale = {"key": "8_8_8", "size": [4, 3, 2], "resolution": [8, 8, 8], "encoding": "raw"}
     scale |= {"chunk_sizes": [[4, 4, 4]], "voxel_offset": [0, 0, 0]}
     (tmp_path / "volume").mkdir()
@@ -265,7 +265,7 @@ def test_the_table_of_a_remote_volume_takes_one_request(http, tmp_path, capsys, 
     assert asked.count("/volume/info") == 1
 
 
-def test_a_store_at_a_web_server(http, store, capsys):
+def test_a_web_server_that_lists_no_files_needs_the_path_of_a_dataset(http, store, capsys):
     assert table_of(call(capsys, "info", f"{http}/a.zarr/em/raw")[1])["raw"]["levels"] == "2"
     assert list(table_of(call(capsys, "info", f"{http}/a.zarr/other/ids")[1])) == ["ids"]
     code, _, err = call(capsys, "info", f"{http}/a.zarr")
@@ -284,7 +284,7 @@ def test_a_store_at_a_web_server(http, store, capsys):
     }
 
 
-def test_the_fib25_sample(fib25, capsys, tmp_path):
+def test_info_and_init_of_the_fib25_sample(fib25, capsys, tmp_path):
     rows = table_of(call(capsys, "info", fib25)[1])
     assert {name: row["kind"] for name, row in rows.items()} == {
         "raw": "image",

@@ -31,7 +31,7 @@ def call(capsys, *args):
     return code, printed.out, printed.err
 
 
-def test_info(tree, capsys):
+def test_info_shows_the_type_shape_and_geometry_of_arrays(tree, capsys):
     code, out, err = call(capsys, "info", tree)
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == (
@@ -60,7 +60,7 @@ def test_info_continues_after_an_array_that_fails(tree, capsys, tmp_path):
     assert "d: DummyArrayConfig, float64[100, 50, 50]" in out
 
 
-def test_verify(tree, capsys):
+def test_verify_names_the_array_that_cannot_be_read(tree, capsys):
     code, out, _ = call(capsys, "verify", tree)
     assert code == 0
     assert out == "labels: ok\nmasks: ok\nor: ok\nones: ok\n"
@@ -75,14 +75,14 @@ def test_verify(tree, capsys):
     assert call(capsys, "info", tree, "or")[1].startswith("or: error: masks > labels: no such dataset")
 
 
-def test_explain(tree, capsys):
+def test_explain_lists_the_steps_of_the_plan(tree, capsys):
     code, out, _ = call(capsys, "explain", tree, "or")
     assert code == 0
     assert out.startswith("3 steps\n1. labels: ZarrArrayConfig\n")
     assert "in chunks of (4, 4)" in out
 
 
-def test_why(tree, capsys):
+def test_why_shows_the_value_in_each_array_down_to_the_chunk(tree, capsys):
     code, out, _ = call(capsys, "why", tree, "or", "103,5")
     assert code == 0
     assert out.splitlines() == [
@@ -95,7 +95,7 @@ def test_why(tree, capsys):
     assert "chunk 1/1 (absent: fill value)" in call(capsys, "why", tree, "or", "115,31")[1]
 
 
-def test_why_outside_and_unreadable(tree, capsys):
+def test_why_reports_positions_outside_and_damaged_chunks(tree, capsys):
     code, out, _ = call(capsys, "why", tree, "or", "5,5")
     assert (code, out) == (1, "or: outside, roi [100:116, 0:32]\n")
     (tree.parent / "a.zarr" / "labels" / "0" / "0").write_bytes(b"broken")
@@ -104,7 +104,7 @@ def test_why_outside_and_unreadable(tree, capsys):
     assert "error: or > masks > labels: cannot read; found chunk 0/0 of" in out
 
 
-def test_why_at_negative_positions(capsys, tmp_path, monkeypatch):
+def test_why_accepts_negative_positions(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gpa.create_zarr("n.zarr", "x", gpa.Roi((-8, -8), (8, 8)), (1, 1), "uint8")[:] = np.arange(64).reshape(8, 8)
     gpa.ZarrArrayConfig("x", tmp_path / "n.zarr", "x").to_toml("n.toml")
@@ -126,14 +126,14 @@ def test_why_at_negative_positions(capsys, tmp_path, monkeypatch):
         (["info", "tree.toml", "--unit", "mile"], 1, "error: "),
     ],
 )
-def test_exit_codes(tree, capsys, args, code, message):
+def test_errors_have_the_exit_code_of_their_kind(tree, capsys, args, code, message):
     returned, out, err = call(capsys, *args)
     assert returned == code
     assert message in err + out
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "n" * 10_000, "back\\slash", "../up"])
-def test_texts_that_no_path_can_be(tree, capsys, text):
+def test_texts_that_are_not_paths_are_short_errors(tree, capsys, text):
     for args in (
         ["info", text],
         ["why", "tree.toml", "or", text],
@@ -149,7 +149,7 @@ def test_texts_that_no_path_can_be(tree, capsys, text):
         assert len(err) < 3000
 
 
-def test_traceback(tree, capsys):
+def test_the_traceback_option_shows_the_traceback(tree, capsys):
     assert "Traceback" not in call(capsys, "explain", "tree.toml", "msaks")[2]
     assert "Traceback" in call(capsys, "explain", "tree.toml", "msaks", "--traceback")[2]
 
@@ -163,7 +163,7 @@ def test_help_names_every_command(capsys):
 
 
 @pytest.mark.slow
-def test_demo(tmp_path, capsys, monkeypatch):
+def test_the_demo_writes_and_checks_a_sample(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     code, out, _ = call(capsys, "demo", tmp_path / "a demo")
     assert code == 0

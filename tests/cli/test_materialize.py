@@ -29,7 +29,7 @@ def expected():
     return (np.arange(32 * 48).reshape(32, 48) > 700).astype(np.uint8)
 
 
-def test_writes_the_array(tree, capsys):
+def test_materialize_writes_the_array(tree, capsys):
     assert run(arguments(tree, "--block", "32,32", "--num-workers", "1")) == 0
     np.testing.assert_array_equal(gpa.open_zarr(tree.parent / "out.zarr", "big")[:], expected())
     assert "6 of 6 blocks done" in capsys.readouterr().out
@@ -43,7 +43,7 @@ def test_a_roi_is_enlarged_to_complete_blocks(tree, one_process):
     np.testing.assert_array_equal(zarr.open(str(tree.parent / "out.zarr"), mode="r")["part/big"][:], want)
 
 
-def test_a_block_that_fails_is_exit_code_1(tree, one_process, capsys):
+def test_the_exit_code_is_1_if_a_block_fails(tree, one_process, capsys):
     chunk = tree.parent / "in.zarr/ids/1/2"
     chunk.write_bytes(b"not a chunk")
     assert run(arguments(tree, "--block", "32,32")) == 1
@@ -74,7 +74,7 @@ def test_errors_are_one_line_and_nothing_is_written(tree, capsys, more, code, sa
 
 
 @pytest.mark.parametrize("text", ["never", "None", "90"])
-def test_a_block_may_take_for_ever(tree, monkeypatch, text):
+def test_the_block_timeout_may_be_never(tree, monkeypatch, text):
     calls = []
 
     def written(*_, workers, memory, **options):
@@ -93,7 +93,7 @@ def test_an_unknown_name_offers_the_nearest(tree, capsys):
     assert len(error.splitlines()) == 1
 
 
-def test_several_arrays_their_status_check_and_difference(tree, one_process, capsys):
+def test_cost_status_check_and_difference_of_several_arrays(tree, one_process, capsys):
     out = tree.parent / "out.zarr"
     command = ["materialize", str(tree), "big", "ids", str(out), "--quiet", "--chunks", "16,16", "--block", "32,32"]
     assert run([*command, "--dry-run"]) == 0
@@ -117,13 +117,13 @@ def test_several_arrays_their_status_check_and_difference(tree, one_process, cap
 
 
 @pytest.mark.parametrize("path", ["nowhere.zarr/a", "out.zarr"])
-def test_diff_of_a_path_without_an_array(tree, capsys, path):
+def test_diff_refuses_a_path_without_an_array(tree, capsys, path):
     gpa.create_zarr(tree.parent / "out.zarr", "some", gpa.Roi((0,), (4,)), (1,), "uint8")
     assert run(["diff", str(tree.parent / path), str(tree.parent / "in.zarr/ids")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_worker_command_without_a_worker(tree, capsys):
+def test_a_worker_command_must_contain_the_worker(tree, capsys):
     assert run(arguments(tree, "--worker-command", "srun")) == 1
     assert "the worker command does not start a worker" in capsys.readouterr().err
     assert not (tree.parent / "out.zarr").exists()

@@ -37,7 +37,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-c", "from gp_arrays.cli import main; main()", "view", *map(str, arguments)]
 
 
-def test_it_serves_until_ctrl_c(tree: Path) -> None:
+def test_view_serves_until_ctrl_c(tree: Path) -> None:
     with subprocess.Popen(command(tree), stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             assert process.stdout is not None
@@ -55,7 +55,7 @@ def test_it_serves_until_ctrl_c(tree: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(screenshot.browser() is None, reason="no Chromium is installed")
-def test_a_picture(tree: Path, tmp_path: Path) -> None:
+def test_view_writes_a_picture(tree: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         command(tree, "raw", "--png", tmp_path / "raw.png"), capture_output=True, text=True, timeout=150
     )
@@ -85,7 +85,9 @@ def test_errors_are_one_line(arguments: list[str], message: str, tree: Path, cap
     assert "\n" not in printed
 
 
-def test_a_missing_file_and_a_bad_port(tree: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_and_an_invalid_port_are_errors(
+    tree: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run(["view", str(tmp_path / "none.toml")]) == 1
     assert run(["view", str(tree), "--port", "70000"]) == 2
     assert "cannot read the tree file" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""What users pass is read as it is elsewhere, or refused with what was found and what is allowed."""
+"""Arguments of ``materialize``: the forms that are accepted, and errors that name the value and what is allowed."""
 
 import numpy as np
 import pytest
@@ -25,19 +25,19 @@ MIB = 2**20
         ("7B", 7),
     ],
 )
-def test_sizes(value, size):
+def test_sizes_may_be_numbers_or_text(value, size):
     assert to_bytes(value) == size
 
 
 @pytest.mark.parametrize(
     "value", ["much", "2 gallons", "-1", "0", "", "0.1", 0, -5, 1.5, True, None, [1], float("nan")]
 )
-def test_what_is_no_size(value):
+def test_invalid_sizes_are_refused(value):
     with pytest.raises(gpa.ConfigError, match="not a size; found .*; allowed: bytes, or such as 2GiB or 500M"):
         to_bytes(value)
 
 
-def test_sizes_are_told_apart():
+def test_two_different_sizes_are_shown_with_different_texts():
     assert sizes_apart(2**30, 2**31) == ("1 GiB", "2 GiB")
     one, other = sizes_apart(260 * MIB, 260 * MIB + 1)
     assert (one, one != other) == ("260 MiB", True)
@@ -45,7 +45,7 @@ def test_sizes_are_told_apart():
 
 
 @pytest.mark.parametrize("value", [gpa.Roi((8, 0), (16, 1000)), ((8, 0), (16, 1000)), [["8 nm", 0], [16.0, "1 um"]]])
-def test_rois(value):
+def test_rois_may_be_lists_of_lengths(value):
     assert to_bounded_roi(value, "nm") == gpa.Roi((8, 0), (16, 1000))
 
 
@@ -62,13 +62,13 @@ def test_rois(value):
         (4, "not a roi"),
     ],
 )
-def test_what_is_no_roi(value, says):
+def test_invalid_rois_are_refused(value, says):
     with pytest.raises(gpa.ConfigError, match=says):
         to_bounded_roi(value, "nm")
 
 
 @pytest.mark.parametrize("value", [(8, 16), [8, 16], (8.0, 16.0), ("8 nm", "0.016 um"), np.array([8, 16])])
-def test_blocks(value):
+def test_blocks_may_be_lists_of_lengths(value):
     assert to_block(value, "nm") == (8, 16)
 
 
@@ -83,20 +83,20 @@ def test_blocks(value):
         ((0, 8), r"a block .*; found \(0, 8\)"),
     ],
 )
-def test_what_is_no_block(tmp_path, value, says):
+def test_invalid_blocks_are_refused(tmp_path, value, says):
     config = gpa.NumpyArrayConfig("a", data=np.zeros((8, 8), np.uint8))
     with pytest.raises(gpa.ConfigError, match=says):
         gpa.materialize(config, tmp_path / "out.zarr", chunks=(4, 8), block=value, progress=False)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_block_given_as_lengths(tmp_path):
+def test_a_block_may_have_lengths_with_units(tmp_path):
     config = gpa.NumpyArrayConfig("a", data=np.zeros((16, 16), np.uint8), voxel_size=(2, 2))
     options = {"chunks": (4, 4), "dry_run": True, "progress": False}
     assert gpa.materialize(config, tmp_path / "out.zarr", block=("16 nm", 8.0), **options).cost.blocks == 8
 
 
-def test_an_array_is_told_where_its_config_is(labels):
+def test_the_error_for_an_array_as_a_source_names_its_config(labels):
     with pytest.raises(
         gpa.ConfigError, match=r"is not an array config; found <gp_arrays.Array .*; allowed: its config: array.config"
     ):
@@ -113,7 +113,7 @@ def test_an_array_is_told_where_its_config_is(labels):
         ({"memory": 10}, ("a",), "256 MiB", "10 B; more than 256 MiB"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_numbers(tmp_path, options, path, found, allowed):
+def test_a_block_that_needs_too_much_memory_is_refused_with_both_sizes(tmp_path, options, path, found, allowed):
     config = gpa.NumpyArrayConfig("a", data=np.zeros((30, 30), np.uint8))
     with pytest.raises(
         gpa.TreeError, match=f"does not fit into a worker's memory; found {found}.*; allowed: {allowed}"
@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_refused_with_numbers(tmp_path, options, path, foun
     assert not list(tmp_path.iterdir())
 
 
-def test_a_level_that_does_not_fit_says_by_how_much(labels, tmp_path):
+def test_a_pyramid_level_that_needs_too_much_memory_is_refused(labels, tmp_path):
     # s1 is coarser along z alone; a block of s2 is made of eight of s1, and as much again is held at work
     memory = BASE_MEMORY + 2 * 8 * 16**3 * 8
     with pytest.raises(gpa.TreeError, match="level does not fit into a worker's memory") as raised:
@@ -145,13 +145,13 @@ def test_a_level_that_does_not_fit_says_by_how_much(labels, tmp_path):
         ({"roi": "0:4,0:4,0:4"}, "roi: not a roi"),
     ],
 )
-def test_arguments_of_another_kind_are_refused(labels, tmp_path, change, says):
+def test_arguments_of_a_wrong_type_are_refused(labels, tmp_path, change, says):
     with pytest.raises(gpa.ConfigError, match=says):
         gpa.materialize(labels[0], tmp_path / "out.zarr", progress=False, **change)
     assert not list(tmp_path.glob("out.zarr*"))
 
 
-def test_arguments_that_say_the_same_otherwise(labels, tmp_path):
+def test_arguments_may_have_units_and_other_types(labels, tmp_path):
     options = {"chunks": (16, 16, 16), "block": (64, 128, 128), "memory": "1GiB", "num_workers": 1.0, "progress": False}
     cost = gpa.materialize(
         labels[0], tmp_path / "out.zarr", roi=((400, 0, -80), ("4 nm", 8, 8)), dry_run=True, **options
@@ -162,7 +162,7 @@ def test_arguments_that_say_the_same_otherwise(labels, tmp_path):
 @pytest.mark.parametrize(
     "what", [lambda array: (array, {}), lambda array: ({"a": array}, {}), lambda array: (array.config, {"mask": array})]
 )
-def test_an_array_in_place_of_its_config(labels, tmp_path, what):
+def test_materialize_refuses_an_array_and_names_its_config(labels, tmp_path, what):
     configs, options = what(labels[0].array())
     with pytest.raises(gpa.ConfigError, match="not an array config; found .*; allowed: its config: array.config"):
         gpa.materialize(configs, tmp_path / "out.zarr", progress=False, **options)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("one_process")
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
 
-def test_a_job_from_its_cost_to_its_check(labels, tmp_path):
+def test_cost_status_and_check_of_a_job(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     cost = gpa.materialize(masks_of(config), out, dry_run=True, **CUT).cost
@@ -54,7 +54,7 @@ def test_a_job_from_its_cost_to_its_check(labels, tmp_path):
     assert difference.roi == gpa.Roi(difference.first, (4, 8, 8))
 
 
-def test_a_full_read_costs_what_it_reads(labels, tmp_path):
+def test_the_cost_of_one_block_is_all_that_is_read_and_written(labels, tmp_path):
     cost = gpa.materialize(
         masks_of(labels[0]),
         tmp_path / "out.zarr",
@@ -66,7 +66,7 @@ def test_a_full_read_costs_what_it_reads(labels, tmp_path):
     assert (cost.blocks, cost.read, cost.written) == (1, 40 * 30 * 50 * 8, 2 * 40 * 30 * 50)
 
 
-def test_where_two_trees_part(labels, tmp_path):
+def test_the_first_voxel_in_which_two_arrays_differ_is_named(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     other = gpa.BinarizeArrayConfig("others", config, groupings=[("one", [1]), ("two", [2])])
@@ -125,7 +125,7 @@ def test_values_are_compared_exactly_whatever_their_dtypes(first, second):
     assert unequal(one, other).tolist() == want
 
 
-def test_what_differs_by_one_where_floats_do_not_tell():
+def test_a_difference_that_floats_cannot_show_is_found():
     many = gpa.NumpyArrayConfig("many", data=np.array([[2**53 + 1, 4]], np.uint64)).array()
     rounded = gpa.NumpyArrayConfig("rounded", data=np.array([[2**53, 4]], np.float64)).array()
     difference = compare(many, rounded)
@@ -141,7 +141,7 @@ def test_what_differs_by_one_where_floats_do_not_tell():
     assert compare(many, many).dtypes is None
 
 
-def test_equal_arrays_and_incomparable_ones(labels):
+def test_equal_arrays_are_equal_and_other_shapes_are_refused(labels):
     config, _ = labels
     assert str(compare(config.array(), config.array())) == "equal: 60000 voxels"
     nan = gpa.NumpyArrayConfig("nan", data=np.array([[np.nan, 1.0]])).array()
@@ -157,7 +157,7 @@ def test_equal_arrays_and_incomparable_ones(labels):
 
 
 @pytest.mark.parametrize(("block", "other"), [((4,), None), ((0, 4), None), (4, None), ("44", None), (None, "config")])
-def test_what_cannot_be_compared_is_refused(block, other):
+def test_invalid_arguments_of_compare_are_refused(block, other):
     config = gpa.NumpyArrayConfig("a", data=np.zeros((4, 4), np.uint8))
     with pytest.raises(gpa.ConfigError, match="not an array|not the shape of a block|not an integer"):
         compare(config.array(), config if other else config.array(), block)

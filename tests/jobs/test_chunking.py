@@ -29,7 +29,7 @@ def only_pass(config, **layout):
 @pytest.mark.parametrize(
     ("tile", "chunks"), [((40, 160), (40, 80)), ((67, 134), (67, 67)), ((96, 64), (48, 64)), ((300, 12), (60, 12))]
 )
-def test_chunks_divide_the_tile_and_blocks_are_smallest_block(tile, chunks):
+def test_chunks_divide_the_tile_and_blocks_are_complete_tiles(tile, chunks):
     output, pass_ = only_pass(tiled((700, 600), tile))
     assert output.chunks == chunks
     assert pass_.begin == (8, -4)
@@ -45,7 +45,7 @@ def test_chunks_divide_the_tile_and_blocks_are_smallest_block(tile, chunks):
         lambda config: gpa.ResampledArrayConfig("top", config, (1, 1), (2, 2), 1),
     ],
 )
-def test_what_is_computed_from_tiles_has_their_blocks(above):
+def test_arrays_computed_from_tiles_have_blocks_of_complete_tiles(above):
     config = above(tiled((400, 400), (80, 80)))
     output, pass_ = only_pass(config)
     assert all(
@@ -54,7 +54,7 @@ def test_what_is_computed_from_tiles_has_their_blocks(above):
     assert all(block % (80 * 4) == 0 for block in pass_.block)
 
 
-def test_a_crop_keeps_blocks_on_the_tiles():
+def test_blocks_of_a_crop_begin_where_tiles_begin():
     tree = gpa.CropArrayConfig("crop", tiled((700, 600), (96, 96)), gpa.Roi((8 + 48 * 4, -4 + 32 * 4), (1600, 1600)))
     output, pass_ = only_pass(tree)
     assert output.chunks == (48, 32)
@@ -64,7 +64,7 @@ def test_a_crop_keeps_blocks_on_the_tiles():
     assert pass_.voxels(output, np.ones(pass_.grid, bool)) == 400 * 400
 
 
-def test_a_crop_within_tiles_that_no_chunk_fits():
+def test_blocks_of_a_crop_ignore_tiles_that_no_chunk_fits():
     tree = gpa.CropArrayConfig("crop", tiled((700, 600), (96, 96)), gpa.Roi((8 + 5 * 4, -4), (1600, 200)))
     output, pass_ = only_pass(tree)
     # along the first axis chunks and tiles never meet, along the second one chunk holds all
@@ -72,7 +72,7 @@ def test_a_crop_within_tiles_that_no_chunk_fits():
     assert (pass_.begin[0], pass_.block[0] % (48 * 4)) == (28, 0)
 
 
-def test_a_voxel_size_that_does_not_divide_the_tile():
+def test_a_tile_that_is_not_a_whole_number_of_voxels_is_ignored():
     config = gpa.ResampledArrayConfig("coarse", tiled((300, 300), (50, 50)), (1, 1), (3, 3), 0)
     assert only_pass(config)[0].chunks == (64, 64)
 
@@ -82,7 +82,7 @@ def test_arrays_without_tiles_have_the_usual_chunks():
     assert (output.chunks, pass_.begin) == ((64, 30), (0, 0))
 
 
-def test_the_tile_of_several_is_the_largest():
+def test_the_largest_of_several_tiles_is_taken():
     small = tiled((400, 400), (20, 20), name="small")
     large = small.with_fields(name="large", tile_size=(200, 160))
     plan = compile_plan({"both": gpa.SumArrayConfig("both", [small, large])})
@@ -101,7 +101,7 @@ def test_the_tile_of_several_is_the_largest():
         (3, 500, (0, 40), (3, 500)),
     ],
 )
-def test_the_first_block(begin, chunk, tile, expected):
+def test_the_first_block_begins_with_a_chunk_and_a_tile(begin, chunk, tile, expected):
     (first,), (shape,) = smallest_block(Region((begin,), (400,)), (chunk,), Region((tile[0],), (tile[1],)))
     if expected[1] % 40 == 0:
         assert (begin - first) % chunk == 0
@@ -111,7 +111,7 @@ def test_the_first_block(begin, chunk, tile, expected):
     assert (first == begin) == (expected[0] == begin)
 
 
-def test_chunks_that_suit_are_named_above_the_memory():
+def test_an_error_about_memory_names_chunks_that_fit_the_tiles():
     tree = tiled((9000, 9000), (1000, 1000))
     with pytest.raises(gpa.TreeError, match=r"tiles and .*chunks.*such as \(50, 50\)"):
         only_pass(tree, chunks=(999, 999), memory=300 * 2**20)
@@ -120,11 +120,11 @@ def test_chunks_that_suit_are_named_above_the_memory():
     assert all(size % 4000 == 0 for size in only_pass(tree, chunks=(500, 250), memory=300 * 2**20)[1].block)
 
 
-def test_a_block_that_is_asked_for_is_whole_chunks():
+def test_a_chosen_block_need_not_be_complete_tiles():
     config = tiled((400, 400), (80, 80))
     assert only_pass(config, block=(40 * 4, 80 * 4), chunks=(40, 40))[1].block == (160, 320)
 
 
-def test_meta_of_a_short_axis():
+def test_the_chunks_of_a_short_axis():
     meta = compile_plan({"a": tiled((90, 33), (80, 30))}).steps[-1].meta
     assert default_chunks(meta, Region((8, -4), (328, 116))) == (80, 30)

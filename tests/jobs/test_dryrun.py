@@ -43,7 +43,7 @@ def test_bytes_written_are_exact(tmp_path):
     assert (cost.blocks, cost.written, cost.read) == (2, 22 * 16 * 16, 22 * 16 * 16)
 
 
-def test_bytes_of_several_outputs_are_those_of_their_blocks(labels):
+def test_bytes_written_of_several_outputs_are_those_of_their_blocks(labels):
     config, _ = labels
     part = gpa.CropArrayConfig("part", config, roi=gpa.Roi((464, 128, 48), (68, 80, 104)))
     plan = gpa.compile_plan({"masks": masks_of(config), "part": part})
@@ -66,7 +66,7 @@ def test_bytes_of_several_outputs_are_those_of_their_blocks(labels):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_what_is_stored_is_told_from_blocks_written_on_trial(labels, tmp_path, temporary, format):
+def test_the_stored_size_is_estimated_from_blocks_of_a_trial(labels, tmp_path, temporary, format):
     config, _ = labels
     before = sorted(tmp_path.iterdir())
     options = {**CUT, "storage": gpa.Storage(zarr_format=format), "pyramid": "nearest"}
@@ -86,7 +86,7 @@ def test_what_is_stored_is_told_from_blocks_written_on_trial(labels, tmp_path, t
     assert (again.blocks, again.written, again.stored, again.seconds) == (0, 0, 0, None)
 
 
-def test_chunks_that_are_left_out_are_not_counted(tmp_path):
+def test_empty_chunks_that_are_not_written_cost_nothing(tmp_path):
     config = gpa.NumpyArrayConfig("a", data=np.zeros((64, 64), np.uint8))
     options = {
         "chunks": (16, 16),
@@ -99,7 +99,7 @@ def test_chunks_that_are_left_out_are_not_counted(tmp_path):
     assert gpa.materialize(config, tmp_path / "out.zarr", skip_empty=True, **options).cost.stored == 0
 
 
-def test_a_temporary_disk_without_room_leaves_the_rest_of_the_cost(labels, tmp_path, monkeypatch):
+def test_without_space_for_a_trial_only_the_stored_size_is_unknown(labels, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -109,14 +109,14 @@ def test_a_temporary_disk_without_room_leaves_the_rest_of_the_cost(labels, tmp_p
     assert "stored" not in str(cost)
 
 
-def test_no_folder_is_made_even_for_a_moment(labels, tmp_path, temporary):
+def test_a_dry_run_creates_no_folder_beside_the_store(labels, tmp_path, temporary):
     # on a disk that cannot be written a folder for its lock could not be made
     before = tmp_path.stat().st_mtime_ns
     assert gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", dry_run=True, **CUT).cost.blocks > 0
     assert tmp_path.stat().st_mtime_ns == before
 
 
-def test_how_it_is_said():
+def test_the_text_of_a_cost():
     cost = Cost(1, 0, 0, 10, 2**31, 2**28, 0.3, 1, ((("a", "b"), (8, 8), 1),), 2**20)
     assert str(cost).splitlines() == [
         "1 block to do (0 done before, 0 known to be empty)",

@@ -1,4 +1,4 @@
-"""A machine that goes down: what had not reached the disk is not taken for done."""
+"""Restarts of the machine: blocks whose voxels may not have reached the disk are done again."""
 
 import os
 import shutil
@@ -45,19 +45,19 @@ def forget(state, count):
     (state.folder / records.SAFE / "masks").write_bytes(np.packbits(done).tobytes())
 
 
-def test_nothing_is_done_again_under_the_same_start(finished):
+def test_no_block_is_done_again_if_the_machine_was_not_restarted(finished):
     masks, out, state = finished
     forget(state, 5)
     assert gpa.materialize(masks, out, **CUT).before == 24
 
 
-def test_all_is_safe_at_the_end_of_a_run(finished):
+def test_all_blocks_are_safe_after_a_run_has_ended(finished):
     masks, out, state = finished
     restart(state)
     assert gpa.materialize(masks, out, **CUT).before == 24
 
 
-def test_after_a_restart_only_what_was_safe_counts(finished, caplog):
+def test_after_a_restart_only_safe_blocks_count_as_done(finished, caplog):
     masks, out, state = finished
     forget(state, 5)
     restart(state)
@@ -67,7 +67,7 @@ def test_after_a_restart_only_what_was_safe_counts(finished, caplog):
     assert (state.folder / records.BOOT).read_text() == records.this_start()
 
 
-def test_a_checkpoint_that_is_not_whole_counts_for_nothing(finished):
+def test_a_damaged_checkpoint_is_ignored(finished):
     masks, out, state = finished
     (state.folder / records.SAFE / "masks").write_bytes(b"\xff")
     restart(state)
@@ -117,7 +117,7 @@ def mounted(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_power_failure(mounted, tmp_path):
+def test_after_a_power_failure_only_voxels_on_the_disk_count_as_done(mounted, tmp_path):
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(64 * 2**20)

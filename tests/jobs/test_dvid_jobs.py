@@ -32,7 +32,7 @@ def masks_of(server, ref):
     return gpa.BinarizeArrayConfig("masks", labels, [("three", [3]), ("any", [])])
 
 
-def test_voxels_and_provenance(server, tmp_path):
+def test_a_job_writes_the_voxels_and_the_version_of_a_dvid_server(server, tmp_path):
     result = gpa.materialize(masks_of(server, ":master"), tmp_path / "out.zarr", **CUT)
     assert (result.ok, result.done) == (True, 8)
     # each block reads the voxels that it needs, and no more
@@ -45,7 +45,7 @@ def test_voxels_and_provenance(server, tmp_path):
     assert json.dumps([server.url, server.root, "seg"]) in json.dumps(provenance["tree"])
 
 
-def test_a_branch_that_moves_is_noticed(server, tmp_path):
+def test_a_job_is_not_resumed_if_its_branch_has_new_commits(server, tmp_path):
     config = masks_of(server, "3f8c:master")
     first = gpa.materialize(config, tmp_path / "out.zarr", roi=gpa.Roi((-128, 24, 40), (128, 128, 128)), **CUT)
     assert (first.ok, first.done) == (True, 1)
@@ -57,7 +57,7 @@ def test_a_branch_that_moves_is_noticed(server, tmp_path):
     assert (rest.before, rest.done, rest.ok) == (1, 8, True)
 
 
-def test_a_server_that_goes_away_fails_before_anything_is_made(server, tmp_path):
+def test_nothing_is_written_if_the_server_does_not_reply(server, tmp_path):
     config = masks_of(server, ":master")
     server.__exit__()
     with pytest.raises(gpa.StoreError, match="does not reply"):
@@ -65,7 +65,7 @@ def test_a_server_that_goes_away_fails_before_anything_is_made(server, tmp_path)
     assert not (tmp_path / "out.zarr").exists()
 
 
-def test_the_command_line_asks_once(server, tmp_path, capsys):
+def test_info_and_verify_send_one_request_each(server, tmp_path, capsys):
     gpa.save_tree([gpa.DVIDArrayConfig("seg", (server.url, server.root, "seg"))], tmp_path / "tree.toml")
     assert run(["info", str(tmp_path / "tree.toml")]) == 0
     assert "seg: DVIDArrayConfig, uint64[32, 32, 32]" in capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_the_command_line_asks_once(server, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_example_reads_what_it_is_given(server, tmp_path):
+def test_the_dvid_example_copies_a_volume(server, tmp_path):
     script = Path(__file__).parents[2] / "examples" / "dvid.py"
     command = [sys.executable, str(script), server.url, "3f8c", "seg", str(tmp_path / "copy.zarr")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment())

@@ -28,7 +28,7 @@ def test_workers_that_cannot_start_stop_the_run(labels, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_command_says_is_shown_also_in_a_thread(labels, tmp_path):
+def test_errors_of_a_worker_command_are_shown_also_in_a_thread(labels, tmp_path):
     results = []
     options = {"worker_command": "echo no such partition >&2; false {worker}", "host": "127.0.0.1", **CUT}
     thread = threading.Thread(
@@ -41,7 +41,7 @@ def test_what_a_command_says_is_shown_also_in_a_thread(labels, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_started_by_a_command(labels, tmp_path):
+def test_workers_are_started_by_the_worker_command(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     log = tmp_path / "commands"
@@ -58,7 +58,7 @@ def test_workers_started_by_a_command(labels, tmp_path):
 
 
 @pytest.mark.slow
-def test_voxels_in_memory_reach_workers_elsewhere(tmp_path):
+def test_workers_of_a_command_get_voxels_in_memory(tmp_path):
     memory = gpa.NumpyArrayConfig("memory", data=np.arange(16, dtype=np.uint8).reshape(4, 4))
     assert gpa.materialize(
         memory, tmp_path / "out.zarr", worker_command="{worker}", host="127.0.0.1", num_workers=1, progress=False
@@ -67,7 +67,7 @@ def test_voxels_in_memory_reach_workers_elsewhere(tmp_path):
     assert not list(tmp_path.rglob("*.pickle"))
 
 
-def test_a_source_that_is_away_when_a_worker_starts(labels, tmp_path):
+def test_blocks_are_tried_again_if_the_source_is_missing_when_a_worker_starts(labels, tmp_path):
     config, data = labels
     source, away, out = tmp_path / "in.zarr/ids", tmp_path / "away", tmp_path / "out.zarr"
 
@@ -88,7 +88,7 @@ def test_a_source_that_is_away_when_a_worker_starts(labels, tmp_path):
 
 
 @pytest.mark.usefixtures("one_process")
-def test_an_output_that_vanishes_is_not_written_into_nothing(labels, tmp_path):
+def test_writing_to_a_removed_output_is_an_error(labels, tmp_path):
     config, _ = labels
     out = tmp_path / "out.zarr"
     gpa.materialize(masks_of(config), out, **CUT)
@@ -101,7 +101,7 @@ def test_an_output_that_vanishes_is_not_written_into_nothing(labels, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_of_a_block_each_time(tmp_path):
+def test_a_block_that_kills_its_workers_is_reported(tmp_path):
     module = tmp_path / "deadly.py"
     module.write_text(
         "import os, signal, attrs\n"
@@ -144,7 +144,7 @@ def test_a_worker_that_dies_of_a_block_each_time(tmp_path):
     assert ran.stderr == ""
 
 
-def test_logs_of_each_worker(labels, tmp_path):
+def test_the_traceback_of_a_block_is_in_the_log_of_its_worker(labels, tmp_path):
     config, _ = labels
     broken = tmp_path / "in.zarr/ids/0/0/0"
     broken.write_bytes(b"no chunk")

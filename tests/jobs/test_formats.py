@@ -24,7 +24,7 @@ def attributes(folder):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_attributes_in_every_dialect(labels, tmp_path, format):
+def test_attributes_are_written_as_different_readers_expect_them(labels, tmp_path, format):
     config, _ = labels
     out = tmp_path / "out.zarr"
     gpa.materialize(masks_of(config), out, "seg/masks", storage=gpa.Storage(zarr_format=format), progress=False)
@@ -50,7 +50,7 @@ def test_attributes_in_every_dialect(labels, tmp_path, format):
 
 
 @pytest.mark.slow
-def test_the_tree_in_the_attributes_makes_the_same_voxels(labels, tmp_path):
+def test_the_tree_in_the_attributes_gives_the_same_voxels(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     gpa.materialize(masks_of(config), out, progress=False)
@@ -67,7 +67,7 @@ def test_written_masks_are_not_interpolated_when_read_again(labels, tmp_path, fo
     assert not gpa.open_zarr(tmp_path / "out.zarr", "m").interpolatable
 
 
-def test_funlib_reads_the_same(labels, tmp_path):
+def test_funlib_reads_the_same_geometry_and_voxels(labels, tmp_path):
     from funlib.persistence import open_ds
 
     config, data = labels
@@ -81,7 +81,7 @@ def test_funlib_reads_the_same(labels, tmp_path):
 
 
 @needs_v3
-def test_shards_are_written_whole(labels, tmp_path):
+def test_blocks_must_be_multiples_of_shards(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     options = {"chunks": (8, 8, 8), "storage": gpa.Storage(zarr_format=3, shards=(16, 16, 16)), "progress": False}
@@ -158,7 +158,7 @@ def test_a_pyramid_of_intensities(tmp_path, format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_levels_hold_all_of_the_level_below(tmp_path, format):
+def test_a_level_of_a_pyramid_covers_all_of_the_level_below(tmp_path, format):
     """65 voxels become 33, 17 and so on: the last of them are made of what there is."""
     data = np.random.default_rng(1).integers(0, 3, (5, 65, 33)).astype(np.uint64) + 2**60
     ids = gpa.NumpyArrayConfig("ids", data, voxel_size=(40, 4, 4), offset=(3, 2, 1))
@@ -199,7 +199,7 @@ def test_lengths_with_fractions_are_written_in_nanometers(tmp_path, format):
 
 
 @pytest.mark.slow
-def test_a_pyramid_of_labels_and_one_of_masks_in_one_run(tmp_path):
+def test_pyramids_of_labels_and_of_masks_are_written_in_one_run(tmp_path):
     data = np.random.default_rng(1).integers(0, 3, (32, 32, 32)).astype(np.uint64) + (2**60)
     roi = gpa.Roi((0, 0, 0), (32, 32, 32))
     gpa.create_zarr(tmp_path / "in.zarr", "ids", roi, (1, 1, 1), "uint64")[:] = data
@@ -216,7 +216,7 @@ def test_a_pyramid_of_labels_and_one_of_masks_in_one_run(tmp_path):
     assert "image-label" in attributes(out / "ids")
 
 
-def test_pyramids_whose_names_differ_in_a_dot_alone(tmp_path):
+def test_pyramids_whose_names_differ_only_in_a_dot(tmp_path):
     rng = np.random.default_rng(1)
     voxels = {name: rng.integers(0, 255, (4, 32, 32)).astype(np.uint8) for name in ("x/y", "x.y")}
     arrays = {name: gpa.NumpyArrayConfig(name, data=data) for name, data in voxels.items()}
@@ -237,7 +237,7 @@ def test_pyramids_whose_names_differ_in_a_dot_alone(tmp_path):
         ("tsczyx", "one axis between time and space at most"),
     ],
 )
-def test_axes_that_ome_ngff_does_not_have_are_refused(tmp_path, axes, rule):
+def test_axes_that_ome_ngff_does_not_allow_are_refused(tmp_path, axes, rule):
     data = np.zeros((4,) * len(axes), np.uint8)
     dims = len([axis for axis in axes if axis in "wxyz"])
     config = gpa.NumpyArrayConfig("a", data=data, axes=tuple(axes), voxel_size=(1,) * dims)
@@ -249,7 +249,7 @@ def test_axes_that_ome_ngff_does_not_have_are_refused(tmp_path, axes, rule):
 
 
 @pytest.mark.parametrize("axes", ["yx", "cyx", "szyx", "tczyx"])
-def test_axes_that_ome_ngff_has_are_not(tmp_path, axes):
+def test_axes_that_ome_ngff_allows_are_accepted(tmp_path, axes):
     data = np.zeros((4,) * len(axes), np.uint8)
     dims = len([axis for axis in axes if axis in "xyz"])
     config = gpa.NumpyArrayConfig("a", data=data, axes=tuple(axes), voxel_size=(1,) * dims)
@@ -257,7 +257,7 @@ def test_axes_that_ome_ngff_has_are_not(tmp_path, axes):
     assert gpa.materialize(config, tmp_path / "out.zarr", **options).cost.blocks > 0
 
 
-def test_levels_wait_for_what_they_are_made_from(tmp_path):
+def test_a_block_of_a_level_is_computed_once_all_blocks_below_are_done(tmp_path):
     data = np.random.default_rng(1).integers(1, 255, (64, 16, 16)).astype(np.uint8)
     gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0, 0), (64, 16, 16)), (1, 1, 1), "uint8")[:] = data
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
@@ -273,7 +273,7 @@ def test_levels_wait_for_what_they_are_made_from(tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(out, "raw/s2")[:], halved(halved(data)))
 
 
-def test_coarse_axes_wait_for_the_others():
+def test_axes_with_smaller_voxels_are_made_coarser_first():
     def meta(shape, voxel_size):
         data = np.zeros(shape, np.uint8)
         return gpa.NumpyArrayConfig("a", data=data, voxel_size=voxel_size).array().meta
@@ -284,7 +284,7 @@ def test_coarse_axes_wait_for_the_others():
     assert factors(meta((64, 16, 16), (40, 4, 4)), (64, 16, 16)) is None
 
 
-def test_how_a_pyramid_is_made_by_itself(labels):
+def test_the_default_method_of_a_pyramid(labels):
     config, _ = labels
     raw = gpa.NumpyArrayConfig("raw", data=np.zeros((4, 4), np.uint8))
     grey = gpa.IntensitiesArrayConfig("grey", raw, min=0, max=4)

@@ -30,7 +30,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_full_disk(small_disk, tmp_path):
+def test_blocks_that_do_not_fit_on_the_disk_are_done_by_the_next_run(small_disk, tmp_path):
     data = np.random.default_rng(0).integers(0, 255, (128, 128, 128)).astype(np.uint8)
     gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0, 0), (128,) * 3), (1, 1, 1), "uint8")[:] = data
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
@@ -75,7 +75,7 @@ def fill(disk):
 
 
 @pytest.mark.slow
-def test_no_room_for_the_state(small_disk, raw, tmp_path):
+def test_a_job_without_space_for_its_state_leaves_no_files(small_disk, raw, tmp_path):
     config, _ = raw
     fill(small_disk)
     before = sorted(small_disk.rglob("*"))
@@ -86,7 +86,7 @@ def test_no_room_for_the_state(small_disk, raw, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_job_whose_state_does_not_fit_leaves_the_earlier_one(small_disk, raw, tmp_path, one_process):
+def test_an_overwrite_without_space_for_its_state_leaves_the_earlier_state(small_disk, raw, tmp_path, one_process):
     config, data = raw
     options = {**SMALL, "state": small_disk / "state"}
     assert gpa.materialize(config, tmp_path / "out.zarr", roi=gpa.Roi((0, 0, 0), (32, 32, 32)), **options).ok
@@ -103,7 +103,7 @@ def create_files_without_end(folder):
         (folder / str(i)).touch()
 
 
-def test_the_earlier_state_is_put_back_on_a_disk_that_takes_no_more_files(small_disk):
+def test_the_earlier_state_is_put_back_if_no_file_can_be_created(small_disk):
     subprocess.run(["mount", "-o", "remount,nr_inodes=20", str(small_disk)], check=True)
     state = State(small_disk / "state")
     state.folder.mkdir()
@@ -115,7 +115,7 @@ def test_the_earlier_state_is_put_back_on_a_disk_that_takes_no_more_files(small_
 
 
 @pytest.mark.slow
-def test_the_disk_of_the_state_fills_while_blocks_are_done(small_disk, raw, tmp_path):
+def test_blocks_are_recorded_although_the_disk_of_the_state_is_full(small_disk, raw, tmp_path):
     _, data = raw
     gate = tmp_path / "gate"
     script = (
@@ -149,7 +149,7 @@ def test_the_disk_of_the_state_fills_while_blocks_are_done(small_disk, raw, tmp_
 
 
 @pytest.mark.slow
-def test_a_full_disk_of_store_and_state(small_disk, raw):
+def test_blocks_fail_and_are_done_later_if_the_disk_of_store_and_state_is_full(small_disk, raw):
     config, data = raw
     blocker = small_disk / "blocker"
     blocker.write_bytes(bytes(800 * 1024))

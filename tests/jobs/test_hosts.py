@@ -49,7 +49,7 @@ def hosts():
 
 
 @pytest.mark.slow
-def test_one_of_two_hosts_is_cut_off(hosts, tmp_path):
+def test_a_job_is_completed_although_one_of_two_hosts_is_cut_off(hosts, tmp_path):
     hosts, here = hosts
     data = np.random.default_rng(3).integers(0, 9, (96, 64, 64)).astype(np.uint64)
     gpa.create_zarr(tmp_path / "in.zarr", "ids", gpa.Roi((0, 0, 0), (96, 64, 64)), (1, 1, 1), "uint64")[:] = data

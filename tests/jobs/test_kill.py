@@ -1,4 +1,4 @@
-"""Killed at random moments: what is marked as done is right, what is not is done later, once."""
+"""Processes are killed at random moments: blocks recorded as done are right, the others are done later, once."""
 
 import os
 import random
@@ -53,7 +53,7 @@ def wait_for_more(state, gate, blocks):
 
 
 @pytest.mark.parametrize(("seed", "kills"), [(1, 1), pytest.param(2, 2, marks=pytest.mark.slow)])
-def test_the_master_is_killed_and_the_job_resumed(tree, tmp_path, seed, kills, one_process):
+def test_a_job_whose_main_process_was_killed_is_resumed(tree, tmp_path, seed, kills, one_process):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
     moments = random.Random(seed)
@@ -82,7 +82,7 @@ def test_the_master_is_killed_and_the_job_resumed(tree, tmp_path, seed, kills, o
 
 
 @pytest.mark.slow
-def test_workers_are_killed_and_the_job_goes_on(tree, tmp_path):
+def test_a_job_continues_after_workers_are_killed(tree, tmp_path):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
     moments = random.Random(5)
@@ -105,7 +105,7 @@ def test_workers_are_killed_and_the_job_goes_on(tree, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_frozen_worker_is_ended_and_its_block_done_by_another(tree, tmp_path):
+def test_a_frozen_worker_is_ended_and_another_one_does_its_block(tree, tmp_path):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
     allow(tmp_path / "gate", 0)
@@ -124,7 +124,7 @@ def test_a_frozen_worker_is_ended_and_its_block_done_by_another(tree, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_cleanly(tree, tmp_path, one_process):
+def test_a_job_that_ctrl_c_has_stopped_can_be_resumed(tree, tmp_path, one_process):
     tree, expected = tree
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/masks"
     allow(tmp_path / "gate", 0)

@@ -97,7 +97,7 @@ def master(tmp_path):
         pytest.param("if true; then nice {worker}; fi", marks=pytest.mark.slow),
     ],
 )
-def test_a_command_is_what_a_shell_takes(labels, tmp_path, command):
+def test_a_worker_command_may_be_any_shell_command(labels, tmp_path, command):
     config, data = labels
     out = tmp_path / "out.zarr"
     result = gpa.materialize(masks_of(config), out, worker_command=command, host="127.0.0.1", **CUT)
@@ -114,7 +114,7 @@ def test_a_command_is_what_a_shell_takes(labels, tmp_path, command):
         ("echo 'srun: error: no such partition' >&2; false {worker}", "code 1: srun: error: no such partition"),
     ],
 )
-def test_what_a_command_says_is_shown(labels, tmp_path, command, message):
+def test_errors_of_a_worker_command_are_shown(labels, tmp_path, command, message):
     result = gpa.materialize(
         masks_of(labels[0]), tmp_path / "out.zarr", worker_command=command, host="127.0.0.1", **CUT
     )
@@ -124,7 +124,7 @@ def test_what_a_command_says_is_shown(labels, tmp_path, command, message):
 
 
 @pytest.mark.slow
-def test_a_command_that_does_not_wait_is_given_up(labels, tmp_path):
+def test_a_worker_command_that_does_not_wait_stops_the_run(labels, tmp_path):
     log = tmp_path / "submitted"
     result = gpa.materialize(
         masks_of(labels[0]),
@@ -149,7 +149,7 @@ def test_a_command_that_does_not_wait_is_given_up(labels, tmp_path):
         ({"host": "192.0.2.1", "worker_command": "{worker}"}, "host.*; found '192.0.2.1'"),
     ],
 )
-def test_what_cannot_start_workers_is_refused_before_anything_is_written(labels, tmp_path, options, message):
+def test_invalid_worker_commands_and_hosts_are_refused_before_anything_is_written(labels, tmp_path, options, message):
     with pytest.raises(gpa.ConfigError, match=message):
         gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", **options, **CUT)
     assert [path.name for path in tmp_path.iterdir()] == ["in.zarr"]
@@ -196,7 +196,9 @@ def launched(tmp_path):
         ([], "exit 3; {worker}", 3, ""),
     ],
 )
-def test_what_became_of_a_worker_whose_command_returned(launched, tmp_path, records, command, code, message):
+def test_the_exit_code_of_a_launcher_tells_whether_its_worker_ended_by_itself(
+    launched, tmp_path, records, command, code, message
+):
     journal = Journal(tmp_path / "journals/a/r.3")
     for kind in records:
         journal.add(kind, 5)
@@ -215,7 +217,7 @@ def test_a_worker_that_is_stuck_is_ended(launched, tmp_path):
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
-def test_what_workers_need_is_for_this_user_alone(launched, tmp_path):
+def test_only_this_user_can_read_how_workers_reach_the_scheduler(launched, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         process = launched("cat {worker}; sleep 100", host="127.0.0.2", port=port)
@@ -239,7 +241,7 @@ def test_what_workers_need_is_for_this_user_alone(launched, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_launcher_that_is_ended_asks_its_command_first(launched, tmp_path):
+def test_a_launcher_that_is_terminated_asks_its_command_to_end(launched, tmp_path):
     script = (
         f"trap 'echo asked > {tmp_path}/asked; exit 9' TERM; echo $$ > {tmp_path}/pid; sleep 100 & wait; {{worker}}"
     )
@@ -255,7 +257,7 @@ def test_a_launcher_that_is_ended_asks_its_command_first(launched, tmp_path):
         os.killpg(int(command), 0)
 
 
-def test_what_is_frozen_does_not_outlive_a_command_that_was_ended(launched, tmp_path):
+def test_a_frozen_process_of_a_command_that_was_terminated_is_ended(launched, tmp_path):
     process = launched(f"sleep 100 & echo $! > {tmp_path}/pid; kill -STOP $!; kill -TERM $$; {{worker}}")
     process.communicate(timeout=180)
     assert process.returncode == 128 + signal.SIGTERM
@@ -265,7 +267,7 @@ def test_what_is_frozen_does_not_outlive_a_command_that_was_ended(launched, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["nice {worker}", "sh -c '{worker}; true'"])
-def test_ctrl_c_in_the_terminal_lets_workers_leave(master, tmp_path, command):
+def test_after_ctrl_c_in_the_terminal_workers_end_by_themselves(master, tmp_path, command):
     process, state = master(command)
     workers, commands = workers_of(state), group_of(state)
     os.killpg(process.pid, signal.SIGINT)
@@ -282,7 +284,7 @@ def test_ctrl_c_in_the_terminal_lets_workers_leave(master, tmp_path, command):
 
 
 @pytest.mark.slow
-def test_commands_end_with_a_master_that_is_killed(master):
+def test_worker_commands_end_if_the_main_process_is_killed(master):
     process, state = master("sh -c '{worker}; true'")
     workers, commands = workers_of(state), group_of(state)
     process.kill()
@@ -290,7 +292,7 @@ def test_commands_end_with_a_master_that_is_killed(master):
 
 
 @pytest.mark.slow
-def test_a_command_that_outlasts_the_run_is_ended(labels, tmp_path, monkeypatch):
+def test_a_worker_command_that_continues_after_its_worker_is_ended(labels, tmp_path, monkeypatch):
     monkeypatch.setattr(master_module, "LEAVE", 1.0)
     command = f"echo $$ > {tmp_path}/pid; {{worker}}; sleep 3000"
     result = gpa.materialize(
@@ -301,7 +303,7 @@ def test_a_command_that_outlasts_the_run_is_ended(labels, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_frozen_launcher_holds_up_no_run(master, tmp_path):
+def test_a_run_ends_although_a_launcher_is_frozen(master, tmp_path):
     process, state = master("nice {worker}")
     command, *_ = group_of(state)
     launcher = int(Path(f"/proc/{command}/stat").read_text().rpartition(")")[2].split()[1])

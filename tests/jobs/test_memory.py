@@ -1,4 +1,4 @@
-"""What a worker holds does not grow with the volume."""
+"""The memory of a worker."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ print(json.dumps(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 
 
 @pytest.mark.slow
-def test_peak_memory_of_a_worker(tmp_path):
+def test_the_memory_of_a_worker_does_not_grow_with_the_volume(tmp_path):
     peaks = []
     for size in (256, 768):
         folder = tmp_path / str(size)

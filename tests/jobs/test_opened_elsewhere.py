@@ -1,4 +1,4 @@
-"""A written pyramid is opened by Neuroglancer itself, from a plain web server, where it says it is."""
+"""Neuroglancer opens a written pyramid from a web server and shows it at its position."""
 
 import functools
 import http.server

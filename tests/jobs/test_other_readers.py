@@ -46,13 +46,13 @@ def store(request, tmp_path, one_process) -> Path:
     return root
 
 
-def test_it_is_valid_ngff(store):
+def test_written_pyramids_are_valid_ngff(store):
     yaozarrs = pytest.importorskip("yaozarrs")
     for pyramid in ("em/raw", "labels/ids"):
         yaozarrs.validate_zarr_store(str(store / pyramid))
 
 
-def test_funlib_and_xarray_read_it(store):
+def test_funlib_and_xarray_read_written_stores(store):
     colours = open_ds(store / "plain/colours")
     assert (tuple(colours.voxel_size), tuple(colours.offset)) == (VOXEL_SIZE, OFFSET)
     assert (list(colours.units), list(colours.axis_names)) == (["pm"] * 3, ["c^", "z", "y", "x"])
@@ -64,7 +64,7 @@ def test_funlib_and_xarray_read_it(store):
         assert np.array_equal(opened.values, COLOURS)
 
 
-def test_tensorstore_reads_it(store):
+def test_tensorstore_reads_written_stores(store):
     """In a process of its own: one that has used TensorStore cannot be forked."""
     pytest.importorskip("tensorstore")
     code = (

@@ -1,4 +1,4 @@
-"""Jobs that predict: 105 voxels along each axis, no multiple of the tiles, whoever reads, whoever is killed, whatever changes."""
+"""Jobs that predict an array of 105 voxels along each axis, which is not a multiple of the tiles."""
 
 import os
 import signal
@@ -73,7 +73,7 @@ def one_pass(data, margin):
 
 
 @pytest.mark.parametrize(("make", "margin"), [(predicted, CONTEXT), (stock, 4)])
-def test_every_region_is_that_of_one_pass(raw, tmp_path, make, margin):
+def test_every_region_is_equal_to_the_same_region_of_one_prediction(raw, tmp_path, make, margin):
     source, data = raw
     array = make(source, tmp_path).array()
     all_voxels = array[:]
@@ -90,7 +90,7 @@ def test_every_region_is_that_of_one_pass(raw, tmp_path, make, margin):
 
 
 @pytest.mark.parametrize("make", [predicted, pytest.param(stock, marks=pytest.mark.slow)])
-def test_a_worker_that_is_killed_changes_nothing(raw, tmp_path, make):
+def test_predictions_are_the_same_if_a_worker_is_killed(raw, tmp_path, make):
     config = gated(make(raw[0], tmp_path), tmp_path / "gate", "copy")
     out, state = tmp_path / "out.zarr", tmp_path / "out.zarr.gp_arrays/copy"
     allow(tmp_path / "gate", 8)
@@ -111,7 +111,7 @@ def test_a_worker_that_is_killed_changes_nothing(raw, tmp_path, make):
     np.testing.assert_array_equal(stored[:], config.array()[:])
 
 
-def test_blocks_are_checked_with_as_many_threads(tmp_path):
+def test_blocks_are_checked_with_the_threads_of_the_last_run(tmp_path):
     torch.set_num_threads(2)
     source = gpa.NumpyArrayConfig("raw", data=np.zeros((16, 16), np.float32))
     config = gpa.PredictArrayConfig("out", source, "networks_of_tests:threads", tile_size=(8, 8))

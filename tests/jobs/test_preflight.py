@@ -19,7 +19,7 @@ def everything(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_a_source_is_not_written_over(labels, tmp_path):
+def test_an_output_cannot_replace_a_source(labels, tmp_path):
     config, _ = labels
     store = tmp_path / "in.zarr"
     before = everything(tmp_path)
@@ -33,7 +33,7 @@ def test_a_source_is_not_written_over(labels, tmp_path):
     assert everything(tmp_path) == before
 
 
-def test_nor_a_mask_nor_the_class_of_a_crop(labels, tmp_path):
+def test_an_output_cannot_replace_the_mask_of_the_job(labels, tmp_path):
     config, _ = labels
     other = gpa.create_zarr(tmp_path / "other.zarr", "a", gpa.Roi((400, 0, -80), (160, 240, 400)), (4, 8, 8), "uint8")
     other[:] = 1
@@ -44,13 +44,13 @@ def test_nor_a_mask_nor_the_class_of_a_crop(labels, tmp_path):
     assert everything(tmp_path) == before
 
 
-def test_beside_a_source_is_fine(labels, tmp_path):
+def test_an_output_may_be_written_beside_its_source(labels, tmp_path):
     config, data = labels
     assert gpa.materialize(masks_of(config), tmp_path / "in.zarr", "ids2", **CUT).ok
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "in.zarr", "ids2")[0], data == 1)
 
 
-def test_one_tree_spelled_with_other_paths(labels, tmp_path, monkeypatch):
+def test_relative_and_absolute_paths_are_the_same_job(labels, tmp_path, monkeypatch):
     """A relative path, an absolute one, and one of a tree file elsewhere are one job."""
     monkeypatch.chdir(tmp_path)
     near = masks_of(gpa.ZarrArrayConfig("ids", "in.zarr", "ids"))
@@ -62,7 +62,7 @@ def test_one_tree_spelled_with_other_paths(labels, tmp_path, monkeypatch):
     assert (result.ok, result.before) == (True, 1)
 
 
-def test_what_changed_in_a_tree_is_said(labels, tmp_path):
+def test_the_error_for_another_tree_names_the_changed_fields(labels, tmp_path):
     config, _ = labels
     gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
     other = gpa.BinarizeArrayConfig("masks", config, groupings=[("one", [1]), ("two", [2, 5])])
@@ -77,7 +77,7 @@ def test_what_changed_in_a_tree_is_said(labels, tmp_path):
     assert [s.done for s in status(tmp_path / "out.zarr")] == [24]
 
 
-def test_changes():
+def test_changes_name_each_different_value():
     before = json.loads('{"a": {"b": 1, "c": [1, 2]}, "d": 3}')
     assert changes(before, {"a": {"b": 1, "c": [1, 3]}, "e": 3}) == [
         "a.c was [1, 2], is [1, 3]",

@@ -1,4 +1,4 @@
-"""Outputs in a bucket, of a real S3 server: written, gone on with, replaced; secrets are in no file of the job."""
+"""Outputs in a bucket of a real S3 server: written, resumed, replaced; no file of a job contains a secret."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
         moto.stop()
 
 
-def test_an_array_in_a_bucket(bucket):
+def test_an_array_in_a_bucket_is_written_and_read(bucket):
     array = gpa.create_zarr("s3://data/a.zarr", "raw", ROI, (1, 1, 1), "uint16", chunks=(8, 8, 8))
     array[:] = VOXELS
     bucket.faults = {"raw/0/0/1": ["drop", "cut", 503, "ok"]}
@@ -75,7 +75,7 @@ def test_an_array_in_a_bucket(bucket):
 
 
 @pytest.mark.slow
-def test_a_job_that_is_killed_goes_on_in_the_bucket(bucket, tmp_path):
+def test_a_killed_job_is_resumed_in_the_bucket(bucket, tmp_path):
     gpa.create_zarr("s3://data/in.zarr", "raw", ROI, (1, 1, 1), "uint16", chunks=(8, 8, 8))[:] = VOXELS
     raw = gpa.ZarrArrayConfig("raw", "s3://data/in.zarr", "raw")
     config = gpa.ThresholdArrayConfig("big", raw, threshold=500)

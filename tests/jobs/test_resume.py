@@ -1,4 +1,4 @@
-"""A second run does what is missing and nothing else, or says why it cannot."""
+"""A second run does only the missing blocks, or is refused with the reason."""
 
 import ctypes
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_process")
 CUT = {"chunks": (16, 16, 16), "block": (64, 128, 128), "progress": False, "num_workers": 1}
 
 
-def test_only_what_failed_is_done_again(labels, tmp_path):
+def test_only_failed_blocks_are_done_again(labels, tmp_path):
     config, data = labels
     broken = tmp_path / "in.zarr/ids/1/0/0"
     content = broken.read_bytes()
@@ -41,7 +41,7 @@ def test_only_what_failed_is_done_again(labels, tmp_path):
     assert stamps(tmp_path / "out.zarr/masks") == after
 
 
-def test_a_roi_at_a_time(labels, tmp_path):
+def test_a_later_run_does_the_blocks_outside_of_an_earlier_roi(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     # z 460 to 470 touches the blocks of z 400 to 464 and of 464 to 528: 2 x 2 x 4 of them
@@ -56,7 +56,7 @@ def test_a_roi_at_a_time(labels, tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], want)
 
 
-def test_blocks_of_an_earlier_run_are_kept(labels, tmp_path):
+def test_the_block_shape_of_an_earlier_run_is_used_again(labels, tmp_path):
     cut = {"chunks": (16, 16, 16), "progress": False}
     first = gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", block=(64, 256, 128), **cut)
     again = gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", memory=10 * 2**30, **cut)
@@ -93,7 +93,7 @@ def edited(path, change):
         ({"groupings": [("one", [1]), ("two", [2, 3])]}, r"tree.masks.groupings was .*\[2, 4\]\]\], is .*\[2, 3\]\]\]"),
     ],
 )
-def test_what_was_asked_otherwise_is_said(finished, options, says):
+def test_a_job_with_other_options_is_refused_and_the_options_are_named(finished, options, says):
     folder, ids = finished
     options = {**CUT, **options}
     groupings = options.pop("groupings", [("one", [1]), ("two", [2, 4])])
@@ -103,7 +103,7 @@ def test_what_was_asked_otherwise_is_said(finished, options, says):
     assert stamps(folder / "out.zarr/masks") == before
 
 
-def test_a_source_that_has_changed_is_said(finished):
+def test_a_job_is_not_resumed_if_the_metadata_of_a_source_have_changed(finished):
     folder, ids = finished
     path = folder / "in.zarr/ids/.zattrs"
     before = edited(path, lambda attributes: attributes.update(offset=[4, 0, 0]))
@@ -115,7 +115,7 @@ def test_a_source_that_has_changed_is_said(finished):
         path.write_text(before)
 
 
-def test_an_output_of_others_is_never_gone_on_with(finished):
+def test_an_output_of_another_job_is_not_continued(finished):
     folder, ids = finished
     path = folder / "out.zarr/masks/.zattrs"
     before = edited(path, lambda attributes: attributes["gp_arrays"].update(job="another"))
@@ -126,7 +126,7 @@ def test_an_output_of_others_is_never_gone_on_with(finished):
         path.write_text(before)
 
 
-def test_an_output_that_is_gone_is_made_anew_only_on_demand(labels, tmp_path):
+def test_a_removed_output_is_created_again_only_with_overwrite(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     assert gpa.materialize(masks_of(config), out, **CUT).ok
@@ -137,7 +137,7 @@ def test_an_output_that_is_gone_is_made_anew_only_on_demand(labels, tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
 
 
-def test_one_master_at_a_time(labels, tmp_path):
+def test_two_runs_cannot_write_the_same_output_at_once(labels, tmp_path):
     state = State(tmp_path / "out.zarr.gp_arrays/masks")
     with State(state.folder).locked():
         with pytest.raises(gpa.StoreError, match=f"another run is at work.*process {os.getpid()} on"):
@@ -162,7 +162,7 @@ def test_a_worker_of_an_earlier_run_writes_nothing(labels, tmp_path):
     assert stamps(tmp_path / "out.zarr/masks") == before
 
 
-def test_a_master_killed_while_it_made_the_outputs(labels, tmp_path):
+def test_a_job_that_was_killed_while_it_created_outputs_begins_again(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     assert gpa.materialize(masks_of(config), out, **CUT).ok
@@ -172,7 +172,7 @@ def test_a_master_killed_while_it_made_the_outputs(labels, tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(out, "masks")[0], (data == 1).astype(np.uint8))
 
 
-def test_overwrite_that_fails_leaves_what_was_there(labels, tmp_path, monkeypatch):
+def test_an_overwrite_that_fails_leaves_the_earlier_outputs(labels, tmp_path, monkeypatch):
     """Half an output with its state, and a second one that cannot be made."""
     config, data = labels
     out = tmp_path / "out.zarr"
@@ -196,7 +196,7 @@ def test_overwrite_that_fails_leaves_what_was_there(labels, tmp_path, monkeypatc
     np.testing.assert_array_equal(gpa.open_zarr(out, "a")[:16, :16, :16], data[:16, :16, :16])
 
 
-def test_a_store_whose_array_cannot_be_made_is_not_begun(labels, tmp_path, monkeypatch):
+def test_nothing_is_left_of_a_store_whose_array_cannot_be_created(labels, tmp_path, monkeypatch):
     config, _ = labels
     gpa.create_zarr(tmp_path / "there.zarr", "mine", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8")
     before = sorted(tmp_path.rglob("*"))
@@ -212,7 +212,7 @@ def test_a_store_whose_array_cannot_be_made_is_not_begun(labels, tmp_path, monke
 
 
 @pytest.mark.parametrize("exchange", [True, False])
-def test_overwrite_that_fails_between_two_outputs_takes_neither(labels, tmp_path, monkeypatch, exchange):
+def test_an_overwrite_that_fails_between_two_outputs_replaces_neither(labels, tmp_path, monkeypatch, exchange):
     config, data = labels
     out = tmp_path / "out.zarr"
     both = {"a": config, "b": masks_of(config)}
@@ -235,7 +235,7 @@ def test_overwrite_that_fails_between_two_outputs_takes_neither(labels, tmp_path
     np.testing.assert_array_equal(gpa.open_zarr(out, "a")[:], data)
 
 
-def test_a_folder_of_files_is_no_store_to_write_an_array_over(labels, tmp_path):
+def test_a_folder_with_other_files_is_not_replaced(labels, tmp_path):
     """A dataset of an empty name is the store's folder itself."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/precious.txt").write_text("precious")
@@ -246,7 +246,7 @@ def test_a_folder_of_files_is_no_store_to_write_an_array_over(labels, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["array", "group"])
-def test_what_a_user_put_where_a_killed_master_was_stays(labels, tmp_path, what):
+def test_data_at_the_path_of_a_killed_job_are_not_replaced(labels, tmp_path, what):
     config, _ = labels
     out = tmp_path / "out.zarr"
     assert gpa.materialize(masks_of(config), out, **CUT).ok
@@ -259,7 +259,7 @@ def test_what_a_user_put_where_a_killed_master_was_stays(labels, tmp_path, what)
     assert (gpa.open_zarr(out, mine)[:] == 7).all()
 
 
-def test_a_store_that_cannot_be_made_leaves_nothing(labels, tmp_path):
+def test_no_files_are_left_if_the_store_cannot_be_created(labels, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises((gpa.StoreError, OSError)):
         gpa.materialize(masks_of(labels[0]), tmp_path / "file/out.zarr", **CUT)

@@ -10,7 +10,7 @@ from job_helpers import masks_of, voxels_in
 import gp_arrays as gpa
 
 
-def test_every_voxel_and_attribute(labels, tmp_path):
+def test_a_job_writes_every_voxel_and_attribute(labels, tmp_path):
     config, data = labels
     options = {"chunks": (16, 16, 16), "block": (64, 128, 128), "workers": gpa.Workers(timeout=60), "progress": False}
     result = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **options)
@@ -33,7 +33,7 @@ def test_every_voxel_and_attribute(labels, tmp_path):
 
 
 @pytest.mark.usefixtures("one_process")
-def test_outputs_of_one_grid_share_a_pass_and_others_do_not(labels, tmp_path):
+def test_only_outputs_with_the_same_chunk_grid_share_a_pass(labels, tmp_path):
     config, data = labels
     outputs = {
         "volumes/masks": masks_of(config),
@@ -57,7 +57,7 @@ def test_outputs_of_one_grid_share_a_pass_and_others_do_not(labels, tmp_path):
 
 
 @pytest.mark.usefixtures("one_process")
-def test_voxels_in_memory(tmp_path):
+def test_an_array_in_memory_is_written(tmp_path):
     data = np.arange(6 * 7, dtype=np.int16).reshape(6, 7)
     config = gpa.NumpyArrayConfig("memory", data=data, voxel_size=(3, 5), offset=(30, -5))
     assert gpa.materialize(config, tmp_path / "out.zarr", "a/b", progress=False).ok
@@ -67,7 +67,7 @@ def test_voxels_in_memory(tmp_path):
 
 
 @pytest.mark.usefixtures("one_process")
-def test_a_second_run_says_what_is_done_and_no_rate(tmp_path):
+def test_a_second_run_reports_finished_blocks_and_no_speed(tmp_path):
     config = gpa.NumpyArrayConfig("a", data=np.arange(36, dtype=np.uint8).reshape(6, 6))
     out = tmp_path / "out.zarr"
     assert "36 voxels in" in str(gpa.materialize(config, out, num_workers=1, progress=False))
@@ -115,7 +115,7 @@ def test_a_block_that_fails_is_reported_and_the_others_are_done(labels, tmp_path
         ({"worker_command": "sbatch"}, "does not start a worker; found 'sbatch'; allowed: {worker}"),
     ],
 )
-def test_refusals_leave_nothing(labels, tmp_path, change, says):
+def test_invalid_arguments_leave_no_files(labels, tmp_path, change, says):
     def run():
         options = {name: value() if callable(value) else value for name, value in change.items()}
         options = {"chunks": (16, 16, 16), "progress": False, **options}
@@ -127,7 +127,7 @@ def test_refusals_leave_nothing(labels, tmp_path, change, says):
 
 
 @pytest.mark.usefixtures("one_process")
-def test_an_array_of_others_is_never_replaced_silently(labels, tmp_path):
+def test_an_existing_array_is_replaced_only_with_overwrite(labels, tmp_path):
     gpa.create_zarr(tmp_path / "out.zarr", "masks", gpa.Roi((0,), (4,)), (1,), "uint8")[:] = 9
     with pytest.raises(gpa.StoreError, match="there already"):
         gpa.materialize(masks_of(labels[0]), tmp_path / "out.zarr", progress=False)

@@ -1,4 +1,4 @@
-"""A run as others see it while it is at work: where it listens, what it shows, and what ends it."""
+"""A run that is working: the addresses at which it listens, its progress, and signals that stop it."""
 
 import fcntl
 import itertools
@@ -55,7 +55,7 @@ def listening(pid):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="needs Linux's view of processes")
-def test_a_run_listens_to_this_machine_alone_and_tells_how_far_it_is(tmp_path, capsys):
+def test_a_run_listens_only_to_this_machine_and_status_shows_its_progress(tmp_path, capsys):
     (tmp_path / "job.py").write_text(SCRIPT)
     out, gate = tmp_path / "out.zarr", tmp_path / "gate"
     allow(gate, 4)
@@ -152,7 +152,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_what_a_program_does_on_sigterm_is_left_to_it(tmp_path):
+def test_a_signal_handler_of_the_program_stays_in_use_during_a_run(tmp_path):
     (tmp_path / "job.py").write_text(TERMINATED)
     ran = subprocess.run(
         [sys.executable, "job.py", str(tmp_path / "out.zarr")],
@@ -197,7 +197,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_two_runs_in_threads_of_one_process_keep_the_screen(tmp_path):
+def test_two_runs_in_threads_both_show_their_progress(tmp_path):
     (tmp_path / "job.py").write_text(TWO)
     ran = subprocess.run(
         [sys.executable, "job.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=180
@@ -210,7 +210,7 @@ def test_two_runs_in_threads_of_one_process_keep_the_screen(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [0, 120])
-def test_a_bar_on_a_terminal_that_does_not_tell_its_width(tmp_path, width):
+def test_the_progress_bar_is_shown_on_a_terminal_without_a_width(tmp_path, width):
     gpa.create_zarr(tmp_path / "in.zarr", "d", gpa.Roi((0, 0), (8, 8)), (1, 1), "uint8")
     gpa.save_tree([gpa.ZarrArrayConfig("d", tmp_path / "in.zarr", "d")], tmp_path / "tree.json")
     ours, theirs = pty.openpty()
@@ -232,7 +232,7 @@ def test_a_bar_on_a_terminal_that_does_not_tell_its_width(tmp_path, width):
     assert max(map(len, bars)) <= (width or 80)
 
 
-def test_voxels_of_blocks_at_the_edge_are_those_that_are_there():
+def test_only_existing_voxels_of_blocks_at_the_edge_are_counted():
     def output(begin, shape, voxel_size, nonspatial=None):
         zeros = np.zeros((*(nonspatial or ()), *shape), np.uint8)
         axes = ("c", "y", "x")[-zeros.ndim :]

@@ -1,4 +1,4 @@
-"""Short jobs, which the process of the master does itself, and what it leaves to worker processes."""
+"""Short jobs, which the main process does itself, and jobs that need workers."""
 
 import appended_nodes
 import attrs
@@ -25,7 +25,7 @@ def test_a_short_job_starts_no_process(labels, tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "masks")[0], data == 1)
 
 
-def test_a_job_that_turns_out_long_is_handed_to_workers(labels, tmp_path, monkeypatch):
+def test_a_job_that_takes_long_is_continued_by_workers(labels, tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "SHORT", 1e-6)
     config, data = labels
     result = gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT)
@@ -50,7 +50,7 @@ def test_a_block_that_fails_is_tried_again_and_reported(labels, tmp_path, capfd)
     assert gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT).before == 23
 
 
-def test_what_is_interrupted_continues(labels, tmp_path, monkeypatch):
+def test_an_interrupted_short_job_is_resumed(labels, tmp_path, monkeypatch):
     config, data = labels
     process = worker.Worker.process
 
@@ -87,7 +87,7 @@ class OwnArrayConfig(gpa.OnesArrayConfig):
         ({"block": (4096, 4096, 4096)}, "large", False),
     ],
 )
-def test_what_may_be_done_without_workers(labels, tmp_path, monkeypatch, options, root, here):
+def test_which_jobs_the_main_process_may_do_itself(labels, tmp_path, monkeypatch, options, root, here):
     ids, _ = labels
     large = gpa.ZarrArrayConfig("large", tmp_path / "large.zarr", "ids")
     gpa.create_zarr(tmp_path / "large.zarr", "ids", gpa.Roi((0,) * 3, (8192,) * 3), (8, 8, 8), "uint8")

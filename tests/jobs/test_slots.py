@@ -1,4 +1,4 @@
-"""Each worker at work has a number of its own, a GPU by that number, and so many threads."""
+"""Each running worker has a number, its slot, a GPU by that number, and a number of threads."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def job(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_gpu_and_a_thread_for_each_worker_here(job, monkeypatch):
+def test_each_worker_on_this_machine_has_a_gpu_and_one_thread(job, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-7")
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     result, reports = job(victim="GPU-7")
@@ -43,7 +43,7 @@ def test_a_gpu_and_a_thread_for_each_worker_here(job, monkeypatch):
 
 
 @pytest.mark.slow
-def test_slots_of_workers_that_a_command_starts(job, monkeypatch):
+def test_a_worker_command_gets_the_slot_of_its_worker(job, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     _, reports = job(
         victim="0",
@@ -66,7 +66,7 @@ def test_slots_of_workers_that_a_command_starts(job, monkeypatch):
         (None, 0, [None, None, None]),
     ],
 )
-def test_the_gpu_of_a_slot(named, files, devices, tmp_path, monkeypatch):
+def test_slots_take_the_visible_gpus_in_turn(named, files, devices, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "DEVICE_FILES", tmp_path)
     for number in range(files):
         (tmp_path / f"nvidia{number}").touch()
@@ -101,6 +101,6 @@ def test_a_slot_is_free_once_its_process_is_killed(tmp_path):
         holder.communicate()
 
 
-def test_threads_that_cannot_be():
+def test_a_number_of_threads_below_one_is_refused():
     with pytest.raises(gpa.ConfigError, match="threads=0.*threads of at least 1"):
         gpa.Workers(threads=0)

@@ -1,4 +1,4 @@
-"""What need not be computed is not, and nothing else is left out."""
+"""Blocks that need not be computed are left out, and no others."""
 
 import json
 
@@ -37,7 +37,7 @@ def positions(grid):
     return sorted(map(tuple, np.argwhere(grid).tolist()))
 
 
-def test_chunks_are_listed_in_every_layout(few, tmp_path):
+def test_existing_chunks_are_listed_in_every_layout(few, tmp_path):
     root = tmp_path / "in.zarr"
     assert sorted(map(tuple, list_chunks(root, find_node(root, "ids"))[0].tolist())) == [(2, 3, 4), (9, 9, 9)]
     # the same array with flat keys, as zarr 2 writes them by default
@@ -51,7 +51,7 @@ def test_chunks_are_listed_in_every_layout(few, tmp_path):
     assert list_chunks(root, find_node(root, "flat"))[0].tolist() == [[2, 3, 4]]
 
 
-def test_of_many_chunks_boxes_are_listed(tmp_path):
+def test_many_chunks_are_listed_as_boxes_of_chunks(tmp_path):
     root, roi = tmp_path / "in.zarr", gpa.Roi((0, 0), (20, 20))
     options = {"voxel_size": (1, 1), "dtype": "uint8", "axes": ["y", "x"], "write_size": (2, 2)}
     gpa.create_zarr(root, "ids", roi=roi, **options)[roi] = 1
@@ -61,7 +61,7 @@ def test_of_many_chunks_boxes_are_listed(tmp_path):
     assert sorted(index.tolist()) == [[i, j] for i in range(3) for j in range(3)]
 
 
-def test_a_vanished_array_proves_nothing(few, tmp_path):
+def test_listing_the_chunks_of_a_removed_array_is_an_error(few, tmp_path):
     root = tmp_path / "in.zarr"
     node = find_node(root, "ids")
     (root / "ids").rename(root / "elsewhere")
@@ -84,12 +84,12 @@ def test_blocks_over_absent_chunks_are_empty(few):
         lambda ids: gpa.ThresholdArrayConfig("out", ids, 1, above=False),
     ],
 )
-def test_absent_ids_that_give_something_are_not_empty(few, make):
+def test_absent_chunks_whose_result_is_not_0_are_not_empty(few, make):
     plan, pass_ = blocks_of(make(few), (50, 50, 50))
     assert not_empty(plan, pass_).all()
 
 
-def test_context_counts(few):
+def test_blocks_whose_context_has_voxels_are_not_empty(few):
     fine = gpa.ResampledArrayConfig(
         "fine", gpa.ZarrArrayConfig("grey", few.file_name, "ids", interpolatable=True), (1, 1, 1), (2, 2, 2), 0
     )
@@ -102,13 +102,13 @@ def test_context_counts(few):
     assert grid.sum() == 27 + 8
 
 
-def test_unknown_sources_are_never_empty():
+def test_blocks_of_arrays_in_memory_are_never_empty():
     memory = gpa.NumpyArrayConfig("memory", data=np.zeros((20, 20, 20), np.uint8))
     plan, pass_ = blocks_of(gpa.ThresholdArrayConfig("out", memory, 1), (10, 10, 10))
     assert not_empty(plan, pass_).all()
 
 
-def test_a_mask_of_another_voxel_size(few):
+def test_a_mask_may_have_another_voxel_size(few):
     data = np.zeros((5, 4, 4), np.uint8)
     data[0, 1, 2] = 1
     mask = gpa.NumpyArrayConfig("mask", data=data, voxel_size=(25, 25, 25), offset=(25, 0, 0))
@@ -123,7 +123,7 @@ def test_a_mask_of_another_voxel_size(few):
     ]
 
 
-def test_only_what_is_there_is_written(few, tmp_path):
+def test_with_skip_empty_only_chunks_with_voxels_are_written(few, tmp_path):
     masks = gpa.BinarizeArrayConfig("masks", few, groupings=[("five", [5]), ("six", [6])])
     out = tmp_path / "out.zarr"
     result = gpa.materialize(
@@ -140,7 +140,7 @@ def test_only_what_is_there_is_written(few, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_mask_leaves_blocks_out_until_it_covers_them(few, tmp_path):
+def test_blocks_outside_of_a_mask_are_done_once_a_larger_mask_covers_them(few, tmp_path):
     def mask(end):
         data = np.zeros((10, 10, 10), bool)
         data[:end] = True
@@ -157,14 +157,14 @@ def test_a_mask_leaves_blocks_out_until_it_covers_them(few, tmp_path):
     np.testing.assert_array_equal(gpa.open_zarr(tmp_path / "out.zarr", "ids")[:], few.array()[:])
 
 
-def test_a_mask_of_other_axes_is_refused(few, tmp_path):
+def test_a_mask_with_another_number_of_axes_is_refused(few, tmp_path):
     flat = gpa.NumpyArrayConfig("mask", data=np.ones((4, 4), bool))
     with pytest.raises(gpa.TreeError, match="2 spatial axes"):
         gpa.materialize(few, tmp_path / "out.zarr", mask=flat, progress=False)
     assert not (tmp_path / "out.zarr").exists()
 
 
-def test_a_huge_volume_costs_what_is_in_it(tmp_path):
+def test_non_empty_blocks_of_a_huge_volume_are_found_by_its_chunks(tmp_path):
     side = 100_000
     array = gpa.create_zarr(
         tmp_path / "in.zarr", "ids", gpa.Roi((0,) * 3, (side,) * 3), (1, 1, 1), "uint64", chunks=(64,) * 3

@@ -1,4 +1,4 @@
-"""States and stores that are moved, copied, shared or mistaken: nothing of anybody's is lost or mixed up."""
+"""States and stores that are moved, copied or shared: no data are lost or mixed up."""
 
 import shutil
 import threading
@@ -24,7 +24,7 @@ def expected(data):
 
 
 @pytest.mark.parametrize("options", [{"dry_run": True}, {}, {"chunks": (0, 1, 1)}, {"overwrite": True}])
-def test_a_folder_of_the_users_named_as_the_state_stays(labels, tmp_path, options):
+def test_a_folder_with_files_of_the_user_is_not_used_as_state(labels, tmp_path, options):
     config, _ = labels
     mine = tmp_path / "state/out.zarr.gp_arrays/masks/my_images.tif"
     mine.parent.mkdir(parents=True)
@@ -36,7 +36,7 @@ def test_a_folder_of_the_users_named_as_the_state_stays(labels, tmp_path, option
 
 
 @pytest.mark.parametrize("options", [{"dry_run": True}, {"chunks": (0, 1, 1)}])
-def test_what_lies_beside_the_state_stays(labels, tmp_path, options):
+def test_files_beside_the_state_are_not_removed(labels, tmp_path, options):
     config, _ = labels
     (tmp_path / "state/masks").mkdir(parents=True)
     (tmp_path / "state/masks/my_images.tif").write_text("precious")
@@ -60,7 +60,7 @@ def test_the_state_cannot_lie_in_the_store(labels, tmp_path):
 @pytest.mark.parametrize(
     ("how", "pyramid"), [(shutil.copytree, None), (shutil.copytree, "mode"), (shutil.move, "mode")]
 )
-def test_a_store_goes_on_where_it_is_now(labels, tmp_path, how, pyramid):
+def test_a_job_is_resumed_after_store_and_state_were_moved_or_copied(labels, tmp_path, how, pyramid):
     config, data = labels
     options = {**CUT, "pyramid": pyramid}
     s0 = "masks/s0" if pyramid else "masks"
@@ -87,7 +87,7 @@ def test_a_store_goes_on_where_it_is_now(labels, tmp_path, how, pyramid):
 
 
 @pytest.mark.slow
-def test_a_state_elsewhere_is_of_one_store(labels, tmp_path):
+def test_a_state_in_another_folder_belongs_to_one_store(labels, tmp_path):
     config, _ = labels
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -103,7 +103,7 @@ def test_a_state_elsewhere_is_of_one_store(labels, tmp_path):
     assert gpa.materialize(masks_of(config), tmp_path / "two/out.zarr", **state, **CUT).before == 24
 
 
-def test_one_store_by_two_names_has_one_state(labels, tmp_path):
+def test_a_store_and_a_link_to_it_have_the_same_state(labels, tmp_path):
     config, _ = labels
     assert gpa.materialize(masks_of(config), tmp_path / "out.zarr", **CUT).ok
     (tmp_path / "link.zarr").symlink_to(tmp_path / "out.zarr")
@@ -126,7 +126,7 @@ def test_jobs_that_share_an_output_do_not_run_at_once(labels, tmp_path, dataset,
     np.testing.assert_array_equal(finished[:], expected(data))
 
 
-def test_a_job_whose_output_was_replaced_writes_nothing_into_it(labels, tmp_path):
+def test_a_job_does_not_write_into_an_output_that_was_replaced(labels, tmp_path):
     config, data = labels
     out = tmp_path / "out.zarr"
     assert gpa.materialize(masks_of(config), out, **CUT).ok
@@ -143,7 +143,7 @@ def test_a_job_whose_output_was_replaced_writes_nothing_into_it(labels, tmp_path
     assert "belong to another job now" in str(old)
 
 
-def test_names_of_states():
+def test_states_of_different_outputs_have_different_names():
     names = [["a/b"], ["a.b"], ["a", "b"], ["a+b"], [""], ["root"], ["%"], ["a%2Fb"]]
     assert len({file_name(name) for name in names}) == len(names)
     long = [f"predictions/organelle_number_{i:02}" for i in range(10)]
@@ -152,20 +152,20 @@ def test_names_of_states():
 
 
 @pytest.mark.slow
-def test_many_outputs_with_long_names(labels, tmp_path):
+def test_a_job_may_have_many_outputs_with_long_names(labels, tmp_path):
     outputs = {f"predictions/organelle_number_{i:02}": labels[0] for i in range(10)}
     assert gpa.materialize(outputs, tmp_path / "out.zarr", roi=gpa.Roi((400, 0, -80), (4, 8, 8)), **CUT).ok
 
 
 @pytest.mark.slow
-def test_datasets_whose_names_look_alike(labels, tmp_path):
+def test_datasets_with_similar_names_have_separate_states(labels, tmp_path):
     config, _ = labels
     for name in ("x/y", "x.y"):
         assert gpa.materialize(masks_of(config), tmp_path / "out.zarr", name, **CUT).ok
     assert [job.done for job in status(tmp_path / "out.zarr")] == [24, 24]
 
 
-def test_a_mask_that_grows(tmp_path):
+def test_levels_are_computed_again_after_blocks_that_a_mask_had_left_out(tmp_path):
     """Levels of a pyramid are computed again if blocks below them were left out at first."""
     grid = gpa.Roi((0, 0, 0), (64, 64, 64))
     gpa.create_zarr(tmp_path / "in.zarr", "raw", grid, (1, 1, 1), "uint8")[:] = 5
@@ -187,7 +187,7 @@ def test_a_mask_that_grows(tmp_path):
     assert (job.done, job.empty, job.missing) == (73, 0, 0)
 
 
-def test_what_is_empty_counts_once(tmp_path):
+def test_empty_blocks_are_counted_once_over_several_runs(tmp_path):
     """Over several runs, by roi and with and without skip_empty."""
     array = gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0), (64, 64)), (1, 1), "uint8", chunks=(16, 16))
     array[:16, :16] = 3
@@ -202,7 +202,7 @@ def test_what_is_empty_counts_once(tmp_path):
     assert counts == [(1, 3, 12), (1, 7, 8), (5, 7, 4), (5, 11, 0), (5, 11, 0)]
 
 
-def test_a_roi_in_one_of_two_outputs(tmp_path):
+def test_a_roi_may_touch_only_one_of_two_outputs(tmp_path):
     a = gpa.create_zarr(tmp_path / "in.zarr", "a", gpa.Roi((0, 0), (32, 32)), (1, 1), "uint8", chunks=(16, 16))
     b = gpa.create_zarr(tmp_path / "in.zarr", "b", gpa.Roi((100, 0), (32, 32)), (1, 1), "uint8", chunks=(16, 16))
     a[:], b[:] = 1, 2
@@ -217,7 +217,7 @@ def test_a_roi_in_one_of_two_outputs(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_jobs_of_one_store_that_begin_at_once(labels, tmp_path):
+def test_only_one_of_two_jobs_with_a_common_output_runs(labels, tmp_path):
     config, _ = labels
     results, errors = [], []
 

@@ -1,4 +1,4 @@
-"""Who is believed: workers that recorded a block, modules that the user imported, files that are as they were."""
+"""What a job trusts: records of its workers, modules that the user imported, files that have not changed."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def ask_for_another_task(words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rogue", [claim, ask_for_another_task])
-def test_whoever_reaches_the_port_ends_no_block_and_no_run(tmp_path, rogue):
+def test_a_stranger_who_connects_to_the_port_ends_no_block_and_no_run(tmp_path, rogue):
     (tmp_path / "job.py").write_text(SCRIPT)
     allow(tmp_path / "gate", 4)
     state = tmp_path / "out.zarr.gp_arrays/out"
@@ -90,7 +90,7 @@ UNGUARDED = SCRIPT.replace('if __name__ == "__main__":', "if True:")
 
 
 @pytest.mark.slow
-def test_a_script_that_begins_its_job_in_workers_too_is_told(tmp_path):
+def test_a_script_without_a_guard_for_main_gets_an_error_that_names_the_guard(tmp_path):
     (tmp_path / "job.py").write_text(UNGUARDED)
     ran = subprocess.run(
         [sys.executable, "job.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200
@@ -98,7 +98,7 @@ def test_a_script_that_begins_its_job_in_workers_too_is_told(tmp_path):
     assert 'the call under if __name__ == "__main__":' in ran.stdout
 
 
-def test_types_of_a_session_are_refused_before_anything_is_made(tmp_path):
+def test_array_types_of_an_interactive_session_are_refused(tmp_path):
     ran = subprocess.run(
         [sys.executable, "-"],
         input=SCRIPT,
@@ -125,7 +125,7 @@ class BesideArrayConfig(gpa.OnesArrayConfig):
 """
 
 
-def test_a_module_beside_a_store_is_imported_only_for_who_trusts_it(tmp_path, monkeypatch, capsys):
+def test_check_imports_modules_that_a_job_names_only_with_trust(tmp_path, monkeypatch, capsys):
     (tmp_path / "beside.py").write_text(TYPE)
     script = (
         "import numpy as np, gp_arrays as gpa, beside\n"
@@ -165,7 +165,7 @@ def test_a_job_document_of_another_version_is_refused(labels, tmp_path):
 
 
 @pytest.mark.usefixtures("one_process")
-def test_a_job_refuses_what_its_files_say_otherwise(labels, tmp_path):
+def test_a_job_whose_files_have_changed_is_resumed_only_with_accept_changed(labels, tmp_path):
     config, data = labels
     np.save(tmp_path / "table.npy", np.array([[1, 10], [2, 20]], np.uint64))
     ids = gpa.RelabelArrayConfig("new", config, table=tmp_path / "table.npy", others="zero")
@@ -187,7 +187,7 @@ def test_a_job_refuses_what_its_files_say_otherwise(labels, tmp_path):
 
 @pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_master_with_another_state_leaves_the_winner_its_output(labels, tmp_path, overwrite):
+def test_a_run_with_another_state_does_not_replace_an_output_in_use(labels, tmp_path, overwrite):
     config, data = labels
     out = tmp_path / "out.zarr"
     result = gpa.materialize(masks_of(config), out, roi=gpa.Roi((400, 0, -80), (4, 8, 8)), **CUT)
@@ -202,7 +202,7 @@ def test_a_master_with_another_state_leaves_the_winner_its_output(labels, tmp_pa
 
 
 @pytest.mark.usefixtures("one_process")
-def test_two_masters_that_begin_at_once_with_different_states(labels, tmp_path):
+def test_only_one_of_two_runs_with_different_states_creates_the_output(labels, tmp_path):
     config, data = labels
     gate = threading.Barrier(2)
     results, errors = [], []
@@ -226,7 +226,7 @@ def test_two_masters_that_begin_at_once_with_different_states(labels, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["s3://bucket/o.zarr", "gs://bucket/o.zarr"])
-def test_outputs_elsewhere_are_refused_before_anything_is_made(labels, tmp_path, monkeypatch, name):
+def test_an_output_at_a_url_without_a_state_is_refused(labels, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(gpa.GpArraysError, match="bucket.*--state"):
         gpa.materialize(masks_of(labels[0]), name, **CUT)
@@ -265,7 +265,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_a_run_leaves_the_streams_and_signals_of_its_process_alone(tmp_path):
+def test_a_run_does_not_change_streams_and_signal_handlers(tmp_path):
     (tmp_path / "job.py").write_text(CHATTY)
     ran = subprocess.run(
         [sys.executable, "job.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=180
@@ -302,7 +302,7 @@ def test_a_job_in_which_every_block_fails_ends(labels, tmp_path):
 
 
 @pytest.mark.usefixtures("one_process")
-def test_a_dry_run_and_a_run_name_the_same_state(labels, tmp_path):
+def test_a_dry_run_and_a_run_return_the_same_state_folder(labels, tmp_path):
     for state in (None, tmp_path / "states"):
         out = tmp_path / f"out{state is None}.zarr"
         cost = gpa.materialize(labels[0], out, state=state, dry_run=True, **CUT)
@@ -312,7 +312,7 @@ def test_a_dry_run_and_a_run_name_the_same_state(labels, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_that_leave_slowly_are_not_lost(tmp_path):
+def test_workers_with_threads_that_do_not_end_are_not_counted_as_lost(tmp_path):
     """As those of nodes that start processes of their own."""
     (tmp_path / "slow_exit.py").write_text(
         "import atexit, threading, time, attrs\n"
@@ -376,7 +376,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_nodes_with_processes_of_their_own_are_torn_down_with_their_worker(tmp_path):
+def test_nodes_that_start_processes_are_torn_down_with_their_worker(tmp_path):
     (tmp_path / "job.py").write_text(SPAWNING)
     ran = subprocess.run(
         [sys.executable, "job.py", str(tmp_path)],

@@ -26,7 +26,7 @@ def part(labels, tmp_path):
     return gpa.ZarrArrayConfig("ids", tmp_path / "out.zarr", "ids"), labels[1]
 
 
-def test_what_is_done_is_read_and_the_rest_is_not(part, labels, tmp_path):
+def test_finished_blocks_are_read_and_other_blocks_are_errors(part, labels, tmp_path):
     config, data = part
     array = config.array()
     np.testing.assert_array_equal(array[:16, :16, :16], data[:16, :16, :16])
@@ -42,7 +42,7 @@ def test_what_is_done_is_read_and_the_rest_is_not(part, labels, tmp_path):
     assert "gp_arrays_unfinished" not in (tmp_path / "out.zarr/ids/.zattrs").read_text()
 
 
-def test_a_tree_on_top_says_so_and_fails_there(part, tmp_path, capsys):
+def test_a_tree_that_reads_an_unfinished_array_fails_in_missing_blocks(part, tmp_path, capsys):
     config, data = part
     masks = masks_of(config)
     good, reason = masks.verify()
@@ -57,14 +57,14 @@ def test_a_tree_on_top_says_so_and_fails_there(part, tmp_path, capsys):
     np.testing.assert_array_equal(voxels_in(tmp_path / "top.zarr", "masks")[0, :16, :16, :16], data[:16, :16, :16] == 1)
 
 
-def test_absent_chunks_of_an_unfinished_source_prove_nothing(part, tmp_path):
+def test_blocks_over_absent_chunks_of_an_unfinished_source_are_not_empty(part, tmp_path):
     config, _ = part
     options = {**CUT, "workers": gpa.Workers(retries=0, max_failed=100), "skip_empty": True}
     result = gpa.materialize(masks_of(config), tmp_path / "top.zarr", **options)
     assert (result.empty, result.done) == (0, 1)
 
 
-def test_without_its_state_absent_chunks_are_an_error_until_they_are_accepted(part, tmp_path, capsys):
+def test_without_the_state_absent_chunks_are_errors_until_they_are_accepted(part, tmp_path, capsys):
     config, data = part
     moved = tmp_path / "elsewhere/out.zarr"
     moved.parent.mkdir()
@@ -82,7 +82,7 @@ def test_without_its_state_absent_chunks_are_an_error_until_they_are_accepted(pa
     assert gpa.finish(moved) == ()
 
 
-def test_store_and_state_that_were_moved_together_are_read_by_the_journals(part, tmp_path):
+def test_finished_blocks_are_known_after_store_and_state_were_moved(part, tmp_path):
     config, data = part
     (tmp_path / "new").mkdir()
     for name in ("out.zarr", "out.zarr.gp_arrays"):
@@ -119,7 +119,7 @@ def test_blocks_that_are_known_to_be_empty_are_read(tmp_path):
     np.testing.assert_array_equal(array[:], source[:])
 
 
-def test_levels_of_an_unfinished_pyramid(tmp_path):
+def test_finished_blocks_of_an_unfinished_pyramid_are_read(tmp_path):
     data = np.random.default_rng(0).integers(1, 99, (64, 64)).astype(np.uint8)
     gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0), (64, 64)), (1, 1), "uint8")[:] = data
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
@@ -150,7 +150,7 @@ def test_levels_of_an_unfinished_pyramid(tmp_path):
         ("out.zarr", "em/raw/s0", ("c^", "x")),
     ],
 )
-def test_however_it_is_opened(tmp_path, path, dataset, axes):
+def test_missing_blocks_are_errors_however_the_array_is_opened(tmp_path, path, dataset, axes):
     gpa.create_zarr(tmp_path / "in.zarr", "raw", gpa.Roi((0, 0), (32, 32)), (1, 1), "uint8", chunks=(16, 16))[:] = 7
     raw = gpa.ZarrArrayConfig("raw", tmp_path / "in.zarr", "raw")
     options = {"chunks": (16, 16), "block": (16, 16), "progress": False, "pyramid": "mean"}
@@ -166,14 +166,14 @@ def test_however_it_is_opened(tmp_path, path, dataset, axes):
         _ = array.data
 
 
-def test_what_is_not_there_cannot_be_finished(part, tmp_path, capsys):
+def test_finish_refuses_missing_stores_and_datasets(part, tmp_path, capsys):
     assert run(["finish", str(tmp_path / "none.zarr"), "--accept-absent"]) == 1
     assert "no such store" in capsys.readouterr().err
     assert run(["finish", str(tmp_path / "out.zarr"), "none", "--accept-absent"]) == 1
     assert "no such dataset" in capsys.readouterr().err
 
 
-def test_a_copy_is_not_read_by_what_its_original_has_done(part, labels, tmp_path):
+def test_blocks_that_the_original_has_done_are_not_done_in_a_copy(part, labels, tmp_path):
     _, data = part
     for copy in ("copy.zarr", "inside.zarr/nested"):
         shutil.copytree(tmp_path / ("out.zarr" if copy == "copy.zarr" else "out.zarr/ids"), tmp_path / copy)
@@ -185,7 +185,7 @@ def test_a_copy_is_not_read_by_what_its_original_has_done(part, labels, tmp_path
             array[:]
 
 
-def test_a_copy_of_a_store_whose_state_is_elsewhere(labels, tmp_path):
+def test_a_state_in_another_folder_does_not_describe_a_copy_of_its_store(labels, tmp_path):
     config, _ = labels
     gpa.materialize(config, tmp_path / "out.zarr", roi=FIRST, state=tmp_path / "states", **CUT)
     shutil.copytree(tmp_path / "out.zarr", tmp_path / "new/out.zarr")
@@ -196,7 +196,7 @@ def test_a_copy_of_a_store_whose_state_is_elsewhere(labels, tmp_path):
         gpa.open_zarr(tmp_path / "new/out.zarr", "ids")[:]
 
 
-def test_an_array_that_was_finished_when_it_was_opened_sees_that_it_is_made_anew(labels, tmp_path):
+def test_an_open_array_notices_that_a_new_job_overwrites_it(labels, tmp_path):
     config, data = labels
     assert gpa.materialize(config, tmp_path / "out.zarr", **CUT).ok
     finished = gpa.open_zarr(tmp_path / "out.zarr", "ids")
@@ -213,7 +213,7 @@ def test_an_array_that_was_finished_when_it_was_opened_sees_that_it_is_made_anew
 @pytest.mark.parametrize(
     "change", [{"grid": [2]}, {"block": [0, 0, 0]}, {"begin": 3}, {"state": None, "grid": "abc"}, {"pass_name": "x"}]
 )
-def test_a_mark_that_is_damaged_is_an_error(part, tmp_path, change):
+def test_a_damaged_mark_of_an_unfinished_array_is_an_error(part, tmp_path, change):
     path = tmp_path / "out.zarr/ids/.zattrs"
     attributes = json.loads(path.read_text())
     attributes["gp_arrays_unfinished"].update(change)
