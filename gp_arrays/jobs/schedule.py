@@ -10,7 +10,7 @@ import numpy as np
 from funlib.geometry import Roi
 
 from ..errors import TreeError
-from ..model.absent import Box, boxes_with_voxels
+from ..model.absent import Box, boxes_with_voxels, known_chunks
 from ..model.evaluate import evaluate
 from ..model.meta import Region
 from ..model.plan import Plan
@@ -136,7 +136,8 @@ def not_empty(plan: Plan, pass_: Pass) -> Grid:
     def regions(box: Box) -> list[tuple[int, Region]]:
         return [(indices[output], part) for output, part in pass_.parts_in(_region_of_box(pass_, box))]
 
-    return _grid_of_boxes(pass_, boxes_with_voxels(plan, list(indices.values()), pass_.grid, regions))
+    stored = known_chunks(plan, list(indices.values()))
+    return _grid_of_boxes(pass_, boxes_with_voxels(plan, stored, pass_.grid, regions))
 
 
 def _grid_of_boxes(pass_: Pass, boxes: Iterable[Box]) -> Grid:
@@ -163,7 +164,7 @@ def within_mask(plan: Plan, pass_: Pass) -> Grid:
         part = _region_of_box(pass_, box).snap([int(v) for v in meta.voxel_size], meta.origin).intersect(meta.region)
         return [] if part.empty else [(index, part)]
 
-    grid = _grid_of_boxes(pass_, boxes_with_voxels(plan, [index], pass_.grid, regions))
+    grid = _grid_of_boxes(pass_, boxes_with_voxels(plan, known_chunks(plan, [index]), pass_.grid, regions))
     inside = np.zeros(pass_.grid, bool)
     inside[pass_.blocks_touching(meta.region)] = True
     for block in np.argwhere(grid & inside).tolist():

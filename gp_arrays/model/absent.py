@@ -31,7 +31,10 @@ Box = tuple[range, ...]
 
 
 def boxes_with_voxels(
-    plan: Plan, indices: Sequence[int], grid: Sequence[int], regions: Callable[[Box], Sequence[tuple[int, Region]]]
+    plan: Plan,
+    stored: Mapping[int, Stored] | None,
+    grid: Sequence[int],
+    regions: Callable[[Box], Sequence[tuple[int, Region]]],
 ) -> Iterator[Box]:
     """Boxes of blocks that may hold a value other than 0: outside of them some steps are 0. No voxel is read.
 
@@ -40,12 +43,11 @@ def boxes_with_voxels(
 
     Args:
         plan: The compiled tree.
-        indices: The steps.
+        stored: The ``known_chunks`` of the steps.
         grid: The number of blocks along each axis.
         regions: The regions of the steps that a box covers. Without any the box is left out.
     """
     every_block = tuple(range(n) for n in grid)
-    stored = known_chunks(plan, indices)
     if stored is None:
         yield every_block
         return
@@ -152,16 +154,16 @@ def nonzero_blocks(plan: Plan, index: int, multiple: Sequence[int], limit: int) 
         multiple: The size of a region is a multiple of it, in voxels along each spatial axis, save at the far edges.
         limit: About the most voxels of a region; one chunk may be more.
     """
-    meta = plan.steps[index].meta
+    meta, stored = plan.steps[index].meta, known_chunks(plan, [index])
     # where chunks may be absent a smaller region holds less of them
-    block = block_shape(plan, index, multiple, limit if known_chunks(plan, [index]) is None else limit // 8)
+    block = block_shape(plan, index, multiple, limit if stored is None else limit // 8)
 
     def region(box: Box) -> Region:
         ranges = [(part.start * n, part.stop * n) for part, n in zip(box, block, strict=True)]
         return meta.region_at(ranges).intersect(meta.region)
 
     grid = [-(-n // b) for n, b in zip(meta.spatial_shape, block, strict=True)]
-    for box in boxes_with_voxels(plan, [index], grid, lambda box: [(index, region(box))]):
+    for box in boxes_with_voxels(plan, stored, grid, lambda box: [(index, region(box))]):
         for position in itertools.product(*box):
             yield region(tuple(range(i, i + 1) for i in position))
 

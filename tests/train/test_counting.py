@@ -12,6 +12,7 @@ import pytest
 import gp_arrays as gpa
 from gp_arrays.cli import run
 from gp_arrays.model import absent
+from gp_arrays.sources import zarr_opened
 from gp_arrays.testing import write_plain_zarr
 
 
@@ -50,7 +51,11 @@ def test_absent_chunks_are_not_read(ids: Any, monkeypatch: Any) -> None:
     evaluate = absent.evaluate
     monkeypatch.setattr(absent, "evaluate", lambda plan, asked: (read.extend(asked), evaluate(plan, asked))[1])
     monkeypatch.setattr(absent, "BLOCK", 64)
+    listed: list[Any] = []
+    list_chunks = zarr_opened.list_chunks
+    monkeypatch.setattr(zarr_opened, "list_chunks", lambda *array: (listed.append(array), list_chunks(*array))[1])
     gpa.count(config)
+    assert len(listed) == 1
     assert len(read) == 4 * 5 - 2, "a chunk is a block"
 
 
