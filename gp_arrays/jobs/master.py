@@ -106,7 +106,14 @@ class Run:
             todo = ready & ~records.settled(retries) & (records.started <= retries)
             if not todo.any():
                 return
-            outcome = self._schedule(pass_, np.flatnonzero(todo))
+            try:
+                outcome = self._schedule(pass_, np.flatnonzero(todo))
+            except StoreError as error:
+                if self._rounds == 1:
+                    raise
+                # blocks that this run has done are reported although no more of the state can be saved
+                self.stopped = str(error)
+                return
             if outcome is None:
                 logger.warning("daisy's scheduler broke down, see %s; another one continues", self.logs)
             settled, records = records.settled(retries).sum(), self.records(pass_)
@@ -150,9 +157,7 @@ class Run:
 
     def _host_scheduler(self, pass_: Pass, todo: Grid) -> dict[str, Any] | None:
         """Have a scheduler do the blocks of the run that was announced, until it ends or no blocks are left."""
-        log = self.logs / "scheduler.log"
-        with writing(log), log.open("ab") as messages:
-            scheduler = Scheduler(self.state.folder, messages)
+        scheduler = Scheduler(self.state.folder, self.logs / "scheduler.log")
         ended = False
         try:
             ended = self._watch(scheduler, pass_, todo)

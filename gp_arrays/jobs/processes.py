@@ -35,7 +35,6 @@ ASKED = 3.0
 GRACE = 3.0
 #: Seconds that a worker may take to end after its last block.
 LEAVE = 10.0
-
 #: Seconds that launchers may take to end their workers. They need four if a worker is frozen, and more on a busy machine.
 PATIENCE = 10.0
 
@@ -44,20 +43,12 @@ RECORD = struct.Struct("<QII")
 STARTED, LEFT = 1, 4
 
 #: The variables that tell libraries how many threads they may start. They read them when they are imported.
-THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "BLOSC_NTHREADS",
-)
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "BLOSC_NTHREADS")
 #: The variable that tells a worker how many bytes its cache may use.
 CACHE_BYTES = "GP_ARRAYS_CACHE_BYTES"
 #: The variable that tells which GPUs a process may use, and the folder with a file for each GPU.
 DEVICES = "CUDA_VISIBLE_DEVICES"
 DEVICE_FILES = Path("/dev")
-
-REMEDY = "it must wait for its worker, as sbatch --wait and bsub -K do"
 
 
 class Scheduler:
@@ -65,19 +56,21 @@ class Scheduler:
 
     Args:
         state: The state folder, which describes the run.
-        messages: The file for what the scheduler prints.
+        log: The file for what the scheduler prints.
     """
 
-    def __init__(self, state: Path, messages: BinaryIO) -> None:
+    def __init__(self, state: Path, log: Path) -> None:
         self._folder = state / "run"
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__, "schedule", str(state)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=messages,
+            stderr=subprocess.PIPE,
             # a Ctrl-C in the terminal is for the master to handle
             start_new_session=True,
         )
+        self._saving = threading.Thread(target=_save_messages, args=(self._process.stderr, log), daemon=True)
+        self._saving.start()
 
     def wait(self, seconds: float) -> bool:
         """Wait so long for the scheduler. Returns True if it has ended."""
@@ -98,8 +91,16 @@ class Scheduler:
             # launchers that are frozen do not end by themselves
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            self._saving.join()
             lines = process.stdout.read().decode(errors="replace").splitlines()
         return json.loads(lines[-1]) if process.returncode == 0 and lines else None
+
+
+def _save_messages(messages: BinaryIO, log: Path) -> None:
+    """Append messages to a log. What does not fit on a full disk is dropped: daisy breaks down if it cannot print."""
+    for line in messages:
+        with contextlib.suppress(OSError), log.open("ab") as file:
+            file.write(line)
 
 
 def schedule(state: str) -> None:
@@ -128,12 +129,12 @@ def schedule(state: str) -> None:
     )
     # with a host, workers on other machines connect to their launchers, which listen at that host
     host = None if run["command"] and not run["host"] else "127.0.0.1"
-    states = daisy.Server().run_blockwise(daisy.Pipeline([task]), progress=None, host=host, summary=False)
-    (outcome,) = states.values()
+    (outcome,) = daisy.Server().run_blockwise(daisy.Pipeline([task]), progress=None, host=host, summary=False).values()
     lines = [line.strip() for line in (outcome.last_worker_error or "").splitlines() if line.strip()]
     exits = [line for line in lines if "exited with code" in line or "exceeded timeout" in line]
     error = ": ".join(dict.fromkeys([*exits[-1:], *lines[-1:]]))
-    print(json.dumps({"lost": outcome.worker_failure_count, "abandoned": outcome.abandoned, "error": error}))
+    report = {"lost": outcome.worker_failure_count, "abandoned": outcome.abandoned, "error": error}
+    print(json.dumps(report), flush=True)
 
 
 def _end_with_master() -> None:
@@ -198,7 +199,8 @@ def launch(state: str, scheduler: str) -> int:
     if last_record(journal) == LEFT:
         return 0
     if not code and not terminated.is_set():
-        print(f"the worker command returned before its worker had ended; {REMEDY}", file=sys.stderr)
+        remedy = "it must wait for its worker, as sbatch --wait and bsub -K do"
+        print(f"the worker command returned before its worker had ended; {remedy}", file=sys.stderr)
     return 1 if not code else code if code > 0 else 128 - code
 
 
@@ -294,4 +296,5 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 if __name__ == "__main__":
     roles: dict[str, Callable[..., int | None]] = {"schedule": schedule, "launch": launch}
-    sys.exit(roles[sys.argv[1]](*sys.argv[2:]))
+    # an ordinary exit has the code 120 where messages do not fit on a full disk
+    os._exit(roles[sys.argv[1]](*sys.argv[2:]) or 0)
