@@ -67,7 +67,7 @@ def pick(path: Path, names: tuple[str, ...], unit: str | None = None) -> dict[st
 
 
 def without_name(name: str, reason: str) -> str:
-    """A reason without the name of the array at its begin, because the line begins with that name already.
+    """A reason that does not begin with the name of the array, because its line does already.
 
     >>> without_name("raw", "raw: no such dataset"), without_name("sum", "sum > raw: no such dataset")
     ('no such dataset', 'raw: no such dataset')

@@ -86,7 +86,7 @@ class Scheduler:
             # launchers whose scheduler has ended end their workers, and then themselves
             process.kill()
             until = time.monotonic() + PATIENCE
-            while any_slot_taken(self._folder) and time.monotonic() < until:
+            while any(map(is_locked, self._folder.glob("slot-*"))) and time.monotonic() < until:
                 time.sleep(LOOK / 4)
             # launchers that are frozen do not end by themselves
             with contextlib.suppress(ProcessLookupError):
@@ -216,14 +216,13 @@ def take_slot(folder: Path, count: int) -> int | None:
     return None
 
 
-def any_slot_taken(folder: Path) -> bool:
-    """True if a launcher is running: each has a slot."""
-    for path in folder.glob("slot-*"):
-        with path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+def is_locked(path: Path) -> bool:
+    """True if a process has locked a file. Raises FileNotFoundError."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
     return False
 
 

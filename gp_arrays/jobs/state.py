@@ -25,6 +25,7 @@ from ..storage.journal import BOOT, EMPTY, JOURNALS, SAFE, STATES, Grid, read_bi
 from ..storage.metadata.documents import read_json, require_on_disk
 from . import document
 from .geometry import Pass
+from .processes import is_locked
 
 LOGS = "logs"
 FAILURES = "failures"
@@ -177,13 +178,10 @@ class State:
 
     def holder(self) -> str | None:
         """The process that is running the job, None if there is none."""
-        try:
-            with (self.folder / LOCK).open("r") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except BlockingIOError:
-            return (self.folder / LOCK).read_text(encoding="utf-8") or str(self.folder / LOCK)
+        path = self.folder / LOCK
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if is_locked(path):
+                return path.read_text(encoding="utf-8") or str(path)
         return None
 
     def _remove_if_empty(self) -> None:
