@@ -326,9 +326,13 @@ def test_malformed_geometry_names_the_key(tmp_path, attributes):
 
 
 @pytest.mark.parametrize("value", ["large", 5, {"z": 4}])
-def test_a_voxel_size_that_is_no_list_is_named(tmp_path, value):
-    write(tmp_path, "a", {"voxel_size": value})
-    with pytest.raises(gpa.StoreError, match=r"found voxel_size .* is not a list of lengths in .*`voxel_size=`"):
+@pytest.mark.parametrize(
+    "key", ["voxel_size", "offset", "element_size_um", "pixelResolution", "dimension_units", "downsamplingFactors"]
+)
+def test_lengths_that_are_no_list_are_named(tmp_path, key, value):
+    attributes = {key: {"dimensions": value} if key == "pixelResolution" else value}
+    write(tmp_path, "a", {"resolution": [4, 4, 4], **attributes} if key == "downsamplingFactors" else attributes)
+    with pytest.raises(gpa.StoreError, match=rf"found {key} .* is not a list of lengths in .*`voxel_size=`"):
         opened(tmp_path)
 
 

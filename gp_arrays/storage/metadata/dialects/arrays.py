@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ....errors import quoted
 from ....units import Quantity
-from .reading import AS_STORED, Described, Dialect, Level, Reading, first_text_list
+from .reading import AS_STORED, Described, Dialect, Level, Reading, first_text_list, list_at
 
 NAMES = ("axis_names", "axes", "_ARRAY_DIMENSIONS")
 
@@ -16,17 +15,15 @@ NAMES = ("axis_names", "axes", "_ARRAY_DIMENSIONS")
 def _funlib(described: Described) -> Reading | None:
     """``voxel_size`` or ``resolution``, ``offset``, ``units``, and names of axes under several keys."""
     attributes = described.attrs
-    sizes = {key: attributes[key] for key in ("voxel_size", "resolution") if attributes.get(key) is not None}
-    for key, lengths in sizes.items():
-        if not isinstance(lengths, (list, tuple)):
-            raise ValueError(f"{key} {quoted(lengths)} is not a list of lengths")
+    stated = {key: list_at(attributes, key) for key in ("voxel_size", "resolution")}
+    sizes = {key: lengths for key, lengths in stated.items() if lengths is not None}
     values = [[Quantity.parse(size).value for size in lengths] for lengths in sizes.values()]
     if len(values) == 2 and not _same(*values):
         raise ValueError(" contradicts ".join(f"{key} {value}" for key, value in sizes.items()))
     names = first_text_list(
         *(_letters(attributes.get(key)) for key in NAMES), described.node.document.get("dimension_names")
     )
-    size, offset = next(iter(sizes.values()), None), attributes.get("offset")
+    size, offset = next(iter(sizes.values()), None), list_at(attributes, "offset")
     levels = [] if size is None and offset is None else [Level(size, offset)]
     if not levels and names is None:
         return None
@@ -47,7 +44,7 @@ def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
 
 def _tensorstore(described: Described) -> Reading | None:
     """``dimension_units``: for each axis a length, or nothing."""
-    units = described.attrs.get("dimension_units")
+    units = list_at(described.attrs, "dimension_units")
     if units is None or not any(units):
         return None
     sizes = [_size(unit) for unit in units]
@@ -64,7 +61,7 @@ def _size(unit: Any) -> Any:
 
 
 def _element_size(described: Described) -> Reading | None:
-    size = described.attrs.get("element_size_um")
+    size = list_at(described.attrs, "element_size_um")
     return None if size is None else Reading(levels=[Level(size)])
 
 

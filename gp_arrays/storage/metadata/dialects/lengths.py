@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from ....errors import quoted
 from ....units import DEFAULT_UNIT, Quantity, metres
 from .reading import CENTRE, CENTRE_OF_LEVELS, Dialect, Reading
 
@@ -95,8 +96,8 @@ def lengths_of(
 
 def _of_axes(values: Any, axes: Sequence[int], ndim: int, kinds: Sequence[str] | None) -> list[Any]:
     """One value per spatial axis, from values per spatial axis, per axis, or per axis of space or time."""
-    if isinstance(values, str):
-        raise TypeError(f"{values!r} is not a list")
+    if not isinstance(values, (list, tuple)):
+        raise ValueError(f"{quoted(values)} is not a list")
     if len(values) == len(axes):
         return list(values)
     if len(values) == ndim:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....units import Quantity
 from ..pyramids import LEVEL
-from .reading import CENTRE_OF_LEVELS, X_FIRST, Described, Dialect, Level, Reading
+from .reading import CENTRE_OF_LEVELS, X_FIRST, Described, Dialect, Level, Reading, list_at
 
 FACTORS = "downsamplingFactors"
 
@@ -15,7 +15,7 @@ FACTORS = "downsamplingFactors"
 def factors_of(described: Described) -> Sequence[Any] | None:
     """By how much larger than at the finest level voxels are along x, y, z; None where nothing says it."""
     if FACTORS in described.attrs:
-        return list(described.attrs[FACTORS])
+        return list(list_at(described.attrs, FACTORS))
     number = LEVEL.fullmatch(described.node.path.rpartition("/")[2])
     for group, _ in described.groups:
         for key in (FACTORS, "scales"):
@@ -38,8 +38,8 @@ def _of_group(described: Described) -> Reading | None:
     is_level = "resolution" not in described.attrs and LEVEL.fullmatch(described.node.path.rpartition("/")[2])
     if FACTORS not in described.attrs and not groups and not is_level:
         return None
-    resolution, offset = described.attrs.get("resolution"), described.attrs.get("offset")
-    finest = next((group.attrs["resolution"] for group, _ in above if "resolution" in group.attrs), resolution)
+    resolution, offset = list_at(described.attrs, "resolution"), list_at(described.attrs, "offset")
+    finest = next((list_at(group.attrs, "resolution") for group, _ in above if "resolution" in group.attrs), resolution)
     if finest is None:
         return None
     size = times(finest, factors_of(described))
@@ -49,20 +49,20 @@ def _of_group(described: Described) -> Reading | None:
         and times(resolution, [1] * len(resolution)) != size
     ):
         raise ValueError(f"resolution {resolution} of the array contradicts resolution {finest} of its group")
-    start = next((group.attrs["offset"] for group, _ in above if "offset" in group.attrs), offset)
+    start = next((list_at(group.attrs, "offset") for group, _ in above if "offset" in group.attrs), offset)
     unit = described.nearest("unit")
     return Reading(levels=[Level(finest, start), Level(size, offset)], level=1, units=unit)
 
 
 def _pixel_resolution(described: Described) -> Reading | None:
     """``pixelResolution`` of the array or of a group above it."""
-    resolution = described.nearest("pixelResolution")
+    resolution, unit = described.nearest("pixelResolution"), None
     if resolution is None:
         return None
-    sizes, unit = (
-        (resolution["dimensions"], resolution.get("unit")) if isinstance(resolution, Mapping) else (resolution, None)
-    )
-    factors = described.attrs.get(FACTORS) if "pixelResolution" in described.attrs else factors_of(described)
+    if isinstance(resolution, Mapping):
+        resolution, unit = resolution["dimensions"], resolution.get("unit")
+    sizes = list_at({"pixelResolution": resolution}, "pixelResolution")
+    factors = list_at(described.attrs, FACTORS) if "pixelResolution" in described.attrs else factors_of(described)
     return Reading(levels=[Level(times(sizes, factors))], units=unit)
 
 

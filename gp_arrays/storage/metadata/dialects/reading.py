@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from ....errors import quoted
 from ...access.remote import StorePath
 from ..documents import ArrayNode, Node, ancestors
 
@@ -113,6 +114,14 @@ class Dialect:
     shared_keys: tuple[str, ...] = ()
     last_resort: bool = False
     cured_by_axes: bool = False
+
+
+def list_at(attributes: Mapping[str, Any], key: str) -> Any:
+    """The lengths or factors under a key, None where there are none. Raises ValueError for what is not a list."""
+    values = attributes.get(key)
+    if values is not None and not isinstance(values, (list, tuple)):
+        raise ValueError(f"{key} {quoted(values)} is not a list of lengths")
+    return values
 
 
 def first_text_list(*candidates: Any) -> list[str] | None:
