@@ -5,7 +5,7 @@ Both run this file as a script, so it imports only the standard library, and dai
 daisy prints without Python, installs signal handlers, and ends its process if it receives a message that it does not
 understand. Therefore it has a process of its own. If that ends, the main process starts another scheduler for the blocks
 that are not recorded as done. daisy takes a launcher for a worker. The launcher starts the worker and waits for it, ends
-it if it is stuck or if the main process has ended, and tells by its exit code whether the worker ended by itself.
+it if it is stuck or if the scheduler has ended, and tells by its exit code whether the worker ended by itself.
 """
 
 from __future__ import annotations
