@@ -203,8 +203,9 @@ class ChunkReader:
 
     def _file_of(self, position: Position) -> str:
         """The key of the file that a chunk is in."""
-        grid = self._shards.grid if self._shards is not None else (1,) * len(position)
-        return self._keys.key([p // n for p, n in zip(position, grid, strict=True)])
+        if self._shards is not None:
+            position = tuple(p // n for p, n in zip(position, self._shards.grid, strict=True))
+        return self._keys.key(position)
 
     def _cache_key(self, position: Position, request: Request, compute: Callable[..., Voxels]) -> Hashable:
         """What the result of a method is kept under; None where it is not to be kept."""
