@@ -19,6 +19,7 @@ from ..model.config import all_configs
 from ..model.meta import Meta, Region
 from ..model.plan import Plan
 from ..sources.numpy_ import NumpyArrayConfig
+from ..storage.access.files import store_errors
 from ..storage.access.remote import RemotePath, StorePath
 from ..storage.chunked.array_files import files_of
 from ..storage.chunked.chunk_writer import ChunkWriter
@@ -233,14 +234,10 @@ class Writer:
         """Write the voxels of a region. No other worker writes to its chunks. Raises StoreError."""
         self.require_unchanged()
         index = self.meta.slices_of(region)
-        try:
+        # zarr and the codecs raise errors of many types
+        with store_errors(f"{self.root}/{self.dataset}", "cannot write", (Exception,)):
             if self._chunks is not None and self._chunks.are_complete(index):
                 self._chunks.write(index, values)
             else:
                 self.array[index] = values
-        except StoreError:
-            raise
-        except Exception as error:  # zarr and the codecs raise errors of many types
-            found = f"{self.root}/{self.dataset}: {type(error).__name__}: {error}"
-            raise StoreError("cannot write", found=found) from error
         self.require_unchanged()

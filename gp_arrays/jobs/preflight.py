@@ -11,11 +11,11 @@ import attrs
 from ..errors import StoreError
 from ..model.plan import Plan
 from ..model.urls import Url
-from ..storage.access.chunk_files import scan
 from ..storage.access.remote import RemotePath, StorePath
 from ..storage.journal import Mark
 from ..storage.metadata.documents import read_node
-from ..storage.metadata.existing import require_no_array
+from ..storage.metadata.existing import folder_names, require_no_array
+from ..storage.metadata.pyramids import LEVEL
 from . import document
 from .document import PROVENANCE, Job, job_of
 from .state import State, other_run_error
@@ -171,7 +171,5 @@ def _require_idle(state: State, root: StorePath, dataset: str) -> None:
 def _is_replaceable_pyramid(root: StorePath, dataset: str, overwrite: bool) -> bool:
     """True if arrays may be replaced, and a group is a pyramid that a job wrote and holds nothing else."""
     node = read_node(root, dataset)
-    with scan(root / dataset) as entries:
-        inside = [entry.name for entry in entries if entry.is_dir()]
-    levels = all(name[:1] == "s" and name[1:].isdigit() for name in inside)
+    levels = all(map(LEVEL.fullmatch, folder_names(root / dataset)))
     return overwrite and node is not None and PROVENANCE in node.attrs and levels

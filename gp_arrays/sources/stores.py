@@ -17,7 +17,7 @@ from ..storage.chunked.chunks import CHUNK, require_whole_shards, to_chunks
 from ..storage.chunked.create import NewArray, create_array, require_dataset_path
 from ..storage.metadata.attributes import geometry_attributes, require_json
 from ..storage.metadata.axes import axis_roles
-from ..storage.metadata.existing import has_folders, require_no_array
+from ..storage.metadata.existing import folder_names, require_no_array
 from ..units import DEFAULT_UNIT, parse_unit
 from .zarr_ import ZarrArrayConfig
 
@@ -169,6 +169,6 @@ def _may_replace(root: StorePath, dataset: str, overwrite: bool) -> bool:
     """True if there is an array that may be replaced. Raises StoreError if what exists may not be replaced."""
     folder = root / dataset
     kind = require_no_array(root, dataset, overwrite)
-    if kind == "group" and (dataset or has_folders(folder)):
+    if kind == "group" and (dataset or folder_names(folder)):
         raise StoreError("a group is there already", found=str(folder), allowed="another dataset name")
     return kind is not None

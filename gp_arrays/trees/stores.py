@@ -21,7 +21,7 @@ from ..storage.access.files import store_errors
 from ..storage.access.remote import StorePath, is_listable
 from ..storage.access.zip_files import is_zip, locate_store
 from ..storage.hdf5 import list_datasets
-from ..storage.metadata.documents import ArrayNode, datasets, find_node, read_json, read_node
+from ..storage.metadata.documents import ArrayNode, datasets, find_node, has_document, read_json, read_node
 from ..storage.metadata.other_formats import file_format, folder_format
 from ..storage.metadata.pyramids import pyramid_at, pyramid_of
 from ..units import DEFAULT_UNIT, coarsest_unit
@@ -31,8 +31,6 @@ from .document import RESERVED
 _TYPES: dict[str, type[SourceConfig]] = {kind.__name__: kind for kind in (HDF5ArrayConfig, TiffArrayConfig)}
 _READ = "a store (Zarr, N5, precomputed; a zip file of one), an HDF5, TIFF or PNG file, a pattern such as 'slices/*.tif', or a tree file"
 
-#: Documents that a group or an array of a store has.
-_DOCUMENTS = (".zgroup", ".zarray", "zarr.json", "attributes.json")
 _STORE = re.compile(r"\.(zarr|n5|zr)$")
 #: The most arrays that are listed.
 MOST_ARRAYS = 20_000
@@ -115,17 +113,13 @@ def split_location(location: Path) -> tuple[Path, str]:
     with store_errors(location, "cannot read the file or folder"):
         nearest = next((path for path in (location, *location.parents) if path.exists()), None)
         root = nearest or location
-        while not root.is_file() and _has_metadata(root) and _has_metadata(root.parent):
+        while not root.is_file() and has_document(root) and has_document(root.parent):
             root = root.parent
-        if nearest is None or (nearest != location and not (root.is_file() or _has_metadata(root))):
+        if nearest is None or (nearest != location and not (root.is_file() or has_document(root))):
             raise StoreError("there is no such file or folder", found=str(location), allowed=_READ)
-        if _has_metadata(root):
+        if has_document(root):
             root = next((path for path in (root, *root.parents) if _STORE.search(path.name)), root)
     return root, location.relative_to(root).as_posix().removeprefix(".")
-
-
-def _has_metadata(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _DOCUMENTS)
 
 
 def _configs_of_file(path: Path, dataset: str) -> dict[str, SourceConfig]:

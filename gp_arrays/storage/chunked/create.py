@@ -23,6 +23,7 @@ from ..access.remote import RemotePath, StorePath
 from ..metadata import n5
 from ..metadata.attributes import require_json, write_json
 from ..metadata.document_values import to_fill_value
+from ..metadata.documents import has_document
 from ..metadata.keys import N5
 from .array_files import DOCUMENTS, FORMATS
 from .remote_create import remove_array
@@ -200,7 +201,7 @@ def create_group(root: StorePath, path: str, format: int) -> None:
     require_one_format(root, path, format)
     groups = _folders_to(root, path)
     if isinstance(root, RemotePath):
-        for group in filterfalse(_has_document, groups):
+        for group in filterfalse(has_document, groups):
             _write_group(group, format)
         return
     with _all_or_nothing(root / path) as created:
@@ -211,11 +212,6 @@ def _folders_to(root: StorePath, path: str) -> list[Any]:
     """The store and the folders in it that lead to a path, that of the path included."""
     parts = path.split("/") if path else []
     return [root.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
-
-
-def _has_document(folder: StorePath) -> bool:
-    """True if a folder is a group or an array."""
-    return any(is_there(folder / name) for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def _write_group(folder: StorePath, format: int) -> None:
@@ -232,7 +228,7 @@ def _make_groups(root: Path, groups: Sequence[Path], format: int, created: list[
         if not folder.exists():
             folder.mkdir(exist_ok=True)
             created.append(folder)
-        if folder in groups and not _has_document(folder):
+        if folder in groups and not has_document(folder):
             created.append(folder / (".zgroup" if format == 2 else "zarr.json"))
             _write_group(folder, format)
 

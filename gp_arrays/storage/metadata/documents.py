@@ -24,6 +24,8 @@ from .other_formats import NotRead, file_format, folder_format
 
 #: The most folders that are searched for datasets to name the nearest ones in an error.
 LISTED = 2000
+#: The names of the documents that make a folder an array or a group, in the order in which they are looked for.
+NAMES = ("zarr.json", ".zarray", ".zgroup", n5.ATTRIBUTES)
 
 
 @attrs.frozen
@@ -91,11 +93,16 @@ def read_json(path: StorePath) -> dict[str, Any] | None:
     return value
 
 
+def has_document(folder: StorePath) -> bool:
+    """True if a folder is an array or a group."""
+    return any(is_there(folder / name) for name in NAMES)
+
+
 def read_node(root: StorePath, path: str) -> Node | None:
     """The array or group at a path, None where there is none."""
     folder = root / path if path else root
     refused: AccessError | None = None
-    for name in ("zarr.json", ".zarray", ".zgroup", n5.ATTRIBUTES):
+    for name in NAMES:
         try:
             document = read_json(folder / name)
         except AccessError as error:

@@ -49,7 +49,7 @@ def require_no_array(root: StorePath, dataset: str, overwrite: bool) -> str | No
     return kind
 
 
-def has_folders(folder: StorePath) -> bool:
-    """True if there are folders in a folder."""
+def folder_names(folder: StorePath) -> list[str]:
+    """The names of the folders in a folder."""
     with scan(folder) as entries:
-        return any(entry.is_dir() for entry in entries)
+        return [entry.name for entry in entries if entry.is_dir()]

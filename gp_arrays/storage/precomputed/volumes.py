@@ -40,10 +40,9 @@ def read_info(root: StorePath) -> Info:
         return parse_info(document)
     except StoreError as error:
         raise StoreError(error.problem, f"{error.found} in {root}/info", error.allowed) from None
-    except KeyError as error:
-        raise StoreError("malformed info", found=f"no {error} in {root}/info") from None
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
-        raise StoreError("malformed info", found=f"{error} in {root}/info") from None
+        text = f"no {error}" if isinstance(error, KeyError) else error
+        raise StoreError("malformed info", found=f"{text} in {root}/info") from None
 
 
 def read_box(root: StorePath, info: Info, scale: Scale, box: Sequence[slice]) -> tuple[Voxels, bool]:
