@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import mmap
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from gp_arrays.model import threads
 from gp_arrays.model.cache import CACHE
 from gp_arrays.sources.zarr_opened import ZarrOpened
 from gp_arrays.storage.access.stamps import REMOTE_STAMPS
+from gp_arrays.storage.chunked import chunk_reader
 from gp_arrays.storage.metadata.codecs import Codecs, codecs_of, needed_blocks
 from gp_arrays.storage.metadata.documents import read_node
 from gp_arrays.testing import digest, read_in_fork
@@ -30,6 +32,7 @@ from gp_arrays.testing import digest, read_in_fork
 SHAPE, CHUNKS = (9, 14, 11), (4, 8, 5)
 ABSENT = (1, 0, 2)
 TIMES = itertools.count()
+PAGE = 2**21
 MAJOR = int(zarr.__version__.split(".")[0])
 v3 = pytest.mark.skipif(MAJOR < 3, reason="zarr 2 writes no Zarr v3")
 
@@ -450,3 +453,29 @@ def test_sizes_of_frames() -> None:
             frame = numcodecs.Zstd(level=level, checksum=checksum).encode(data)
             assert _size_of_zstd(frame) in (size, None)
             assert size < 18 or _size_of_zstd(frame) == size
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="the system has no huge pages to ask for")
+def test_memory_of_chunks_is_used_again_only_when_no_array_refers_to_it() -> None:
+    with mock.patch.object(chunk_reader, "SPARE", []):
+        memory = chunk_reader.new_memory(PAGE)
+        address, view = memory.ctypes.data, memory.view(np.uint64).reshape(64, 64, 64).transpose()[1:, 2:]
+        view[...] = 7
+        del memory
+        others = [chunk_reader.new_memory(PAGE) for _ in range(3)]
+        for other in others:
+            other[:] = 1
+        assert address not in [other.ctypes.data for other in others]
+        assert (view == 7).all()
+        del view
+        assert chunk_reader.new_memory(PAGE).ctypes.data == address
+        del other, others
+        assert len(chunk_reader.SPARE) == 4
+        assert chunk_reader.new_memory(2 * PAGE).nbytes == 2 * PAGE
+
+
+def test_few_bytes_of_memory_are_spare() -> None:
+    with mock.patch.object(chunk_reader, "SPARE", []):
+        arrays = [chunk_reader.new_memory(PAGE) for _ in range(40)]
+        del arrays
+        assert sum(map(len, chunk_reader.SPARE)) <= 2**26

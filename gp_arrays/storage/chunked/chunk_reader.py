@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import hashlib
 import json
 import mmap
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 
 import attrs
@@ -28,6 +30,10 @@ FEW_BYTES = 2**22
 #: Codecs decode a tenth faster into memory at a multiple of so many bytes.
 ALIGNED = 64
 HUGE_PAGE = 2**21
+#: Memory that no array uses any more, for the next chunks: the system needs as long to clear new memory as a codec to fill
+#: it. And the most bytes of it.
+SPARE: list[mmap.mmap] = []
+MOST_SPARE = 2**26
 
 
 class BrokenChunkError(Exception):
@@ -65,11 +71,29 @@ def new_memory(nbytes: int) -> Voxels:
     """Memory to decode a chunk into, in huge pages where few bytes of the last one are unused: small ones take longer."""
     if -nbytes % HUGE_PAGE <= nbytes // 8 and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a system may have none, or no more mappings for this process
-            pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            # all of it: neighbours that are advised alike become one mapping, of which a process has a limited number
-            pages.madvise(mmap.MADV_HUGEPAGE)
-            return _aligned(np.frombuffer(pages, np.uint8), nbytes, HUGE_PAGE)
+            pages = _huge_pages(nbytes + HUGE_PAGE)
+            # arrays that use the pages refer to this object, whatever views of them are made
+            buffer = (ctypes.c_ubyte * len(pages)).from_buffer(pages)
+            weakref.finalize(buffer, _keep_spare, pages).atexit = False
+            return _aligned(np.frombuffer(buffer, np.uint8), nbytes, HUGE_PAGE)
     return _aligned(np.empty(nbytes + ALIGNED, np.uint8), nbytes, ALIGNED)
+
+
+def _huge_pages(nbytes: int) -> mmap.mmap:
+    """Spare pages of that size, else new ones."""
+    with contextlib.suppress(IndexError):
+        while len(pages := SPARE.pop()) != nbytes:
+            pass
+        return pages
+    pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # all of it: neighbours that are advised alike become one mapping, of which a process has a limited number
+    pages.madvise(mmap.MADV_HUGEPAGE)
+    return pages
+
+
+def _keep_spare(pages: mmap.mmap) -> None:
+    if len(pages) * (len(SPARE) + 1) <= MOST_SPARE:
+        SPARE.append(pages)
 
 
 def _aligned(memory: Voxels, nbytes: int, multiple: int) -> Voxels:
