@@ -113,17 +113,18 @@ def parse_tree(document: Any, base: Path | None = None) -> dict[str, Any]:
     # the fields of the one array that a document holds at its top, if it does
     fields = field_names(type_named(document[TYPE_KEY])) if TYPE_KEY in document else ()
     unit, cache_bytes = (None if key in fields else document.pop(key, None) for key in (UNIT, CACHE_BYTES))
-    if cache_bytes is not None:
-        with errors_at(CACHE_BYTES):
-            set_tree_cache_bytes(cache_bytes)
     entries = [(document.get("name", "array"), document)] if TYPE_KEY in document else list(document.items())
     for name, _ in entries:
         if not isinstance(name, str):
             raise TreeError("a name is not a text", found=quoted(name))
     try:
-        return _Reader(dict(entries), None if unit is None else parse_unit(unit), base).read()
+        configs = _Reader(dict(entries), None if unit is None else parse_unit(unit), base).read()
     except RecursionError:
         raise TreeError("arrays are nested too deeply in each other", allowed="references by name") from None
+    if cache_bytes is not None:
+        with errors_at(CACHE_BYTES):
+            set_tree_cache_bytes(cache_bytes)
+    return configs
 
 
 @attrs.frozen

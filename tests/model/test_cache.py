@@ -192,6 +192,14 @@ def test_a_tree_file_sets_the_cache_unless_the_environment_or_a_call_does(
     assert (total_bytes(), cache.CACHE.nbytes) == (0, 0)
 
 
+def test_a_tree_file_with_an_error_does_not_set_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cache, "_tree_bytes", 77)
+    (tmp_path / "tree.json").write_text('{"cache_bytes": 5000, "raw": {"__type__": "NoSuchArrayConfig"}}')
+    with pytest.raises(gpa.GpArraysError, match="NoSuchArrayConfig"):
+        gpa.load_tree(tmp_path / "tree.json")
+    assert cache._tree_bytes == 77
+
+
 @pytest.mark.parametrize("text", ["-1", '"2 GB"', "1.5", "true", "[1]"])
 def test_a_tree_file_with_a_bad_number_of_bytes_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "tree.json").write_text(f'{{"cache_bytes": {text}}}')

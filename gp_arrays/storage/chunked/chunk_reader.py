@@ -30,9 +30,9 @@ FEW_BYTES = 2**22
 #: Codecs decode a tenth faster into memory at a multiple of so many bytes.
 ALIGNED = 64
 HUGE_PAGE = 2**21
-#: Memory that no array uses any more, for the next chunks: the system needs as long to clear new memory as a codec to fill
-#: it. And the most bytes of it.
+#: Memory that no array uses any more, for the next chunks: to clear new memory takes as long as to decode a chunk into it.
 SPARE: list[mmap.mmap] = []
+#: The most bytes of spare memory.
 MOST_SPARE = 2**26
 
 
